@@ -1,0 +1,90 @@
+"""Loaders for the real data behind the benchmarks. The files are not part of the package.
+
+They are looked for in ``SKRNN_DATA``, else in ``../shared/data`` beside the repository. Sequences
+come as lists of (T_i, F) float64 arrays, oldest step first.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+def data_file(*parts: str) -> Path:
+    """Path of one data file; FileNotFoundError says where it was looked for and what to set."""
+    beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("SKRNN_DATA") or beside)
+    path = folder.joinpath(*parts)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"benchmark data {path} not found: set the environment variable SKRNN_DATA to the "
+            f"folder that holds {'/'.join(parts)}"
+        )
+    return path
+
+
+def read_ts(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
+    """Read an archive file in ``.ts`` format without time stamps or missing values.
+
+    Returns the cases, each (T_i, F), and their labels, each as written in the file. A case is one
+    line, ``dimension:dimension:...:label``, a dimension its values over time with commas between.
+    """
+    X, y, in_data = [], [], False
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        line = line.strip()
+        if not in_data:
+            in_data = line.lower() == "@data"
+            if line.lower().startswith("@timestamps true"):
+                raise ValueError(f"{path}: time stamps are not supported")
+        elif line:
+            *dimensions, label = line.split(":")
+            values = [np.array(d.split(","), dtype=np.float64) for d in dimensions]
+            if not values or len({len(v) for v in values}) > 1:
+                raise ValueError(f"{path}, line {number}: dimensions of different lengths")
+            X.append(np.stack(values, axis=1))
+            y.append(label)
+    return X, np.array(y)
+
+
+def load_tsc(name: str):
+    """One of JapaneseVowels, ItalyPowerDemand, GunPoint, BasicMotions: the archive's own split.
+
+    Returns X_train, y_train, X_test, y_test: lists of (T_i, F) arrays and arrays of labels.
+    """
+    train = read_ts(data_file("tsc", f"{name}_TRAIN.ts"))
+    test = read_ts(data_file("tsc", f"{name}_TEST.ts"))
+    return (*train, *test)
+
+
+OCCUPANCY_FEATURES = ["Temperature", "Humidity", "CO2", "HumidityRatio"]  # no Light: it tells
+
+
+def load_occupancy():
+    """Room occupancy by the minute: 8,143 rows (4 to 10 February 2015), then 2,665 (2 to 4 February).
+
+    Returns X_train, y_train, X_test, y_test as (n_rows, 4) and (n_rows,) arrays; y is 0 or 1. The
+    rows of a file are consecutive minutes without a gap.
+    """
+    parts = []
+    for name in ("datatraining.txt", "datatest.txt"):
+        frame = pd.read_csv(data_file("occupancy", name))
+        parts += [frame[OCCUPANCY_FEATURES].to_numpy(np.float64), frame["Occupancy"].to_numpy()]
+    return tuple(parts)
+
+
+def load_digits_by_row():
+    """scikit-learn's digits as sequences: X (1797, 8 steps, 8 pixels), y (1797,)."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images.copy(), digits.target
+
+
+def load_co2() -> pd.Series:
+    """Weekly CO2 at Mauna Loa in ppm, 1958 to 2001, from statsmodels; 59 weeks are NaN."""
+    import statsmodels.api as sm
+
+    return sm.datasets.co2.load_pandas().data["co2"]

@@ -1,0 +1,111 @@
+"""Compiling kernels: one decorator, and a disk cache that is never stale and never fatal.
+
+Numba's own cache does not see a change in another module, loses functions that close over others,
+shares one index between processes (two of them can swap their entries), and lets a truncated file
+raise. Here every compiled kernel is one file, named by a hash of everything it depends on: the
+source of this package, the kernel's key, its argument types, the processor and the build options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numba
+from numba import njit
+from numba.core import config
+from numba.core.caching import CompileResultCacheImpl, NullCache
+
+
+@cache
+def source_hash() -> str:
+    """Hash of every source file that a kernel can be built from."""
+    package = Path(__file__).parents[2]
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in (
+        package / "cells.py",
+        package / "optimizers.py",
+        *sorted(Path(__file__).parent.glob("*.py")),
+    ):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class KernelCache(NullCache):
+    """One file per compiled kernel; whatever goes wrong with it, the kernel is compiled instead."""
+
+    def __init__(self, py_func, key):
+        self._name = f"{py_func.__module__}.{py_func.__qualname__}".replace("<locals>.", "")
+        self._key = key
+        try:
+            self._impl = CompileResultCacheImpl(py_func)
+        except RuntimeError:  # no directory that can be written to: compile in every process
+            self._impl = None
+
+    @property
+    def cache_path(self):
+        return None if self._impl is None else self._impl.locator.get_cache_path()
+
+    def _path(self, signature, codegen):
+        parts = (
+            source_hash(),
+            self._key,
+            signature,
+            codegen.magic_tuple(),
+            bool(config.BOUNDSCHECK),
+        )
+        digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
+        return Path(self.cache_path) / f"{self._name}-{digest}.nbc"
+
+    def load_overload(self, signature, target_context):
+        if self._impl is None:
+            return None
+        target_context.refresh()
+        path = self._path(signature, target_context.codegen())
+        try:
+            payload = pickle.loads(path.read_bytes())
+            return self._impl.rebuild(target_context, payload)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # truncated, unreadable, from elsewhere: anything can be raised
+            warnings.warn(
+                f"compiling again, {path} cannot be loaded: {error!r}", RuntimeWarning, stacklevel=2
+            )
+            return None
+
+    def save_overload(self, signature, result):
+        if self._impl is None or not self._impl.check_cachable(result):
+            return
+        path = self._path(signature, result.codegen)
+        temporary = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            payload = numba.core.serialize.dumps(self._impl.reduce(result))
+            # Write beside the target and rename: another process sees all of the file or none.
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+            with os.fdopen(handle, "wb") as file:
+                file.write(payload)
+            os.replace(temporary, path)
+        except OSError:  # read-only or full disk: the kernel is compiled, only not kept
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+
+
+def kernel(*key):
+    """Compile a function as a serial `nogil` kernel; `key` tells apart kernels from one factory.
+
+    No fast-math anywhere: LLVM could contract and reorder differently in each copy of a loop, and
+    then a row's result would depend on the rows beside it. Fused operations are written as `fma`.
+    """
+
+    def decorate(function):
+        dispatcher = njit(nogil=True, error_model="numpy")(function)
+        dispatcher._cache = KernelCache(function, key)
+        return dispatcher
+
+    return decorate

@@ -1,0 +1,414 @@
+"""Layers on the CPU: a recurrent layer in one direction, and the dense head.
+
+Parameters live in one flat vector, in the layout of the kernels' panels, so that nothing is packed
+again in a training step but the transposed recurrent panels. `pack` and `unpack` translate from and
+to arrays in PyTorch's layout. Lanes beyond the last hidden unit hold zero weights and get zero
+gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from math import prod
+
+import numpy as np
+
+from ... import cells
+from ...batches import PackedSteps
+from . import threads
+from .elementary import functions
+from .gemm import matmul_kernels, panel_widths
+from .recurrent import compile_cell, layer_kernels
+from .simd import lanes
+
+Arrays = Mapping[str, np.ndarray]
+
+# Handing tasks to threads costs about 65 us: below about 0.3 ms of arithmetic they do not pay.
+THREAD_FLOPS = 20e6
+
+
+class Workspace:
+    """Buffers that live from one minibatch to the next, aligned for full-width vector loads."""
+
+    def __init__(self, dtype: np.dtype, n_threads: int = 1) -> None:
+        self.dtype = dtype
+        self.n_threads = n_threads
+        self._buffers: dict[tuple, np.ndarray] = {}
+
+    def get(self, *name, size: int, dtype: np.dtype | None = None) -> np.ndarray:
+        """A flat array of `size` elements with arbitrary contents; the same memory for the same name."""
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < size:
+            buffer = self._buffers[name] = aligned(size, dtype or self.dtype)
+        return buffer[:size]
+
+    def shares(self, steps: PackedSteps, flops: float) -> list[tuple[int, int]]:
+        """Ranges of sequences, one per thread that pays off."""
+        n = min(self.n_threads, len(steps), 1 + int(flops // THREAD_FLOPS))
+        return steps.shares(n)
+
+    def split(self, n: int, flops: float) -> list[tuple[int, int]]:
+        """`n` things as ranges, one per thread that pays off."""
+        shares = max(1, min(self.n_threads, n, 1 + int(flops // THREAD_FLOPS)))
+        edges = [n * k // shares for k in range(shares + 1)]
+        return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """Uninitialised flat array on a 64-byte boundary, so that no vector straddles a cache line."""
+    raw = np.empty(size * dtype.itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+def run(function: Callable, ranges: list[tuple[int, int]]) -> None:
+    threads.run([partial(function, lo, hi) for lo, hi in ranges])
+
+
+class Parameters:
+    """Named sections of a flat vector."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        self.shapes = shapes
+        self.size = sum(map(prod, shapes.values()))
+
+    def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        views, at = {}, 0
+        for name, shape in self.shapes.items():
+            views[name] = flat[at : at + prod(shape)]
+            at += prod(shape)
+        return views
+
+
+@cache
+def compiled(cell: str, activation: str, reset_after: bool, dtype: np.dtype):
+    built = cells.build(functions(dtype), cell, activation, reset_after)
+    return built, compile_cell(built, f"{cell} {activation} {reset_after}", dtype)
+
+
+@dataclass
+class Trace:
+    """What a forward pass leaves for the backward pass."""
+
+    steps: PackedSteps
+    X: np.ndarray
+    H: np.ndarray
+    A: np.ndarray
+    C: np.ndarray
+    G: np.ndarray
+    RH: np.ndarray
+    mask: np.ndarray | None
+
+
+class RecurrentLayer:
+    """One layer in one direction.
+
+    Parameters
+    ----------
+    cell, activation, reset_after
+        See `skrnn.cells.build`.
+    n_in, n_hidden : int
+        Features per step, hidden units.
+    """
+
+    def __init__(self, cell, n_in, n_hidden, dtype, *, activation="tanh", reset_after=True) -> None:
+        if cell != "rnn":
+            activation = "tanh"  # one compiled kernel whatever the unused parameter says
+        if cell != "gru":
+            reset_after = True
+        self.cell, self.kernels = compiled(cell, activation, bool(reset_after), dtype)
+        self.dtype, self.n_in, self.n_hidden = dtype, n_in, n_hidden
+        self.lanes = L = lanes(dtype)
+        self.panels = P = -(-n_hidden // L)
+        self.width = P * L  # Hp: hidden units with the unused lanes of the last panel
+        self.gates = cells.GATES[cell]
+        self.ranges = {"input": self.cell.input_slots, "hidden": self.cell.hidden_slots}
+        if self.cell.reset is not None:
+            self.ranges["late"] = self.cell.late_slots
+        shapes = {}
+        for part, (lo, hi) in self.ranges.items():
+            shapes[f"{part} weight"] = (P, n_in if part == "input" else n_hidden, (hi - lo) * L)
+        for part, (lo, hi) in self.ranges.items():
+            shapes[f"{part} bias"] = (P, (hi - lo) * L)
+        self.parameters = Parameters(shapes)
+        self.size = self.parameters.size
+        self.bias_from = sum(prod(s) for name, s in shapes.items() if name.endswith("weight"))
+
+    # --- PyTorch's layout to panels and back -------------------------------------------------------
+    def _sections(self):
+        """(section, PyTorch name, gate letters) of every section."""
+        for part, (lo, hi) in self.ranges.items():
+            for kind in ("weight", "bias"):
+                name = f"{kind}_ih" if part == "input" else f"{kind}_hh"
+                yield f"{part} {kind}", name, self.cell.slots[lo:hi]
+
+    def pack(self, weights: Arrays, flat: np.ndarray) -> None:
+        """Write weight_ih (g H, F), weight_hh (g H, H), bias_ih, bias_hh (g H,) into `flat`."""
+        views = self.parameters.views(flat)
+        P, L, H = self.panels, self.lanes, self.n_hidden
+        for section, name, letters in self._sections():
+            by_gate = weights[name].reshape(len(self.gates), H, -1)
+            padded = np.zeros((len(letters), P * L, by_gate.shape[2]), self.dtype)
+            padded[:, :H] = by_gate[[self.gates.index(g) for g in letters]]
+            panels = padded.reshape(len(letters), P, L, -1).transpose(1, 3, 0, 2)
+            views[section][:] = panels.ravel()
+
+    def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """The inverse of `pack`."""
+        views = self.parameters.views(flat)
+        P, L, H, n_gates = self.panels, self.lanes, self.n_hidden, len(self.gates)
+        weights = {
+            "weight_ih": np.zeros((n_gates, H, self.n_in), self.dtype),
+            "weight_hh": np.zeros((n_gates, H, H), self.dtype),
+            "bias_ih": np.zeros((n_gates, H, 1), self.dtype),
+            "bias_hh": np.zeros((n_gates, H, 1), self.dtype),
+        }
+        for section, name, letters in self._sections():
+            panels = views[section].reshape(P, -1, len(letters), L).transpose(2, 0, 3, 1)
+            by_gate = panels.reshape(len(letters), P * L, -1)[:, :H]
+            weights[name][[self.gates.index(g) for g in letters]] = by_gate
+        shapes = {"weight_ih": (-1, self.n_in), "weight_hh": (-1, H)}
+        return {name: w.reshape(shapes.get(name, -1)) for name, w in weights.items()}
+
+    # --- passes ------------------------------------------------------------------------------------
+    def _flops(self, steps: PackedSteps) -> float:
+        return 2.0 * steps.n_rows * self.width * self.cell.n_slots * (self.n_in + self.n_hidden + 8)
+
+    def forward(self, params, X, steps, state, mask, keep, work: Workspace, name) -> Trace:
+        """Run over time.
+
+        Parameters
+        ----------
+        X : flat (R, F); state : (h, c) each (B, H) in sorted order, or None for zeros
+        mask : flat (B, Hp) recurrent dropout, or None; keep : whether `backward` will follow
+        """
+        cell, B, R, Hp = self.cell, len(steps), steps.n_rows, self.width
+        views = self.parameters.views(params)
+        empty = np.empty(0, self.dtype)
+        bias = work.get(name, "bias", size=self.panels * cell.n_slots * self.lanes)
+        by_slot = bias.reshape(self.panels, cell.n_slots, self.lanes)
+        by_slot[:] = 0
+        for part, (lo, hi) in self.ranges.items():
+            by_slot[:, lo:hi] += views[f"{part} bias"].reshape(self.panels, hi - lo, self.lanes)
+        H = work.get(name, "H", size=(B + R) * Hp)
+        C = work.get(name, "C", size=((B + R) if keep else B) * Hp) if cell.has_c else empty
+        G = work.get(name, "G", size=(R if keep else B) * Hp * cell.n_slots)
+        RH = work.get(name, "RH", size=((B + R) if keep else B) * Hp) if cell.reset else empty
+        h0, c0 = state if state is not None else (None, None)
+        self._set_first(H, h0, B)
+        if cell.has_c:
+            self._set_first(C, c0, B)
+        A = H
+        if mask is not None:
+            A = work.get(name, "A", size=(B + R) * Hp)
+            np.multiply(H[: B * Hp], mask, out=A[: B * Hp])
+
+        def part(lo, hi):
+            self.kernels.forward(
+                lo, hi, B, self.n_in, self.n_hidden, self.panels, steps.counts, steps.row_at, X,
+                views["input weight"], views["hidden weight"], views.get("late weight", empty), bias,
+                H, A, C, G, RH, empty if mask is None else mask, mask is not None, keep,
+            )  # fmt: skip
+
+        run(part, work.shares(steps, self._flops(steps)))
+        return Trace(steps, X, H, A, C, G, RH, mask)
+
+    def _set_first(self, states, first, B) -> None:
+        rows = states[: B * self.width].reshape(B, self.width)
+        rows[:] = 0
+        if first is not None:
+            rows[:, : self.n_hidden] = first
+
+    def last_states(self, trace: Trace) -> tuple[np.ndarray, np.ndarray | None]:
+        """(h, c) of shape (B, H) after each sequence's last step; copies, in sorted order."""
+        steps, B = trace.steps, len(trace.steps)
+        h = trace.H.reshape(-1, self.width)[B + steps.last_rows, : self.n_hidden]
+        if not self.cell.has_c:
+            return h, None
+        C = trace.C.reshape(-1, self.width)
+        rows = B + steps.last_rows if len(C) > B else np.arange(B)
+        return h, C[rows, : self.n_hidden]
+
+    def backward(self, params, grads, trace, dY, dH, dC, need_dX, work: Workspace, name):
+        """Back-propagation through time; consumes `trace`.
+
+        Parameters
+        ----------
+        dY : flat (R, Hp), gradient of each hidden state, or None
+        dH, dC : flat (B, Hp), gradient of the last states; overwritten with that of the first ones
+        grads : flat, written with the gradient of `params`
+
+        Returns
+        -------
+        dX : flat (R, Fp) with row length Fp = F rounded up to whole vectors, or None
+        """
+        cell, steps, L, P = self.cell, trace.steps, self.lanes, self.panels
+        B, R, F, H, Hp = len(steps), steps.n_rows, self.n_in, self.n_hidden, self.width
+        kernels, views, into = (
+            layer_kernels(self.dtype),
+            self.parameters.views(params),
+            self.parameters.views(grads),
+        )
+        S, z_row = cell.n_slots, P * cell.n_slots * L
+        empty, masked, late = (
+            np.empty(0, self.dtype),
+            trace.mask is not None,
+            cell.reset is not None,
+        )
+        transposed = {"late": empty}
+        for part in (set(self.ranges) - {"input"}) | ({"input"} if need_dX else set()):
+            lo, hi = self.ranges[part]
+            n_out = F if part == "input" else H
+            transposed[part] = work.get(
+                name,
+                "transposed",
+                part,
+                size=sum(panel_widths(n_out, self.dtype)) * L * P * (hi - lo) * L,
+            )
+            kernels.transpose_panels(P, n_out, hi - lo, views[f"{part} weight"], transposed[part])
+        D = work.get(name, "D", size=B * Hp) if masked or late else empty
+        flops = self._flops(steps)
+
+        def through_time(lo, hi):
+            self.kernels.backward(
+                lo, hi, B, H, P, steps.counts, steps.row_at, transposed["hidden"], transposed["late"],
+                trace.H, trace.A, trace.C, trace.G, empty if dY is None else dY, dY is not None, dH,
+                dC if cell.has_c else empty, D, trace.mask if masked else empty, masked,
+            )  # fmt: skip
+
+        run(through_time, work.shares(steps, flops))
+
+        ragged = steps.counts[-1] != B
+        past = {"hidden": trace.A, "late": trace.RH}
+        if ragged:
+            for part in past.keys() & self.ranges.keys():
+                packed = work.get(name, "past", part, size=R * Hp)
+                kernels.previous_rows(B, steps.counts, steps.row_at, Hp, past[part], packed)
+                past[part] = packed
+        grads[:] = 0
+
+        def of_weights(p_lo, p_hi):
+            for part, (lo, hi) in self.ranges.items():
+                a, a_row, n = (trace.X, F, F) if part == "input" else (past[part], Hp, H)
+                kernels.weight_gradients(
+                    p_lo,
+                    p_hi,
+                    R,
+                    n,
+                    a,
+                    a_row,
+                    trace.G,
+                    z_row,
+                    S,
+                    lo,
+                    hi - lo,
+                    into[f"{part} weight"],
+                )
+                kernels.bias_gradients(
+                    p_lo, p_hi, R, trace.G, z_row, S, lo, hi - lo, into[f"{part} bias"]
+                )
+
+        run(of_weights, work.split(P, flops))
+        if not need_dX:
+            return None
+        lo, hi = self.ranges["input"]
+        vectors = sum(panel_widths(F, self.dtype))
+        dX = work.get(name, "dX", size=R * vectors * L)
+        dX[:] = 0
+        matmul, _ = matmul_kernels(self.dtype)
+
+        def of_input(r_lo, r_hi):
+            matmul(
+                r_hi - r_lo, vectors, trace.G, r_lo * z_row + lo * L, z_row, S * L, (hi - lo) * L, P,
+                transposed["input"], dX, r_lo * vectors * L, vectors * L,
+            )  # fmt: skip
+
+        run(of_input, work.split(R, flops))
+        return dX
+
+
+class Dense:
+    """The head: out = x W^T + b, with weights in PyTorch's layout (n_out, n_in)."""
+
+    def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
+        self.n_in, self.n_out, self.dtype, self.lanes = n_in, n_out, dtype, lanes(dtype)
+        self.widths = panel_widths(n_out, dtype)
+        self.width = sum(self.widths) * self.lanes
+        self.parameters = Parameters({"weight": (n_in * self.width,), "bias": (self.width,)})
+        self.size = self.parameters.size
+        self.bias_from = n_in * self.width
+
+    def pack(self, weights: Arrays, flat: np.ndarray) -> None:
+        views = self.parameters.views(flat)
+        padded = np.zeros((self.n_in, self.width), self.dtype)
+        padded[:, : self.n_out] = weights["weight"].T
+        views["weight"][:] = panels_of(padded, self.widths, self.lanes)
+        views["bias"][:] = 0
+        views["bias"][: self.n_out] = weights["bias"]
+
+    def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        views = self.parameters.views(flat)
+        columns, at = [], 0
+        for width in self.widths:
+            size = self.n_in * width * self.lanes
+            columns.append(views["weight"][at : at + size].reshape(self.n_in, -1))
+            at += size
+        weight = np.concatenate(columns, axis=1)[:, : self.n_out].T
+        return {"weight": weight.copy(), "bias": views["bias"][: self.n_out].copy()}
+
+    def forward(self, params, X, n_rows, work: Workspace) -> np.ndarray:
+        """X flat (M, n_in) -> (M, n_out), a view of a wider buffer."""
+        views = self.parameters.views(params)
+        out = work.get("head", "out", size=n_rows * self.width)
+        out.reshape(n_rows, self.width)[:] = views["bias"]
+        matmul, _ = matmul_kernels(self.dtype)
+
+        def part(lo, hi):
+            matmul(
+                hi - lo, sum(self.widths), X, lo * self.n_in, self.n_in, 0, self.n_in, 1,
+                views["weight"], out, lo * self.width, self.width,
+            )  # fmt: skip
+
+        run(part, work.split(n_rows, 2.0 * n_rows * self.n_in * self.width))
+        return out.reshape(n_rows, self.width)[:, : self.n_out]
+
+    def backward(self, params, grads, X, dout, work: Workspace) -> tuple[np.ndarray, int]:
+        """dout (M, n_out) -> dX flat (M, row), row; writes `grads`."""
+        n_rows, L = len(dout), self.lanes
+        views, into = self.parameters.views(params), self.parameters.views(grads)
+        d = work.get("head", "dout", size=n_rows * self.width)
+        by_row = d.reshape(n_rows, self.width)
+        by_row[:] = 0
+        by_row[:, : self.n_out] = dout
+        matmul, outer = matmul_kernels(self.dtype)
+        grads[:] = 0
+        at, column = 0, 0
+        for width in self.widths:
+            outer(
+                n_rows, self.n_in, X, 0, self.n_in, d, column, self.width, width, into["weight"], at
+            )
+            at += self.n_in * width * L
+            column += width * L
+        layer_kernels(self.dtype).bias_gradients(
+            0, 1, n_rows, d, self.width, 1, 0, self.width // L, into["bias"]
+        )
+        weight = self.unpack(params)["weight"]
+        widths = panel_widths(self.n_in, self.dtype)
+        row = sum(widths) * L
+        padded = np.zeros((self.n_out, row), self.dtype)
+        padded[:, : self.n_in] = weight
+        dX = work.get("head", "dX", size=n_rows * row)
+        dX[:] = 0
+        panels = panels_of(padded, widths, L)
+        matmul(n_rows, sum(widths), d, 0, self.width, 0, self.n_out, 1, panels, dX, 0, row)
+        return dX, row
+
+
+def panels_of(matrix: np.ndarray, widths: list[int], L: int) -> np.ndarray:
+    """(K, sum(widths) L) as panels of the given widths, flat."""
+    edges = np.cumsum([0, *widths]) * L
+    return np.concatenate(
+        [matrix[:, a:b].ravel() for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    )

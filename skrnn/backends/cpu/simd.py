@@ -1,0 +1,278 @@
+"""A vector type for Numba: as many floats as one register of this processor holds.
+
+Arithmetic on vectors (and vectors with scalars) is written with `+ - * /`; loads and stores take an
+array and an offset in elements. The width and the presence of a fused multiply-add are asked of the
+compiler itself, with the very processor and features that Numba compiles for.
+"""
+
+from __future__ import annotations
+
+import operator
+from functools import cache
+from typing import NamedTuple
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+INT = ir.IntType(64)
+LLVM_SCALARS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+
+
+class Machine(NamedTuple):
+    """What the compiler makes of a fused multiply-add on sixteen floats."""
+
+    vector_bytes: int
+    registers: int
+    has_fma: bool
+
+
+@cache
+def machine() -> Machine:
+    # The `isfast`-free probe: which registers, and a call to libm where no instruction exists.
+    probe = """
+    define void @probe(<16 x float>* %p) {
+      %x = load <16 x float>, <16 x float>* %p
+      %y = call <16 x float> @llvm.fma.v16f32(<16 x float> %x, <16 x float> %x, <16 x float> %x)
+      store <16 x float> %y, <16 x float>* %p
+      ret void
+    }
+    declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
+    """.replace("<16 x float>*", "ptr")
+    assembly = cpu_target.target_context.codegen()._tm.emit_assembly(llvm.parse_assembly(probe))
+    has_fma = "fmaf" not in assembly
+    if "zmm" in assembly:
+        return Machine(64, 32, has_fma)
+    if "ymm" in assembly:
+        return Machine(32, 16, has_fma)
+    return Machine(16, 16 if "xmm" in assembly else 32, has_fma)
+
+
+def lanes(scalar) -> int:
+    """Vector lanes for a NumPy dtype or a Numba float type."""
+    bits = scalar.bitwidth if isinstance(scalar, types.Float) else 8 * scalar.itemsize
+    return 8 * machine().vector_bytes // bits
+
+
+# --- the type -------------------------------------------------------------------------------------
+class Vec(types.Type):
+    """A register of `lanes(scalar)` floats."""
+
+    def __init__(self, scalar):
+        self.scalar = scalar
+        self.lanes = lanes(scalar)
+        super().__init__(name=f"vec<{self.lanes} x {scalar}>")
+
+    @property
+    def llvm(self):
+        return ir.VectorType(LLVM_SCALARS[self.scalar], self.lanes)
+
+
+@register_model(Vec)
+class VecModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, fe_type.llvm)
+
+
+def splat(builder, vec, scalar):
+    undefined = ir.Constant(vec.llvm, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), vec.lanes), [0] * vec.lanes)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
+def as_vector(context, builder, vec, value, ty):
+    if isinstance(ty, Vec):
+        return value
+    return splat(builder, vec, context.cast(builder, value, ty, vec.scalar))
+
+
+def vector_of(tys):
+    return next((ty for ty in tys if isinstance(ty, Vec)), None)
+
+
+def add_operator(op, llvm_name):
+    @infer_global(op)
+    class VecOp(AbstractTemplate):
+        def generic(self, args, kws):
+            if len(args) == 2 and (vec := vector_of(args)):
+                if all(a == vec or isinstance(a, types.Number) for a in args):
+                    return signature(vec, *args)
+
+    def lower(context, builder, sig, args):
+        vec = sig.return_type
+        x, y = (as_vector(context, builder, vec, v, t) for v, t in zip(args, sig.args, strict=True))
+        return getattr(builder, llvm_name)(x, y)
+
+    for pair in ((Vec, Vec), (Vec, types.Number), (types.Number, Vec)):
+        lower_builtin(op, *pair)(lower)
+
+
+for _op, _name in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    add_operator(_op, _name)
+
+
+# --- arithmetic that Python has no operator for ----------------------------------------------------
+def call_intrinsic(builder, vec, name, args):
+    suffix = f"v{vec.lanes}f{vec.scalar.bitwidth}"
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vec.llvm, [vec.llvm] * len(args)), f"llvm.{name}.{suffix}"
+    )
+    return builder.call(function, args)
+
+
+def emit_fma(builder, vec, a, b, c):
+    """a * b + c; without the instruction, a libm call per lane would be 100 times slower."""
+    if machine().has_fma:
+        return call_intrinsic(builder, vec, "fma", [a, b, c])
+    return builder.fadd(builder.fmul(a, b), c)
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    vec = vector_of((a, b, c))
+
+    def codegen(context, builder, sig, args):
+        vectors = [
+            as_vector(context, builder, vec, v, t) for v, t in zip(args, sig.args, strict=True)
+        ]
+        return emit_fma(builder, vec, *vectors)
+
+    return vec(a, b, c), codegen
+
+
+def make_select(comparison):
+    """where(x <comparison> bound, a, b), one compare and one blend; NaN compares false."""
+
+    @intrinsic
+    def select(typingctx, x, bound, a, b):
+        def codegen(context, builder, sig, args):
+            x, *rest = (
+                as_vector(context, builder, sig.args[0], v, t)
+                for v, t in zip(args, sig.args, strict=True)
+            )
+            bound, a, b = rest
+            return builder.select(builder.fcmp_ordered(comparison, x, bound), a, b)
+
+        return x(x, bound, a, b), codegen
+
+    return select
+
+
+where_greater = make_select(">")
+where_less = make_select("<")
+
+
+@intrinsic
+def power_of_two(typingctx, x):
+    """2 ** round(x) for |x| < 1000, and round(x), in float64: the exponent field is written directly.
+
+    Adding 1.5 * 2**52 rounds to the nearest integer and leaves it in the low bits (two's
+    complement); shifted into the exponent field, the bias is added there.
+    """
+    pair = types.UniTuple(x, 2)
+
+    def codegen(context, builder, sig, args):
+        vec = sig.args[0]
+        ints = ir.VectorType(INT, vec.lanes)
+
+        def constant(value):
+            return ir.Constant(ints, [value] * vec.lanes)
+
+        magic = ir.Constant(vec.llvm, [1.5 * 2.0**52] * vec.lanes)
+        shifted = builder.fadd(args[0], magic)
+        rounded = builder.fsub(shifted, magic)
+        exponent = builder.add(builder.bitcast(shifted, ints), constant(1023))
+        power = builder.bitcast(builder.shl(exponent, constant(52)), vec.llvm)
+        return cgutils.pack_array(builder, [power, rounded])
+
+    return pair(x), codegen
+
+
+# --- memory ----------------------------------------------------------------------------------------
+def pointer(context, builder, array_type, array, offset):
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [offset])
+
+
+def load_vec(builder, vec, ptr):
+    value = builder.load(builder.bitcast(ptr, vec.llvm.as_pointer()))
+    value.align = vec.scalar.bitwidth // 8
+    return value
+
+
+def store_vec(builder, vec, value, ptr):
+    store = builder.store(value, builder.bitcast(ptr, vec.llvm.as_pointer()))
+    store.align = vec.scalar.bitwidth // 8
+
+
+def check_span(context, builder, array_type, array, first, last):
+    """Under NUMBA_BOUNDSCHECK=1, elements `first`..`last` must lie in the array."""
+    if not config.BOUNDSCHECK:
+        return
+    size = context.make_array(array_type)(context, builder, array).nitems
+    zero = ir.Constant(INT, 0)
+    outside = builder.or_(
+        builder.icmp_signed("<", first, zero), builder.icmp_signed(">=", last, size)
+    )
+    with builder.if_then(outside, likely=False):
+        message = ("vector access outside the array",)
+        context.call_conv.return_user_exc(builder, IndexError, message)
+
+
+@cache
+def make_load(count):
+    """Intrinsic that loads `count` neighbouring vectors as a tuple."""
+
+    @intrinsic
+    def load(typingctx, array, offset):
+        vec = Vec(array.dtype)
+
+        def codegen(context, builder, sig, args):
+            last = builder.add(args[1], ir.Constant(INT, count * vec.lanes - 1))
+            check_span(context, builder, sig.args[0], args[0], args[1], last)
+            base = pointer(context, builder, sig.args[0], args[0], args[1])
+            values = [
+                load_vec(builder, vec, builder.gep(base, [ir.Constant(INT, k * vec.lanes)]))
+                for k in range(count)
+            ]
+            return cgutils.pack_array(builder, values)
+
+        return types.UniTuple(vec, count)(array, types.intp), codegen
+
+    return load
+
+
+@cache
+def make_store(count):
+    """Intrinsic that stores a tuple of `count` vectors side by side."""
+
+    @intrinsic
+    def store(typingctx, array, offset, values):
+        vec = Vec(array.dtype)
+
+        def codegen(context, builder, sig, args):
+            last = builder.add(args[1], ir.Constant(INT, count * vec.lanes - 1))
+            check_span(context, builder, sig.args[0], args[0], args[1], last)
+            base = pointer(context, builder, sig.args[0], args[0], args[1])
+            for k in range(count):
+                value = builder.extract_value(args[2], k)
+                value = as_vector(context, builder, vec, value, values.types[k])
+                store_vec(builder, vec, value, builder.gep(base, [ir.Constant(INT, k * vec.lanes)]))
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, values), codegen
+
+    return store
+
+
+load1, store1 = make_load(1), make_store(1)

@@ -1,0 +1,528 @@
+"""RNNClassifier, LSTMClassifier, GRUClassifier."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+
+from .. import losses
+from ..losses import Loss
+from .base import RecurrentEstimator
+from .inputs import Input
+from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, documented
+from .targets import place, read_labels, read_rows
+
+
+class _Classifier(ClassifierMixin, RecurrentEstimator):
+    """Labels, loss and predictions of the classifiers."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS | {
+        "loss": [StrOptions({"log_loss"})],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one pass over X and y, in minibatches.
+
+        Goes on from the present weights, with the parameters as they are now. Schedule, warm-up,
+        early stopping and callbacks take no part.
+
+        Parameters
+        ----------
+        X, y, sample_weight : like in `fit`
+        classes : array-like of shape (n_classes,), default=None
+            All classes that later calls may hold; needed on the first call.
+
+        Returns
+        -------
+        self : estimator
+        """
+        self._validate_params()
+        first = not hasattr(self, "weights_")
+        if first and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                'class_weight="balanced" is not known to partial_fit: pass a dict of weights'
+            )
+        if classes is not None:
+            classes = np.unique(classes)
+            if not first and not np.array_equal(classes, self.classes_):
+                raise ValueError(
+                    f"classes={classes} are not those of the first call, {self.classes_}"
+                )
+        self._given_classes = classes
+        try:
+            return self._partial_fit(X, y, sample_weight, first)
+        finally:
+            del self._given_classes
+
+    def _read_targets(self, y, w, input: Input, reset: bool):
+        rows = read_rows(y, input, self.return_sequences)
+        labels, multilabel = read_labels(rows, w, input, self.return_sequences)
+        used = np.ones(len(labels), bool) if w is None else w > 0
+        if reset:
+            given = getattr(self, "_given_classes", None)
+            self._multilabel = multilabel
+            self.classes_ = (
+                np.arange(labels.shape[1])
+                if multilabel
+                else np.unique(labels[used])
+                if given is None
+                else given
+            )
+            if len(self.classes_) < 2 and not multilabel:
+                raise ValueError(
+                    f"a classifier needs at least 2 classes, y holds 1 class: {self.classes_[0]!r}"
+                )
+        elif multilabel != self._multilabel or (
+            multilabel and labels.shape[1] != len(self.classes_)
+        ):
+            raise ValueError(
+                "y is of another kind (classes or label sets) than the y of the first fit"
+            )
+        if multilabel:
+            targets = np.where(used[:, None], labels, 0).astype(self.dtype)
+        else:
+            targets = self._encode(labels, used, input)[:, None].astype(self.dtype)
+        if self.class_weight is not None:
+            weight = np.zeros(len(labels), self.dtype)
+            weight[used] = compute_sample_weight(self.class_weight, labels[used])
+            w = weight if w is None else w * weight
+            if not w.any():
+                raise ValueError("class_weight and sample_weight together leave only zero weights")
+        return targets, w
+
+    def _encode(self, labels, used, input: Input) -> np.ndarray:
+        """Class numbers; 0 for the unlabelled."""
+        codes = np.zeros(len(labels), np.intp)
+        try:
+            found = np.searchsorted(self.classes_, labels[used]).clip(max=len(self.classes_) - 1)
+            unseen = self.classes_[found] != labels[used]
+        except TypeError:  # strings among numbers
+            unseen = np.ones(used.sum(), bool)
+        if np.any(unseen):
+            row = int(np.flatnonzero(used)[np.argmax(unseen)])
+            where = place(row, input, self.return_sequences)
+            raise ValueError(
+                f"{where} is {labels[row]!r}, which is not among the classes {self.classes_}"
+            )
+        codes[used] = found
+        return codes
+
+    def _stratify(self, y):
+        if self._multilabel:
+            return None
+        _, counts = np.unique(y, return_counts=True)
+        # Every class must be in both parts.
+        n_held_back = int(np.ceil(len(y) * self.validation_fraction))
+        can = counts.min() >= 2 and n_held_back >= len(counts)
+        return y[:, 0] if can else None
+
+    def _make_loss(self) -> Loss:
+        if self._multilabel or len(self.classes_) == 2:
+            return losses.binary_log_loss
+        return losses.multiclass_log_loss
+
+    def _n_raw(self) -> int:
+        return 1 if len(self.classes_) == 2 and not self._multilabel else len(self.classes_)
+
+    def _n_outputs(self) -> int:
+        return self._n_raw()
+
+    def _codes(self, raw: np.ndarray) -> np.ndarray:
+        """Class numbers (m,), or label sets (m, n_labels) of 0 and 1."""
+        if self._multilabel:
+            return (raw > 0).astype(int)
+        return (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)
+
+    def _predict_from(self, input: Input, raw: np.ndarray) -> np.ndarray:
+        codes = self._codes(raw)
+        return self._shape(input, codes if self._multilabel else self.classes_[codes])
+
+    def predict_proba(self, X):
+        """Probabilities of the classes, or of each label.
+
+        Parameters
+        ----------
+        X : like in `fit`
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes); with `return_sequences` (n, T, n_classes), or a 1-D object
+        array of arrays of shape (T_i, n_classes)
+            Columns in the order of `classes_`.
+        """
+        input, raw, _ = self._run(X)
+        probability = self._make_loss().link(raw)
+        if probability.shape[1] == 1 and not self._multilabel:
+            probability = np.concatenate([1 - probability, probability], axis=1)
+        return self._shape(input, probability)
+
+    def decision_function(self, X):
+        """Raw scores of the head: log-odds of the second class, or one score per class or label.
+
+        Parameters
+        ----------
+        X : like in `fit`
+
+        Returns
+        -------
+        ndarray of shape (n,) for two classes, else (n, n_classes); per step like `predict_proba`
+        """
+        input, raw, _ = self._run(X)
+        return self._shape(input, raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw)
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy; per step, over all steps of all sequences; of label sets, the share that is right
+        in every label.
+
+        Parameters
+        ----------
+        X, y, sample_weight : like in `fit`
+
+        Returns
+        -------
+        float
+        """
+        raw, rows, w, input = self._score_data(X, y, sample_weight)
+        labels, multilabel = read_labels(rows, w, input, self.return_sequences)
+        if multilabel != self._multilabel:
+            raise ValueError(
+                "y is of another kind (classes or label sets) than the y of the first fit"
+            )
+        predicted = self._codes(raw) if multilabel else self.classes_[self._codes(raw)]
+        used = slice(None) if w is None else w > 0
+        return float(
+            accuracy_score(
+                labels[used], predicted[used], sample_weight=None if w is None else w[used]
+            )
+        )
+
+    def _score_rows(self, raw, y, w) -> float:
+        y = y if self._multilabel else y[:, 0]
+        return float(accuracy_score(y, self._codes(raw), sample_weight=w))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+@documented
+class RNNClassifier(_Classifier):
+    """Classification of sequences, or of their steps, with a recurrent network whose cell is a parameter.
+
+    {parameters}
+    See Also
+    --------
+    LSTMClassifier, GRUClassifier : The cell fixed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrnn import RNNClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.standard_normal((n, 2)) for n in rng.integers(3, 9, 100)]  # ragged
+    >>> y = [int(x[:, 0].sum() > 0) for x in X]
+    >>> RNNClassifier(16, cell="lstm", random_state=0).fit(X, y).predict_proba(X[:3]).shape
+    (3, 2)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = (
+        _Classifier._parameter_constraints | CELL_CONSTRAINTS
+    )
+
+    def __init__(
+        self,
+        hidden_size: int = 32,
+        *,
+        cell: str = "rnn",
+        activation: str = "tanh",
+        reset_after: bool = True,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        pooling: str = "last",
+        return_sequences: bool = False,
+        features_per_step: int = 1,
+        newest_first: bool = False,
+        loss: str = "log_loss",
+        class_weight: dict | str | None = None,
+        solver: str = "adam",
+        alpha: float = 1e-4,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        warmup_steps: int = 0,
+        learning_rate_init: float = 2e-3,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        max_grad_norm: float | None = 1.0,
+        tbptt_steps: int | None = None,
+        max_iter: int = 100,
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        validation_split: Any = "random",
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+        dtype: str = "float32",
+        device: str = "cpu",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.cell = cell
+        self.activation = activation
+        self.reset_after = reset_after
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.pooling = pooling
+        self.return_sequences = return_sequences
+        self.features_per_step = features_per_step
+        self.newest_first = newest_first
+        self.loss = loss
+        self.class_weight = class_weight
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.max_grad_norm = max_grad_norm
+        self.tbptt_steps = tbptt_steps
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.validation_split = validation_split
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.dtype = dtype
+        self.device = device
+        self.n_jobs = n_jobs
+
+
+@documented
+class LSTMClassifier(_Classifier):
+    """Classification of sequences, or of their steps, with a long short-term memory network.
+
+    {parameters}
+    See Also
+    --------
+    RNNClassifier : The cell as a parameter.
+
+    References
+    ----------
+    Hochreiter & Schmidhuber (1997), Long short-term memory; Gers, Schmidhuber & Cummins (2000),
+    Learning to forget.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 32,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        pooling: str = "last",
+        return_sequences: bool = False,
+        features_per_step: int = 1,
+        newest_first: bool = False,
+        loss: str = "log_loss",
+        class_weight: dict | str | None = None,
+        solver: str = "adam",
+        alpha: float = 1e-4,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        warmup_steps: int = 0,
+        learning_rate_init: float = 2e-3,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        max_grad_norm: float | None = 1.0,
+        tbptt_steps: int | None = None,
+        max_iter: int = 100,
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        validation_split: Any = "random",
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+        dtype: str = "float32",
+        device: str = "cpu",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.pooling = pooling
+        self.return_sequences = return_sequences
+        self.features_per_step = features_per_step
+        self.newest_first = newest_first
+        self.loss = loss
+        self.class_weight = class_weight
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.max_grad_norm = max_grad_norm
+        self.tbptt_steps = tbptt_steps
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.validation_split = validation_split
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.dtype = dtype
+        self.device = device
+        self.n_jobs = n_jobs
+
+    @property
+    def _cell(self) -> str:
+        return "lstm"
+
+
+@documented
+class GRUClassifier(_Classifier):
+    """Classification of sequences, or of their steps, with gated recurrent units.
+
+    {parameters}
+    See Also
+    --------
+    RNNClassifier : The cell as a parameter.
+
+    References
+    ----------
+    Cho et al. (2014), Learning phrase representations using RNN encoder-decoder; Chung et al. (2014),
+    Empirical evaluation of gated recurrent neural networks on sequence modeling.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = _Classifier._parameter_constraints | {
+        "reset_after": CELL_CONSTRAINTS["reset_after"]
+    }
+
+    def __init__(
+        self,
+        hidden_size: int = 32,
+        *,
+        reset_after: bool = True,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        pooling: str = "last",
+        return_sequences: bool = False,
+        features_per_step: int = 1,
+        newest_first: bool = False,
+        loss: str = "log_loss",
+        class_weight: dict | str | None = None,
+        solver: str = "adam",
+        alpha: float = 1e-4,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        warmup_steps: int = 0,
+        learning_rate_init: float = 2e-3,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        max_grad_norm: float | None = 1.0,
+        tbptt_steps: int | None = None,
+        max_iter: int = 100,
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        validation_split: Any = "random",
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+        dtype: str = "float32",
+        device: str = "cpu",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.reset_after = reset_after
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.pooling = pooling
+        self.return_sequences = return_sequences
+        self.features_per_step = features_per_step
+        self.newest_first = newest_first
+        self.loss = loss
+        self.class_weight = class_weight
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.max_grad_norm = max_grad_norm
+        self.tbptt_steps = tbptt_steps
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.validation_split = validation_split
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.dtype = dtype
+        self.device = device
+        self.n_jobs = n_jobs
+
+    @property
+    def _cell(self) -> str:
+        return "gru"

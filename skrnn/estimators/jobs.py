@@ -1,0 +1,35 @@
+"""How many threads a fit or a prediction may use."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+
+import joblib
+from joblib.parallel import get_active_backend
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+
+def effective_threads(n_jobs: int | None) -> int:
+    """Threads for `n_jobs`.
+
+    None takes what scikit-learn's own threaded estimators would: the processors, within the limits
+    of OMP_NUM_THREADS (which joblib sets in its worker processes) and threadpoolctl, and one inside
+    of a `joblib.Parallel` that runs threads. A number counts as in joblib: -1 is all processors.
+    """
+    if n_jobs is not None:
+        return joblib.effective_n_jobs(n_jobs) if n_jobs < 0 else n_jobs
+    backend, _ = get_active_backend()
+    if getattr(backend, "nesting_level", 0):
+        return 1
+    return _openmp_effective_n_threads()
+
+
+def inside_a_search() -> bool:
+    """Whether scikit-learn's cross-validation called us."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "_fit_and_score" and "sklearn" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False

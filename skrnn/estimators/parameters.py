@@ -1,0 +1,237 @@
+"""What the estimators' parameters may be, and what each of them means."""
+
+from __future__ import annotations
+
+import inspect
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+POSITIVE = Interval(Real, 0, None, closed="neither")
+FROM_ZERO = Interval(Real, 0, None, closed="left")
+SHARE = Interval(Real, 0, 1, closed="left")
+COUNT = Interval(Integral, 1, None, closed="left")
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "hidden_size": [COUNT],
+    "num_layers": [COUNT],
+    "bidirectional": ["boolean"],
+    "dropout": [SHARE],
+    "recurrent_dropout": [SHARE],
+    "pooling": [StrOptions({"last", "mean", "max"})],
+    "return_sequences": ["boolean"],
+    "features_per_step": [COUNT],
+    "newest_first": ["boolean"],
+    "solver": [StrOptions({"adam", "adamw", "sgd", "rmsprop"})],
+    "alpha": [FROM_ZERO],
+    "batch_size": [StrOptions({"auto"}), COUNT],
+    "learning_rate": [StrOptions({"constant", "cosine", "plateau"})],
+    "warmup_steps": [Interval(Integral, 0, None, closed="left")],
+    "learning_rate_init": [POSITIVE],
+    "momentum": [SHARE],
+    "nesterovs_momentum": ["boolean"],
+    "beta_1": [SHARE],
+    "beta_2": [SHARE],
+    "epsilon": [POSITIVE],
+    "max_grad_norm": [POSITIVE, None],
+    "tbptt_steps": [COUNT, None],
+    "max_iter": [COUNT],
+    "shuffle": ["boolean"],
+    "tol": [FROM_ZERO],
+    "n_iter_no_change": [COUNT],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "validation_split": [StrOptions({"random", "last"}), HasMethods("split")],
+    "warm_start": ["boolean"],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+    "dtype": [StrOptions({"float32", "float64"})],
+    "device": [StrOptions({"cpu"})],
+    "n_jobs": [Integral, None],
+}
+
+CELL_CONSTRAINTS: dict[str, list[Any]] = {
+    "cell": [StrOptions({"rnn", "lstm", "gru"})],
+    "activation": [StrOptions({"tanh", "relu", "sigmoid"})],
+    "reset_after": ["boolean"],
+}
+
+DOCS = {
+    "hidden_size": ("int", "Hidden units of each layer and direction."),
+    "cell": (
+        '{"rnn", "lstm", "gru"}',
+        "The recurrent cell: Elman's network, the LSTM or the GRU. A parameter of another cell is ignored, "
+        "so that a search over cells can hold all of them.",
+    ),
+    "activation": ('{"tanh", "relu", "sigmoid"}', "Activation of the RNN cell."),
+    "reset_after": (
+        "bool",
+        "Of the GRU: apply the reset gate after the recurrent product, n = tanh(W x + b + r (U h + b')), "
+        "h = (1 - z) n + z h (PyTorch, cuDNN), or before it, n = tanh(W x + U (r h) + b + b'), "
+        "h = (1 - z) h + z n (Chung et al. 2014).",
+    ),
+    "num_layers": ("int", "Recurrent layers, each reading the states of the one below."),
+    "bidirectional": (
+        "bool",
+        "Add a second direction that reads every sequence from its own end; both are concatenated.",
+    ),
+    "dropout": (
+        "float in [0, 1)",
+        "Share of single values dropped between layers in training; of no effect with one layer.",
+    ),
+    "recurrent_dropout": (
+        "float in [0, 1)",
+        "Share of hidden units hidden from the recurrent weights in training, with one mask for all steps "
+        "of a sequence (Gal & Ghahramani 2016).",
+    ),
+    "pooling": (
+        '{"last", "mean", "max"}',
+        "What the head sees of a sequence: the state after its last step (of the reverse direction, after "
+        "the first), or the mean or the maximum over its steps.",
+    ),
+    "return_sequences": (
+        "bool",
+        "Whether there is a target, and a prediction, for every time step.",
+    ),
+    "features_per_step": (
+        "int",
+        "Of 2-D X only: how many neighbouring columns make one time step.",
+    ),
+    "newest_first": (
+        "bool",
+        "Of 2-D X only: whether the first step of a row is the newest. Predictions per step still come in "
+        "time order.",
+    ),
+    "alpha": (
+        "float",
+        'Weight decay: with solver="adamw" decoupled, weights shrink by learning rate times alpha; else '
+        "alpha times the weight is added to its gradient (an L2 penalty of alpha / 2, which `loss_` does not "
+        "include). Biases are exempt.",
+    ),
+    "solver": (
+        '{"adam", "adamw", "sgd", "rmsprop"}',
+        "Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), momentum SGD, or RMSprop (Tieleman & "
+        "Hinton 2012; its smoothing is `beta_2`).",
+    ),
+    "batch_size": (
+        'int or "auto"',
+        'Sequences in a minibatch; "auto" takes 32, or all if there are fewer.',
+    ),
+    "learning_rate": (
+        '{"constant", "cosine", "plateau"}',
+        "Schedule: constant; half a cosine down to zero at `max_iter`; or, whenever training would stop for "
+        "`n_iter_no_change`, a fifth of the rate until it is a thousandth of the first.",
+    ),
+    "warmup_steps": ("int", "Updates over which the learning rate rises linearly from zero."),
+    "learning_rate_init": ("float", "The first learning rate."),
+    "momentum": ("float in [0, 1)", 'Momentum of solver="sgd".'),
+    "nesterovs_momentum": ("bool", 'Nesterov\'s form of it, for solver="sgd".'),
+    "beta_1": ("float in [0, 1)", "Decay of Adam's running mean of gradients."),
+    "beta_2": (
+        "float in [0, 1)",
+        "Decay of the running mean of squared gradients, of Adam and RMSprop.",
+    ),
+    "epsilon": ("float", "Added to the divisor of Adam and RMSprop."),
+    "max_grad_norm": (
+        "float or None",
+        "Gradients with a larger Euclidean norm are scaled down to it (Pascanu et al. 2013); None: never.",
+    ),
+    "tbptt_steps": (
+        "int or None",
+        "Truncated back-propagation through time: read long sequences in chunks of this many steps, carry "
+        "the state over, update after each chunk that holds a target. Memory then does not depend on the "
+        "length of a sequence. Not with `bidirectional`.",
+    ),
+    "max_iter": ("int", "Epochs at most."),
+    "shuffle": ("bool", "Whether to draw minibatches in a new order each epoch."),
+    "tol": (
+        "float",
+        "An epoch counts as an improvement if the loss falls (with `early_stopping`, the validation score "
+        "rises) by more than this.",
+    ),
+    "n_iter_no_change": ("int", "Training stops after this many epochs without an improvement."),
+    "early_stopping": (
+        "bool",
+        "Hold back validation data, stop when their score does not improve, and keep the best weights.",
+    ),
+    "validation_fraction": (
+        "float in (0, 1)",
+        "Share of the sequences held back by `early_stopping`.",
+    ),
+    "validation_split": (
+        '{"random", "last"} or splitter',
+        "Which sequences are held back: a random share (stratified by class), the last ones (for series in "
+        "time order), or the first split of a scikit-learn splitter, such as GroupKFold-like ones without "
+        "groups.",
+    ),
+    "warm_start": ("bool", "Whether `fit` goes on from the weights of the previous fit."),
+    "random_state": (
+        "int, RandomState or None",
+        "Initial weights, order of minibatches, validation split and dropout. The same seed gives the same "
+        "bits on one kind of processor.",
+    ),
+    "verbose": ("bool or int", "Show a progress bar: epoch, loss, validation score, time left."),
+    "dtype": ('{"float32", "float64"}', "Type of weights and arithmetic."),
+    "device": ('{"cpu"}', "Where to compute."),
+    "n_jobs": (
+        "int or None",
+        "Threads; None: as many as pay off, within the limits of joblib and threadpoolctl. The result does "
+        "not depend on it.",
+    ),
+    "loss": (
+        "str",
+        'Regressors: "squared_error" (the plain mean of squares), "absolute_error", "huber", "poisson" (the '
+        'head predicts the logarithm; targets from 0) or "quantile". Classifiers: "log_loss".',
+    ),
+    "huber_delta": ("float", 'Where loss="huber" turns from squares to absolute values.'),
+    "quantiles": (
+        "sequence of floats in (0, 1), or None",
+        'Rising levels for loss="quantile"; None: (0.1, 0.5, 0.9). Predicted quantiles never cross.',
+    ),
+    "class_weight": ('dict, "balanced" or None', "Weights of the classes, as in scikit-learn."),
+}
+
+ATTRIBUTES = """
+weights_ : dict of str to ndarray
+    Weights with PyTorch's names, layout and gate order (``weight_ih_l0``, ``weight_hh_l0``,
+    ``bias_ih_l0``, ``bias_hh_l0``, ``..._reverse``), plus ``head.weight`` and ``head.bias``.
+n_iter_ : int
+    Epochs trained.
+loss_, best_loss_ : float
+    Training loss of the last epoch, and the lowest of all; the mean over minibatches while the weights
+    were changing.
+loss_curve_ : list of float
+    Training loss of every epoch.
+validation_scores_ : list of float or None
+    `score` on the validation data after every epoch; None without validation data.
+best_validation_score_ : float or None
+    The highest of them.
+history_ : dict of str to ndarray
+    Columns ready for ``pandas.DataFrame``: epoch, loss, validation_score, learning_rate, gradient_norm
+    (mean over the epoch's updates, before clipping), seconds.
+n_features_in_ : int
+    Columns of 2-D X, else features per time step.
+feature_names_in_ : ndarray of str
+    Column names, where X was a DataFrame with string names.
+n_outputs_ : int
+    Targets (regressors), or raw scores of the head (classifiers).
+""".strip()
+
+Class = TypeVar("Class", bound=type)
+
+
+def documented(cls: Class) -> Class:
+    """Put the sections Parameters and Attributes into a class's docstring, from its signature."""
+    lines = []
+    for name, parameter in inspect.signature(cls.__init__).parameters.items():
+        if name != "self":
+            kind, text = DOCS[name]
+            lines += [f"{name} : {kind}, default={parameter.default!r}", f"    {text}"]
+    attributes = ATTRIBUTES
+    if "class_weight" in inspect.signature(cls.__init__).parameters:
+        attributes += "\nclasses_ : ndarray of shape (n_classes,)\n    Class labels."
+    parameters = "Parameters\n----------\n" + "\n".join(lines)
+    section = f"{parameters}\n\nAttributes\n----------\n{attributes}\n"
+    cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", section)
+    return cls

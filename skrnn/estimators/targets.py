@@ -1,0 +1,193 @@
+"""From what a user passes as y and sample_weight to flat arrays, or to an error that names the place.
+
+Targets come either one per sequence, rows in the order of the sequences, or one per step
+(`return_sequences=True`), rows in the order of the container's steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d
+
+from .inputs import Input
+
+
+class Rows(NamedTuple):
+    """Targets as rows.
+
+    Attributes
+    ----------
+    values : ndarray of shape (m, k)
+        One row per sequence or per step.
+    flat : bool
+        Whether the user gave one value, not a vector, per sequence or step.
+    """
+
+    values: np.ndarray
+    flat: bool
+
+
+def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
+    """Read targets as rows, one per sequence or per step; lengths must agree with X's."""
+    if y is None:
+        raise ValueError(f"requires {name} to be passed, but the target {name} is None")
+    if per_step:
+        return _read_steps(y, input, name)
+    if isinstance(y, list | tuple) and any(np.ndim(item) > 0 for item in y):
+        sizes = {np.shape(item) for item in y}
+        if len(sizes) > 1:
+            raise ValueError(f"{name} has a value per step, which needs return_sequences=True")
+    values = check_array(
+        y, ensure_2d=False, allow_nd=True, dtype=None, ensure_all_finite=False, input_name=name
+    )
+    if values.ndim > 2:
+        raise ValueError(
+            f"{name} has {values.ndim} dimensions; per step it needs return_sequences=True"
+        )
+    if values.dtype == object and any(np.ndim(item) > 0 for item in values.ravel()):
+        raise ValueError(f"{name} has a value per step, which needs return_sequences=True")
+    n = len(input.sequences)
+    if len(values) != n:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {n} sequences, "
+            f"{name} has {len(values)}"
+        )
+    return Rows(values.reshape(n, -1), values.ndim == 1)
+
+
+def _read_steps(y: Any, input: Input, name: str) -> Rows:
+    sequences = input.sequences
+    items = list(y)
+    if len(items) != len(sequences):
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {len(sequences)} "
+            f"sequences, {name} has {len(items)}"
+        )
+    arrays = [np.asarray(item) for item in items]
+    for i, (array, length) in enumerate(zip(arrays, sequences.lengths, strict=True)):
+        if array.ndim == 0:
+            raise ValueError(
+                f"{name} has one value per sequence, but return_sequences=True needs one per step"
+            )
+        if len(array) != length:
+            raise ValueError(f"{name}[{i}] has {len(array)} steps, sequence {i} has {length}")
+        if array.ndim > 2 or array.shape[1:] != arrays[0].shape[1:]:
+            raise ValueError(
+                f"{name}[{i}] has shape {array.shape}, {name}[0] has {arrays[0].shape}"
+            )
+    values = np.concatenate(arrays)
+    return Rows(values.reshape(len(values), -1), values.ndim == 1)
+
+
+def place(row: int, input: Input, per_step: bool, name: str = "y") -> str:
+    """Where row number `row` of the targets came from."""
+    if not per_step:
+        return f"{name}[{row}]"
+    offsets = input.sequences.offsets
+    i = int(np.searchsorted(offsets, row, side="right")) - 1
+    return f"{name}[{i}] at step {row - offsets[i]}"
+
+
+def read_numbers(
+    rows: Rows, w, input: Input, per_step: bool, dtype: np.dtype, name: str = "y"
+) -> np.ndarray:
+    """Targets of a regression as finite numbers (m, k); what has weight 0 may be anything."""
+    values = rows.values
+    if values.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}")
+    try:
+        values = values.astype(np.float64, copy=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is not numeric: {error}") from error
+    if w is not None:
+        values[w == 0] = 0
+    with np.errstate(over="ignore"):
+        cast = values.astype(dtype)
+    bad = ~np.isfinite(cast).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        value = values[row][~np.isfinite(cast[row])][0]
+        what = (
+            f"a value too large for {dtype}"
+            if np.isfinite(value)
+            else ("NaN" if np.isnan(value) else "infinity")
+        )
+        raise ValueError(f"Input {name} contains {what}: {place(row, input, per_step, name)}")
+    return cast
+
+
+def read_labels(
+    rows: Rows, w, input: Input, per_step: bool, name: str = "y"
+) -> tuple[np.ndarray, bool]:
+    """Labels of a classification, and whether each row is a set of labels (multilabel).
+
+    Returns
+    -------
+    labels : ndarray of shape (m,), or (m, n_labels) of 0 and 1
+        Unlabelled rows, which have weight 0, hold any value.
+    """
+    values = rows.values
+    used = np.ones(len(values), bool) if w is None else w > 0
+    if values.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}")
+    known = values[used]
+    if known.dtype.kind == "f" and not np.isfinite(known).all():
+        row = np.flatnonzero(used)[np.argmax(~np.isfinite(known).all(axis=1))]
+        value = values[row][~np.isfinite(values[row])][0]
+        what = "NaN" if np.isnan(value) else "infinity"
+        raise ValueError(f"Input {name} contains {what}: {place(row, input, per_step, name)}")
+    if known.dtype == object:
+        missing = np.array([any(v is None or v != v for v in row) for row in known])
+        if missing.any():
+            row = np.flatnonzero(used)[np.argmax(missing)]
+            raise ValueError(f"Input {name} contains NaN: {place(row, input, per_step, name)}")
+    if values.shape[1] == 1:
+        known = known[:, 0]
+        if not rows.flat and not per_step:
+            known = column_or_1d(rows.values[used], warn=True)
+        check_classification_targets(known)
+        return values[:, 0], False
+    check_classification_targets(known)
+    if type_of_target(known, input_name=name) != "multilabel-indicator":
+        raise ValueError(
+            f"{name} has {values.shape[1]} columns but is not multilabel (only 0 and 1): several "
+            "outputs of several classes are not supported"
+        )
+    return values, True
+
+
+def read_weights(
+    sample_weight: Any, input: Input, per_step: bool, dtype: np.dtype
+) -> np.ndarray | None:
+    """Weights per sequence, or per step where targets are; None: all equal.
+
+    Raises
+    ------
+    ValueError
+        For negative, NaN or all-zero weights, or a wrong shape.
+    """
+    if sample_weight is None:
+        return None
+    n = len(input.sequences)
+    given = list(sample_weight) if not np.isscalar(sample_weight) else sample_weight
+    is_nested = per_step and not np.isscalar(given) and any(np.ndim(item) > 0 for item in given)
+    if is_nested:
+        weights = _read_steps(given, input, "sample_weight").values
+        if weights.shape[1] != 1:
+            raise ValueError("sample_weight must have one weight per step")
+        index = np.arange(len(weights))
+        weights = _check_sample_weight(
+            weights[:, 0].astype(np.float64), index, dtype=np.float64, ensure_non_negative=True
+        )
+    else:
+        weights = _check_sample_weight(
+            sample_weight, np.arange(n), dtype=np.float64, ensure_non_negative=True
+        )
+        if per_step:
+            weights = np.repeat(weights, input.sequences.lengths)
+    if not weights.any():
+        raise ValueError("sample_weight: all weights are zero, at least one must be positive")
+    return weights.astype(dtype)

@@ -1,0 +1,90 @@
+"""Running a network over many sequences without keeping what only training needs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .batches import chunks
+from .network import Network
+from .sequences import Sequences
+
+State = list[tuple[np.ndarray, np.ndarray | None]]
+
+BATCH = 256  # sequences run together
+ROWS = 32_768  # steps run together: bounds the memory of long sequences
+
+
+def run(
+    network: Network,
+    params: np.ndarray,
+    sequences: Sequences,
+    *,
+    state: State | None = None,
+    hidden: bool = False,
+) -> tuple[np.ndarray, State]:
+    """Raw outputs, or the top layer's states, and the last states.
+
+    Parameters
+    ----------
+    state : list of (h, c) per layer and direction, each (n, H), or None
+        First states, in the order of `sequences`.
+    hidden : bool
+        Whether to return the top layer's states per step instead of the head's outputs.
+
+    Returns
+    -------
+    output : ndarray of shape (n, n_out), or (n_steps, n_out) with an output per step
+    state : list of (h, c) per layer and direction, each (n, H)
+
+    Notes
+    -----
+    The bits of a sequence's result do not depend on the sequences beside it, nor on the chunks that
+    long ones are read in.
+    """
+    n, H = len(sequences), network.hidden_size
+    per_step = hidden or network.return_sequences
+    width = network.width if hidden else network.n_out
+    output = np.empty((sequences.n_steps if per_step else n, width), network.dtype)
+    has_c = network.cell == "lstm"
+    last: State = [
+        (np.empty((n, H), network.dtype), np.empty((n, H), network.dtype) if has_c else None)
+        for _ in range(network.num_layers * network.directions)
+    ]
+    by_length = np.argsort(-sequences.lengths, kind="stable")
+    for start in range(0, n, BATCH):
+        batch = by_length[start : start + BATCH]
+        lengths, starts = sequences.lengths[batch], sequences.starts[batch]
+        shift = None if sequences.shift is None else sequences.shift[batch]
+        scale = None if sequences.scale is None else sequences.scale[batch]
+        # A reverse direction reads from the far end: it needs the whole sequence at once.
+        size = None if network.directions == 2 else max(1, ROWS // len(batch))
+        carried = None if state is None else pick(state, batch)
+        pooled = None
+        for first, steps in chunks(lengths, size):
+            B = len(steps)
+            if first:
+                carried, pooled = pick(carried, slice(B)), None if pooled is None else pooled[:B]
+            rows = steps.rows_of(starts[:B] + first)
+            X = network.backend.gather(
+                sequences.values, rows, steps, network.work, shift=shift, scale=scale
+            )
+            pass_ = network.forward(
+                params, X, steps, state=carried, pooled=pooled, lengths=lengths[:B]
+            )
+            carried, pooled = pass_.state(), pass_.pooled
+            if per_step:
+                at = steps.rows_of(sequences.offsets[batch[:B]] + first)
+                output[at] = pass_.hidden() if hidden else pass_.out
+            ending = np.flatnonzero(first + steps.lengths == lengths[:B])
+            if not per_step:
+                output[batch[ending]] = pass_.out[ending]
+            for (h, c), (h_new, c_new) in zip(last, carried, strict=True):
+                h[batch[ending]] = h_new[ending]
+                if c is not None:
+                    c[batch[ending]] = c_new[ending]
+    return output, last
+
+
+def pick(state: State, rows) -> State:
+    """The states of some of the sequences."""
+    return [(h[rows], None if c is None else c[rows]) for h, c in state]

@@ -1,0 +1,64 @@
+"""Update rules, each a few textbook lines on one weight; a backend applies them to all.
+
+Every rule is ``update(w, g, m, v, h) -> w, m, v``: a weight, its (clipped) gradient, two moments that
+start at zero, and the step's hyperparameters `h`. Decoupled decay (`adamw`) and L2 (all others) are
+applied by the caller, which knows the weights from the biases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Hyper(NamedTuple):
+    """Hyperparameters of one step, all in the dtype of the weights."""
+
+    learning_rate: Any
+    momentum: Any
+    nesterov: Any  # 1 or 0
+    beta_1: Any
+    beta_2: Any
+    epsilon: Any
+    correction_1: Any  # 1 - beta_1 ** step
+    correction_2: Any
+    one: Any
+
+
+def sgd(jit: Callable, sqrt: Callable) -> Callable:
+    """Momentum, Nesterov's form on request (Sutskever et al. 2013)."""
+
+    @jit
+    def update(w, g, m, v, h):
+        m = h.momentum * m - h.learning_rate * g
+        ahead = h.momentum * m - h.learning_rate * g
+        return w + h.nesterov * ahead + (h.one - h.nesterov) * m, m, v
+
+    return update
+
+
+def rmsprop(jit: Callable, sqrt: Callable) -> Callable:
+    """Running mean of squares with smoothing `beta_2` (Tieleman & Hinton 2012)."""
+
+    @jit
+    def update(w, g, m, v, h):
+        v = h.beta_2 * v + (h.one - h.beta_2) * g * g
+        return w - h.learning_rate * g / (sqrt(v) + h.epsilon), m, v
+
+    return update
+
+
+def adam(jit: Callable, sqrt: Callable) -> Callable:
+    """Adam with bias correction (Kingma & Ba 2015, algorithm 1)."""
+
+    @jit
+    def update(w, g, m, v, h):
+        m = h.beta_1 * m + (h.one - h.beta_1) * g
+        v = h.beta_2 * v + (h.one - h.beta_2) * g * g
+        step = (m / h.correction_1) / (sqrt(v / h.correction_2) + h.epsilon)
+        return w - h.learning_rate * step, m, v
+
+    return update
+
+
+RULES = {"sgd": sgd, "rmsprop": rmsprop, "adam": adam, "adamw": adam}

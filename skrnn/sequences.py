@@ -1,0 +1,159 @@
+"""The one container of sequences that everything below the estimators works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Sequences of any lengths over one table of steps; nothing is padded and nothing is copied.
+
+    Sequence ``i`` is ``values[starts[i] : starts[i] + lengths[i]]``. ``starts`` need not be
+    cumulative: overlapping windows over one long series share their rows.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_features)
+        The steps; C-contiguous, float32 or float64, may be read-only.
+    starts : ndarray of shape (n_sequences,), dtype intp
+        First row of each sequence.
+    lengths : ndarray of shape (n_sequences,), dtype intp
+        Steps of each sequence, at least 1.
+    shift, scale : ndarray of shape (n_sequences, n_features) or None
+        With them, a step of sequence ``i`` reads ``(row - shift[i]) * scale[i]``; same dtype as
+        `values`. They are applied when a minibatch is gathered.
+
+    Raises
+    ------
+    ValueError
+        If a shape, a dtype or a range would let a kernel, which does not check bounds, read
+        outside of `values`.
+    """
+
+    values: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    shift: np.ndarray | None = None
+    scale: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        values, starts, lengths = self.values, self.starts, self.lengths
+        _check_table("values", values)
+        for name, index in ("starts", starts), ("lengths", lengths):
+            if index.ndim != 1 or index.dtype != np.intp:
+                raise ValueError(f"{name} must be a 1-D array of intp, got {_describe(index)}")
+        if len(starts) != len(lengths):
+            raise ValueError(f"{len(starts)} starts but {len(lengths)} lengths")
+        if len(lengths) and lengths.min() < 1:
+            raise ValueError(f"sequence {lengths.argmin()} has no time steps")
+        # A huge length must not wrap around: compare with what is left, do not add.
+        if np.any((starts < 0) | (lengths > len(values) - starts)):
+            raise ValueError(f"a sequence reads outside of the {len(values)} rows of values")
+        for name, table in ("shift", self.shift), ("scale", self.scale):
+            if table is not None:
+                _check_table(name, table)
+                expected = (len(starts), self.n_features)
+                if table.shape != expected or table.dtype != values.dtype:
+                    raise ValueError(
+                        f"{name} must have shape {expected} and the dtype of values "
+                        f"({values.dtype}), got {_describe(table)}"
+                    )
+
+    @classmethod
+    def from_arrays(cls, arrays: Sequence[np.ndarray], dtype: Any = None) -> Sequences:
+        """Concatenate arrays of shape (T_i, F); a single one that fits is not copied."""
+        lengths = np.array([len(array) for array in arrays], dtype=np.intp)
+        if len(arrays) == 1:
+            values = _as_table(arrays[0], dtype)
+        else:
+            shape = (lengths.sum(), arrays[0].shape[1])
+            values = np.empty(shape, dtype or np.result_type(*arrays))
+            # without `out` the result would have the memory order of the arrays
+            np.concatenate(arrays, out=values, casting="unsafe")
+        return cls(values, np.cumsum(lengths) - lengths, lengths)
+
+    @classmethod
+    def from_dense(cls, array: np.ndarray, dtype: Any = None) -> Sequences:
+        """Read an array of shape (n, T, F): a view where it is C-contiguous and of `dtype`."""
+        n, steps, features = array.shape
+        values = _as_table(array, dtype).reshape(n * steps, features)
+        starts = np.arange(n, dtype=np.intp) * steps
+        return cls(values, starts, np.full(n, steps, dtype=np.intp))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def n_features(self) -> int:
+        return self.values.shape[1]
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Where each sequence begins, and the last ends, among all steps in sequence order."""
+        return np.concatenate([np.zeros(1, dtype=np.intp), np.cumsum(self.lengths)])
+
+    @property
+    def n_steps(self) -> int:
+        return int(self.offsets[-1])
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether the sequences lie in `values` one after the other, without gaps."""
+        return np.array_equal(self.starts, self.offsets[:-1]) and self.n_steps == len(self.values)
+
+    def take(self, rows: Any) -> Sequences:
+        """The sequences that an index array, a mask or a slice picks; `values` is shared."""
+        return Sequences(
+            self.values,
+            self.starts[rows],
+            self.lengths[rows],
+            None if self.shift is None else np.ascontiguousarray(self.shift[rows]),
+            None if self.scale is None else np.ascontiguousarray(self.scale[rows]),
+        )
+
+    def row_index(self) -> np.ndarray:
+        """The row of `values` of every step, in sequence order; shape (n_steps,)."""
+        return np.repeat(self.starts - self.offsets[:-1], self.lengths) + np.arange(self.n_steps)
+
+    def split(self, steps: np.ndarray) -> list[np.ndarray]:
+        """Cut an array of shape (n_steps, ...) in sequence order into one view per sequence."""
+        if len(steps) != self.n_steps:
+            raise ValueError(f"got {len(steps)} rows for {self.n_steps} steps")
+        bounds = self.offsets.tolist()
+        return [steps[begin:end] for begin, end in pairwise(bounds)]
+
+
+def object_array(items: list[Any]) -> np.ndarray:
+    """A 1-D object array of the items, also where numpy would stack them."""
+    array = np.empty(len(items), dtype=object)
+    for i, item in enumerate(items):  # array[:] = items would broadcast items of equal shape
+        array[i] = item
+    return array
+
+
+def _as_table(array: np.ndarray, dtype: Any) -> np.ndarray:
+    # a view where nothing has to change; asarray strips subclasses such as memmap
+    return np.asarray(np.require(array, dtype, ["C", "A"]))
+
+
+def _check_table(name: str, table: np.ndarray) -> None:
+    if (
+        table.ndim != 2
+        or table.dtype not in (np.float32, np.float64)
+        or not (table.flags.c_contiguous and table.flags.aligned)
+    ):
+        raise ValueError(
+            f"{name} must be a C-contiguous 2-D array of float32 or float64, got {_describe(table)}"
+        )
+
+
+def _describe(array: np.ndarray) -> str:
+    order = "" if array.flags.c_contiguous else ", not C-contiguous"
+    return f"shape {array.shape}, dtype {array.dtype}{order}"

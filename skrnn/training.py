@@ -1,0 +1,287 @@
+"""Training: epochs of minibatches, schedules, validation, early stopping, history."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .batches import PackedSteps, chunks
+from .inference import pick
+from .losses import Loss
+from .network import Dropout, Network
+from .sequences import Sequences
+
+
+class Data(NamedTuple):
+    """Sequences with their targets.
+
+    Attributes
+    ----------
+    sequences : Sequences
+    y : ndarray of shape (n, n_targets), or (rows of `sequences.values`, n_targets) per step
+    w : ndarray of shape (n,) or (rows of `sequences.values`,), or None for equal weights
+    """
+
+    sequences: Sequences
+    y: np.ndarray
+    w: np.ndarray | None
+
+
+@dataclass
+class Settings:
+    """What the loop needs to know; see the estimators' parameters of the same names."""
+
+    batch_size: int
+    learning_rate: str
+    learning_rate_init: float
+    warmup_steps: int
+    alpha: float
+    momentum: float
+    nesterovs_momentum: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    max_grad_norm: float | None
+    tbptt_steps: int | None
+    max_iter: int
+    shuffle: bool
+    tol: float
+    n_iter_no_change: int
+    early_stopping: bool
+
+
+@dataclass
+class Progress:
+    """How far a fit has come; `warm_start` hands it on to the next one."""
+
+    n_iter: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_score: float = -math.inf
+    interrupted: bool = False
+
+
+class Diverged(ValueError):
+    """The loss or its gradient is no longer a finite number."""
+
+    def __init__(self, what: str, settings: Settings) -> None:
+        remedies = [f"a smaller learning_rate_init (now {settings.learning_rate_init:g})"]
+        if settings.max_grad_norm is None or settings.max_grad_norm > 1:
+            remedies.append("max_grad_norm=1.0")
+        remedies.append("scaling X and y")
+        super().__init__(f"{what} is not finite any more. Try {', '.join(remedies)}.")
+
+
+PLATEAU_FACTOR = 0.2  # as scikit-learn's "adaptive"
+PLATEAU_END = 1e-3  # of the first rate: below it, training ends
+
+
+class Trainer:
+    """One network in training: parameters, optimiser, random numbers.
+
+    Parameters
+    ----------
+    rng : RandomState
+        Order of the minibatches.
+    seed : int
+        Of the dropout masks.
+    """
+
+    def __init__(
+        self, network: Network, params, optimizer, loss: Loss, settings: Settings, rng, seed: int
+    ):
+        self.network, self.params, self.optimizer, self.loss = network, params, optimizer, loss
+        self.settings, self.rng, self.seed = settings, rng, seed
+        self.grads = np.empty_like(params)
+
+    # --- one pass over the data --------------------------------------------------------------------
+    def epoch(self, data: Data, number: int, rate: Callable[[], float]) -> dict[str, float]:
+        """Train on every minibatch once; `rate()` gives the learning rate of each update."""
+        n, s = len(data.sequences), self.settings
+        order = self.rng.permutation(n) if s.shuffle else np.arange(n)
+        total, weight, norms, learning_rate = 0.0, 0.0, [], s.learning_rate_init
+        for start in range(0, n, s.batch_size):
+            for value, w, norm, learning_rate in self._minibatch(
+                data, order[start : start + s.batch_size], number, rate
+            ):
+                total, weight = total + value, weight + w
+                norms.append(norm)
+        return {
+            "loss": total / weight if weight else math.nan,
+            "learning_rate": learning_rate,
+            "gradient_norm": float(np.mean(norms)) if norms else math.nan,
+        }
+
+    def _minibatch(
+        self, data: Data, batch: np.ndarray, epoch: int, rate
+    ) -> Iterator[tuple[float, float, float, float]]:
+        """Update once, or once per chunk; yields (sum of w l, sum of w, gradient norm, rate)."""
+        network, sequences, tbptt = self.network, data.sequences, self.settings.tbptt_steps
+        batch = batch[np.argsort(-sequences.lengths[batch], kind="stable")]
+        lengths, starts = sequences.lengths[batch], sequences.starts[batch]
+        shift = None if sequences.shift is None else sequences.shift[batch]
+        scale = None if sequences.scale is None else sequences.scale[batch]
+        uses_dropout = network.dropout > 0 or network.recurrent_dropout > 0
+        state, pooled = None, None
+        for first, steps in chunks(lengths, tbptt):
+            B = len(steps)
+            rows = steps.rows_of(starts[:B] + first)
+            X = network.backend.gather(
+                sequences.values, rows, steps, network.work, shift=shift, scale=scale
+            )
+            y, w = self._targets(data, batch, rows, steps, first, lengths)
+            last = first + len(steps.counts) >= lengths[0]
+            learns = w is None or w.any()
+            if not learns and last:
+                return
+            pass_ = network.forward(
+                self.params, X, steps, keep=learns, lengths=lengths[:B],
+                state=None if state is None else pick(state, slice(B)),
+                pooled=None if pooled is None else pooled[:B],
+                dropout=Dropout(self.seed, epoch, batch[:B], first) if uses_dropout else None,
+            )  # fmt: skip
+            if not last:
+                state, pooled = pass_.state(), pass_.pooled
+                pooled = None if pooled is None else pooled.copy()
+            if learns:
+                yield self._update(pass_, y, w, rate())
+
+    def _targets(self, data: Data, batch, rows, steps: PackedSteps, first, lengths):
+        """Targets and weights of a chunk. One per sequence counts where the sequence ends."""
+        if self.network.return_sequences:
+            return data.y[rows], None if data.w is None else data.w[rows]
+        B = len(steps)
+        y = data.y[batch[:B]]
+        w = None if data.w is None else data.w[batch[:B]]
+        ends = first + steps.lengths == lengths[:B]
+        if not ends.all():
+            w = ends.astype(self.network.dtype) if w is None else w * ends
+        return y, w
+
+    def _update(self, pass_, y, w, learning_rate: float) -> tuple[float, float, float, float]:
+        s = self.settings
+        value, weight, dout = self.loss(pass_.out, y, w)
+        if not math.isfinite(value):
+            raise Diverged("The loss", s)
+        pass_.backprop(dout, self.grads)
+        norm = self.optimizer.step(
+            self.params, self.grads, learning_rate=learning_rate, alpha=s.alpha, momentum=s.momentum,
+            nesterov=s.nesterovs_momentum, beta_1=s.beta_1, beta_2=s.beta_2, epsilon=s.epsilon,
+            max_norm=s.max_grad_norm,
+        )  # fmt: skip
+        if not math.isfinite(norm):
+            raise Diverged("The gradient", s)
+        return value, weight, norm, learning_rate
+
+    # --- the whole fit -----------------------------------------------------------------------------
+    def fit(
+        self,
+        data: Data,
+        progress: Progress,
+        *,
+        score: Callable[[np.ndarray], float] | None = None,
+        on_epoch: Callable[[dict[str, float]], bool] | None = None,
+    ) -> None:
+        """Train for up to `max_iter` epochs; leaves the parameters to keep in `self.params`.
+
+        Parameters
+        ----------
+        progress : Progress
+            Continued.
+        score : callable, optional
+            ``score(params)`` on the validation data, higher is better.
+        on_epoch : callable, optional
+            Gets each new row of the history; returns True to stop.
+
+        Raises
+        ------
+        Diverged
+            If a loss or a gradient is not finite.
+
+        Notes
+        -----
+        An interrupt (Ctrl-C) ends the fit after the running minibatch: `progress.interrupted` says so.
+        """
+        s = self.settings
+        schedule = Schedule(s, updates_per_epoch(data.sequences, s))
+        best = self.params.copy() if s.early_stopping else None
+        waiting, started = 0, time.perf_counter()
+        try:
+            for _ in range(s.max_iter):
+                row = {"epoch": progress.n_iter + 1}
+                row |= self.epoch(data, progress.n_iter, schedule.next)
+                if score is not None:
+                    row["validation_score"] = score(self.params)
+                row["seconds"] = time.perf_counter() - started
+                progress.n_iter += 1
+                progress.history.append(row)
+
+                improved = row["loss"] < progress.best_loss - s.tol
+                progress.best_loss = min(progress.best_loss, row["loss"])
+                if score is not None:
+                    value = row["validation_score"]
+                    if s.early_stopping:
+                        improved = value > progress.best_score + s.tol
+                    if value > progress.best_score:
+                        progress.best_score = value
+                        if best is not None:
+                            best[:] = self.params
+                waiting = 0 if improved else waiting + 1
+                if on_epoch is not None and on_epoch(row):
+                    break
+                if waiting >= s.n_iter_no_change:
+                    if s.learning_rate != "plateau" or not schedule.lower():
+                        break
+                    waiting = 0
+        except KeyboardInterrupt:
+            progress.interrupted = True
+        if best is not None and math.isfinite(progress.best_score):
+            self.params[:] = best
+
+
+def updates_per_epoch(sequences: Sequences, settings: Settings) -> int:
+    """Optimiser steps of an epoch; with `tbptt_steps`, as if every chunk held a target."""
+    batches = -(-len(sequences) // settings.batch_size)
+    if settings.tbptt_steps is None:
+        return batches
+    return batches * -(-int(sequences.lengths.max()) // settings.tbptt_steps)
+
+
+class Schedule:
+    """The learning rate of each update.
+
+    "constant"; "cosine": half a cosine down to zero over all updates (Loshchilov & Hutter 2017,
+    without restarts); "plateau": lowered by the loop. All after a linear rise over `warmup_steps`.
+    """
+
+    def __init__(self, settings: Settings, per_epoch: int) -> None:
+        self.settings = settings
+        self.n_updates = max(1, settings.max_iter * per_epoch)
+        self.base = settings.learning_rate_init
+        self.update = 0
+
+    def next(self) -> float:
+        s, rate = self.settings, self.base
+        if s.learning_rate == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.update / self.n_updates)))
+        self.update += 1
+        if self.update < s.warmup_steps:
+            rate *= self.update / s.warmup_steps
+        return rate
+
+    def lower(self) -> bool:
+        """Take the next step down; False when the rate is too small to go on."""
+        self.base *= PLATEAU_FACTOR
+        return self.base >= PLATEAU_END * self.settings.learning_rate_init
+
+
+def history_columns(history: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Columns of the history, ready for ``pandas.DataFrame``; NaN where a row has no value."""
+    names = ("epoch", "loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
+    columns = {name: np.array([row.get(name, math.nan) for row in history]) for name in names}
+    return columns | {"epoch": columns["epoch"].astype(int)}

@@ -1,0 +1,317 @@
+"""From pandas to sequences and back: lag windows of a series, and tables of many sequences."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .sequences import object_array
+
+
+def make_windows(
+    frame_or_series: pd.DataFrame | pd.Series,
+    lags: int,
+    horizon: int = 1,
+    target: Any = None,
+    exog: Any = None,
+) -> tuple[pd.DataFrame, pd.DataFrame | pd.Series]:
+    """Turn a series into a supervised table: the last `lags` values, and the `horizon` after them.
+
+    Row by row the window moves on by one row of the frame; gaps in time are not looked for, so give
+    the frame its regular frequency first (``series.asfreq("W")``).
+
+    Parameters
+    ----------
+    frame_or_series : DataFrame or Series of shape (n,) or (n, n_columns)
+        Rows in time order. A Series without a name is called "y".
+    lags : int
+        Time steps of the past in each row of X.
+    horizon : int, default=1
+        Time steps of the future in each row of y.
+    target : column or list of columns, default=None
+        What to forecast; None takes all columns that are not in `exog`.
+    exog : column or list of columns, default=None
+        Columns that are only inputs. X holds the past of `target` and of `exog`, never their
+        future, and no other column.
+
+    Returns
+    -------
+    X : DataFrame of shape (n - lags - horizon + 1, lags * k)
+        For the k input columns in the frame's order, oldest step first, all columns of a step
+        together: a(t-2), b(t-2), a(t-1), b(t-1). So estimators read it with
+        ``features_per_step=k`` and ``newest_first=False``. float32 where all inputs are, else
+        float64.
+    y : Series, or DataFrame with `horizon` steps of each target
+        A Series with the target's name where there is one target and ``horizon=1``, else a
+        DataFrame with columns a(t), b(t), a(t+1), b(t+1).
+
+        X and y have the same index: the stamp of t, the first step to forecast. NaN in the series
+        is NaN in its windows; no row is dropped. To train without them::
+
+            known = X.notna().all(axis=1) & y.notna()
+            X, y = X[known], y[known]
+
+    Raises
+    ------
+    TypeError
+        If `frame_or_series` is neither.
+    ValueError
+        If it is too short, not sorted in time or has a stamp twice, a column is unknown, named
+        twice or not numeric, or `lags` or `horizon` is not a positive integer.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skrnn import make_windows
+    >>> X, y = make_windows(pd.Series([1.0, 2.0, 3.0, 4.0], name="co2"), lags=2)
+    >>> X
+       co2(t-2)  co2(t-1)
+    2       1.0       2.0
+    3       2.0       3.0
+    >>> y.tolist()
+    [3.0, 4.0]
+    """
+    frame = frame_or_series
+    if isinstance(frame, pd.Series):
+        frame = frame.to_frame("y" if frame.name is None else frame.name)
+    elif not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"expected a pandas DataFrame or Series, got {type(frame).__name__}")
+    _check_count("lags", lags)
+    _check_count("horizon", horizon)
+    _check_time_index(frame.index)
+    inputs, targets = _choose_columns(frame, target, exog)
+    n_windows = len(frame) - lags - horizon + 1
+    if n_windows < 1:
+        raise ValueError(
+            f"lags={lags} and horizon={horizon} need at least {lags + horizon} rows, "
+            f"got {len(frame)}"
+        )
+    stamps = slice(lags, lags + n_windows)
+    X = _windows(frame, inputs, range(-lags, 0), stamps)
+    y = _windows(frame, targets, range(horizon), stamps)
+    return X, y if y.shape[1] > 1 else y.iloc[:, 0].rename(targets[0])
+
+
+def from_long_frame(
+    df: pd.DataFrame, id_col: Any, time_col: Any, feature_cols: Any, label_col: Any = None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Turn a table with one row per (id, time) into one sequence per id.
+
+    Parameters
+    ----------
+    df : DataFrame
+        Rows in any order.
+    id_col, time_col : column
+        Which sequence a row belongs to, and what to sort it by there.
+    feature_cols : column or list of columns
+        Numeric columns.
+    label_col : column, default=None
+        Targets.
+
+    Returns
+    -------
+    sequences : 1-D object array of n arrays of shape (T_i, n_features)
+        In time order; float32 where all features are, else float64. NaN is kept.
+    labels : ndarray of shape (n,), 1-D object array of n arrays of shape (T_i,), or None
+        One label per sequence where the label is constant within EVERY id, else one per step. None
+        without `label_col`.
+    ids : ndarray of shape (n,)
+        In order of first appearance in `df`; also the `groups` for `GroupKFold`.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or a feature is not numeric, the frame is empty, an id or a time is
+        missing, or a pair of them appears twice.
+    """
+    features = _as_list(feature_cols)
+    _check_columns(df, [id_col, time_col, *features, *([] if label_col is None else [label_col])])
+    _check_named_once(features)
+    if not features:
+        raise ValueError("feature_cols names no column")
+    values = _to_numbers(df, features)
+    ids, order, lengths = _sort_long(df, id_col, time_col)
+    bounds = np.cumsum(lengths)[:-1]
+    sequences = object_array(np.split(values[order], bounds))
+    if label_col is None:
+        return sequences, None, ids
+    labels = df[label_col].to_numpy()[order]
+    codes = pd.factorize(labels)[0]  # NaN equals NaN among the codes
+    firsts = np.concatenate([[0], bounds])
+    if np.array_equal(codes, np.repeat(codes[firsts], lengths)):
+        return sequences, labels[firsts], ids
+    return sequences, object_array(np.split(labels, bounds)), ids
+
+
+def to_long_frame(
+    predictions: Any,
+    df: pd.DataFrame,
+    id_col: Any,
+    time_col: Any,
+    name: str = "prediction",
+    ids: Any = None,
+) -> pd.DataFrame:
+    """Bring predictions for the sequences of `from_long_frame` back to the rows of its table.
+
+    Parameters
+    ----------
+    predictions : array-like
+        Per step: n arrays of shape (T_i,) or (T_i, n_outputs), or one array of shape (n, T) or
+        (n, T, n_outputs). Per sequence: shape (n,), repeated for each of its steps.
+    df : DataFrame
+        The table; rows in any order.
+    id_col, time_col : column
+        As in `from_long_frame`.
+    name : str, default="prediction"
+        Name of the new column; several outputs are called ``prediction_0``, ``prediction_1``, ...
+    ids : array-like of shape (n,), default=None
+        Which sequences the predictions are for, for instance those of a test set. None: all, in
+        order of first appearance.
+
+    Returns
+    -------
+    DataFrame
+        The id, the time and the predictions, with the index and the order of `df`; the rows of
+        `ids` only, where it is given.
+
+    Raises
+    ------
+    ValueError
+        If the number of sequences or the length of one differs from the table; the id is named.
+    """
+    _check_columns(df, [id_col, time_col])
+    if ids is not None:
+        wanted = pd.Index(ids)
+        unknown = wanted[~wanted.isin(df[id_col])]
+        if len(unknown) or wanted.has_duplicates:
+            problem = f"not in df: {_first(unknown)}" if len(unknown) else "not unique"
+            raise ValueError(f"ids are {problem}")
+        df = df[df[id_col].isin(wanted)]
+    found, order, lengths = _sort_long(df, id_col, time_col)
+    if ids is not None:  # the caller's order of sequences in place of the table's
+        position = pd.Index(found).get_indexer(wanted)
+        order = np.concatenate([np.split(order, np.cumsum(lengths)[:-1])[p] for p in position])
+        found, lengths = found[position], lengths[position]
+    predictions = predictions if isinstance(predictions, list) else np.asarray(predictions)
+    if len(predictions) != len(found):
+        raise ValueError(f"got predictions for {len(predictions)} sequences, expected {len(found)}")
+    flat = _flatten(predictions, found, lengths)
+    flat = flat.reshape(len(flat), -1)
+    placed = np.empty_like(flat)
+    placed[order] = flat
+    result = df[[id_col, time_col]].copy()
+    for output in range(flat.shape[1]):
+        column = name if flat.shape[1] == 1 else f"{name}_{output}"
+        if column in result.columns:
+            raise ValueError(f"{column!r} is already a column; choose another name")
+        result[column] = placed[:, output]
+    return result
+
+
+def _check_count(name: str, count: Any) -> None:
+    if isinstance(count, bool) or not isinstance(count, Integral) or int(count) < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {count!r}")
+
+
+def _choose_columns(frame: pd.DataFrame, target: Any, exog: Any) -> tuple[list, list]:
+    """Input columns in the frame's order, and target columns."""
+    exogenous = [] if exog is None else _as_list(exog)
+    targets = [c for c in frame.columns if c not in exogenous] if target is None else target
+    targets = _as_list(targets)
+    _check_columns(frame, targets + exogenous)
+    _check_named_once(targets + exogenous)
+    if not targets:
+        raise ValueError("no column is left to forecast")
+    chosen = set(targets + exogenous)
+    return [column for column in frame.columns if column in chosen], targets
+
+
+def _windows(frame: pd.DataFrame, columns: list, steps: range, stamps: slice) -> pd.DataFrame:
+    """One row per row of `stamps`, one column per step, relative to the stamp, and column."""
+    rows = np.lib.stride_tricks.sliding_window_view(_to_numbers(frame, columns), len(steps), axis=0)
+    rows = rows[stamps.start + steps[0] : stamps.stop + steps[0]].transpose(0, 2, 1)
+    names = [f"{c}(t{step:+d})" if step else f"{c}(t)" for step in steps for c in columns]
+    return pd.DataFrame(rows.reshape(len(rows), -1), index=frame.index[stamps], columns=names)
+
+
+def _check_time_index(index: pd.Index) -> None:
+    if isinstance(index, pd.MultiIndex):
+        raise ValueError("the index has several levels; make the windows of one series at a time")
+    if index.hasnans:
+        raise ValueError("the index has missing stamps")
+    if index.has_duplicates:
+        raise ValueError(
+            f"the index has stamps twice: {_first(index[index.duplicated()].unique())}"
+        )
+    if not index.is_monotonic_increasing:
+        raise ValueError("the index is not sorted in time; sort it with sort_index()")
+
+
+def _sort_long(
+    df: pd.DataFrame, id_col: Any, time_col: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids by first appearance, rows sorted by (id, time), and the number of rows of each id."""
+    if df.empty:
+        raise ValueError("the frame has no rows")
+    for column in id_col, time_col:
+        if df[column].isna().any():
+            raise ValueError(f"column {column!r} has missing values")
+    codes, ids = pd.factorize(df[id_col])
+    times = pd.factorize(df[time_col], sort=True)[0]
+    order = np.lexsort((times, codes))
+    repeated = (np.diff(codes[order]) == 0) & (np.diff(times[order]) == 0)
+    if repeated.any():
+        id_, time = (df[column].iloc[order[repeated.argmax()]] for column in (id_col, time_col))
+        raise ValueError(f"id {id_} has time {time} more than once")
+    return np.asarray(ids), order, np.bincount(codes)
+
+
+def _flatten(predictions: Any, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """All steps of all predictions, those per sequence repeated."""
+    shapes = [np.shape(prediction) for prediction in predictions]
+    if all(shape == () for shape in shapes):
+        return np.repeat(np.asarray(predictions), lengths)
+    for id_, shape, length in zip(ids, shapes, lengths):
+        if shape[:1] != (length,):
+            given = f"{shape[0]} predictions" if shape else "a single prediction"
+            raise ValueError(f"id {id_} has {length} rows but {given}")
+    return np.concatenate(list(predictions))
+
+
+def _to_numbers(frame: pd.DataFrame, columns: list) -> np.ndarray:
+    """Columns as one C-ordered array, float32 if all of them are, else float64."""
+    dtypes = frame[columns].dtypes
+    numeric = [pd.api.types.is_numeric_dtype(d) and getattr(d, "kind", "") != "c" for d in dtypes]
+    if not all(numeric):
+        raise ValueError(f"columns are not numeric: {_first(dtypes.index[~np.array(numeric)])}")
+    dtype = np.float32 if (dtypes == np.float32).all() else np.float64
+    return np.ascontiguousarray(frame[columns].to_numpy(dtype, na_value=np.nan))
+
+
+def _check_columns(frame: pd.DataFrame, columns: list) -> None:
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise ValueError(f"columns are not in the frame: {_first(missing)}")
+    if not frame.columns.is_unique:
+        raise ValueError(
+            f"column names are not unique: {_first(frame.columns[frame.columns.duplicated()])}"
+        )
+
+
+def _check_named_once(columns: list) -> None:
+    twice = [column for i, column in enumerate(columns) if column in columns[:i]]
+    if twice:
+        raise ValueError(f"columns are named twice: {_first(twice)}")
+
+
+def _as_list(columns: Any) -> list:
+    """Several columns as a list; a string or a tuple is the name of one."""
+    return list(columns) if isinstance(columns, list | pd.Index | np.ndarray) else [columns]
+
+
+def _first(names: Any, count: int = 5) -> str:
+    shown = ", ".join(repr(name) for name in list(names)[:count])
+    return shown + (", ..." if len(names) > count else "")

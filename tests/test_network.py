@@ -1,0 +1,315 @@
+"""Forward and backward passes of the network against the NumPy oracle and central differences."""
+
+import itertools
+
+import numpy as np
+import pytest
+import reference
+
+from skrnn.batches import PackedSteps
+from skrnn.network import Dropout, Network
+
+LENGTHS = {"one": [1, 1], "two": [2, 2, 2], "five": [5], "ragged": [7, 3, 1, 5]}
+CELLS = [
+    {"cell": "rnn", "activation": "tanh"},
+    {"cell": "rnn", "activation": "relu"},
+    {"cell": "rnn", "activation": "sigmoid"},
+    {"cell": "lstm"},
+    {"cell": "gru", "reset_after": True},
+    {"cell": "gru", "reset_after": False},
+]
+SHAPES = [
+    {},
+    {"num_layers": 2},
+    {"bidirectional": True},
+    {"num_layers": 2, "bidirectional": True},
+]
+HEADS = [
+    {"pooling": "last"},
+    {"pooling": "mean"},
+    {"pooling": "max"},
+    {"return_sequences": True},
+]
+
+
+def label(options):
+    return "-".join(str(v) for v in options.values()) or "plain"
+
+
+class Problem:
+    """Random weights, inputs, first states and weighted targets for one configuration."""
+
+    def __init__(self, options, lengths, hidden_size=3, n_features=2, n_outputs=2, seed=0):
+        rng = np.random.default_rng(seed)
+        self.options, self.lengths = options, lengths
+        shape = {k: options[k] for k in ("num_layers", "bidirectional") if k in options}
+        self.weights = reference.random_weights(
+            rng, cell=options["cell"], n_features=n_features, hidden_size=hidden_size,
+            n_outputs=n_outputs, **shape,
+        )  # fmt: skip
+        self.X = reference.random_sequences(rng, lengths, n_features)
+        self.state = reference.random_state(
+            rng, cell=options["cell"], n=len(lengths), hidden_size=hidden_size, **shape
+        )
+        per_step = options.get("return_sequences", False)
+        rows = [(n,) if per_step else () for n in lengths]
+        self.y = [rng.standard_normal((*r, n_outputs)) for r in rows]
+        self.w = [rng.uniform(0.5, 2, r) for r in rows]
+        self.network = Network(
+            n_features, n_outputs, hidden_size=hidden_size, dtype=np.float64, **options
+        )
+        self.steps = PackedSteps(np.array(lengths))
+        self.starts = np.cumsum(lengths) - lengths
+
+    def packed(self, per_step):
+        return np.concatenate(per_step)[self.steps.rows_of(self.starts)]
+
+    def sorted_state(self):
+        if self.state is None:
+            return None
+        h, c = (
+            self.state if self.options["cell"] == "lstm" else (self.state, [None] * len(self.state))
+        )
+        order = self.steps.order
+        return [(a[order], None if b is None else b[order]) for a, b in zip(h, c, strict=True)]
+
+    def forward(self, keep=False, params=None):
+        params = self.network.pack(self.weights) if params is None else params
+        X = self.packed(self.X).ravel()
+        return self.network.forward(params, X, self.steps, state=self.sorted_state(), keep=keep)
+
+    def in_callers_order(self, out):
+        """Sorted or packed rows as the oracle returns them."""
+        if not self.options.get("return_sequences"):
+            result = np.empty_like(out)
+            result[self.steps.order] = out
+            return list(result)
+        return self.sequences(out)
+
+    def sequences(self, packed):
+        flat = np.empty((self.steps.n_rows, packed.shape[1]))
+        flat[self.steps.rows_of(self.starts)] = packed
+        return np.split(flat, self.starts[1:])
+
+    def oracle(self, **kwargs):
+        return reference.forward(
+            self.weights, self.X, initial_state=self.state, **self.options, **kwargs
+        )
+
+    def loss(self):
+        as_given = list if self.options.get("return_sequences") else np.array
+        y, w = as_given(self.y), as_given(self.w)
+        return reference.losses("squared_error", self.oracle().output, y, w)
+
+    def gradients(self):
+        """Of weights, inputs and first states, by the kernels."""
+        per_step = self.options.get("return_sequences", False)
+        pass_ = self.forward(keep=True)
+        if per_step:
+            y, w = self.packed(self.y), self.packed(self.w)
+        else:
+            y, w = np.array(self.y)[self.steps.order], np.array(self.w)[self.steps.order]
+        dout = 2 * (pass_.out - y) / y.shape[1] * (w / w.sum())[:, None]
+        grads = np.full(self.network.size, np.nan)
+        dX, d_state = pass_.backprop(dout, grads, d_input=True)
+        gradients = self.network.unpack(grads)
+        for i, dx in enumerate(self.sequences(dX)):
+            gradients["X", i] = dx
+        for part, name in enumerate(("h", "c") if self.options["cell"] == "lstm" else ("h",)):
+            for k, state in enumerate(d_state):
+                unsorted = np.empty_like(state[part])
+                unsorted[self.steps.order] = state[part]
+                gradients["state", name, k] = unsorted
+        return gradients
+
+    def arrays(self):
+        """The same arrays as in `gradients`, for central differences."""
+        arrays = dict(self.weights)
+        arrays |= {("X", i): x for i, x in enumerate(self.X)}
+        states = self.state if self.options["cell"] == "lstm" else (self.state,)
+        for name, state in zip(("h", "c"), states, strict=False):
+            arrays |= {("state", name, k): state[k] for k in range(len(state))}
+        return arrays
+
+
+def relative_error(a, b):
+    return np.abs(a - b).max() / max(np.abs(b).max(), 1e-3)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("head", HEADS, ids=label)
+@pytest.mark.parametrize("shape", SHAPES, ids=label)
+@pytest.mark.parametrize("cell", CELLS, ids=label)
+def test_forward_is_the_textbooks(cell, shape, head, lengths):
+    problem = Problem({**cell, **shape, **head}, lengths)
+    expected = problem.oracle()
+    pass_ = problem.forward()
+    for a, b in zip(problem.in_callers_order(pass_.out), expected.output, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+    for a, b in zip(problem.sequences(pass_.hidden()), expected.hidden, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+    states = expected.state if cell["cell"] == "lstm" else (expected.state,)
+    for part, expected_state in enumerate(states):
+        for k, state in enumerate(pass_.state()):
+            np.testing.assert_allclose(
+                state[part], expected_state[k][problem.steps.order], atol=1e-12
+            )
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("head", HEADS, ids=label)
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[3]], ids=label)
+@pytest.mark.parametrize("cell", CELLS, ids=label)
+def test_gradients_are_central_differences(cell, shape, head, lengths):
+    """Every weight, input and first state; the differences are taken of the oracle's loss."""
+    problem = Problem({**cell, **shape, **head}, lengths, hidden_size=2)
+    gradients = problem.gradients()
+    arrays = problem.arrays()
+    assert gradients.keys() == arrays.keys()
+    for name, array in arrays.items():
+        expected = reference.central_differences(problem.loss, array)
+        assert relative_error(gradients[name], expected) < 1e-6, name
+
+
+@pytest.mark.parametrize("hidden_size", [1, 7, 33, 70])
+@pytest.mark.parametrize("cell", CELLS, ids=label)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_hidden_size(cell, hidden_size, dtype):
+    """Tails of the vector lanes: one unit, less than a vector, one more than two, more than four."""
+    lengths = [7, 3, 1, 5, 7, 2, 6, 6, 9, 3, 4, 4, 4]  # more rows than one tile
+    problem = Problem({**cell, "num_layers": 2, "bidirectional": True}, lengths, hidden_size, 5)
+    for name in problem.weights:
+        problem.weights[name] /= np.sqrt(hidden_size)
+    expected = problem.oracle().output
+    network = Network(5, 2, hidden_size=hidden_size, dtype=dtype, **problem.options)
+    X = problem.packed(problem.X).astype(dtype).ravel()
+    state = problem.sorted_state()
+    pass_ = network.forward(network.pack(problem.weights), X, problem.steps, state=state)
+    out = problem.in_callers_order(pass_.out)
+    np.testing.assert_allclose(out, expected, atol=2e-6 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("mutant", reference.MUTANTS)
+def test_no_mutant_passes(mutant):
+    """The comparison of this file tells every deliberately wrong network from the right one."""
+    caught = 0
+    for cell, shape, head in itertools.product(CELLS, SHAPES, HEADS):
+        options = {**cell, **shape, **head}
+        if not reference.MUTANTS[mutant](options):
+            continue
+        problem = Problem(options, LENGTHS["ragged"])
+        expected = problem.oracle(mutant=mutant)
+        pass_ = problem.forward()
+        same = all(
+            np.allclose(a, b, rtol=0, atol=1e-12)
+            for ours, theirs in (
+                (problem.in_callers_order(pass_.out), expected.output),
+                (problem.sequences(pass_.hidden()), expected.hidden),
+            )
+            for a, b in zip(ours, theirs, strict=True)
+        )
+        assert not same, options
+        caught += 1
+    assert caught > 0
+
+
+def test_a_poisoned_workspace_changes_nothing():
+    """Every element that is read was written before."""
+    for cell in CELLS:
+        options = {**cell, "num_layers": 2, "bidirectional": True, "pooling": "max"}
+        clean = Problem(options, LENGTHS["ragged"])
+        expected = clean.gradients()
+        poisoned = Problem(options, LENGTHS["ragged"])
+        poisoned.gradients()
+        for buffer in poisoned.network.work._buffers.values():
+            buffer[:] = -(2**60) if buffer.dtype == np.intp else np.nan
+        for name, gradient in poisoned.gradients().items():
+            np.testing.assert_array_equal(gradient, expected[name])
+
+
+def test_dropout_masks_are_the_sequences_own():
+    """Masks depend on seed, epoch, sequence and unit, not on the batch or its order."""
+    options = {"cell": "lstm", "num_layers": 2, "dropout": 0.4, "recurrent_dropout": 0.3}
+    lengths = [5, 2, 7]
+    problem = Problem({k: v for k, v in options.items() if "dropout" not in k}, lengths)
+    network = Network(2, 2, hidden_size=3, dtype=np.float64, **options)
+    params = network.pack(problem.weights)
+
+    def outputs(sequences, seed=3, epoch=1):
+        steps = PackedSteps(np.array([lengths[i] for i in sequences]))
+        X = np.concatenate([problem.X[i] for i in sequences])
+        starts = np.cumsum([0, *(lengths[i] for i in sequences[:-1])])
+        dropout = Dropout(seed, epoch, np.array(sequences)[steps.order])
+        pass_ = network.forward(params, X[steps.rows_of(starts)].ravel(), steps, dropout=dropout)
+        return {sequences[i]: out.copy() for i, out in zip(steps.order, pass_.out, strict=True)}
+
+    together = outputs([0, 1, 2])
+    for order in ([2, 0, 1], [1], [2, 1]):
+        for i, out in outputs(order).items():
+            np.testing.assert_array_equal(out, together[i])
+    for other in (outputs([0, 1, 2], seed=4), outputs([0, 1, 2], epoch=2)):
+        assert not np.array_equal(other[0], together[0])
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=label)
+def test_gradients_under_dropout(cell):
+    """Central differences of the network's own loss with its masks held fixed."""
+    problem = Problem({**cell, "num_layers": 2, "bidirectional": True}, [7, 3, 1, 5])
+    network = Network(
+        2, 2, hidden_size=3, dtype=np.float64, dropout=0.4, recurrent_dropout=0.4, **problem.options
+    )
+    problem.network = network
+    X, y = problem.packed(problem.X).ravel(), np.array(problem.y)[problem.steps.order]
+    dropout = Dropout(5, 2, np.arange(4))
+
+    def run(keep=False):
+        params = network.pack(problem.weights)
+        return network.forward(params, X, problem.steps, dropout=dropout, keep=keep)
+
+    def loss():
+        return ((run().out - y) ** 2).sum()
+
+    pass_, grads = run(keep=True), np.empty(network.size)
+    pass_.backprop(2 * (pass_.out - y), grads)
+    gradients = network.unpack(grads)
+    for name, array in problem.weights.items():
+        expected = reference.central_differences(loss, array)
+        assert relative_error(gradients[name], expected) < 1e-6, name
+
+
+def test_dropout_keeps_the_stated_share():
+    from skrnn.backends.cpu.packed import packed_kernels
+
+    kernels = packed_kernels(np.dtype(np.float32))
+    out = np.empty(1000 * 64, np.float32)
+    kernels.sequence_mask(0, 0, 0, np.arange(1000), 60, 64, 0.3, out)
+    mask = out.reshape(1000, 64)
+    assert np.all(mask[:, 60:] == 0)
+    assert set(np.unique(mask[:, :60])) == {np.float32(0), np.float32(1 / 0.7)}
+    kept = (mask[:, :60] > 0).mean()
+    assert abs(kept - 0.7) < 4 * np.sqrt(0.21 / 60_000)  # four standard errors
+    columns = (mask[:, :60] > 0).mean(axis=0)  # no unit is favoured
+    assert np.abs(columns - 0.7).max() < 5 * np.sqrt(0.21 / 1000)
+
+
+def test_pack_and_unpack_are_inverse():
+    for cell, shape in itertools.product(CELLS, SHAPES):
+        problem = Problem({**cell, **shape}, [3], hidden_size=33)
+        unpacked = problem.network.unpack(problem.network.pack(problem.weights))
+        assert unpacked.keys() == problem.weights.keys() == problem.network.shapes().keys()
+        for name, weight in problem.weights.items():
+            np.testing.assert_array_equal(unpacked[name], weight)
+
+
+def test_initial_weights():
+    rng = np.random.RandomState(0)
+    weights = Network(3, 2, cell="lstm", hidden_size=8, bidirectional=True).initial_weights(rng)
+    for suffix in ("", "_reverse"):
+        for block in np.split(weights[f"weight_hh_l0{suffix}"], 4):
+            np.testing.assert_allclose(block @ block.T, np.eye(8), atol=1e-6)
+        forget = np.repeat([0, 1, 0, 0], 8)
+        np.testing.assert_array_equal(weights[f"bias_ih_l0{suffix}"], forget)
+        np.testing.assert_array_equal(weights[f"bias_hh_l0{suffix}"], 0 * forget)
+        bound = np.sqrt(6 / (3 + 8))
+        largest = np.abs(weights[f"weight_ih_l0{suffix}"]).max()
+        assert 0.8 * bound < largest <= bound
