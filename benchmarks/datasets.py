@@ -59,11 +59,16 @@ def load_tsc(name: str):
     return (*train, *test)
 
 
-OCCUPANCY_FEATURES = ["Temperature", "Humidity", "CO2", "HumidityRatio"]  # no Light: it tells
+OCCUPANCY_FEATURES = [
+    "Temperature",
+    "Humidity",
+    "CO2",
+    "HumidityRatio",
+]  # Light alone nearly gives it away
 
 
 def load_occupancy():
-    """Room occupancy by the minute: 8,143 rows (4 to 10 February 2015), then 2,665 (2 to 4 February).
+    """Room occupancy by the minute, February 2015: 8,143 rows (4th to 10th), 2,665 (2nd to 4th).
 
     Returns X_train, y_train, X_test, y_test as (n_rows, 4) and (n_rows,) arrays; y is 0 or 1. The
     rows of a file are consecutive minutes without a gap.

@@ -211,6 +211,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True  # of 0 and 1, that is
         return tags
 
 
@@ -260,7 +261,7 @@ class RNNClassifier(_Classifier):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         warmup_steps: int = 0,
-        learning_rate_init: float = 2e-3,
+        learning_rate_init: float = 5e-3,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         beta_1: float = 0.9,
@@ -358,7 +359,7 @@ class LSTMClassifier(_Classifier):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         warmup_steps: int = 0,
-        learning_rate_init: float = 2e-3,
+        learning_rate_init: float = 5e-3,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         beta_1: float = 0.9,
@@ -462,7 +463,7 @@ class GRUClassifier(_Classifier):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         warmup_steps: int = 0,
-        learning_rate_init: float = 2e-3,
+        learning_rate_init: float = 5e-3,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         beta_1: float = 0.9,

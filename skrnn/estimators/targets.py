@@ -172,10 +172,8 @@ def read_weights(
     if sample_weight is None:
         return None
     n = len(input.sequences)
-    given = list(sample_weight) if not np.isscalar(sample_weight) else sample_weight
-    is_nested = per_step and not np.isscalar(given) and any(np.ndim(item) > 0 for item in given)
-    if is_nested:
-        weights = _read_steps(given, input, "sample_weight").values
+    if per_step and any(np.ndim(item) > 0 for item in sample_weight):
+        weights = _read_steps(sample_weight, input, "sample_weight").values
         if weights.shape[1] != 1:
             raise ValueError("sample_weight must have one weight per step")
         index = np.arange(len(weights))
