@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -82,6 +82,16 @@ class PackedSteps:
         return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
 
+@lru_cache(maxsize=8)
+def _packed(lengths: bytes) -> PackedSteps:
+    return PackedSteps(np.frombuffer(lengths, dtype=np.intp))
+
+
+def packed(lengths: np.ndarray) -> PackedSteps:
+    """`PackedSteps` of these lengths; minibatches of equal lengths share one."""
+    return _packed(np.ascontiguousarray(lengths, dtype=np.intp).tobytes())
+
+
 def chunks(lengths: np.ndarray, size: int | None) -> Iterator[tuple[int, PackedSteps]]:
     """Cut sequences, sorted by falling length, into stretches of at most `size` steps.
 
@@ -91,4 +101,4 @@ def chunks(lengths: np.ndarray, size: int | None) -> Iterator[tuple[int, PackedS
     longest = int(lengths[0])
     for first in range(0, longest, size or longest):
         left = lengths[lengths > first] - first
-        yield first, PackedSteps(np.minimum(left, size or longest))
+        yield first, packed(np.minimum(left, size or longest))

@@ -47,7 +47,7 @@ class Workspace:
     def shares(self, steps: PackedSteps, flops: float) -> list[tuple[int, int]]:
         """Ranges of sequences, one per thread that pays off."""
         n = min(self.n_threads, len(steps), 1 + int(flops // THREAD_FLOPS))
-        return steps.shares(n)
+        return [(0, len(steps))] if n == 1 else steps.shares(n)
 
     def split(self, n: int, flops: float) -> list[tuple[int, int]]:
         """`n` things as ranges, one per thread that pays off."""
@@ -288,6 +288,7 @@ class RecurrentLayer:
                 kernels.previous_rows(B, steps.counts, steps.row_at, Hp, past[part], packed)
                 past[part] = packed
         grads[:] = 0
+        sums = work.get(name, "bias sums", size=z_row)
 
         def of_weights(p_lo, p_hi):
             for part, (lo, hi) in self.ranges.items():
@@ -306,11 +307,11 @@ class RecurrentLayer:
                     hi - lo,
                     into[f"{part} weight"],
                 )
-                kernels.bias_gradients(
-                    p_lo, p_hi, R, trace.G, z_row, S, lo, hi - lo, into[f"{part} bias"]
-                )
+            kernels.column_sums(p_lo * S * L, p_hi * S * L, R, trace.G, z_row, sums)
 
         run(of_weights, work.split(P, flops))
+        for part, (lo, hi) in self.ranges.items():
+            into[f"{part} bias"].reshape(P, -1)[:] = sums.reshape(P, -1)[:, lo * L : hi * L]
         if not need_dX:
             return None
         lo, hi = self.ranges["input"]
@@ -391,9 +392,7 @@ class Dense:
             )
             at += self.n_in * width * L
             column += width * L
-        layer_kernels(self.dtype).bias_gradients(
-            0, 1, n_rows, d, self.width, 1, 0, self.width // L, into["bias"]
-        )
+        layer_kernels(self.dtype).column_sums(0, self.width, n_rows, d, self.width, into["bias"])
         weight = self.unpack(params)["weight"]
         widths = panel_widths(self.n_in, self.dtype)
         row = sum(widths) * L

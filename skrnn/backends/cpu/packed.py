@@ -65,38 +65,41 @@ def packed_kernels(dtype: np.dtype) -> SimpleNamespace:
     def gather(values, rows, width, shift, scale, sequence, order, scaled, out):
         """out (R, width): rows of `values`, as (row - shift) * scale of its sequence if `scaled`."""
         for r in range(len(rows)):
-            source, target = rows[r] * width, r * width
+            source = values[rows[r] * width : (rows[r] + 1) * width]
+            target = out[r * width : (r + 1) * width]
             if scaled:
                 own = order[sequence[r]] * width
                 for j in range(width):
-                    out[target + j] = (values[source + j] - shift[own + j]) * scale[own + j]
+                    target[j] = (source[j] - shift[own + j]) * scale[own + j]
             else:
                 for j in range(width):
-                    out[target + j] = values[source + j]
+                    target[j] = source[j]
 
     @kernel("copy_columns", dtype.name)
     def copy_columns(rows, source, source_row, source0, target, target_row, target0, width):
         """target[r, target0:] = source[rows[r], source0:], `width` columns."""
         for r in range(len(rows)):
             a, b = rows[r] * source_row + source0, r * target_row + target0
+            x, y = source[a : a + width], target[b : b + width]
             for j in range(width):
-                target[b + j] = source[a + j]
+                y[j] = x[j]
 
     @kernel("add_columns_at", dtype.name)
     def add_columns_at(rows, source, source_row, source0, target, target_row, width):
         """target[rows[r]] += source[r, source0:], `width` columns."""
         for r in range(len(rows)):
             a, b = r * source_row + source0, rows[r] * target_row
+            x, y = source[a : a + width], target[b : b + width]
             for j in range(width):
-                target[b + j] += source[a + j]
+                y[j] += x[j]
 
     @kernel("pool_mean", dtype.name)
     def pool_mean(counts, row_at, lengths, width, X, total, out):
         """total (B, width) += sum over each sequence's own steps, in time order; out: over lengths."""
         for t in range(len(counts)):
-            x = row_at[t] * width
-            for j in range(counts[t] * width):
-                total[j] += X[x + j]
+            x = X[row_at[t] * width : (row_at[t] + counts[t]) * width]
+            for j in range(len(x)):
+                total[j] += x[j]
         for i in range(len(lengths)):
             for j in range(width):
                 out[i * width + j] = total[i * width + j] / scalar(lengths[i])

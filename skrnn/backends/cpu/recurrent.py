@@ -240,21 +240,33 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
     """What a layer needs around the recurrence: weight gradients and transposed panels."""
     L = lanes(dtype)
     _, outer = matmul_kernels(dtype)
+    load1, store1, load4, store4 = make_load(1), make_store(1), make_load(4), make_store(4)
 
-    @kernel("add_columns", dtype.name)
-    def add_columns(n_rows, d, d0, d_row, length, out, out0):
-        """out[length] += sum over rows of D[row, length], row by row."""
-        for r in range(n_rows):
-            for j in range(length):
-                out[out0 + j] += d[d0 + r * d_row + j]
+    @kernel("column_sums", dtype.name)
+    def column_sums(lo, hi, n_rows, G, row, sums):
+        """sums[lo:hi] = sum over the rows of G (n_rows, row), in the order of the rows."""
+        j = lo
+        while j + 4 * L <= hi:
+            a, b, c, d = load4(G, j)
+            for r in range(1, n_rows):
+                a_r, b_r, c_r, d_r = load4(G, r * row + j)
+                a, b, c, d = a + a_r, b + b_r, c + c_r, d + d_r
+            store4(sums, j, (a, b, c, d))
+            j += 4 * L
+        while j < hi:
+            a = load1(G, j)[0]
+            for r in range(1, n_rows):
+                a = a + load1(G, r * row + j)[0]
+            store1(sums, j, (a,))
+            j += L
 
     @kernel("previous_rows", dtype.name)
     def previous_rows(B, counts, row_at, width, A, out):
         """out (R, width): the row of A (B + R, width) that each packed row read as its past."""
         for t in range(len(counts)):
             prev = B + row_at[t - 1] if t > 0 else 0
-            for j in range(counts[t] * width):
-                out[row_at[t] * width + j] = A[prev * width + j]
+            n, at = counts[t] * width, row_at[t] * width
+            out[at : at + n] = A[prev * width : prev * width + n]
 
     @kernel("weight_gradients", dtype.name)
     def weight_gradients(p_lo, p_hi, n_rows, n_in, a, a_row, G, z_row, S, first, width, dW):
@@ -273,11 +285,6 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
                 dW,
                 p * n_in * width * L,
             )
-
-    @kernel("bias_gradients", dtype.name)
-    def bias_gradients(p_lo, p_hi, n_rows, G, z_row, S, first, width, db):
-        for p in range(p_lo, p_hi):
-            add_columns(n_rows, G, (p * S + first) * L, z_row, width * L, db, p * width * L)
 
     @kernel("transpose_panels", dtype.name)
     def transpose_panels(P, n_in, width, W, WT):
@@ -298,8 +305,8 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     dtype_zero = dtype.type(0)
     return SimpleNamespace(
+        column_sums=column_sums,
         previous_rows=previous_rows,
         weight_gradients=weight_gradients,
-        bias_gradients=bias_gradients,
         transpose_panels=transpose_panels,
     )

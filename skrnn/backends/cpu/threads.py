@@ -28,11 +28,12 @@ def run(tasks: Sequence[Callable[[], None]]) -> None:
     """Run all tasks, the first one here; returns, or raises, when none is running any more."""
     global _pool
     first, *others = tasks
-    if others:
-        with _lock:
-            if _pool is None:
-                _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="skrnn")
-            pool = _pool
+    if not others:
+        return first()
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="skrnn")
+        pool = _pool
     futures = [pool.submit(task) for task in others]
     try:
         first()

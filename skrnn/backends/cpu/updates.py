@@ -39,7 +39,8 @@ def compile_update(solver: str, dtype: np.dtype):
     @kernel("update", solver, dtype.name)
     def update(start, stop, w, g, m, v, scale, l2, shrink, h):
         """One step on w[start:stop]; `scale` clips, `l2` adds to the gradient, `shrink` decays."""
-        for i in range(start, stop):
+        w, g, m, v = w[start:stop], g[start:stop], m[start:stop], v[start:stop]
+        for i in range(len(w)):
             w[i], m[i], v[i] = rule(w[i] * shrink, g[i] * scale + l2 * w[i], m[i], v[i], h)
 
     return update
