@@ -16,7 +16,6 @@ PyTorch gets what is fastest for it here: `nn.RNN`, `nn.LSTM` or `nn.GRU` with `
 the fused Adam, no loss read back, no gradient for the input.
 """
 
-# ruff: noqa: E402 (the environment is cleaned before NumPy is imported)
 from __future__ import annotations
 
 import os

@@ -1,9 +1,9 @@
 """Forecast a year of weekly CO2 at Mauna Loa, beside what last year alone would say.
 
 The series (1958 to 2001, from statsmodels) has 59 weeks without a measurement. The last 52 weeks
-are held back. A grid search over time-ordered folds picks the cell; the network reads the
-last 104 weeks and answers with the next 52 at once. Printed are the mean absolute errors in ppm
-of the network (three seeds) and of two naive forecasts:
+are held back. A grid search over time-ordered folds picks the cell; the network reads the last
+104 weeks and answers with the next 52 at once. Printed are the mean absolute errors in ppm of the
+network (three seeds) and of two naive forecasts:
 
 - seasonal naive: the same week of last year;
 - with drift: the same, plus the mean yearly change over the training years.

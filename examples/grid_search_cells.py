@@ -20,9 +20,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 
 model = make_pipeline(
     SequenceTransformer(StandardScaler(), features_per_step=8),
-    RNNClassifier(
-        64, features_per_step=8, max_iter=30, learning_rate_init=3e-3, n_jobs=1, random_state=0
-    ),
+    RNNClassifier(64, features_per_step=8, max_iter=30, learning_rate_init=3e-3, random_state=0),
 )
 search = GridSearchCV(
     model,

@@ -161,9 +161,7 @@ def gru_reset_before(fn: Functions) -> Cell:
     return Cell("nrz", (0, 3), (1, 3), False, forward, backward, (0, 1), reset, reset_backward)
 
 
-def build(
-    functions: Functions, name: str, activation: str = "tanh", reset_after: bool = True
-) -> Cell:
+def build(functions: Functions, name: str, activation: str = "tanh", reset_after: bool = True) -> Cell:
     """The cell called `name` in ``{"rnn", "lstm", "gru"}``."""
     if name == "rnn":
         return rnn(functions, activation)

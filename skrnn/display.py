@@ -54,9 +54,7 @@ class LossCurveDisplay:
         self.validation_name = validation_name
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, *, ax: Axes | None = None, **kwargs: Any
-    ) -> LossCurveDisplay:
+    def from_estimator(cls, estimator: Any, *, ax: Axes | None = None, **kwargs: Any) -> LossCurveDisplay:
         """Plot the history of a fitted estimator, or of the last step of a fitted pipeline.
 
         Parameters
@@ -115,9 +113,7 @@ class LossCurveDisplay:
         try:
             import matplotlib.pyplot as plt
         except ImportError as error:
-            raise ImportError(
-                'LossCurveDisplay needs matplotlib: pip install "skrnn[plot]"'
-            ) from error
+            raise ImportError('LossCurveDisplay needs matplotlib: pip install "skrnn[plot]"') from error
         if ax is None:
             _, ax = plt.subplots()
         self.ax_, self.validation_ax_, self.figure_ = ax, None, ax.figure

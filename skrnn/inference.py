@@ -65,12 +65,8 @@ def run(
             if first:
                 carried, pooled = pick(carried, slice(B)), None if pooled is None else pooled[:B]
             rows = steps.rows_of(starts[:B] + first)
-            X = network.backend.gather(
-                sequences.values, rows, steps, network.work, shift=shift, scale=scale
-            )
-            pass_ = network.forward(
-                params, X, steps, state=carried, pooled=pooled, lengths=lengths[:B]
-            )
+            X = network.backend.gather(sequences.values, rows, steps, network.work, shift=shift, scale=scale)
+            pass_ = network.forward(params, X, steps, state=carried, pooled=pooled, lengths=lengths[:B])
             carried, pooled = pass_.state(), pass_.pooled
             if per_step:
                 at = steps.rows_of(sequences.offsets[batch[:B]] + first)

@@ -38,17 +38,15 @@ class Loss(NamedTuple):
         """(sum of w l, sum of w, gradient of sum(w l) / sum(w) by `raw`)."""
         # Overflow to infinity is not hidden: the training loop stops at a loss that is not finite.
         with np.errstate(over="ignore", invalid="ignore"):
-            value, gradient = self.rows(raw, y)
             if w is None:
-                return (
-                    float(value.sum(dtype=np.float64)),
-                    float(len(y)),
-                    gradient / raw.dtype.type(len(y)),
-                )
+                value, gradient = self.rows(raw, y)
+                count = len(y)
+                return float(value.sum(dtype=np.float64)), float(count), gradient / raw.dtype.type(count)
             total = float(w.sum(dtype=np.float64))
             if total == 0:
                 return 0.0, 0.0, np.zeros_like(raw)
             used = w > 0
+            value, gradient = self.rows(raw, np.where(used[:, None], y, 0))
             value = np.where(used, value * w, 0)
             gradient = np.where(used[:, None], gradient * (w / total).astype(raw.dtype)[:, None], 0)
         return float(value.sum(dtype=np.float64)), total, gradient

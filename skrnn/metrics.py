@@ -9,9 +9,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, make_scorer, r2_score
 
 
-def flat_accuracy_score(
-    y_true: Any, y_pred: Any, *, sample_weight: Any = None, **kwargs: Any
-) -> float:
+def flat_accuracy_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None, **kwargs: Any) -> float:
     """Share of all steps that are labelled rightly.
 
     Parameters
@@ -84,9 +82,7 @@ flat_f1_scorer = make_scorer(flat_f1_score)
 flat_r2_scorer = make_scorer(flat_r2_score)
 
 
-def _flat_score(
-    score: Callable, y_true: Any, y_pred: Any, sample_weight: Any, **kwargs: Any
-) -> Any:
+def _flat_score(score: Callable, y_true: Any, y_pred: Any, sample_weight: Any, **kwargs: Any) -> Any:
     true, lengths = _flatten(y_true)
     predicted, predicted_lengths = _flatten(y_pred)
     _check_lengths("y_true", lengths, "y_pred", predicted_lengths)
@@ -113,9 +109,7 @@ def _flatten(y: Any) -> tuple[np.ndarray, list[int]]:
 
 def _check_lengths(name: str, lengths: list[int], other: str, other_lengths: list[int]) -> None:
     if len(lengths) != len(other_lengths):
-        raise ValueError(
-            f"{name} has {len(lengths)} sequences but {other} has {len(other_lengths)}"
-        )
+        raise ValueError(f"{name} has {len(lengths)} sequences but {other} has {len(other_lengths)}")
     for i, (expected, given) in enumerate(zip(lengths, other_lengths)):
         if expected != given:
             raise ValueError(f"sequence {i} has {expected} steps in {name} but {given} in {other}")

@@ -91,9 +91,7 @@ class Network:
         options = {"activation": activation, "reset_after": reset_after}
         self.layers = [
             [
-                backend.RecurrentLayer(
-                    cell, self.width if k else n_in, hidden_size, dtype, **options
-                )
+                backend.RecurrentLayer(cell, self.width if k else n_in, hidden_size, dtype, **options)
                 for _ in range(self.directions)
             ]
             for k in range(num_layers)
@@ -241,8 +239,7 @@ class Network:
             features, n_rows = joined, steps.n_rows
         elif self.pooling == "last":
             last = [
-                direction.last_states(traces[self.num_layers - 1, d])[0]
-                for d, direction in enumerate(layer)
+                direction.last_states(traces[self.num_layers - 1, d])[0] for d, direction in enumerate(layer)
             ]
             features, n_rows = np.concatenate(last, axis=1).ravel(), len(steps)
         else:
@@ -267,8 +264,7 @@ class Network:
 
     def _join(self, traces, k, steps):
         parts = [
-            (traces[k, d].H, layer.width, layer.n_hidden, d == 1)
-            for d, layer in enumerate(self.layers[k])
+            (traces[k, d].H, layer.width, layer.n_hidden, d == 1) for d, layer in enumerate(self.layers[k])
         ]
         return self.backend.join(parts, steps, self.work, k)
 
@@ -303,9 +299,7 @@ class Network:
                     dY_own = backend.spread(dY, dY_row, d * H, row, H, d == 1, steps, work, index)
                 s = self._slices[k, d]
                 need = k > 0 or d_input
-                dX_own = layer.backward(
-                    params[s], grads[s], traces[k, d], dY_own, dH, dC, need, work, index
-                )
+                dX_own = layer.backward(params[s], grads[s], traces[k, d], dY_own, dH, dC, need, work, index)
                 d_state[k, d] = (
                     dH.reshape(B, row)[:, :H],
                     dC.reshape(B, row)[:, :H] if layer.cell.has_c else None,
@@ -322,9 +316,7 @@ class Network:
                         np.ascontiguousarray(dX.reshape(-1, dX_row)[:, : self.width]).ravel(),
                         self.width,
                     )
-                    backend.drop_steps(
-                        dropout, 2 * (k - 1) + 1, dY, self.width, self.dropout, steps, work
-                    )
+                    backend.drop_steps(dropout, 2 * (k - 1) + 1, dY, self.width, self.dropout, steps, work)
         return (dX.reshape(-1, dX_row)[:, : self.n_in] if d_input else None), [
             d_state[key] for key in sorted(d_state)
         ]

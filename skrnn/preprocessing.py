@@ -200,13 +200,9 @@ object array of n arrays of shape (T_i, F)
 
     def _read(self, X: Any, reset: bool) -> Input:
         allow_nan = get_tags(self.transformer).input_tags.allow_nan
-        return read_X(
-            self, X, reset=reset, features_per_step=self.features_per_step, allow_nan=allow_nan
-        )
+        return read_X(self, X, reset=reset, features_per_step=self.features_per_step, allow_nan=allow_nan)
 
-    def _fit(
-        self, X: Any, y: Any, transformer: Any, method: str, reset: bool
-    ) -> SequenceTransformer:
+    def _fit(self, X: Any, y: Any, transformer: Any, method: str, reset: bool) -> SequenceTransformer:
         sequences = self._read(X, reset).sequences
         getattr(transformer, method)(sequences.values, _targets_per_step(y, sequences))
         self.transformer_ = transformer

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import inference
 from .batches import PackedSteps, chunks
 from .inference import pick
 from .losses import Loss
@@ -92,29 +93,29 @@ class Trainer:
         Of the dropout masks.
     """
 
-    def __init__(
-        self, network: Network, params, optimizer, loss: Loss, settings: Settings, rng, seed: int
-    ):
+    def __init__(self, network: Network, params, optimizer, loss: Loss, settings: Settings, rng, seed: int):
         self.network, self.params, self.optimizer, self.loss = network, params, optimizer, loss
         self.settings, self.rng, self.seed = settings, rng, seed
         self.grads = np.empty_like(params)
+        self.last_batch = np.empty(0, np.intp)
 
     # --- one pass over the data --------------------------------------------------------------------
     def epoch(self, data: Data, number: int, rate: Callable[[], float]) -> dict[str, float]:
         """Train on every minibatch once; `rate()` gives the learning rate of each update."""
         n, s = len(data.sequences), self.settings
         order = self.rng.permutation(n) if s.shuffle else np.arange(n)
-        total, weight, norms, learning_rate = 0.0, 0.0, [], s.learning_rate_init
-        for start in range(0, n, s.batch_size):
-            for value, w, norm, learning_rate in self._minibatch(
-                data, order[start : start + s.batch_size], number, rate
-            ):
-                total, weight = total + value, weight + w
-                norms.append(norm)
+        updates = [
+            update
+            for start in range(0, n, s.batch_size)
+            for update in self._minibatch(data, order[start : start + s.batch_size], number, rate)
+        ]
+        if not updates:  # every weight was zero in every minibatch
+            return {"loss": math.nan, "learning_rate": s.learning_rate_init, "gradient_norm": math.nan}
+        values, weights, norms, rates = zip(*updates, strict=True)
         return {
-            "loss": total / weight if weight else math.nan,
-            "learning_rate": learning_rate,
-            "gradient_norm": float(np.mean(norms)) if norms else math.nan,
+            "loss": sum(values) / sum(weights),
+            "learning_rate": rates[-1],
+            "gradient_norm": float(np.mean(norms)),
         }
 
     def _minibatch(
@@ -123,6 +124,7 @@ class Trainer:
         """Update once, or once per chunk; yields (sum of w l, sum of w, gradient norm, rate)."""
         network, sequences, tbptt = self.network, data.sequences, self.settings.tbptt_steps
         batch = batch[np.argsort(-sequences.lengths[batch], kind="stable")]
+        self.last_batch = batch
         lengths, starts = sequences.lengths[batch], sequences.starts[batch]
         shift = None if sequences.shift is None else sequences.shift[batch]
         scale = None if sequences.scale is None else sequences.scale[batch]
@@ -131,9 +133,7 @@ class Trainer:
         for first, steps in chunks(lengths, tbptt):
             B = len(steps)
             rows = steps.rows_of(starts[:B] + first)
-            X = network.backend.gather(
-                sequences.values, rows, steps, network.work, shift=shift, scale=scale
-            )
+            X = network.backend.gather(sequences.values, rows, steps, network.work, shift=shift, scale=scale)
             y, w = self._targets(data, batch, rows, steps, first, lengths)
             last = first + len(steps.counts) >= lengths[0]
             learns = w is None or w.any()
@@ -208,6 +208,7 @@ class Trainer:
         An interrupt (Ctrl-C) ends the fit after the running minibatch: `progress.interrupted` says so.
         """
         s = self.settings
+        progress.interrupted, progress.best_score = False, -math.inf
         schedule = Schedule(s, updates_per_epoch(data.sequences, s))
         best = self.params.copy() if s.early_stopping else None
         waiting, started = 0, time.perf_counter()
@@ -242,6 +243,14 @@ class Trainer:
             progress.interrupted = True
         if best is not None and math.isfinite(progress.best_score):
             self.params[:] = best
+        self.check(data)
+
+    def check(self, data: Data) -> None:
+        """Raise `Diverged` if the last update has spoilt the outputs for the minibatch it saw."""
+        if len(self.last_batch):
+            raw, _ = inference.run(self.network, self.params, data.sequences.take(self.last_batch))
+            if not np.isfinite(raw).all():
+                raise Diverged("The output", self.settings)
 
 
 def updates_per_epoch(sequences: Sequences, settings: Settings) -> int:

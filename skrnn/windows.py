@@ -86,8 +86,7 @@ def make_windows(
     n_windows = len(frame) - lags - horizon + 1
     if n_windows < 1:
         raise ValueError(
-            f"lags={lags} and horizon={horizon} need at least {lags + horizon} rows, "
-            f"got {len(frame)}"
+            f"lags={lags} and horizon={horizon} need at least {lags + horizon} rows, got {len(frame)}"
         )
     stamps = slice(lags, lags + n_windows)
     X = _windows(frame, inputs, range(-lags, 0), stamps)
@@ -243,16 +242,12 @@ def _check_time_index(index: pd.Index) -> None:
     if index.hasnans:
         raise ValueError("the index has missing stamps")
     if index.has_duplicates:
-        raise ValueError(
-            f"the index has stamps twice: {_first(index[index.duplicated()].unique())}"
-        )
+        raise ValueError(f"the index has stamps twice: {_first(index[index.duplicated()].unique())}")
     if not index.is_monotonic_increasing:
         raise ValueError("the index is not sorted in time; sort it with sort_index()")
 
 
-def _sort_long(
-    df: pd.DataFrame, id_col: Any, time_col: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _sort_long(df: pd.DataFrame, id_col: Any, time_col: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids by first appearance, rows sorted by (id, time), and the number of rows of each id."""
     if df.empty:
         raise ValueError("the frame has no rows")
@@ -296,9 +291,7 @@ def _check_columns(frame: pd.DataFrame, columns: list) -> None:
     if missing:
         raise ValueError(f"columns are not in the frame: {_first(missing)}")
     if not frame.columns.is_unique:
-        raise ValueError(
-            f"column names are not unique: {_first(frame.columns[frame.columns.duplicated()])}"
-        )
+        raise ValueError(f"column names are not unique: {_first(frame.columns[frame.columns.duplicated()])}")
 
 
 def _check_named_once(columns: list) -> None:

@@ -13,12 +13,13 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from .. import inference
 from ..losses import Loss
 from ..network import Network
-from ..training import Data, Progress, Settings, Trainer, history_columns
+from ..training import Data, Diverged, Progress, Settings, Trainer, history_columns
 from .inputs import Input, read_X, shape_like
 from .jobs import effective_threads, inside_a_search
 from .parameters import CONSTRAINTS
@@ -34,6 +35,7 @@ NETWORK_PARAMETERS = (
     "return_sequences",
     "dropout",
     "recurrent_dropout",
+    "dtype",
 )
 # Of vars(estimator), what scikit-learn's callbacks need to find again after an error.
 CALLBACK_STATE = ("_callback", "_skl_callbacks", "_parent_callback")
@@ -47,7 +49,7 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     # --- what a subclass provides --------------------------------------------------------------------
     @abstractmethod
     def _read_targets(
-        self, y, w, input: Input, reset: bool
+        self, y, w, input: Input, *, reset: bool, training: bool = True, name: str = "y"
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Targets as an (m, k) array for the loss, and weights (m,) with class weights in them."""
 
@@ -102,12 +104,15 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             progress = self._progress if again else Progress()
             self._run_fit(trainer, data, validation, progress, X, y, sample_weight)
         if progress.interrupted:
-            warnings.warn(
-                f"Training was interrupted after {progress.n_iter} epochs; the best weights so far are kept.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            raise KeyboardInterrupt
+            try:
+                warnings.warn(
+                    f"Training was interrupted after {progress.n_iter} epochs; the best weights so "
+                    "far are kept.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            finally:  # also where warnings are errors
+                raise KeyboardInterrupt
         return self
 
     def _run_fit(self, trainer, data, validation, progress, X, y, sample_weight) -> None:
@@ -120,7 +125,9 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
             def score(params):
                 raw, _ = inference.run(trainer.network, params, validation.sequences)
-                rows = validation.sequences.row_index() if self.return_sequences else slice(None)
+                rows = self._target_rows(validation)
+                if not np.isfinite(raw).all():
+                    raise Diverged("The output", trainer.settings)
                 return self._score_rows(
                     raw, validation.y[rows], None if validation.w is None else validation.w[rows]
                 )
@@ -152,9 +159,8 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             trainer = self._trainer(data, again=not first)
             progress = Progress() if first else self._progress
             rate = float(self.learning_rate_init)
-            row = {"epoch": progress.n_iter + 1} | trainer.epoch(
-                data, progress.n_iter, lambda: rate
-            )
+            row = {"epoch": progress.n_iter + 1} | trainer.epoch(data, progress.n_iter, lambda: rate)
+            trainer.check(data)
             progress.n_iter += 1
             progress.history.append(row)
             progress.best_loss = min(progress.best_loss, row["loss"])
@@ -169,7 +175,7 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         counts = dict(vars(self._progress)) if "_progress" in before else {}
         try:
             yield
-        except Exception:
+        except BaseException:
             for name in list(vars(self)):
                 if not name.startswith(CALLBACK_STATE):
                     delattr(self, name)
@@ -180,10 +186,16 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     # --- parameters and data -------------------------------------------------------------------------
     def _check_parameters(self) -> None:
+        split = self.validation_split
+        if isinstance(split, str) and split not in ("random", "last"):  # str has a method `split`
+            raise InvalidParameterError(
+                f"The 'validation_split' parameter of {type(self).__name__} must be 'random', 'last' "
+                f"or a splitter with a method `split`. Got {split!r} instead."
+            )
         if self.tbptt_steps is not None and self.bidirectional:
-            raise ValueError(
-                "tbptt_steps cannot be combined with bidirectional=True: the reverse direction starts at a "
-                "sequence's end, which a chunk does not hold"
+            raise InvalidParameterError(
+                "tbptt_steps cannot be combined with bidirectional=True: the reverse direction starts at "
+                "a sequence's end, which a chunk does not hold"
             )
 
     def _read_X(self, X, reset: bool) -> Input:
@@ -199,25 +211,26 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _read_data(self, X, y, sample_weight, reset: bool) -> tuple[Data, Input]:
         input = self._read_X(X, reset)
         w = read_weights(sample_weight, input, self.return_sequences, np.dtype(self.dtype))
-        targets, w = self._read_targets(y, w, input, reset)
+        targets, w = self._read_targets(y, w, input, reset=reset)
         return Data(input.sequences, targets, w), input
 
-    def _validation_data(
-        self, data: Data, input: Input, y, X_val, y_val
-    ) -> tuple[Data, Data | None]:
+    def _validation_data(self, data: Data, input: Input, y, X_val, y_val) -> tuple[Data, Data | None]:
         """Training and validation data, from X_val or from a split of the training data."""
         if X_val is not None:
             if y_val is None:
                 raise ValueError("X_val needs y_val")
-            val_input = self._read_X(X_val, reset=False)
+            try:
+                val_input = self._read_X(X_val, reset=False)
+            except ValueError as error:
+                raise ValueError(f"X_val: {error}") from error
             if len(val_input.sequences) == len(input.sequences) and inside_a_search():
                 raise ValueError(
                     f"X_val has as many sequences as X's training fold ({len(input.sequences)}). Inside "
                     "cross-validation scikit-learn cuts everything that is as long as X down to the fold, "
                     "X_val too. Pass an X_val of another length than X and its folds"
                 )
-            targets, w = self._read_targets(y_val, None, val_input, reset=False)
-            return data, Data(val_input.sequences, targets, w)
+            targets, w = self._read_targets(y_val, None, val_input, reset=False, training=False, name="y_val")
+            return data, self._check_validation(Data(val_input.sequences, targets, w))
         if y_val is not None:
             raise ValueError("y_val needs X_val")
         if not self.early_stopping:
@@ -226,21 +239,27 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         per_step = self.return_sequences
 
         def part(rows):
-            y, w = (
-                (data.y, data.w)
-                if per_step
-                else (data.y[rows], None if data.w is None else data.w[rows])
-            )
+            y, w = (data.y, data.w) if per_step else (data.y[rows], None if data.w is None else data.w[rows])
             return Data(data.sequences.take(rows), y, w)
 
-        return part(train), part(held_back)
+        training, validation = part(train), part(held_back)
+        for name, some in ("training", training), ("validation", validation):
+            if some.w is not None and not some.w[self._target_rows(some)].any():
+                raise ValueError(f"sample_weight: all weights of the {name} part of the split are zero")
+        return training, self._check_validation(validation)
+
+    def _target_rows(self, data: Data):
+        """Index of the rows of `data.y` that belong to its sequences."""
+        return data.sequences.row_index() if self.return_sequences else slice(None)
+
+    def _check_validation(self, validation: Data) -> Data:
+        """Raise a ValueError if `score` cannot be computed."""
+        return validation
 
     def _split(self, data: Data, y) -> tuple[np.ndarray, np.ndarray]:
         n = len(data.sequences)
         if n < 2:
-            raise ValueError(
-                f"early_stopping needs at least 2 sequences to split, got {n}; or pass X_val"
-            )
+            raise ValueError(f"early_stopping needs at least 2 sequences to split, got {n}; or pass X_val")
         if self.validation_split == "last":
             held_back = max(1, round(n * self.validation_fraction))
             if held_back >= n:
@@ -259,24 +278,26 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         return np.asarray(train), np.asarray(held_back)
 
     # --- the network -----------------------------------------------------------------------------------
-    def _network(self, n_features: int, n_raw: int) -> Network:
+    def _network(self, n_features: int, n_raw: int, parameters: dict[str, Any]) -> Network:
         return Network(
             n_features,
             n_raw,
-            cell=self._cell,
-            dtype=self.dtype,
             device=self.device,
             n_threads=effective_threads(self.n_jobs),
-            **{name: getattr(self, name) for name in NETWORK_PARAMETERS},
-            **{name: getattr(self, name) for name in CELL_PARAMETERS if hasattr(self, name)},
+            **parameters,
         )
+
+    def _network_parameters(self) -> dict[str, Any]:
+        """What a fit freezes: later changes of these parameters wait for the next fit."""
+        names = [*NETWORK_PARAMETERS, *(name for name in CELL_PARAMETERS if hasattr(self, name))]
+        return {name: getattr(self, name) for name in names} | {"cell": self._cell}
 
     @property
     def _cell(self) -> str:
         return self.cell
 
     def _trainer(self, data: Data, again: bool) -> Trainer:
-        network = self._network(data.sequences.n_features, self._n_raw())
+        network = self._network(data.sequences.n_features, self._n_raw(), self._network_parameters())
         if not again:
             self._rng = check_random_state(self.random_state)
             if self._rng is np.random.mtrand._rand or self._rng is self.random_state:
@@ -288,13 +309,11 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         else:
             weights = self.weights_
             self._check_shapes(weights, network)
-            moments = self._moments
-        optimizer = network.backend.Optimizer(
-            self.solver, network.decay_ranges, network.size, network.dtype
-        )
+            moments = self._moments if self._moments and self._moments[0] == self.solver else None
+        optimizer = network.backend.Optimizer(self.solver, network.decay_ranges, network.size, network.dtype)
         if moments is not None:
-            optimizer.n_steps = moments[0]
-            optimizer.m, optimizer.v = (network.pack(part) for part in moments[1:])
+            optimizer.n_steps = moments[1]
+            optimizer.m, optimizer.v = (network.pack(part) for part in moments[2:])
         # The generator is stored only by `_store`: copy, so that a failed fit does not move it.
         rng = np.random.RandomState()
         rng.set_state(self._rng.get_state())
@@ -322,7 +341,8 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 raise ValueError(f"weights lack {name!r}")
             if np.shape(weights[name]) != shape:
                 raise ValueError(
-                    f"weights[{name!r}] has shape {np.shape(weights[name])}, but the parameters ask for {shape}"
+                    f"weights[{name!r}] has shape {np.shape(weights[name])}, but the parameters ask "
+                    f"for {shape}"
                 )
         unknown = set(weights) - set(network.shapes())
         if unknown:
@@ -343,7 +363,8 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             "best_loss_": min(losses, default=None),
             "loss_curve_": losses,
             "validation_scores_": scores or None,
-            "best_validation_score_": max(scores, default=None),
+            "best_validation_score_": progress.best_score if scores else None,
+            "_architecture": self._network_parameters(),
             "history_": history_columns(progress.history),
             "n_outputs_": self._n_outputs(),
         }
@@ -354,7 +375,7 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _store(self, trainer: Trainer, progress: Progress) -> None:
         vars(self).update(self._fitted_attributes(trainer, progress))
         unpack, optimizer = trainer.network.unpack, trainer.optimizer
-        self._moments = optimizer.n_steps, unpack(optimizer.m), unpack(optimizer.v)
+        self._moments = self.solver, optimizer.n_steps, unpack(optimizer.m), unpack(optimizer.v)
         self._rng, self._progress = trainer.rng, progress
 
     def set_weights(self, weights: Mapping[str, np.ndarray]):
@@ -376,7 +397,8 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         """
         check_is_fitted(self)
         network = self._fitted_network()
-        arrays = {name: np.array(value, dtype=network.dtype) for name, value in weights.items()}
+        # `asarray`, then a copy: PyTorch's tensors do not know numpy's copy keyword.
+        arrays = {name: np.asarray(value).astype(network.dtype) for name, value in weights.items()}
         self._check_shapes(arrays, network)
         for name, value in arrays.items():
             if not np.isfinite(value).all():
@@ -387,8 +409,7 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _fitted_network(self) -> Network:
         shape = self.weights_["weight_ih_l0"].shape
-        network = self._network(shape[1], len(self.weights_["head.bias"]))
-        return network
+        return self._network(shape[1], len(self.weights_["head.bias"]), self._architecture)
 
     # --- prediction ------------------------------------------------------------------------------------
     def _run(self, X, *, state=None, hidden=False):
@@ -396,7 +417,6 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         check_is_fitted(self)
         input = self._read_X(X, reset=False)
         network = self._fitted_network()
-        self._check_shapes(self.weights_, network)
         first = None if state is None else self._read_state(state, len(input.sequences), network)
         params = network.pack(self.weights_)
         raw, last = inference.run(network, params, input.sequences, state=first, hidden=hidden)
@@ -474,14 +494,15 @@ class RecurrentEstimator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _predict_from(self, input: Input, raw: np.ndarray): ...
 
     def _shape(self, input: Input, rows: np.ndarray) -> np.ndarray:
-        return shape_like(input, rows) if self.return_sequences else rows
+        return shape_like(input, rows) if self._architecture["return_sequences"] else rows
 
     def _score_data(self, X, y, sample_weight):
         """Predictions, targets and weights as flat rows."""
         input, raw, _ = self._run(X)
-        rows = read_rows(y, input, self.return_sequences)
-        w = read_weights(sample_weight, input, self.return_sequences, np.dtype(np.float64))
-        return raw, rows, w, input
+        per_step = self._architecture["return_sequences"]
+        rows = read_rows(y, input, per_step)
+        w = read_weights(sample_weight, input, per_step, np.dtype(np.float64))
+        return raw, rows, w, input, per_step
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")

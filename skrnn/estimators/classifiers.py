@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 from .. import losses
 from ..losses import Loss
@@ -47,24 +47,20 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit")
         if isinstance(self.class_weight, str):
-            raise ValueError(
-                'class_weight="balanced" is not known to partial_fit: pass a dict of weights'
-            )
+            raise ValueError('class_weight="balanced" is not known to partial_fit: pass a dict of weights')
         if classes is not None:
             classes = np.unique(classes)
             if not first and not np.array_equal(classes, self.classes_):
-                raise ValueError(
-                    f"classes={classes} are not those of the first call, {self.classes_}"
-                )
+                raise ValueError(f"classes={classes} are not those of the first call, {self.classes_}")
         self._given_classes = classes
         try:
             return self._partial_fit(X, y, sample_weight, first)
         finally:
             del self._given_classes
 
-    def _read_targets(self, y, w, input: Input, reset: bool):
-        rows = read_rows(y, input, self.return_sequences)
-        labels, multilabel = read_labels(rows, w, input, self.return_sequences)
+    def _read_targets(self, y, w, input: Input, *, reset: bool, training: bool = True, name: str = "y"):
+        rows = read_rows(y, input, self.return_sequences, name)
+        labels, multilabel = read_labels(rows, w, input, self.return_sequences, name)
         used = np.ones(len(labels), bool) if w is None else w > 0
         if reset:
             given = getattr(self, "_given_classes", None)
@@ -80,25 +76,32 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
                 raise ValueError(
                     f"a classifier needs at least 2 classes, y holds 1 class: {self.classes_[0]!r}"
                 )
-        elif multilabel != self._multilabel or (
-            multilabel and labels.shape[1] != len(self.classes_)
-        ):
-            raise ValueError(
-                "y is of another kind (classes or label sets) than the y of the first fit"
-            )
+        elif multilabel != self._multilabel or (multilabel and labels.shape[1] != len(self.classes_)):
+            raise ValueError("y is of another kind (classes or label sets) than the y of the first fit")
         if multilabel:
             targets = np.where(used[:, None], labels, 0).astype(self.dtype)
         else:
-            targets = self._encode(labels, used, input)[:, None].astype(self.dtype)
-        if self.class_weight is not None:
-            weight = np.zeros(len(labels), self.dtype)
-            weight[used] = compute_sample_weight(self.class_weight, labels[used])
+            targets = self._encode(labels, used, input, name)[:, None].astype(self.dtype)
+        if self.class_weight is not None and training:
+            weight = self._class_weights(labels, used).astype(self.dtype)
             w = weight if w is None else w * weight
             if not w.any():
                 raise ValueError("class_weight and sample_weight together leave only zero weights")
         return targets, w
 
-    def _encode(self, labels, used, input: Input) -> np.ndarray:
+    def _class_weights(self, labels, used) -> np.ndarray:
+        """Weights of rows from `class_weight`; 0 for the unlabelled."""
+        weight = np.zeros(len(labels))
+        if self._multilabel:
+            weight[used] = compute_sample_weight(self.class_weight, labels[used])
+        else:
+            of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=labels[used])
+            weight[used] = of_class[np.searchsorted(self.classes_, labels[used])]
+        if not (np.isfinite(weight).all() and (weight >= 0).all()):
+            raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight}")
+        return weight
+
+    def _encode(self, labels, used, input: Input, name: str) -> np.ndarray:
         """Class numbers; 0 for the unlabelled."""
         codes = np.zeros(len(labels), np.intp)
         try:
@@ -108,10 +111,9 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             unseen = np.ones(used.sum(), bool)
         if np.any(unseen):
             row = int(np.flatnonzero(used)[np.argmax(unseen)])
-            where = place(row, input, self.return_sequences)
-            raise ValueError(
-                f"{where} is {labels[row]!r}, which is not among the classes {self.classes_}"
-            )
+            where = place(row, input, self.return_sequences, name)
+            label = labels[row].item() if hasattr(labels[row], "item") else labels[row]
+            raise ValueError(f"{where} is {label!r}, which is not among the classes {self.classes_}")
         codes[used] = found
         return codes
 
@@ -190,18 +192,14 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         -------
         float
         """
-        raw, rows, w, input = self._score_data(X, y, sample_weight)
-        labels, multilabel = read_labels(rows, w, input, self.return_sequences)
+        raw, rows, w, input, per_step = self._score_data(X, y, sample_weight)
+        labels, multilabel = read_labels(rows, w, input, per_step)
         if multilabel != self._multilabel:
-            raise ValueError(
-                "y is of another kind (classes or label sets) than the y of the first fit"
-            )
+            raise ValueError("y is of another kind (classes or label sets) than the y of the first fit")
         predicted = self._codes(raw) if multilabel else self.classes_[self._codes(raw)]
         used = slice(None) if w is None else w > 0
         return float(
-            accuracy_score(
-                labels[used], predicted[used], sample_weight=None if w is None else w[used]
-            )
+            accuracy_score(labels[used], predicted[used], sample_weight=None if w is None else w[used])
         )
 
     def _score_rows(self, raw, y, w) -> float:
@@ -261,7 +259,7 @@ class RNNClassifier(_Classifier):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         warmup_steps: int = 0,
-        learning_rate_init: float = 5e-3,
+        learning_rate_init: float = 2e-3,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         beta_1: float = 0.9,
@@ -269,10 +267,10 @@ class RNNClassifier(_Classifier):
         epsilon: float = 1e-8,
         max_grad_norm: float | None = 1.0,
         tbptt_steps: int | None = None,
-        max_iter: int = 100,
+        max_iter: int = 200,
         shuffle: bool = True,
         tol: float = 1e-4,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int = 20,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         validation_split: Any = "random",
@@ -359,7 +357,7 @@ class LSTMClassifier(_Classifier):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         warmup_steps: int = 0,
-        learning_rate_init: float = 5e-3,
+        learning_rate_init: float = 2e-3,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         beta_1: float = 0.9,
@@ -367,10 +365,10 @@ class LSTMClassifier(_Classifier):
         epsilon: float = 1e-8,
         max_grad_norm: float | None = 1.0,
         tbptt_steps: int | None = None,
-        max_iter: int = 100,
+        max_iter: int = 200,
         shuffle: bool = True,
         tol: float = 1e-4,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int = 20,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         validation_split: Any = "random",
@@ -463,7 +461,7 @@ class GRUClassifier(_Classifier):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         warmup_steps: int = 0,
-        learning_rate_init: float = 5e-3,
+        learning_rate_init: float = 2e-3,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         beta_1: float = 0.9,
@@ -471,10 +469,10 @@ class GRUClassifier(_Classifier):
         epsilon: float = 1e-8,
         max_grad_norm: float | None = 1.0,
         tbptt_steps: int | None = None,
-        max_iter: int = 100,
+        max_iter: int = 200,
         shuffle: bool = True,
         tol: float = 1e-4,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int = 20,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         validation_split: Any = "random",

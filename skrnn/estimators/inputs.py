@@ -129,22 +129,17 @@ def check_kind(estimator: Any, kind: str) -> None:
     fitted_kind = getattr(estimator, "_input_kind", kind)
     if kind != fitted_kind:
         raise ValueError(
-            f"{type(estimator).__name__} was fitted on {KINDS[fitted_kind]}, "
-            f"but X is now {KINDS[kind]}"
+            f"{type(estimator).__name__} was fitted on {KINDS[fitted_kind]}, but X is now {KINDS[kind]}"
         )
 
 
-def read_sequences(
-    X: Any, dtype: Any = None, allow_nan: bool = False
-) -> tuple[Sequences, type[np.floating]]:
+def read_sequences(X: Any, dtype: Any = None, allow_nan: bool = False) -> tuple[Sequences, type[np.floating]]:
     """Read a 3-D array, or a list of (T_i, F) arrays; return it with X's float type."""
     if len(X) == 0:
         raise ValueError("X contains no sequences")
     dense = isinstance(X, np.ndarray)
     arrays: Any = (
-        _numeric(X, "X")
-        if dense
-        else [_step_array(item, f"sequence {i}") for i, item in enumerate(X)]
+        _numeric(X, "X") if dense else [_step_array(item, f"sequence {i}") for i, item in enumerate(X)]
     )
     n_features = arrays[0].shape[1]
     different = arrays[:1] if dense else arrays  # in shape or type
@@ -217,15 +212,12 @@ def _read_rows(
     n, columns = X.shape
     if columns % features_per_step:
         raise ValueError(
-            f"X has {columns} columns, which is not a multiple of "
-            f"features_per_step={features_per_step}"
+            f"X has {columns} columns, which is not a multiple of features_per_step={features_per_step}"
         )
     float_type = np.float32 if X.dtype == np.float32 else np.float64
     steps = X.reshape(n, columns // features_per_step, features_per_step)
     with np.errstate(over="ignore"):
-        sequences = Sequences.from_dense(
-            steps[:, ::-1] if newest_first else steps, dtype or float_type
-        )
+        sequences = Sequences.from_dense(steps[:, ::-1] if newest_first else steps, dtype or float_type)
     if X.dtype.kind == "f" and X.dtype != sequences.values.dtype:  # X itself is known to be finite
         _check_finite(sequences, steps[:, ::-1] if newest_first else steps, "row", allow_nan)
     return sequences, float_type

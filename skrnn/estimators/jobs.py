@@ -29,7 +29,7 @@ def inside_a_search() -> bool:
     """Whether scikit-learn's cross-validation called us."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name == "_fit_and_score" and "sklearn" in frame.f_code.co_filename:
+        if frame.f_globals.get("__name__") == "sklearn.model_selection._validation":
             return True
         frame = frame.f_back
     return False

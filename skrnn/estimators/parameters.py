@@ -48,7 +48,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "verbose": ["verbose"],
     "dtype": [StrOptions({"float32", "float64"})],
     "device": [StrOptions({"cpu"})],
-    "n_jobs": [Integral, None],
+    "n_jobs": [COUNT, Interval(Integral, None, -1, closed="right"), None],
 }
 
 CELL_CONSTRAINTS: dict[str, list[Any]] = {

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import losses
 from ..losses import Loss
+from ..training import Data
 from .base import RecurrentEstimator
 from .inputs import Input
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, POSITIVE, documented
@@ -47,16 +48,16 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         self._validate_params()
         return self._partial_fit(X, y, sample_weight, first=not hasattr(self, "weights_"))
 
-    def _read_targets(self, y, w, input: Input, reset: bool):
-        rows = read_rows(y, input, self.return_sequences)
-        targets = read_numbers(rows, w, input, self.return_sequences, np.dtype(self.dtype))
+    def _read_targets(self, y, w, input: Input, *, reset: bool, training: bool = True, name: str = "y"):
+        rows = read_rows(y, input, self.return_sequences, name)
+        targets = read_numbers(rows, w, input, self.return_sequences, np.dtype(self.dtype), name)
         if reset:
             self._flat_targets, self._n_targets = rows.flat, targets.shape[1]
         elif targets.shape[1] != self._n_targets:
-            raise ValueError(f"y has {targets.shape[1]} outputs, expected {self._n_targets}")
+            raise ValueError(f"{name} has {targets.shape[1]} outputs, expected {self._n_targets}")
         if self.loss == "poisson" and (targets < 0).any():
             row = int(np.argmax((targets < 0).any(axis=1)))
-            where = place(row, input, self.return_sequences)
+            where = place(row, input, self.return_sequences, name)
             raise ValueError(f'loss="poisson" needs y >= 0, but {where} is negative')
         self._fitted_loss = self.loss
         if self.loss == "quantile":
@@ -115,9 +116,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         """
         check_is_fitted(self)
         if self._fitted_loss != "quantile":
-            raise ValueError(
-                f'predict_quantiles needs loss="quantile", fitted was {self._fitted_loss!r}'
-            )
+            raise ValueError(f'predict_quantiles needs loss="quantile", fitted was {self._fitted_loss!r}')
         input, raw, _ = self._run(X)
         values = self._make_loss().link(raw)
         return self._shape(input, values[:, 0] if self._flat_targets else values)
@@ -134,9 +133,19 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         float
             The mean over outputs.
         """
-        raw, rows, w, input = self._score_data(X, y, sample_weight)
-        targets = read_numbers(rows, w, input, self.return_sequences, np.dtype(np.float64))
+        raw, rows, w, input, per_step = self._score_data(X, y, sample_weight)
+        targets = read_numbers(rows, w, input, per_step, np.dtype(np.float64))
         return self._score_rows(raw, targets, w)
+
+    def _check_validation(self, validation: Data) -> Data:
+        w, rows = validation.w, self._target_rows(validation)
+        n = len(validation.y[rows]) if w is None else np.count_nonzero(w[rows])
+        if n < 2:
+            raise ValueError(
+                f"The validation set is too small: R^2 needs at least 2 targets, it holds {n}. Raise "
+                "validation_fraction or pass X_val"
+            )
+        return validation
 
     def _score_rows(self, raw, y, w) -> float:
         return float(r2_score(y, self._values(raw), sample_weight=w))
@@ -193,7 +202,7 @@ class RNNRegressor(_Regressor):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         warmup_steps: int = 0,
-        learning_rate_init: float = 5e-3,
+        learning_rate_init: float = 2e-3,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         beta_1: float = 0.9,
@@ -201,10 +210,10 @@ class RNNRegressor(_Regressor):
         epsilon: float = 1e-8,
         max_grad_norm: float | None = 1.0,
         tbptt_steps: int | None = None,
-        max_iter: int = 100,
+        max_iter: int = 200,
         shuffle: bool = True,
         tol: float = 1e-4,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int = 20,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         validation_split: Any = "random",
@@ -293,7 +302,7 @@ class LSTMRegressor(_Regressor):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         warmup_steps: int = 0,
-        learning_rate_init: float = 5e-3,
+        learning_rate_init: float = 2e-3,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         beta_1: float = 0.9,
@@ -301,10 +310,10 @@ class LSTMRegressor(_Regressor):
         epsilon: float = 1e-8,
         max_grad_norm: float | None = 1.0,
         tbptt_steps: int | None = None,
-        max_iter: int = 100,
+        max_iter: int = 200,
         shuffle: bool = True,
         tol: float = 1e-4,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int = 20,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         validation_split: Any = "random",
@@ -399,7 +408,7 @@ class GRURegressor(_Regressor):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         warmup_steps: int = 0,
-        learning_rate_init: float = 5e-3,
+        learning_rate_init: float = 2e-3,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         beta_1: float = 0.9,
@@ -407,10 +416,10 @@ class GRURegressor(_Regressor):
         epsilon: float = 1e-8,
         max_grad_norm: float | None = 1.0,
         tbptt_steps: int | None = None,
-        max_iter: int = 100,
+        max_iter: int = 200,
         shuffle: bool = True,
         tol: float = 1e-4,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int = 20,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         validation_split: Any = "random",

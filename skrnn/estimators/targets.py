@@ -44,9 +44,7 @@ def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
         y, ensure_2d=False, allow_nd=True, dtype=None, ensure_all_finite=False, input_name=name
     )
     if values.ndim > 2:
-        raise ValueError(
-            f"{name} has {values.ndim} dimensions; per step it needs return_sequences=True"
-        )
+        raise ValueError(f"{name} has {values.ndim} dimensions; per step it needs return_sequences=True")
     if values.dtype == object and any(np.ndim(item) > 0 for item in values.ravel()):
         raise ValueError(f"{name} has a value per step, which needs return_sequences=True")
     n = len(input.sequences)
@@ -60,7 +58,9 @@ def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
 
 def _read_steps(y: Any, input: Input, name: str) -> Rows:
     sequences = input.sequences
-    items = list(y)
+    if not hasattr(y, "__len__"):
+        raise ValueError(f"{name} must hold a target per step, got {y!r}")
+    items = list(np.asarray(y) if hasattr(y, "shape") else y)  # a frame would list its columns
     if len(items) != len(sequences):
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: X has {len(sequences)} "
@@ -75,10 +75,10 @@ def _read_steps(y: Any, input: Input, name: str) -> Rows:
         if len(array) != length:
             raise ValueError(f"{name}[{i}] has {len(array)} steps, sequence {i} has {length}")
         if array.ndim > 2 or array.shape[1:] != arrays[0].shape[1:]:
-            raise ValueError(
-                f"{name}[{i}] has shape {array.shape}, {name}[0] has {arrays[0].shape}"
-            )
+            raise ValueError(f"{name}[{i}] has shape {array.shape}, {name}[0] has {arrays[0].shape}")
     values = np.concatenate(arrays)
+    if not values.size:
+        raise ValueError(f"{name} has no columns")
     return Rows(values.reshape(len(values), -1), values.ndim == 1)
 
 
@@ -91,9 +91,7 @@ def place(row: int, input: Input, per_step: bool, name: str = "y") -> str:
     return f"{name}[{i}] at step {row - offsets[i]}"
 
 
-def read_numbers(
-    rows: Rows, w, input: Input, per_step: bool, dtype: np.dtype, name: str = "y"
-) -> np.ndarray:
+def read_numbers(rows: Rows, w, input: Input, per_step: bool, dtype: np.dtype, name: str = "y") -> np.ndarray:
     """Targets of a regression as finite numbers (m, k); what has weight 0 may be anything."""
     values = rows.values
     if values.dtype.kind == "c":
@@ -119,9 +117,7 @@ def read_numbers(
     return cast
 
 
-def read_labels(
-    rows: Rows, w, input: Input, per_step: bool, name: str = "y"
-) -> tuple[np.ndarray, bool]:
+def read_labels(rows: Rows, w, input: Input, per_step: bool, name: str = "y") -> tuple[np.ndarray, bool]:
     """Labels of a classification, and whether each row is a set of labels (multilabel).
 
     Returns
@@ -144,6 +140,10 @@ def read_labels(
         if missing.any():
             row = np.flatnonzero(used)[np.argmax(missing)]
             raise ValueError(f"Input {name} contains NaN: {place(row, input, per_step, name)}")
+    if known.dtype == object and np.array(known.tolist()).dtype.kind in "biuf":
+        known = np.array(known.tolist())  # numbers, beside a None where there is no label
+        values = np.zeros(values.shape, known.dtype)
+        values[used] = known
     if values.shape[1] == 1:
         known = known[:, 0]
         if not rows.flat and not per_step:
@@ -159,9 +159,7 @@ def read_labels(
     return values, True
 
 
-def read_weights(
-    sample_weight: Any, input: Input, per_step: bool, dtype: np.dtype
-) -> np.ndarray | None:
+def read_weights(sample_weight: Any, input: Input, per_step: bool, dtype: np.dtype) -> np.ndarray | None:
     """Weights per sequence, or per step where targets are; None: all equal.
 
     Raises
@@ -172,7 +170,9 @@ def read_weights(
     if sample_weight is None:
         return None
     n = len(input.sequences)
-    if per_step and any(np.ndim(item) > 0 for item in sample_weight):
+    if hasattr(sample_weight, "shape"):
+        sample_weight = np.asarray(sample_weight)
+    if per_step and not np.isscalar(sample_weight) and any(np.ndim(w) > 0 for w in sample_weight):
         weights = _read_steps(sample_weight, input, "sample_weight").values
         if weights.shape[1] != 1:
             raise ValueError("sample_weight must have one weight per step")
@@ -188,4 +188,5 @@ def read_weights(
             weights = np.repeat(weights, input.sequences.lengths)
     if not weights.any():
         raise ValueError("sample_weight: all weights are zero, at least one must be positive")
-    return weights.astype(dtype)
+    # Only ratios count: a power of two brings them into float32's range without a rounding.
+    return (weights / 2.0 ** np.floor(np.log2(weights.max()))).astype(dtype)

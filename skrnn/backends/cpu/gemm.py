@@ -100,26 +100,18 @@ def make_tile(rows, width):
                 (5, 6, [(rows_of_b, b_k)], width_),
                 (8, 9, [(n_rows, c_row)], width_),
             ])  # fmt: skip
-            a, b, c = (
-                pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (0, 5, 8)
-            )
+            a, b, c = (pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (0, 5, 8))
             cells = [(m, v) for m in range(rows) for v in range(width)]
             sums = {mv: cgutils.alloca_once(builder, vec.llvm) for mv in cells}
             for mv in cells:
-                builder.store(
-                    load_vec(builder, vec, c_pointer(builder, vec, c, c_row, *mv)), sums[mv]
-                )
+                builder.store(load_vec(builder, vec, c_pointer(builder, vec, c, c_row, *mv)), sums[mv])
             b_block = builder.mul(depth, b_k)
             with cgutils.for_range(builder, blocks) as block:
                 a_start = builder.gep(a, [builder.mul(block.index, a_block)])
                 b_start = builder.gep(b, [builder.mul(block.index, b_block)])
-                emit_sums(
-                    builder, vec, sums, rows, range(width), depth, a_start, a_row, a_k, b_start, b_k
-                )
+                emit_sums(builder, vec, sums, rows, range(width), depth, a_start, a_row, a_k, b_start, b_k)
             for mv in cells:
-                store_vec(
-                    builder, vec, builder.load(sums[mv]), c_pointer(builder, vec, c, c_row, *mv)
-                )
+                store_vec(builder, vec, builder.load(sums[mv]), c_pointer(builder, vec, c, c_row, *mv))
             return context.get_dummy_value()
 
         n = types.intp
@@ -160,9 +152,7 @@ def make_cell_tile(rows, n_slots, input_slots, hidden_slots):
         vec = Vec(z.dtype)
 
         def codegen(context, builder, sig, args):
-            _, x0, x_row, x_depth, _, w0, _, h0, h_row, h_depth, _, u0, _, bias0, _, z0, z_row = (
-                args
-            )
+            _, x0, x_row, x_depth, _, w0, _, h0, h_row, h_depth, _, u0, _, bias0, _, z0, z_row = args
             one, n_rows = ir.Constant(INT, 1), ir.Constant(INT, rows)
             slots = n_slots * vec.lanes
             w_width, u_width = ((hi - lo) * vec.lanes for lo, hi in (input_slots, hidden_slots))
@@ -176,8 +166,7 @@ def make_cell_tile(rows, n_slots, input_slots, hidden_slots):
                 (14, 15, [(n_rows, z_row)], slots),
             ])  # fmt: skip
             x, w, h, u, bias, z = (
-                pointer(context, builder, sig.args[k], args[k], args[k + 1])
-                for k in (0, 4, 6, 10, 12, 14)
+                pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (0, 4, 6, 10, 12, 14)
             )
             cells = [(m, v) for m in range(rows) for v in range(n_slots)]
             sums = {mv: cgutils.alloca_once(builder, vec.llvm) for mv in cells}
@@ -186,13 +175,9 @@ def make_cell_tile(rows, n_slots, input_slots, hidden_slots):
                 for m in range(rows):
                     builder.store(start, sums[m, v])
             emit_sums(builder, vec, sums, rows, range(*input_slots), x_depth, x, x_row, one, w, w_k)
-            emit_sums(
-                builder, vec, sums, rows, range(*hidden_slots), h_depth, h, h_row, one, u, u_k
-            )
+            emit_sums(builder, vec, sums, rows, range(*hidden_slots), h_depth, h, h_row, one, u, u_k)
             for mv in cells:
-                store_vec(
-                    builder, vec, builder.load(sums[mv]), c_pointer(builder, vec, z, z_row, *mv)
-                )
+                store_vec(builder, vec, builder.load(sums[mv]), c_pointer(builder, vec, z, z_row, *mv))
             return context.get_dummy_value()
 
         n = types.intp

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -53,7 +54,7 @@ class Workspace:
         """`n` things as ranges, one per thread that pays off."""
         shares = max(1, min(self.n_threads, n, 1 + int(flops // THREAD_FLOPS)))
         edges = [n * k // shares for k in range(shares + 1)]
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(pairwise(edges))
 
 
 def aligned(size: int, dtype: np.dtype) -> np.ndarray:
@@ -378,7 +379,7 @@ class Dense:
     def backward(self, params, grads, X, dout, work: Workspace) -> tuple[np.ndarray, int]:
         """dout (M, n_out) -> dX flat (M, row), row; writes `grads`."""
         n_rows, L = len(dout), self.lanes
-        views, into = self.parameters.views(params), self.parameters.views(grads)
+        into = self.parameters.views(grads)
         d = work.get("head", "dout", size=n_rows * self.width)
         by_row = d.reshape(n_rows, self.width)
         by_row[:] = 0
@@ -387,9 +388,7 @@ class Dense:
         grads[:] = 0
         at, column = 0, 0
         for width in self.widths:
-            outer(
-                n_rows, self.n_in, X, 0, self.n_in, d, column, self.width, width, into["weight"], at
-            )
+            outer(n_rows, self.n_in, X, 0, self.n_in, d, column, self.width, width, into["weight"], at)
             at += self.n_in * width * L
             column += width * L
         layer_kernels(self.dtype).column_sums(0, self.width, n_rows, d, self.width, into["bias"])
@@ -408,6 +407,4 @@ class Dense:
 def panels_of(matrix: np.ndarray, widths: list[int], L: int) -> np.ndarray:
     """(K, sum(widths) L) as panels of the given widths, flat."""
     edges = np.cumsum([0, *widths]) * L
-    return np.concatenate(
-        [matrix[:, a:b].ravel() for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    )
+    return np.concatenate([matrix[:, a:b].ravel() for a, b in pairwise(edges)])

@@ -155,7 +155,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype) -> SimpleNamespace:
                 for p in range(P):
                     multiply_rows(late_width, n - lo, RH, (rh0 + lo) * Hp, Hp, 1, 0,
                                   V, p * n_hidden * late_width * L, late_width * L,
-                                  G, ((g0 + lo) * P + p) * S * L + late_lo * L, z_row, n_hidden, 1)  # fmt: skip
+                                  G, (((g0 + lo) * P + p) * S + late_lo) * L, z_row, n_hidden, 1)  # fmt: skip
                     advance(p, lo, n, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked)
 
     cell_input_width = cell.input_slots[1] - cell.input_slots[0]
@@ -297,9 +297,7 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
                     for i in range(wide * L):
                         source = v * L + i
                         k = at + (p * width * L + j) * wide * L + i
-                        WT[k] = (
-                            W[(p * n_in + source) * width * L + j] if source < n_in else dtype_zero
-                        )
+                        WT[k] = W[(p * n_in + source) * width * L + j] if source < n_in else dtype_zero
             at += K * wide * L
             v += wide
 

@@ -99,9 +99,9 @@ def add_operator(op, llvm_name):
     @infer_global(op)
     class VecOp(AbstractTemplate):
         def generic(self, args, kws):
-            if len(args) == 2 and (vec := vector_of(args)):
-                if all(a == vec or isinstance(a, types.Number) for a in args):
-                    return signature(vec, *args)
+            vec = vector_of(args)
+            if vec and len(args) == 2 and all(a == vec or isinstance(a, types.Number) for a in args):
+                return signature(vec, *args)
 
     def lower(context, builder, sig, args):
         vec = sig.return_type
@@ -142,9 +142,7 @@ def fma(typingctx, a, b, c):
     vec = vector_of((a, b, c))
 
     def codegen(context, builder, sig, args):
-        vectors = [
-            as_vector(context, builder, vec, v, t) for v, t in zip(args, sig.args, strict=True)
-        ]
+        vectors = [as_vector(context, builder, vec, v, t) for v, t in zip(args, sig.args, strict=True)]
         return emit_fma(builder, vec, *vectors)
 
     return vec(a, b, c), codegen
@@ -157,8 +155,7 @@ def make_select(comparison):
     def select(typingctx, x, bound, a, b):
         def codegen(context, builder, sig, args):
             x, *rest = (
-                as_vector(context, builder, sig.args[0], v, t)
-                for v, t in zip(args, sig.args, strict=True)
+                as_vector(context, builder, sig.args[0], v, t) for v, t in zip(args, sig.args, strict=True)
             )
             bound, a, b = rest
             return builder.select(builder.fcmp_ordered(comparison, x, bound), a, b)
@@ -221,9 +218,7 @@ def check_span(context, builder, array_type, array, first, last):
         return
     size = context.make_array(array_type)(context, builder, array).nitems
     zero = ir.Constant(INT, 0)
-    outside = builder.or_(
-        builder.icmp_signed("<", first, zero), builder.icmp_signed(">=", last, size)
-    )
+    outside = builder.or_(builder.icmp_signed("<", first, zero), builder.icmp_signed(">=", last, size))
     with builder.if_then(outside, likely=False):
         message = ("vector access outside the array",)
         context.call_conv.return_user_exc(builder, IndexError, message)

@@ -56,16 +56,12 @@ class Optimizer:
         Stretches of the vector; biases do not decay.
     """
 
-    def __init__(
-        self, solver: str, ranges: list[tuple[int, int, bool]], size: int, dtype: np.dtype
-    ):
+    def __init__(self, solver: str, ranges: list[tuple[int, int, bool]], size: int, dtype: np.dtype):
         self.solver, self.ranges, self.dtype = solver, ranges, dtype
         self.m, self.v = np.zeros(size, dtype), np.zeros(size, dtype)
         self.n_steps = 0
 
-    def step(
-        self, w, g, *, learning_rate, alpha, momentum, nesterov, beta_1, beta_2, epsilon, max_norm
-    ):
+    def step(self, w, g, *, learning_rate, alpha, momentum, nesterov, beta_1, beta_2, epsilon, max_norm):
         """Clip `g` to `max_norm` (None: not), update `w`; returns the norm before clipping.
 
         A norm that is not finite leaves `w` and the moments as they were.

@@ -1,0 +1,493 @@
+"""Bad input: an error that names the place, and an estimator that is what it was before."""
+
+import copy
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GroupKFold
+from sklearn.utils._param_validation import InvalidParameterError
+
+from skrnn import (
+    GRUClassifier,
+    GRURegressor,
+    LSTMClassifier,
+    LSTMRegressor,
+    RNNClassifier,
+    RNNRegressor,
+)
+from skrnn.sequences import object_array
+
+ALL = [RNNRegressor, LSTMRegressor, GRURegressor, RNNClassifier, LSTMClassifier, GRUClassifier]
+METHODS = ["fit", "predict", "predict_with_state", "hidden_states", "score", "partial_fit"]
+
+
+def data(n=8, T=4, F=2):
+    X = np.random.default_rng(0).standard_normal((n, T, F))
+    return X, (X[:, -1, 0] > 0).astype(int)
+
+
+def short(cls, **options):
+    return cls(**{"hidden_size": 3, "max_iter": 2, "random_state": 0} | options)
+
+
+def bits(value):
+    """A deep picture of a fitted attribute that can be compared."""
+    if isinstance(value, dict):
+        return {k: bits(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [bits(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, np.random.RandomState):
+        return bits(list(value.get_state()))
+    return bits(vars(value)) if hasattr(value, "__dict__") else repr(value)
+
+
+def call(est, method, X, y):
+    if method in ("fit", "score", "partial_fit"):
+        return getattr(est, method)(X, y)
+    return getattr(est, method)(X)
+
+
+def changed(X, index, value, dtype=None):
+    X = X.astype(dtype) if dtype else X.copy()
+    X[index] = value
+    return X
+
+
+# X -----------------------------------------------------------------------------------------------
+
+X0, Y0 = data()
+BAD_X = {
+    "nan": (changed(X0, (3, 2, 1), np.nan), "sequence 3 contains NaN at step 2"),
+    "inf": (changed(X0, (3, 2, 1), -np.inf), "sequence 3 contains infinity at step 2"),
+    "too large": (
+        changed(X0, (5, 1, 0), 1e300),
+        "sequence 5 contains a value too large for float32 at step 1",
+    ),
+    "nan in a list": ([*X0[:7], [[0.0, np.nan]]], "sequence 7 contains NaN at step 0"),
+    "no steps": ([*X0[:7], np.empty((0, 2))], "sequence 7 has no time steps"),
+    "empty list": ([*X0[:7].tolist(), []], "sequence 7 has no time steps"),
+    "no steps 3-D": (np.empty((8, 0, 2)), "sequence 0 has no time steps"),
+    "features": ([*X0[:7], np.zeros((4, 3))], "sequence 7 has 3 features, expected 2"),
+    "1-D among 2-D": ([*X0[:7], np.zeros(4)], r"sequence 7 has shape \(4,\)"),
+    "unequal 1-D": (
+        [np.zeros(n) for n in range(2, 10)],
+        r"item 1 has length 3 and item 0 has length 2.*\(T, 1\)",
+    ),
+    "strings": (X0.astype(str), "dtype <U32, expected numbers"),
+    "object strings": (changed(X0, (0, 0, 0), "a", object), "X is not numeric.*'a'"),
+    "string in a list": ([*X0[:7], [["a", "b"]]], "sequence 7 has dtype <U1, expected numbers"),
+    "complex": (X0 + 1j, "Complex data not supported"),
+    "complex in a list": ([*X0[:7], X0[7] * 1j], "Complex data not supported: sequence 7"),
+    "4-D": (X0[..., None], "X has 4 dimensions"),
+    "none": ([], "no sequences"),
+    "none 3-D": (X0[:0], "no sequences"),
+    "masked": (np.ma.masked_array(X0, mask=X0 > 2), "masked array"),
+    "sparse in a list": ([*X0[:7], sp.csr_array(X0[7])], "sequence 7 is sparse"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_X)
+@pytest.mark.parametrize("method", METHODS)
+def test_bad_X(case, method):
+    X, message = BAD_X[case]
+    for cls in (GRURegressor, GRUClassifier):
+        est = short(cls).fit(X0, Y0)
+        before, expected = bits(vars(est)), est.predict(X0)
+        with pytest.raises(ValueError, match=message):
+            call(est, method, X, Y0)
+        assert bits(vars(est)) == before
+        np.testing.assert_array_equal(est.predict(X0), expected)
+    if method == "fit":
+        est = short(cls)
+        with pytest.raises(ValueError, match=message):
+            est.fit(X, Y0)
+        assert vars(est) == vars(short(cls))
+        with pytest.raises(NotFittedError):
+            est.predict(X0)
+
+
+def test_values_too_large_for_float32_are_fine_in_float64():
+    X = X0 * 1e300
+    assert np.isfinite(short(RNNRegressor, dtype="float64").fit(X, Y0).predict(X)).all()
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_two_dimensional_X(cls):
+    rows = X0.reshape(8, 8)
+    cases = {
+        "8 columns, which is not a multiple of features_per_step=3": (rows, 3),
+        "contains NaN": (changed(rows, (2, 5), np.nan), 2),
+        r"row 2 contains a value too large for float32 at step 2": (
+            changed(rows, (2, 5), 1e300),
+            2,
+        ),
+        "Sparse data was passed|sparse": (sp.csr_array(rows), 2),
+        "could not convert string|dtype": (changed(rows, (2, 5), "a", object), 2),
+    }
+    for message, (X, per_step) in cases.items():
+        est = short(cls, features_per_step=per_step)
+        with pytest.raises((ValueError, TypeError), match=message):
+            est.fit(X, Y0)
+        assert not hasattr(est, "n_features_in_")
+    est = short(cls, features_per_step=2).fit(rows, Y0)
+    with pytest.raises(ValueError, match="X has 6 features, but .* is expecting 8 features"):
+        est.predict(rows[:, :6])
+    frame = pd.DataFrame(rows, columns=list("abcdefgh"))
+    est.fit(frame, Y0)
+    with pytest.raises(ValueError, match="feature names"):
+        est.predict(frame[list("bacdefgh")])
+    assert list(est.feature_names_in_) == list("abcdefgh")
+
+
+@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("method", ["predict", "score", "partial_fit", "warm_start"])
+def test_another_kind_or_number_of_features(cls, method):
+    rows = X0.reshape(8, 8)
+    est = short(cls, warm_start=method == "warm_start").fit(X0, Y0)
+    method = "fit" if method == "warm_start" else method
+    before = bits(vars(est))
+    for X, message in [
+        (rows, "fitted on sequences .* but X is now 2-D X"),
+        (X0[:, :, :1], "X has 1 features, but .* is expecting 2 features"),
+        (list(X0[:, :, :1]), "X has 1 features, but .* is expecting 2 features"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call(est, method, X, Y0)
+        assert bits(vars(est)) == before
+    est = short(cls, warm_start=method == "fit").fit(rows, Y0)
+    with pytest.raises(ValueError, match="fitted on 2-D X .* but X is now sequences"):
+        call(est, method, X0, Y0)
+
+
+# y and weights -----------------------------------------------------------------------------------
+
+STEPS = [np.zeros(4) for _ in range(8)]
+BAD_Y = {
+    "too few": (Y0[:7], "X has 8 sequences, y has 7"),
+    "none": (None, "requires y to be passed"),
+    "complex": (Y0 + 1j, "Complex data not supported"),
+    "nan": (changed(Y0, 3, np.nan, float), r"Input y contains NaN: y\[3\]"),
+    "inf": (changed(Y0, 3, np.inf, float), r"Input y contains infinity: y\[3\]"),
+    "3-D": (np.zeros((8, 4, 2)), "3 dimensions.*return_sequences=True"),
+    "ragged": ([np.zeros(n) for n in range(2, 10)], "per step.*return_sequences=True"),
+    "ragged objects": (
+        object_array([np.zeros(n) for n in range(2, 10)]),
+        "per step.*return_sequences=True",
+    ),
+}
+BAD_STEPS = {
+    "too few": (STEPS[:7], "X has 8 sequences, y has 7"),
+    "wrong length": ([*STEPS[:5], np.zeros(3), *STEPS[:2]], r"y\[5\] has 3 steps, sequence 5 has 4"),
+    "one too many": ([*STEPS[:5], np.zeros(5), *STEPS[:2]], r"y\[5\] has 5 steps, sequence 5 has 4"),
+    "per sequence": (Y0, "one value per sequence.*needs one per step"),
+    "not even a list": (3, "y"),
+    "nan": (np.array(changed(np.zeros((8, 4)), (5, 2), np.nan)), r"NaN: y\[5\] at step 2"),
+    "inf": (list(changed(np.zeros((8, 4)), (5, 2), np.inf)), r"infinity: y\[5\] at step 2"),
+    "shapes": ([*STEPS[:7], np.zeros((4, 2))], r"y\[7\] has shape \(4, 2\)"),
+    "no columns": (np.zeros((8, 4, 0)), "y"),
+    "complex": (np.zeros((8, 4)) + 1j, "Complex data not supported"),
+}
+
+
+@pytest.mark.parametrize("case", [*BAD_Y, *(f"steps: {case}" for case in BAD_STEPS)])
+@pytest.mark.parametrize("cls", [LSTMRegressor, LSTMClassifier])
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "score"])
+def test_bad_y(case, cls, method):
+    per_step = case.startswith("steps: ")
+    y, message = BAD_STEPS[case.removeprefix("steps: ")] if per_step else BAD_Y[case]
+    est = short(cls, return_sequences=per_step)
+    good = (X0[:, :, 0] > 0).astype(int) if per_step else Y0
+    est.fit(X0, good)
+    before = bits(vars(est))
+    with pytest.raises(ValueError, match=message):
+        call(est, method, X0, y)
+    assert bits(vars(est)) == before
+    if method == "fit":
+        est = short(cls, return_sequences=per_step)
+        with pytest.raises(ValueError, match=message):
+            est.fit(X0, y)
+        assert vars(est) == vars(short(cls, return_sequences=per_step))
+
+
+def test_targets_of_regression_are_numbers_that_fit():
+    for y, message in [
+        (["a"] * 8, "y is not numeric"),
+        (changed(Y0, 2, 1e300, float), r"too large for float32: y\[2\]"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            short(RNNRegressor).fit(X0, y)
+    est = short(RNNRegressor).fit(X0, np.zeros((8, 3)))
+    with pytest.raises(ValueError, match="y has 2 outputs, expected 3"):
+        est.partial_fit(X0, np.zeros((8, 2)))
+
+
+def test_classes():
+    est = short(RNNClassifier)
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        est.partial_fit(X0, Y0)
+    with pytest.raises(ValueError, match=r"y\[2\] is 7, which is not among the classes"):
+        est.partial_fit(X0, changed(Y0, 2, 7), classes=[0, 1])
+    assert not hasattr(est, "classes_")
+    est.partial_fit(X0, Y0, classes=[0, 1, 2])
+    before = bits(vars(est))
+    for y, classes, message in [
+        (changed(Y0, 2, 7), None, r"y\[2\] is 7, which is not among the classes"),
+        (np.where(Y0, "a", "b"), None, "which is not among the classes"),
+        (Y0, [0, 1], "are not those of the first call"),
+        (np.eye(8, 3, dtype=int), None, "another kind"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            est.partial_fit(X0, y, classes=classes)
+        assert bits(vars(est)) == before
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        short(RNNClassifier).fit(X0, np.ones(8))
+    with pytest.raises(ValueError, match="columns but is not multilabel"):
+        short(RNNClassifier).fit(X0, np.arange(16).reshape(8, 2) % 3)
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        short(RNNClassifier).fit(X0, X0[:, 0, 0])
+    per_step = short(RNNClassifier, return_sequences=True)
+    steps = (X0[:, :, 0] > 0).astype(int)
+    per_step.fit(X0, steps)
+    with pytest.raises(ValueError, match=r"y\[2\] at step 3 is 7, which is not among the classes"):
+        per_step.partial_fit(X0, changed(steps, (2, 3), 7))
+
+
+BAD_WEIGHTS = {
+    "negative": (changed(np.ones(8), 2, -1.0), "(?i)negative values.*sample_weight"),
+    "nan": (changed(np.ones(8), 2, np.nan), "sample_weight contains NaN"),
+    "inf": (changed(np.ones(8), 2, np.inf), "sample_weight contains infinity"),
+    "zero": (np.zeros(8), "(?i)sample.weights? .*zero"),
+    "too large": (changed(np.ones(8), 2, 1e300), "sample_weight"),
+    "too few": (np.ones(7), "(?i)sample.weight.*"),
+    "2-D": (np.ones((8, 2)), "(?i)sample.weight"),
+    "strings": (["a"] * 8, "could not convert|sample_weight"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_WEIGHTS)
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("cls", [LSTMRegressor, LSTMClassifier])
+def test_bad_weights(case, per_step, cls):
+    w, message = BAD_WEIGHTS[case]
+    y = (X0[:, :, 0] > 0).astype(int) if per_step else Y0
+    if per_step and case not in ("too few", "2-D"):
+        w = [np.full(4, value) for value in w]
+    est = short(cls, return_sequences=per_step)
+    with pytest.raises(ValueError, match=message):
+        est.fit(X0, y, w)
+    assert vars(est) == vars(short(cls, return_sequences=per_step))
+    est.fit(X0, y)
+    before = bits(vars(est))
+    with pytest.raises(ValueError, match=message):
+        est.partial_fit(X0, y, sample_weight=w)
+    assert bits(vars(est)) == before
+
+
+def test_weights_of_tiny_size_are_weights():
+    """Only ratios count: they must not round to zero in float32."""
+    w = np.arange(1.0, 9.0)
+    expected = short(RNNRegressor).fit(X0, Y0, w).predict(X0)
+    np.testing.assert_allclose(
+        short(RNNRegressor).fit(X0, Y0, w * 1e-60).predict(X0), expected, rtol=1e-4, atol=1e-6
+    )
+
+
+# Validation data ---------------------------------------------------------------------------------
+
+
+def test_bad_validation_data_is_named():
+    est = short(RNNRegressor)
+    for X_val, y_val, message in [
+        (X0, None, "X_val needs y_val"),
+        (None, Y0, "y_val needs X_val"),
+        (X0, Y0[:3], "y_val has 3"),
+        (X0, changed(Y0, 3, np.nan, float), r"y_val\[3\]"),
+        (X0[:, :, :1], Y0, "X_val has 1 features|X has 1 features"),
+        (changed(X0, (3, 2, 1), np.nan), Y0, "sequence 3"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            est.fit(X0, Y0, X_val=X_val, y_val=y_val)
+        assert vars(est) == vars(short(RNNRegressor))
+    with pytest.raises(ValueError, match=r"y_val\[0\] is 5"):
+        short(RNNClassifier).fit(X0, Y0, X_val=X0, y_val=Y0 + 5)
+
+
+def test_splits_that_leave_too_little():
+    for n, options, message in [
+        (1, {}, "at least 2 sequences"),
+        (3, {"validation_fraction": 0.9, "validation_split": "last"}, "leaves nothing"),
+        (8, {"validation_split": GroupKFold(2)}, "groups"),
+    ]:
+        est = short(RNNRegressor, early_stopping=True, **options)
+        with pytest.raises(ValueError, match=message):
+            est.fit(X0[:n], Y0[:n])
+        assert not hasattr(est, "weights_")
+    # one value has no R2
+    with pytest.raises(ValueError, match="validation"):
+        short(RNNRegressor, early_stopping=True).fit(X0, X0[:, 0, 0])
+    assert np.isfinite(  # but its steps have one
+        short(RNNRegressor, early_stopping=True, return_sequences=True)
+        .fit(X0, X0[:, :, 0])
+        .best_validation_score_
+    )
+
+
+@pytest.mark.parametrize("zero", [slice(0, 6), slice(6, 8)], ids=["training", "validation"])
+def test_a_part_of_the_split_without_weight(zero):
+    w = np.ones(8)
+    w[zero] = 0
+    est = short(
+        RNNRegressor, early_stopping=True, validation_split="last", validation_fraction=0.25
+    )
+    with pytest.raises(ValueError, match=r"weight.*(valid|split|held|train)"):
+        est.fit(X0, X0[:, 0, 0], w)
+    assert not hasattr(est, "weights_")
+
+
+# Divergence --------------------------------------------------------------------------------------
+
+EXPLODING = dict(
+    activation="relu", solver="sgd", learning_rate_init=1e6, max_grad_norm=None, hidden_size=8
+)
+
+
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"max_iter": 1}], ids=str)
+@pytest.mark.parametrize("batch_size", [4, 100])
+def test_divergence_raises_with_advice(options, batch_size):
+    X = np.tile(np.random.default_rng(0).standard_normal((20, 6, 2)), (1, 20, 1))
+    y = X[:, -1, 0]
+    options = {"max_iter": 20, "batch_size": batch_size} | options
+    est = short(RNNRegressor, **EXPLODING | options)
+    advice = "smaller learning_rate_init .*max_grad_norm=1.0.*scaling X and y"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no overflow warnings on the way
+        with pytest.raises(ValueError, match=advice):
+            est.fit(X, y)
+    assert not hasattr(est, "weights_")
+    with pytest.raises(NotFittedError):
+        est.predict(X)
+
+    est = short(RNNRegressor, **options).fit(X, y)
+    expected = est.predict(X)
+    for method in ("fit", "partial_fit", "warm"):
+        other = copy.deepcopy(est).set_params(**EXPLODING, warm_start=method == "warm")
+        other.set_params(hidden_size=3)
+        before = bits({k: v for k, v in vars(other).items() if k not in other.get_params()})
+        with pytest.raises(ValueError, match=advice):
+            for _ in range(20):  # one call of partial_fit need not explode
+                getattr(other, "partial_fit" if method == "partial_fit" else "fit")(X, y)
+                before = bits({k: v for k, v in vars(other).items() if k not in other.get_params()})
+                assert np.isfinite(other.predict(X)).all()
+        after = bits({k: v for k, v in vars(other).items() if k not in other.get_params()})
+        assert after == before
+        if method != "partial_fit":
+            other.set_params(activation="tanh")
+            np.testing.assert_array_equal(other.predict(X), expected)
+
+
+# Parameters --------------------------------------------------------------------------------------
+
+BAD_PARAMETERS = [
+    ("hidden_size", [0, -1, 2.5, "32", None]),
+    ("num_layers", [0, 1.5]),
+    ("bidirectional", ["yes", 2]),
+    ("dropout", [-0.1, 1.0, "a"]),
+    ("recurrent_dropout", [-0.1, 1.0]),
+    ("pooling", ["first", None]),
+    ("return_sequences", ["no"]),
+    ("features_per_step", [0, 1.5]),
+    ("newest_first", ["no"]),
+    ("loss", ["mse", None]),
+    ("solver", ["lbfgs", None]),
+    ("alpha", [-1e-4, "a"]),
+    ("batch_size", [0, 2.5, "all"]),
+    ("learning_rate", ["adaptive", 0.1]),
+    ("warmup_steps", [-1, 2.5]),
+    ("learning_rate_init", [0, -1e-3, "fast"]),
+    ("momentum", [-0.1, 1.0]),
+    ("nesterovs_momentum", ["no"]),
+    ("beta_1", [-0.1, 1.0]),
+    ("beta_2", [-0.1, 1.0]),
+    ("epsilon", [0, -1e-8]),
+    ("max_grad_norm", [0, -1.0, "a"]),
+    ("tbptt_steps", [0, 2.5]),
+    ("max_iter", [0, 2.5]),
+    ("shuffle", ["no"]),
+    ("tol", [-1e-4]),
+    ("n_iter_no_change", [0, 2.5]),
+    ("early_stopping", ["no"]),
+    ("validation_fraction", [0, 1.0, -0.1]),
+    ("validation_split", ["foo", "", 0.1, None, (i for i in range(3))]),
+    ("warm_start", ["no"]),
+    ("random_state", ["a", -1, 2.5]),
+    ("verbose", ["yes", -1]),
+    ("dtype", ["float16", np.float32, "f4"]),
+    ("device", ["cuda", "gpu"]),
+    ("n_jobs", [2.5, "all", 0]),
+    ("cell", ["elman", None]),
+    ("activation", ["swish", None]),
+    ("reset_after", ["no"]),
+    ("huber_delta", [0, -1.0]),
+    ("quantiles", ["abc", 0.5]),
+    ("class_weight", ["even", 3]),
+]
+
+
+@pytest.mark.parametrize(("parameter", "values"), BAD_PARAMETERS)
+def test_unknown_parameter_values(parameter, values):
+    for value in values:
+        for cls in ALL:
+            if parameter not in cls().get_params():
+                continue
+            for method in ("fit", "partial_fit"):
+                est = short(cls).set_params(**{parameter: value})
+                classes = {"classes": [0, 1]} if "Classifier" in cls.__name__ else {}
+                kwargs = classes if method == "partial_fit" else {}
+                with pytest.raises((InvalidParameterError, ValueError), match=parameter) as error:
+                    getattr(est, method)(X0, Y0, **kwargs)
+                if parameter != "n_jobs" or value != 0:
+                    assert error.type is InvalidParameterError, (parameter, value)
+                assert cls.__name__ in str(error.value) or parameter == "n_jobs"
+                assert not hasattr(est, "weights_")
+
+
+def test_every_parameter_has_bad_values():
+    names = set().union(*(cls().get_params() for cls in ALL))
+    assert names == {parameter for parameter, _ in BAD_PARAMETERS}
+
+
+def test_parameters_of_other_cells_do_not_exist():
+    for cls in (LSTMRegressor, LSTMClassifier):
+        for parameter in ("activation", "reset_after", "cell"):
+            with pytest.raises(TypeError, match=parameter):
+                cls(**{parameter: "tanh"})
+    for cls in (GRURegressor, GRUClassifier):
+        with pytest.raises(TypeError, match="activation"):
+            cls(activation="tanh")
+    for cls in ALL:
+        with pytest.raises(TypeError, match="positional"):
+            cls(8, 2)  # keyword-only after hidden_size
+        assert cls(8).hidden_size == 8
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_truncation_and_two_directions_exclude_each_other(cls):
+    est = short(cls, tbptt_steps=2, bidirectional=True)
+    for fit in (est.fit, est.partial_fit):
+        kwargs = {"classes": [0, 1]} if fit == est.partial_fit and "Class" in cls.__name__ else {}
+        with pytest.raises(ValueError, match="tbptt_steps cannot be combined with bidirectional"):
+            fit(X0, Y0, **kwargs)
+        assert not hasattr(est, "weights_")
+
+
+def test_class_weight_balanced_is_unknown_to_partial_fit():
+    est = short(RNNClassifier, class_weight="balanced")
+    with pytest.raises(ValueError, match=re.escape('class_weight="balanced"')):
+        est.partial_fit(X0, Y0, classes=[0, 1])
