@@ -215,9 +215,7 @@ def cpu_name() -> str:
 def conditions(threads: int) -> str:
     from skrnn.backends.cpu.simd import machine
 
-    load = (
-        f", load average {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
-    )
+    load = f", load average {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     names = ("numpy", "numba", "llvmlite", "scikit-learn", "torch")
     return (
         f"{cpu_name()}, {os.cpu_count()} cores, vectors of {8 * machine().vector_bytes} bits"

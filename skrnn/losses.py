@@ -7,10 +7,11 @@ sum(w l) / sum(w). Rows of weight 0 take no part, whatever their target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -115,12 +116,13 @@ def ordered_quantiles(raw: np.ndarray, n_quantiles: int, anchor: int) -> np.ndar
     return np.concatenate([middle - down, middle, middle + up], axis=2)
 
 
-def quantile(levels: Sequence[float]) -> Loss:
+def quantile(levels: ArrayLike) -> Loss:
     """Mean pinball loss over rising `levels` (Koenker & Bassett 1978); outputs never cross.
 
     `link` gives all quantiles, (M, n_outputs, n_quantiles).
     """
-    q, n = np.asarray(levels, dtype=float), len(levels)
+    q = np.asarray(levels, dtype=float)
+    n = len(q)
     anchor = nearest_to_median(levels)
 
     def link(raw):
@@ -146,7 +148,7 @@ def quantile(levels: Sequence[float]) -> Loss:
     return Loss(lambda n_outputs: n_outputs * n, rows, link)
 
 
-def nearest_to_median(levels: Sequence[float]) -> int:
+def nearest_to_median(levels: ArrayLike) -> int:
     """Index of the level nearest to 0.5, the lower one of two."""
     return int(np.argmin(np.round(np.abs(np.asarray(levels) - 0.5), 12)))
 

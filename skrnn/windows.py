@@ -233,7 +233,10 @@ def _windows(frame: pd.DataFrame, columns: list, steps: range, stamps: slice) ->
     rows = np.lib.stride_tricks.sliding_window_view(_to_numbers(frame, columns), len(steps), axis=0)
     rows = rows[stamps.start + steps[0] : stamps.stop + steps[0]].transpose(0, 2, 1)
     names = [f"{c}(t{step:+d})" if step else f"{c}(t)" for step in steps for c in columns]
-    return pd.DataFrame(rows.reshape(len(rows), -1), index=frame.index[stamps], columns=names)
+    table = rows.reshape(len(rows), -1)
+    if table.base is not None and np.shares_memory(table, rows):
+        table = table.copy()  # one lag: the reshape is a view, read-only like the windows
+    return pd.DataFrame(table, index=frame.index[stamps], columns=names)
 
 
 def _check_time_index(index: pd.Index) -> None:

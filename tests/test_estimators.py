@@ -190,7 +190,9 @@ def test_probabilities_scores_and_labels_agree(cls, kind, per_step):
 def test_multilabel(per_step):
     X = np.random.default_rng(0).standard_normal((60, 5, 3))
     y = (X if per_step else X[:, -1]) > 0
-    est = GRUClassifier(16, max_iter=60, return_sequences=per_step, random_state=0)
+    est = GRUClassifier(
+        16, max_iter=60, learning_rate_init=5e-3, return_sequences=per_step, random_state=0
+    )
     est.fit(X, y.astype(int))
     np.testing.assert_array_equal(est.classes_, [0, 1, 2])
     labels, proba = est.predict(X), est.predict_proba(X)

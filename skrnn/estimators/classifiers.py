@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
@@ -26,7 +27,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one pass over X and y, in minibatches.
 
         Goes on from the present weights, with the parameters as they are now. Schedule, warm-up,
@@ -58,7 +59,16 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         finally:
             del self._given_classes
 
-    def _read_targets(self, y, w, input: Input, *, reset: bool, training: bool = True, name: str = "y"):
+    def _read_targets(
+        self,
+        y: Any,
+        w: np.ndarray | None,
+        input: Input,
+        *,
+        reset: bool,
+        training: bool = True,
+        name: str = "y",
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         rows = read_rows(y, input, self.return_sequences, name)
         labels, multilabel = read_labels(rows, w, input, self.return_sequences, name)
         used = np.ones(len(labels), bool) if w is None else w > 0
@@ -89,7 +99,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
                 raise ValueError("class_weight and sample_weight together leave only zero weights")
         return targets, w
 
-    def _class_weights(self, labels, used) -> np.ndarray:
+    def _class_weights(self, labels: np.ndarray, used: np.ndarray) -> np.ndarray:
         """Weights of rows from `class_weight`; 0 for the unlabelled."""
         weight = np.zeros(len(labels))
         if self._multilabel:
@@ -101,7 +111,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight}")
         return weight
 
-    def _encode(self, labels, used, input: Input, name: str) -> np.ndarray:
+    def _encode(self, labels: np.ndarray, used: np.ndarray, input: Input, name: str) -> np.ndarray:
         """Class numbers; 0 for the unlabelled."""
         codes = np.zeros(len(labels), np.intp)
         try:
@@ -117,7 +127,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         codes[used] = found
         return codes
 
-    def _stratify(self, y):
+    def _stratify(self, y: np.ndarray) -> np.ndarray | None:
         if self._multilabel:
             return None
         _, counts = np.unique(y, return_counts=True)
@@ -147,7 +157,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         codes = self._codes(raw)
         return self._shape(input, codes if self._multilabel else self.classes_[codes])
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes, or of each label.
 
         Parameters
@@ -166,7 +176,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             probability = np.concatenate([1 - probability, probability], axis=1)
         return self._shape(input, probability)
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Raw scores of the head: log-odds of the second class, or one score per class or label.
 
         Parameters
@@ -180,7 +190,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         input, raw, _ = self._run(X)
         return self._shape(input, raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy; per step, over all steps of all sequences; of label sets, the share that is right
         in every label.
 
@@ -202,11 +212,11 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             accuracy_score(labels[used], predicted[used], sample_weight=None if w is None else w[used])
         )
 
-    def _score_rows(self, raw, y, w) -> float:
+    def _score_rows(self, raw: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> float:
         y = y if self._multilabel else y[:, 0]
         return float(accuracy_score(y, self._codes(raw), sample_weight=w))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         tags.target_tags.multi_output = True  # of 0 and 1, that is

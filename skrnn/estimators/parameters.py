@@ -224,12 +224,11 @@ Class = TypeVar("Class", bound=type)
 def documented(cls: Class) -> Class:
     """Put the sections Parameters and Attributes into a class's docstring, from its signature."""
     lines = []
-    for name, parameter in inspect.signature(cls.__init__).parameters.items():
-        if name != "self":
-            kind, text = DOCS[name]
-            lines += [f"{name} : {kind}, default={parameter.default!r}", f"    {text}"]
+    for name, parameter in inspect.signature(cls).parameters.items():
+        kind, text = DOCS[name]
+        lines += [f"{name} : {kind}, default={parameter.default!r}", f"    {text}"]
     attributes = ATTRIBUTES
-    if "class_weight" in inspect.signature(cls.__init__).parameters:
+    if "class_weight" in inspect.signature(cls).parameters:
         attributes += "\nclasses_ : ndarray of shape (n_classes,)\n    Class labels."
     parameters = "Parameters\n----------\n" + "\n".join(lines)
     section = f"{parameters}\n\nAttributes\n----------\n{attributes}\n"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,6 +19,7 @@ from .base import RecurrentEstimator
 from .inputs import Input
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, POSITIVE, documented
 from .targets import place, read_numbers, read_rows
+from .validation import target_rows
 
 DEFAULT_QUANTILES = (0.1, 0.5, 0.9)
 
@@ -31,7 +33,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         "quantiles": ["array-like", None],
     }
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one pass over X and y, in minibatches.
 
         Goes on from the present weights, with the parameters as they are now. Schedule, warm-up,
@@ -48,7 +50,16 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         self._validate_params()
         return self._partial_fit(X, y, sample_weight, first=not hasattr(self, "weights_"))
 
-    def _read_targets(self, y, w, input: Input, *, reset: bool, training: bool = True, name: str = "y"):
+    def _read_targets(
+        self,
+        y: Any,
+        w: np.ndarray | None,
+        input: Input,
+        *,
+        reset: bool,
+        training: bool = True,
+        name: str = "y",
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         rows = read_rows(y, input, self.return_sequences, name)
         targets = read_numbers(rows, w, input, self.return_sequences, np.dtype(self.dtype), name)
         if reset:
@@ -96,7 +107,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         values = self._values(raw)
         return self._shape(input, values[:, 0] if self._flat_targets else values)
 
-    def predict_quantiles(self, X):
+    def predict_quantiles(self, X: Any) -> np.ndarray:
         """Predict all quantiles of ``loss="quantile"``.
 
         Parameters
@@ -121,7 +132,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         values = self._make_loss().link(raw)
         return self._shape(input, values[:, 0] if self._flat_targets else values)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Coefficient of determination R^2; per step, over all steps of all sequences.
 
         Parameters
@@ -137,20 +148,19 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         targets = read_numbers(rows, w, input, per_step, np.dtype(np.float64))
         return self._score_rows(raw, targets, w)
 
-    def _check_validation(self, validation: Data) -> Data:
-        w, rows = validation.w, self._target_rows(validation)
+    def _check_validation(self, validation: Data) -> None:
+        w, rows = validation.w, target_rows(validation, self.return_sequences)
         n = len(validation.y[rows]) if w is None else np.count_nonzero(w[rows])
         if n < 2:
             raise ValueError(
                 f"The validation set is too small: R^2 needs at least 2 targets, it holds {n}. Raise "
                 "validation_fraction or pass X_val"
             )
-        return validation
 
-    def _score_rows(self, raw, y, w) -> float:
+    def _score_rows(self, raw: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> float:
         return float(r2_score(y, self._values(raw), sample_weight=w))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

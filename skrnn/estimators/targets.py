@@ -91,7 +91,9 @@ def place(row: int, input: Input, per_step: bool, name: str = "y") -> str:
     return f"{name}[{i}] at step {row - offsets[i]}"
 
 
-def read_numbers(rows: Rows, w, input: Input, per_step: bool, dtype: np.dtype, name: str = "y") -> np.ndarray:
+def read_numbers(
+    rows: Rows, w: np.ndarray | None, input: Input, per_step: bool, dtype: np.dtype, name: str = "y"
+) -> np.ndarray:
     """Targets of a regression as finite numbers (m, k); what has weight 0 may be anything."""
     values = rows.values
     if values.dtype.kind == "c":
@@ -117,7 +119,9 @@ def read_numbers(rows: Rows, w, input: Input, per_step: bool, dtype: np.dtype, n
     return cast
 
 
-def read_labels(rows: Rows, w, input: Input, per_step: bool, name: str = "y") -> tuple[np.ndarray, bool]:
+def read_labels(
+    rows: Rows, w: np.ndarray | None, input: Input, per_step: bool, name: str = "y"
+) -> tuple[np.ndarray, bool]:
     """Labels of a classification, and whether each row is a set of labels (multilabel).
 
     Returns

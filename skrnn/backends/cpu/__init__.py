@@ -1,6 +1,7 @@
 """Numba kernels on SIMD vectors; see `skrnn.backends` for what a backend offers."""
 
-from .layers import Dense, RecurrentLayer, Workspace, aligned
+from .dense import Dense
+from .layers import RecurrentLayer
 from .packed import (
     add_reversed,
     drop_steps,
@@ -13,6 +14,7 @@ from .packed import (
     spread,
 )
 from .updates import Optimizer
+from .workspace import Workspace, aligned
 
 __all__ = [
     "Dense",

@@ -1,4 +1,4 @@
-"""Layers on the CPU: a recurrent layer in one direction, and the dense head.
+"""A recurrent layer in one direction.
 
 Parameters live in one flat vector, in the layout of the kernels' panels, so that nothing is packed
 again in a training step but the transposed recurrent panels. `pack` and `unpack` translate from and
@@ -8,79 +8,20 @@ gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from itertools import pairwise
+from functools import cache
 from math import prod
 
 import numpy as np
 
 from ... import cells
 from ...batches import PackedSteps
-from . import threads
 from .elementary import functions
 from .gemm import matmul_kernels, panel_widths
 from .recurrent import compile_cell, layer_kernels
 from .simd import lanes
-
-Arrays = Mapping[str, np.ndarray]
-
-# Handing tasks to threads costs about 65 us: below about 0.3 ms of arithmetic they do not pay.
-THREAD_FLOPS = 20e6
-
-
-class Workspace:
-    """Buffers that live from one minibatch to the next, aligned for full-width vector loads."""
-
-    def __init__(self, dtype: np.dtype, n_threads: int = 1) -> None:
-        self.dtype = dtype
-        self.n_threads = n_threads
-        self._buffers: dict[tuple, np.ndarray] = {}
-
-    def get(self, *name, size: int, dtype: np.dtype | None = None) -> np.ndarray:
-        """A flat array of `size` elements with arbitrary contents; the same memory for the same name."""
-        buffer = self._buffers.get(name)
-        if buffer is None or len(buffer) < size:
-            buffer = self._buffers[name] = aligned(size, dtype or self.dtype)
-        return buffer[:size]
-
-    def shares(self, steps: PackedSteps, flops: float) -> list[tuple[int, int]]:
-        """Ranges of sequences, one per thread that pays off."""
-        n = min(self.n_threads, len(steps), 1 + int(flops // THREAD_FLOPS))
-        return [(0, len(steps))] if n == 1 else steps.shares(n)
-
-    def split(self, n: int, flops: float) -> list[tuple[int, int]]:
-        """`n` things as ranges, one per thread that pays off."""
-        shares = max(1, min(self.n_threads, n, 1 + int(flops // THREAD_FLOPS)))
-        edges = [n * k // shares for k in range(shares + 1)]
-        return list(pairwise(edges))
-
-
-def aligned(size: int, dtype: np.dtype) -> np.ndarray:
-    """Uninitialised flat array on a 64-byte boundary, so that no vector straddles a cache line."""
-    raw = np.empty(size * dtype.itemsize + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size * dtype.itemsize].view(dtype)
-
-
-def run(function: Callable, ranges: list[tuple[int, int]]) -> None:
-    threads.run([partial(function, lo, hi) for lo, hi in ranges])
-
-
-class Parameters:
-    """Named sections of a flat vector."""
-
-    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        self.shapes = shapes
-        self.size = sum(map(prod, shapes.values()))
-
-    def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        views, at = {}, 0
-        for name, shape in self.shapes.items():
-            views[name] = flat[at : at + prod(shape)]
-            at += prod(shape)
-        return views
+from .workspace import Parameters, Workspace, run
 
 
 @cache
@@ -145,7 +86,7 @@ class RecurrentLayer:
                 name = f"{kind}_ih" if part == "input" else f"{kind}_hh"
                 yield f"{part} {kind}", name, self.cell.slots[lo:hi]
 
-    def pack(self, weights: Arrays, flat: np.ndarray) -> None:
+    def pack(self, weights: Mapping[str, np.ndarray], flat: np.ndarray) -> None:
         """Write weight_ih (g H, F), weight_hh (g H, H), bias_ih, bias_hh (g H,) into `flat`."""
         views = self.parameters.views(flat)
         P, L, H = self.panels, self.lanes, self.n_hidden
@@ -329,82 +270,3 @@ class RecurrentLayer:
 
         run(of_input, work.split(R, flops))
         return dX
-
-
-class Dense:
-    """The head: out = x W^T + b, with weights in PyTorch's layout (n_out, n_in)."""
-
-    def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
-        self.n_in, self.n_out, self.dtype, self.lanes = n_in, n_out, dtype, lanes(dtype)
-        self.widths = panel_widths(n_out, dtype)
-        self.width = sum(self.widths) * self.lanes
-        self.parameters = Parameters({"weight": (n_in * self.width,), "bias": (self.width,)})
-        self.size = self.parameters.size
-        self.bias_from = n_in * self.width
-
-    def pack(self, weights: Arrays, flat: np.ndarray) -> None:
-        views = self.parameters.views(flat)
-        padded = np.zeros((self.n_in, self.width), self.dtype)
-        padded[:, : self.n_out] = weights["weight"].T
-        views["weight"][:] = panels_of(padded, self.widths, self.lanes)
-        views["bias"][:] = 0
-        views["bias"][: self.n_out] = weights["bias"]
-
-    def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        views = self.parameters.views(flat)
-        columns, at = [], 0
-        for width in self.widths:
-            size = self.n_in * width * self.lanes
-            columns.append(views["weight"][at : at + size].reshape(self.n_in, -1))
-            at += size
-        weight = np.concatenate(columns, axis=1)[:, : self.n_out].T
-        return {"weight": weight.copy(), "bias": views["bias"][: self.n_out].copy()}
-
-    def forward(self, params, X, n_rows, work: Workspace) -> np.ndarray:
-        """X flat (M, n_in) -> (M, n_out), a view of a wider buffer."""
-        views = self.parameters.views(params)
-        out = work.get("head", "out", size=n_rows * self.width)
-        out.reshape(n_rows, self.width)[:] = views["bias"]
-        matmul, _ = matmul_kernels(self.dtype)
-
-        def part(lo, hi):
-            matmul(
-                hi - lo, sum(self.widths), X, lo * self.n_in, self.n_in, 0, self.n_in, 1,
-                views["weight"], out, lo * self.width, self.width,
-            )  # fmt: skip
-
-        run(part, work.split(n_rows, 2.0 * n_rows * self.n_in * self.width))
-        return out.reshape(n_rows, self.width)[:, : self.n_out]
-
-    def backward(self, params, grads, X, dout, work: Workspace) -> tuple[np.ndarray, int]:
-        """dout (M, n_out) -> dX flat (M, row), row; writes `grads`."""
-        n_rows, L = len(dout), self.lanes
-        into = self.parameters.views(grads)
-        d = work.get("head", "dout", size=n_rows * self.width)
-        by_row = d.reshape(n_rows, self.width)
-        by_row[:] = 0
-        by_row[:, : self.n_out] = dout
-        matmul, outer = matmul_kernels(self.dtype)
-        grads[:] = 0
-        at, column = 0, 0
-        for width in self.widths:
-            outer(n_rows, self.n_in, X, 0, self.n_in, d, column, self.width, width, into["weight"], at)
-            at += self.n_in * width * L
-            column += width * L
-        layer_kernels(self.dtype).column_sums(0, self.width, n_rows, d, self.width, into["bias"])
-        weight = self.unpack(params)["weight"]
-        widths = panel_widths(self.n_in, self.dtype)
-        row = sum(widths) * L
-        padded = np.zeros((self.n_out, row), self.dtype)
-        padded[:, : self.n_in] = weight
-        dX = work.get("head", "dX", size=n_rows * row)
-        dX[:] = 0
-        panels = panels_of(padded, widths, L)
-        matmul(n_rows, sum(widths), d, 0, self.width, 0, self.n_out, 1, panels, dX, 0, row)
-        return dX, row
-
-
-def panels_of(matrix: np.ndarray, widths: list[int], L: int) -> np.ndarray:
-    """(K, sum(widths) L) as panels of the given widths, flat."""
-    edges = np.cumsum([0, *widths]) * L
-    return np.concatenate([matrix[:, a:b].ravel() for a, b in pairwise(edges)])

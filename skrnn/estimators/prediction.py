@@ -1,0 +1,194 @@
+"""What a fitted network can be asked: predictions, states, weights."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .. import inference
+from ..inference import State
+from ..network import Network
+from .inputs import Input, read_X, shape_like
+from .jobs import effective_threads
+from .targets import Rows, read_rows, read_weights
+
+
+class FittedNetwork:
+    """Mixin: everything after `fit`, from `weights_` and the frozen `_architecture`."""
+
+    device: str
+    dtype: str
+    features_per_step: int
+    newest_first: bool
+    n_jobs: int | None
+    weights_: dict[str, np.ndarray]
+    _architecture: dict[str, Any]
+
+    @abstractmethod
+    def _predict_from(self, input: Input, raw: np.ndarray) -> np.ndarray:
+        """Predictions in X's form from raw outputs."""
+
+    def _network(self, n_features: int, n_raw: int, parameters: dict[str, Any]) -> Network:
+        return Network(
+            n_features,
+            n_raw,
+            device=self.device,
+            n_threads=effective_threads(self.n_jobs),
+            **parameters,
+        )
+
+    def _read_X(self, X: Any, reset: bool) -> Input:
+        return read_X(
+            self,
+            X,
+            reset=reset,
+            dtype=np.dtype(self.dtype),
+            features_per_step=self.features_per_step,
+            newest_first=self.newest_first,
+        )
+
+    @staticmethod
+    def _check_shapes(weights: Mapping[str, np.ndarray], network: Network) -> None:
+        for name, shape in network.shapes().items():
+            if name not in weights:
+                raise ValueError(f"weights lack {name!r}")
+            if np.shape(weights[name]) != shape:
+                raise ValueError(
+                    f"weights[{name!r}] has shape {np.shape(weights[name])}, but the parameters ask "
+                    f"for {shape}"
+                )
+        unknown = set(weights) - set(network.shapes())
+        if unknown:
+            raise ValueError(f"weights hold unknown arrays: {sorted(unknown)}")
+
+    def set_weights(self, weights: Mapping[str, np.ndarray]) -> Self:
+        """Replace the fitted weights, for example by those of a PyTorch model.
+
+        Parameters
+        ----------
+        weights : mapping of str to array
+            All arrays of `weights_`, by the same names and shapes.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If an array is missing, unknown, not finite or of another shape.
+        """
+        check_is_fitted(self)
+        network = self._fitted_network()
+        # `asarray`, then a copy: PyTorch's tensors do not know numpy's copy keyword.
+        arrays = {name: np.asarray(value).astype(network.dtype) for name, value in weights.items()}
+        self._check_shapes(arrays, network)
+        for name, value in arrays.items():
+            if not np.isfinite(value).all():
+                raise ValueError(f"weights[{name!r}] holds NaN or infinity")
+        self.weights_ = {name: arrays[name] for name in network.shapes()}
+        self._moments: Any = None  # they belong to the old weights
+        return self
+
+    def _fitted_network(self) -> Network:
+        shape = self.weights_["weight_ih_l0"].shape
+        return self._network(shape[1], len(self.weights_["head.bias"]), self._architecture)
+
+    # --- prediction ------------------------------------------------------------------------------------
+    def _run(self, X: Any, *, state: Any = None, hidden: bool = False) -> tuple[Input, np.ndarray, State]:
+        """(Input, raw outputs or hidden states in X's float type, last states)."""
+        check_is_fitted(self)
+        input = self._read_X(X, reset=False)
+        network = self._fitted_network()
+        first = None if state is None else self._read_state(state, len(input.sequences), network)
+        params = network.pack(self.weights_)
+        raw, last = inference.run(network, params, input.sequences, state=first, hidden=hidden)
+        return input, raw.astype(input.float_type, copy=False), last
+
+    def _read_state(self, state: Any, n: int, network: Network) -> State:
+        has_c = network.cell == "lstm"
+        shape = (network.num_layers * network.directions, n, network.hidden_size)
+        parts = state if has_c else (state,)
+        if has_c and not (isinstance(state, tuple | list) and len(state) == 2):
+            raise ValueError("state must be a pair (h, c) for an LSTM")
+        arrays = [np.asarray(part) for part in parts]
+        for name, array in zip(("h", "c"), arrays, strict=False):
+            if array.shape != shape:
+                raise ValueError(
+                    f"state {name} has shape {array.shape}, expected (layers * directions, sequences, "
+                    f"hidden_size) = {shape}"
+                )
+            if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+                raise ValueError(f"state {name} must hold finite numbers")
+        arrays = [array.astype(network.dtype) for array in arrays]
+        return [(arrays[0][k], arrays[1][k] if has_c else None) for k in range(shape[0])]
+
+    def predict_with_state(self, X: Any, state: Any = None) -> tuple[np.ndarray, Any]:
+        """Predict from given first states, and return the last ones.
+
+        Long series can so be predicted piece by piece: ``y, state = est.predict_with_state(X, state)``.
+
+        Parameters
+        ----------
+        X : like in `fit`
+        state : array of shape (num_layers * directions, n, hidden_size), a pair (h, c) of them for an
+            LSTM, or None
+            First states in PyTorch's layout; None: zeros.
+
+        Returns
+        -------
+        y : like `predict`
+        state : like the parameter
+        """
+        input, raw, last = self._run(X, state=state)
+        h = np.stack([h for h, _ in last])
+        if last[0][1] is None:
+            return self._predict_from(input, raw), h
+        return self._predict_from(input, raw), (h, np.stack([c for _, c in last if c is not None]))
+
+    def hidden_states(self, X: Any) -> np.ndarray:
+        """States of the top layer after every step.
+
+        Returns
+        -------
+        ndarray of shape (n, T, hidden_size * directions), or 1-D object array of n arrays of shape
+        (T_i, hidden_size * directions) where X is a list or an object array
+        """
+        input, states, _ = self._run(X, hidden=True)
+        return shape_like(input, states)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict.
+
+        Parameters
+        ----------
+        X : like in `fit`
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, k); with `return_sequences` (n, T) or (n, T, k), or a 1-D object
+        array of arrays of shape (T_i,) or (T_i, k) where X is a list or an object array
+            In X's float type.
+        """
+        input, raw, _ = self._run(X)
+        return self._predict_from(input, raw)
+
+    def _shape(self, input: Input, rows: np.ndarray) -> np.ndarray:
+        return shape_like(input, rows) if self._architecture["return_sequences"] else rows
+
+    def _score_data(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[np.ndarray, Rows, np.ndarray | None, Input, bool]:
+        """Predictions, targets and weights as flat rows."""
+        input, raw, _ = self._run(X)
+        per_step = self._architecture["return_sequences"]
+        rows = read_rows(y, input, per_step)
+        w = read_weights(sample_weight, input, per_step, np.dtype(np.float64))
+        return raw, rows, w, input, per_step
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "weights_")

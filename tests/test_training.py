@@ -1,0 +1,394 @@
+"""Training: schedules, stopping, validation, going on, the solvers, clipping."""
+
+import math
+
+import numpy as np
+import pytest
+import reference
+from sklearn.model_selection import GroupKFold, ShuffleSplit, StratifiedKFold, TimeSeriesSplit
+from sklearn.utils._param_validation import InvalidParameterError
+
+import skrnn.estimators.base
+from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, RNNClassifier, RNNRegressor
+
+
+def data(n=40, T=5, F=2, dtype=np.float64, seed=0):
+    X = np.random.default_rng(seed).standard_normal((n, T, F)).astype(dtype)
+    return X, X[:, -2, 0]
+
+
+def small(cls=GRURegressor, **options):
+    defaults = {"hidden_size": 4, "max_iter": 4, "random_state": 0, "dtype": "float64"}
+    return cls(**defaults | options)
+
+
+def assert_same(one, other, **tolerance):
+    """Same weights: to the bit, or within a tolerance."""
+    for name, w in one.weights_.items():
+        if tolerance:
+            np.testing.assert_allclose(other.weights_[name], w, err_msg=name, **tolerance)
+        else:
+            np.testing.assert_array_equal(other.weights_[name], w, err_msg=name)
+
+
+def differ(one, other):
+    return any(np.any(w != other.weights_[name]) for name, w in one.weights_.items())
+
+
+# Schedules ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [40, 16])
+@pytest.mark.parametrize("warmup", [0, 1, 5])
+def test_cosine_and_warmup_follow_their_formulas(batch_size, warmup):
+    X, y = data()
+    updates = math.ceil(40 / batch_size)
+    last = np.arange(1, 11) * updates - 1  # number of each epoch's last update
+    rise = np.minimum(1, (last + 1) / warmup) if warmup else 1
+    options = dict(max_iter=10, batch_size=batch_size, warmup_steps=warmup, tol=0.0)
+    est = small(learning_rate="cosine", learning_rate_init=0.02, **options).fit(X, y)
+    expected = 0.02 * rise * 0.5 * (1 + np.cos(np.pi * last / (10 * updates)))
+    np.testing.assert_allclose(est.history_["learning_rate"], expected, rtol=1e-12)
+    est = small(learning_rate_init=0.02, **options).fit(X, y)
+    np.testing.assert_allclose(est.history_["learning_rate"], 0.02 * rise * np.ones(10), rtol=1e-12)
+
+
+def test_plateau_lowers_the_rate_by_fifths_to_a_thousandth():
+    X, y = data()
+    options = dict(max_iter=100, tol=1e9, n_iter_no_change=2)
+    est = small(learning_rate="plateau", learning_rate_init=0.02, **options).fit(X, y)
+    expected = 0.02 * 0.2 ** np.array([0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
+    np.testing.assert_allclose(est.history_["learning_rate"], expected, rtol=1e-12)
+    assert small(**options).fit(X, y).n_iter_ == 3
+
+
+def test_the_rate_is_what_the_updates_use():
+    """A rate of nearly zero moves nothing; warm-up makes the first of two updates half a step."""
+    X, y = data()
+    est = small(solver="sgd", momentum=0.0, max_grad_norm=None, alpha=0.0, max_iter=1)
+    est.set_params(batch_size=40, learning_rate_init=1e-15)
+    start = est.fit(X, y).weights_
+    full = est.set_params(learning_rate_init=0.01).fit(X, y).weights_
+    half = est.set_params(warmup_steps=2).fit(X, y).weights_
+    for name, w in start.items():
+        np.testing.assert_allclose(2 * (half[name] - w), full[name] - w, atol=1e-12)
+    assert np.abs(full["head.bias"] - start["head.bias"]).max() > 1e-5
+
+
+# Stopping ----------------------------------------------------------------------------------------
+
+
+def test_stops_when_the_loss_no_longer_falls_by_tol():
+    X, y = data()
+    est = small(max_iter=300, tol=5e-3, n_iter_no_change=4).fit(X, y)
+    assert 5 < est.n_iter_ < 300
+    best, waiting, stops = math.inf, 0, []
+    for i, loss in enumerate(est.loss_curve_):
+        waiting = 0 if loss < best - 5e-3 else waiting + 1
+        best = min(best, loss)
+        if waiting >= 4:
+            stops.append(i + 1)
+    assert stops == [est.n_iter_]
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+def test_early_stopping_keeps_the_best_weights(explicit):
+    X, y = data(60)
+    y = y + np.random.default_rng(1).standard_normal(60)  # noise: it will overfit
+    est = small(
+        early_stopping=True, validation_split="last", validation_fraction=0.25, max_iter=200,
+        n_iter_no_change=5, learning_rate_init=0.05, hidden_size=16,
+    )  # fmt: skip
+    validation = X[45:], y[45:]
+    if explicit:
+        est.fit(X[:45], y[:45], X_val=validation[0], y_val=validation[1])
+    else:
+        est.fit(X, y)
+    scores = est.validation_scores_
+    assert est.n_iter_ == len(scores) < 200
+    assert np.argmax(scores) < len(scores) - 1
+    assert est.score(*validation) == pytest.approx(max(scores), rel=1e-12)
+    assert est.best_validation_score_ == max(scores)
+    assert max(scores) - scores[-1] > 1e-3  # so the last weights would not have passed
+
+    # without early stopping the scores are recorded, and the last weights stay
+    est.set_params(early_stopping=False, max_iter=est.n_iter_, tol=0.0, n_iter_no_change=1000)
+    est.fit(X[:45], y[:45], X_val=validation[0], y_val=validation[1])
+    assert est.validation_scores_ == scores
+    assert est.score(*validation) == pytest.approx(scores[-1], rel=1e-12)
+
+
+def test_validation_scores_are_those_of_score():
+    """Class weights weigh the loss, not the validation score."""
+    X, y = data()
+    labels = (y > 0.8).astype(int)
+    est = small(GRUClassifier, class_weight={0: 1.0, 1: 30.0})
+    est.fit(X, labels, X_val=X[:30], y_val=labels[:30])
+    assert est.validation_scores_[-1] == pytest.approx(est.score(X[:30], labels[:30]))
+
+
+# Validation data ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize(
+    "split",
+    ["last", TimeSeriesSplit(3), ShuffleSplit(2, test_size=0.3, random_state=1), StratifiedKFold(4)],
+    ids=str,
+)
+def test_a_split_is_what_X_val_would_be(split, per_step):
+    X, y = data()
+    y = (X[:, :, 0] if per_step else y) > 0
+    w = np.random.default_rng(2).uniform(1, 2, y.shape)
+    if split == "last":
+        train, held_back = np.arange(32), np.arange(32, 40)
+    else:
+        train, held_back = next(split.split(X, np.zeros(40) if per_step else y))
+    w[held_back] = 1  # X_val has no weights
+    options = dict(validation_fraction=0.2, return_sequences=per_step, early_stopping=True)
+    est = small(GRUClassifier, validation_split=split, **options).fit(X, y, w)
+    other = small(GRUClassifier, **options)
+    other.fit(X[train], y[train], w[train], X_val=X[held_back], y_val=y[held_back])
+    assert_same(est, other)
+    np.testing.assert_array_equal(est.predict(X[held_back]), other.predict(X[held_back]))
+    if split != "last":
+        with pytest.raises(InvalidParameterError, match="validation_split"):
+            est.set_params(validation_split=split.split(X, y)).fit(X, y)
+
+
+@pytest.mark.parametrize("cls", [RNNRegressor, RNNClassifier])
+def test_a_random_split(cls, monkeypatch):
+    X, y = data(50)
+    y = y > 1.0 if cls is RNNClassifier else y  # the rarer class is a fifth or less
+    splits, hold_back = [], skrnn.estimators.base.hold_back
+
+    def record(*args, **kwargs):
+        parts = hold_back(*args, **kwargs)
+        splits.append([part.sequences.starts // 5 for part in parts])
+        return parts
+
+    monkeypatch.setattr(skrnn.estimators.base, "hold_back", record)
+    est = small(cls, early_stopping=True, validation_fraction=0.3, max_iter=1)
+    for seed in (0, 0, 1):
+        est.set_params(random_state=seed).fit(X, y)
+    for train, held_back in splits:
+        assert len(held_back) == 15
+        assert sorted([*train, *held_back]) == list(range(50))
+        if cls is RNNClassifier:
+            assert abs(y[held_back].mean() - y.mean()) < 0.05
+    np.testing.assert_array_equal(splits[0][1], splits[1][1])
+    assert set(splits[0][1]) != set(splits[2][1])
+
+
+def test_X_val_wins_over_the_split():
+    X, y = data()
+    est = small(early_stopping=True, validation_split=GroupKFold(2))  # it would ask for groups
+    est.fit(X, y, X_val=X[:10], y_val=y[:10])
+    plain = small().fit(X, y)  # trained on all of X
+    assert est.loss_curve_ == plain.loss_curve_
+
+
+# Going on ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shuffle": False},
+        {"shuffle": True},
+        {"recurrent_dropout": 0.3, "dropout": 0.3, "num_layers": 2},
+        {"solver": "sgd"},
+        {"solver": "rmsprop", "tbptt_steps": 2},
+        {"random_state": None},
+    ],
+    ids=str,
+)
+def test_warm_start_goes_on_as_if_nothing_had_happened(options):
+    X, y = data()
+    whole = small(max_iter=10, **options)
+    parts = small(max_iter=5, warm_start=True, **options)
+    if "random_state" in options:
+        np.random.seed(3)  # noqa: NPY002
+    whole.fit(X, y)
+    if "random_state" in options:
+        np.random.seed(3)  # noqa: NPY002
+    parts.fit(X, y)
+    assert differ(whole, parts)
+    parts.fit(X, y)
+    assert_same(whole, parts)
+    assert parts.n_iter_ == 10
+    assert parts.loss_curve_ == whole.loss_curve_
+    assert parts.history_["epoch"].tolist() == list(range(1, 11))
+    fresh = parts.set_params(warm_start=False, max_iter=10)
+    if "random_state" not in options:
+        assert_same(fresh.fit(X, y), whole)
+
+
+@pytest.mark.parametrize("options", [{"shuffle": False}, {"shuffle": True}, {"dropout": 0.5}], ids=str)
+def test_partial_fit_is_an_epoch_of_fit(options):
+    X, y = data()
+    options = {"num_layers": 2} | options
+    one = small(max_iter=1, **options).fit(X, y)
+    parts = small(**options).partial_fit(X, y)
+    assert_same(one, parts)
+    assert parts.loss_curve_ == one.loss_curve_
+    two = small(max_iter=2, **options).fit(X, y)
+    assert_same(two, parts.partial_fit(X, y))
+    assert parts.n_iter_ == 2
+    assert_same(two, one.partial_fit(X, y))  # also after fit
+
+
+def test_partial_fit_reads_parameters_again_and_leaves_schedules_out():
+    X, y = data()
+    plain = small().partial_fit(X, y)
+    scheduled = small(
+        learning_rate="cosine", warmup_steps=10, early_stopping=True, max_iter=1
+    ).partial_fit(X, y)
+    assert_same(plain, scheduled)
+    assert scheduled.validation_scores_ is None
+    before = {k: w.copy() for k, w in plain.weights_.items()}
+    first_rate = plain.learning_rate_init
+    plain.set_params(learning_rate_init=1e-15).partial_fit(X, y)
+    for name, w in plain.weights_.items():
+        np.testing.assert_allclose(w, before[name], atol=1e-11)
+    assert plain.history_["learning_rate"].tolist() == [first_rate, 1e-15]
+
+
+@pytest.mark.parametrize("solvers", [("adam", "sgd"), ("sgd", "adam"), ("rmsprop", "sgd")])
+def test_another_solver_starts_without_moments(solvers):
+    """Adam's mean gradient is not SGD's velocity: it points uphill."""
+    X, y = data()
+    est = small(solver=solvers[0], max_iter=30).fit(X, y)
+    fresh = small(solver=solvers[1], max_iter=1).fit(X, y).set_weights(est.weights_)
+    how = dict(solver=solvers[1], learning_rate_init=1e-3, shuffle=False)
+    est.set_params(**how).partial_fit(X, y)
+    fresh.set_params(**how).partial_fit(X, y)
+    assert_same(fresh, est)
+
+
+def test_best_weights_are_of_this_fit():
+    """A warm start with other weights or validation data does not fall back on an old best score."""
+    X, y = data(60)
+    est = small(early_stopping=True, max_iter=80, learning_rate_init=0.02, warm_start=True)
+    est.fit(X, y)
+    best = est.best_validation_score_
+    assert best > 0.5
+    est.set_weights({name: np.full_like(w, 0.1) for name, w in est.weights_.items()})
+    before = est.score(X[:20], y[:20])
+    n = len(est.validation_scores_)
+    est.set_params(max_iter=5).fit(X, y, X_val=X[:20], y_val=y[:20])
+    this_fit = est.validation_scores_[n:]
+    assert before < max(this_fit) < best
+    assert est.score(X[:20], y[:20]) == pytest.approx(max(this_fit), rel=1e-12)
+
+
+def test_a_failed_warm_start_leaves_the_generator_where_it_was():
+    X, y = data()
+    est = small(max_iter=2, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="inconsistent"):
+        est.fit(X, y[:-1])
+    assert_same(est.fit(X, y), small(max_iter=4).fit(X, y))
+
+
+# Solvers -----------------------------------------------------------------------------------------
+
+
+def problem():
+    rng = np.random.default_rng(0)
+    X = reference.random_sequences(rng, [4, 2, 3, 1], 2)
+    return X, rng.standard_normal((4, 1)), rng.uniform(0.5, 2, 4)
+
+
+def gradients(weights, X, y, w, **how):
+    def loss():
+        return reference.losses(
+            "squared_error", reference.forward(weights, X, **how).output, y, w
+        )
+
+    return {name: reference.central_differences(loss, a) for name, a in weights.items()}
+
+
+def textbook(solver, weights, X, y, w, *, lr, alpha, max_norm, momentum, nesterov, steps):
+    """Plain NumPy updates of float64 weights; the norms of the gradients."""
+    weights = {name: a.copy() for name, a in weights.items()}
+    m = {name: np.zeros_like(a) for name, a in weights.items()}
+    v = {name: np.zeros_like(a) for name, a in weights.items()}
+    norms = []
+    for t in range(1, steps + 1):
+        grads = gradients(weights, X, y, w)
+        norms.append(np.sqrt(sum((g**2).sum() for g in grads.values())))
+        for name, a in weights.items():
+            g, decay = grads[name], 0.0 if "bias" in name else alpha
+            if max_norm is not None and norms[-1] > max_norm:
+                g = g * max_norm / norms[-1]
+            if solver == "adamw":
+                a -= lr * decay * a
+            else:
+                g = g + decay * a
+            if solver in ("adam", "adamw"):
+                m[name] = 0.8 * m[name] + 0.2 * g
+                v[name] = 0.95 * v[name] + 0.05 * g**2
+                a -= lr * m[name] / (1 - 0.8**t) / (np.sqrt(v[name] / (1 - 0.95**t)) + 1e-3)
+            elif solver == "rmsprop":
+                v[name] = 0.95 * v[name] + 0.05 * g**2
+                a -= lr * g / (np.sqrt(v[name]) + 1e-3)
+            else:
+                m[name] = momentum * m[name] - lr * g
+                a += momentum * m[name] - lr * g if nesterov else m[name]
+    return weights, norms
+
+
+@pytest.mark.parametrize("max_norm", [None, 0.3])
+@pytest.mark.parametrize(
+    ("solver", "momentum", "nesterov"),
+    [
+        ("adam", 0.9, True),
+        ("adamw", 0.9, True),
+        ("rmsprop", 0.9, True),
+        ("sgd", 0.7, True),
+        ("sgd", 0.7, False),
+        ("sgd", 0.0, True),
+    ],
+)
+def test_solvers_are_the_textbooks(solver, momentum, nesterov, max_norm):
+    X, y, w = problem()
+    est = small(
+        RNNRegressor, hidden_size=3, solver=solver, momentum=momentum, nesterovs_momentum=nesterov,
+        beta_1=0.8, beta_2=0.95, epsilon=1e-3, alpha=0.3, batch_size=100, shuffle=False, max_iter=1,
+        max_grad_norm=max_norm, learning_rate_init=1e-15, tol=0.0,
+    )  # fmt: skip
+    start = est.fit(X, y, w).weights_
+    rng = np.random.default_rng(7)
+    start = {name: rng.normal(0, 0.7, a.shape) for name, a in start.items()}
+    # rather than from zero biases, where weight decay of biases would not show
+    est.set_weights(start).set_params(warm_start=True, max_iter=3, learning_rate_init=0.02)
+    est.fit(X, y, w)
+    expected, norms = textbook(
+        solver, start, X, y, w, lr=0.02, alpha=0.3, max_norm=max_norm, momentum=momentum,
+        nesterov=nesterov, steps=3,
+    )  # fmt: skip
+    for name, a in expected.items():
+        np.testing.assert_allclose(est.weights_[name], a, rtol=1e-6, atol=1e-8, err_msg=name)
+    np.testing.assert_allclose(est.history_["gradient_norm"][1:], norms, rtol=1e-6)
+    assert max_norm is None or min(norms) > max_norm
+
+
+def test_minibatches_are_consecutive_without_shuffling():
+    X, y = data(10)
+    parts = small(LSTMRegressor, shuffle=False, batch_size=4, max_iter=1).fit(X, y)
+    by_hand = small(LSTMRegressor, shuffle=False, batch_size=4)
+    for rows in (slice(0, 4), slice(4, 8), slice(8, 10)):
+        by_hand.partial_fit(X[rows], y[rows])
+    assert_same(parts, by_hand)
+    # the epoch's loss is the mean over sequences, not over minibatches
+    expected = np.average(by_hand.loss_curve_, weights=[4, 4, 2])
+    assert parts.loss_ == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [40, 41, 10**9])
+def test_batches_larger_than_the_data(batch_size):
+    X, y = data()
+    est = small(batch_size=batch_size, shuffle=False).fit(X, y)
+    assert_same(est, small(batch_size=40, shuffle=False).fit(X, y))
+    assert_same(small().fit(X, y), small(batch_size=32).fit(X, y))  # "auto"
+    assert_same(small().fit(X[:9], y[:9]), small(batch_size=9).fit(X[:9], y[:9]))
