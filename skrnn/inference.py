@@ -21,6 +21,7 @@ def run(
     *,
     state: State | None = None,
     hidden: bool = False,
+    n_rows: int = ROWS,
 ) -> tuple[np.ndarray, State]:
     """Raw outputs, or the top layer's states, and the last states.
 
@@ -30,6 +31,8 @@ def run(
         First states, in the order of `sequences`.
     hidden : bool
         Whether to return the top layer's states per step instead of the head's outputs.
+    n_rows : int
+        Steps run together, at most, where no reverse direction needs a whole sequence at once.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def run(
         shift = None if sequences.shift is None else sequences.shift[batch]
         scale = None if sequences.scale is None else sequences.scale[batch]
         # A reverse direction reads from the far end: it needs the whole sequence at once.
-        size = None if network.directions == 2 else max(1, ROWS // len(batch))
+        size = None if network.directions == 2 else max(1, n_rows // len(batch))
         carried = None if state is None else pick(state, batch)
         pooled = None
         for first, steps in chunks(lengths, size):

@@ -248,7 +248,10 @@ class Trainer:
     def check(self, data: Data) -> None:
         """Raise `Diverged` if the last update has spoilt the outputs for the minibatch it saw."""
         if len(self.last_batch):
-            raw, _ = inference.run(self.network, self.params, data.sequences.take(self.last_batch))
+            n_rows = len(self.last_batch) * (self.settings.tbptt_steps or inference.ROWS)
+            raw, _ = inference.run(
+                self.network, self.params, data.sequences.take(self.last_batch), n_rows=n_rows
+            )
             if not np.isfinite(raw).all():
                 raise Diverged("The output", self.settings)
 

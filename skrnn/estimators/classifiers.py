@@ -84,7 +84,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             )
             if len(self.classes_) < 2 and not multilabel:
                 raise ValueError(
-                    f"a classifier needs at least 2 classes, y holds 1 class: {self.classes_[0]!r}"
+                    f"a classifier needs at least 2 classes, y holds 1 class: {self.classes_.tolist()}"
                 )
         elif multilabel != self._multilabel or (multilabel and labels.shape[1] != len(self.classes_)):
             raise ValueError("y is of another kind (classes or label sets) than the y of the first fit")

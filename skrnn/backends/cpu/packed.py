@@ -118,8 +118,8 @@ def packed_kernels(dtype: np.dtype) -> SimpleNamespace:
         for t in range(len(counts)):
             x = row_at[t] * width
             for j in range(counts[t] * width):
-                # `not <=`, so that a NaN is passed on instead of being skipped
-                if not (X[x + j] <= out[j]):
+                # A NaN is taken and then stays: it must not be hidden by a later step.
+                if X[x + j] > out[j] or X[x + j] != X[x + j]:
                     out[j] = X[x + j]
                     where[j] = t
 

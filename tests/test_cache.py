@@ -1,0 +1,296 @@
+"""The kernel cache: never stale, never fatal, never mixed up."""
+
+import ast
+import gc
+import itertools
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba.core import config
+from numba.core.caching import CompileResultCacheImpl
+from numba.core.dispatcher import Dispatcher
+
+from skrnn.backends.cpu import jit
+from skrnn.network import Network
+
+PACKAGE = Path(jit.__file__).parents[2]
+
+
+def fresh(factor=3):
+    """The kernel as a new process would have it: nothing compiled, nothing loaded."""
+
+    @jit.kernel("probe", factor)
+    def probe(x):
+        total = x[0] * 0
+        for value in x:
+            total += factor * value
+        return total
+
+    return probe
+
+
+def run(kernel, n=4):
+    """Call a kernel; returns how often it was loaded, and how often compiled."""
+    assert kernel(np.ones(n)) == 3 * n
+    return sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values())
+
+
+LOADED, COMPILED = (1, 0), (0, 1)
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """An empty cache directory for this test alone."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def files(directory):
+    return sorted(directory.rglob("*.nbc"))
+
+
+# --- hits and misses ------------------------------------------------------------------------------
+def test_the_second_time_it_is_loaded(directory):
+    assert run(fresh()) == COMPILED
+    (file,) = files(directory)
+    before = file.read_bytes()
+    assert run(fresh()) == LOADED
+    assert files(directory) == [file]
+    assert file.read_bytes() == before
+    assert not list(directory.rglob("*.tmp"))
+
+
+def test_argument_types_have_their_own_files(directory):
+    kernel = fresh()
+    arrays = [np.ones(4), np.ones(4, np.float32), np.ones(8)[::2], np.ones(4)]
+    arrays[3].flags.writeable = False
+    assert [kernel(x) for x in arrays] == [12] * 4
+    assert len(files(directory)) == 4
+    again = fresh()
+    assert [again(x) for x in arrays] == [12] * 4
+    assert sum(again.stats.cache_hits.values()) == 4
+
+
+def test_keys_have_their_own_files(directory):
+    """Kernels from one factory close over different values: only their keys tell them apart."""
+    for factor in (3, 5):
+        assert fresh(factor)(np.ones(4)) == 4 * factor
+    assert len(files(directory)) == 2
+    for factor in (3, 5):
+        kernel = fresh(factor)
+        assert kernel(np.ones(4)) == 4 * factor
+        assert sum(kernel.stats.cache_hits.values()) == 1
+
+
+def test_a_kernel_that_calls_another_is_loaded_whole(directory):
+    def caller():
+        inner = fresh()
+
+        @jit.kernel("caller")
+        def outer(x):
+            return inner(x) + inner(x)
+
+        return outer, inner
+
+    outer, _ = caller()
+    assert outer(np.ones(4)) == 24
+    outer, inner = caller()
+    assert outer(np.ones(4)) == 24
+    assert sum(outer.stats.cache_hits.values()) == 1
+    assert not inner.overloads  # nor was what it calls compiled again
+
+
+def test_changed_source_is_compiled_again(directory, monkeypatch):
+    run(fresh())
+    monkeypatch.setattr(jit, "source_hash", lambda: "of another source")
+    assert run(fresh()) == COMPILED
+    assert len(files(directory)) == 2
+    assert run(fresh()) == LOADED
+
+
+def test_a_checked_build_has_its_own_files(directory, monkeypatch):
+    """With a warm cache of unchecked kernels, NUMBA_BOUNDSCHECK=1 must not load them."""
+    monkeypatch.setattr(config, "BOUNDSCHECK", None)
+    run(fresh())
+    monkeypatch.setattr(config, "BOUNDSCHECK", 1)
+    assert run(fresh()) == COMPILED
+    assert run(fresh()) == LOADED
+    monkeypatch.setattr(config, "BOUNDSCHECK", 0)
+    assert run(fresh()) == LOADED
+    assert len(files(directory)) == 2
+
+
+def test_another_python_has_its_own_files(directory, monkeypatch):
+    run(fresh())
+    monkeypatch.setattr(sys.implementation, "cache_tag", "cpython-399")
+    assert run(fresh()) == COMPILED
+
+
+# --- what the hash covers -------------------------------------------------------------------------
+def test_every_source_of_a_kernel_is_hashed(tmp_path, monkeypatch):
+    copy = tmp_path / "skrnn"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(jit, "__file__", str(copy / "backends" / "cpu" / "jit.py"))
+    source_hash = jit.source_hash.__wrapped__
+    unchanged = source_hash()
+    sources = [copy / "cells.py", copy / "optimizers.py", *(copy / "backends/cpu").glob("*.py")]
+    assert len(sources) > 8
+    for path in sources:
+        text = path.read_bytes()
+        path.write_bytes(text + b"\n# changed\n")
+        assert source_hash() != unchanged, path
+        path.write_bytes(text)
+    assert source_hash() == unchanged
+    (copy / "backends/cpu/new.py").write_text("x = 1\n")
+    assert source_hash() != unchanged
+
+
+def test_kernels_are_built_from_no_other_source():
+    """What the CPU backend imports from the package is hashed, or holds no kernel code."""
+    imported = set()
+    for path in (PACKAGE / "backends" / "cpu").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 3:
+                imported |= {node.module} if node.module else {alias.name for alias in node.names}
+    hashed, without_kernels = {"cells", "optimizers"}, {"batches"}
+    assert hashed <= imported <= hashed | without_kernels
+
+
+def test_no_two_kernels_share_name_and_key():
+    """Only the key tells apart kernels from one factory: each must name all that it closes over."""
+    for dtype, options in itertools.product(
+        (np.float32, np.float64),
+        [
+            *({"cell": "rnn", "activation": a} for a in ("tanh", "relu", "sigmoid")),
+            {"cell": "lstm"},
+            *({"cell": "gru", "reset_after": r} for r in (True, False)),
+        ],
+    ):
+        Network(2, 1, hidden_size=3, dtype=dtype, **options)
+    from skrnn.backends.cpu.packed import packed_kernels
+    from skrnn.backends.cpu.recurrent import layer_kernels
+    from skrnn.backends.cpu.updates import compile_update, square_sum
+
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        packed_kernels(dtype), layer_kernels(dtype), square_sum(dtype)
+        for solver in ("adam", "adamw", "sgd", "rmsprop"):
+            compile_update(solver, dtype)
+    # By `type`: asking a dead weak reference for its class raises.
+    dispatchers = [o for o in gc.get_objects() if issubclass(type(o), Dispatcher)]
+    caches = [o._cache for o in dispatchers if isinstance(o._cache, jit.KernelCache)]
+    names = [(c._name, c._key) for c in caches if c._name.startswith("skrnn.")]
+    assert len(names) > 50
+    assert len(names) == len(set(names))
+
+
+# --- damage ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1],
+        lambda data: b"",
+        lambda data: b"\0" * len(data),
+        lambda data: pickle.dumps(42),
+        lambda data: pickle.dumps((1, 2, 3)),
+    ],
+    ids=["half", "one byte short", "empty", "zeros", "a number", "a tuple"],
+)
+def test_a_damaged_file_is_compiled_again(directory, damage):
+    run(fresh())
+    (file,) = files(directory)
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.warns(RuntimeWarning, match="compiling again"):
+        assert run(fresh()) == COMPILED
+    assert run(fresh()) == LOADED  # and the file is mended
+
+
+def test_no_directory_can_be_written_to(monkeypatch):
+    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])
+    for _ in range(2):
+        kernel = fresh()
+        assert kernel.stats.cache_path is None
+        assert run(kernel) == COMPILED
+
+
+def test_the_cache_directory_is_a_file(tmp_path, monkeypatch):
+    """Numba then looks for another directory, here the last of none."""
+    (tmp_path / "file").write_text("not a directory")
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "file"))
+    first, *_ = CompileResultCacheImpl._locator_classes
+    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [first])
+    assert run(fresh()) == COMPILED
+
+
+def test_the_directory_goes_away_before_the_kernel_is_kept(directory):
+    kernel = fresh()
+    place = Path(kernel.stats.cache_path)
+    shutil.rmtree(place)
+    place.write_text("in the way")
+    with pytest.warns(RuntimeWarning, match="compiling again") if os.name == "posix" else []:
+        assert run(kernel) == COMPILED
+    assert place.read_text() == "in the way"
+
+
+@pytest.mark.parametrize("failing", ["replace", "fdopen"])
+def test_a_full_or_read_only_disk(directory, monkeypatch, failing):
+    kernel = fresh()
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jit.os, failing, fail)
+        assert run(kernel) == COMPILED
+    assert not files(directory)
+    assert not list(directory.rglob("*.tmp"))
+
+
+# --- processes ------------------------------------------------------------------------------------
+PROCESS = """
+import sys
+import numpy as np
+from test_cache import fresh
+
+hits = misses = 0
+for factor in map(int, sys.argv[1:]):
+    kernel = fresh(factor)
+    assert kernel(np.ones(4)) == 4 * factor, factor
+    hits += sum(kernel.stats.cache_hits.values())
+    misses += sum(kernel.stats.cache_misses.values())
+print(hits, misses)
+"""
+
+
+def start(cache, factors):
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here.parent), str(here), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", PROCESS, *map(str, factors)],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": path},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finish(process):
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return tuple(map(int, out.split()))
+
+
+def test_processes_share_and_do_not_mix(tmp_path):
+    """Three processes compile the same kernels at once, in different orders; a fourth loads all."""
+    factors = [2, 3, 5, 7]
+    orders = [factors, factors[::-1], [5, 2, 7, 3]]
+    counts = [finish(p) for p in [start(tmp_path, order) for order in orders]]
+    assert all(sum(count) == len(factors) for count in counts)
+    assert sum(misses for _, misses in counts) >= len(factors)
+    assert len(files(tmp_path)) == len(factors)
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert finish(start(tmp_path, factors)) == (len(factors), 0)
