@@ -60,7 +60,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : estimator or Pipeline
-            Has `loss_curve_` and maybe `validation_scores_`.
+            Has `loss_curve_` and `history_`.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
         **kwargs
@@ -79,9 +79,10 @@ class LossCurveDisplay:
         """
         check_is_fitted(estimator)
         estimator = getattr(estimator, "steps", [(None, estimator)])[-1][1]
+        scores = estimator.history_["validation_score"]  # NaN for an epoch without
         display = cls(
             loss_curve=estimator.loss_curve_,
-            validation_scores=getattr(estimator, "validation_scores_", None),
+            validation_scores=None if np.isnan(scores).all() else scores,
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -121,6 +122,7 @@ class LossCurveDisplay:
         style = {"color": "C0", "label": "Training loss"} | (loss_kwargs or {})
         self.lines_ = ax.plot(epochs, self.loss_curve, **style)
         ax.set(xlabel="Epoch", ylabel="Training loss")
+        ax.xaxis.get_major_locator().set_params(integer=True)
         if self.validation_scores is not None:
             self.validation_ax_ = ax.twinx()
             style = {"color": "C1", "label": self.validation_name} | (validation_kwargs or {})

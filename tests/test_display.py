@@ -16,7 +16,8 @@ class Fitted(BaseEstimator):
 
     def fit(self, X=None, y=None):
         self.loss_curve_ = [0.9, 0.5, 0.3]
-        self.validation_scores_ = [0.1, 0.4, 0.6] if self.validate else None
+        scores = [0.1, 0.4, 0.6] if self.validate else [np.nan] * 3
+        self.history_ = {"validation_score": np.array(scores)}
         return self
 
 
@@ -54,9 +55,9 @@ def test_without_validation(plt):
 
 def test_given_axes_style_and_names(plt):
     _, ax = plt.subplots()
-    display = LossCurveDisplay(
-        loss_curve=[1.0], validation_scores=[0.5], validation_name="R2"
-    ).plot(ax, loss_kwargs={"color": "black"}, validation_kwargs={"label": "held out"})
+    display = LossCurveDisplay(loss_curve=[1.0], validation_scores=[0.5], validation_name="R2").plot(
+        ax, loss_kwargs={"color": "black"}, validation_kwargs={"label": "held out"}
+    )
     assert display.ax_ is ax
     assert display.lines_[0].get_color() == "black"
     assert display.lines_[1].get_label() == "held out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -221,12 +222,16 @@ n_outputs_ : int
 Class = TypeVar("Class", bound=type)
 
 
+def fill(text: str) -> str:
+    return textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+
+
 def documented(cls: Class) -> Class:
     """Put the sections Parameters and Attributes into a class's docstring, from its signature."""
     lines = []
     for name, parameter in inspect.signature(cls).parameters.items():
         kind, text = DOCS[name]
-        lines += [f"{name} : {kind}, default={parameter.default!r}", f"    {text}"]
+        lines += [f"{name} : {kind}, default={parameter.default!r}", fill(text)]
     attributes = ATTRIBUTES
     if "class_weight" in inspect.signature(cls).parameters:
         attributes += "\nclasses_ : ndarray of shape (n_classes,)\n    Class labels."

@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import sys
 import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
 
+import llvmlite
 import numba
 from numba import njit
 from numba.core import config
@@ -53,6 +55,8 @@ class KernelCache(NullCache):
 
     def _path(self, signature, codegen):
         parts = (
+            sys.implementation.cache_tag,
+            llvmlite.__version__,
             source_hash(),
             self._key,
             signature,

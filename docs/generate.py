@@ -1,0 +1,74 @@
+"""Write docs/api.md from the docstrings of the public names.
+
+    python docs/generate.py
+
+A test compares the file with what this script would write.
+"""
+
+import inspect
+from pathlib import Path
+
+import skrnn
+
+GROUPS = {
+    "Estimators": (
+        "RNNRegressor",
+        "LSTMRegressor",
+        "GRURegressor",
+        "RNNClassifier",
+        "LSTMClassifier",
+        "GRUClassifier",
+    ),
+    "Sequences": ("SequenceTransformer",),
+    "pandas": ("make_windows", "from_long_frame", "to_long_frame"),
+    "Metrics": ("flat_accuracy_score", "flat_f1_score", "flat_r2_score"),
+    "Plots": ("LossCurveDisplay",),
+}
+SCORERS = ("flat_accuracy_scorer", "flat_f1_scorer", "flat_r2_scorer")
+
+
+def methods(cls):
+    """Public methods that the package itself defines, by name."""
+    for name, member in sorted(inspect.getmembers(cls, callable)):
+        module = getattr(inspect.unwrap(member), "__module__", "") or ""
+        if not name.startswith("_") and module.startswith("skrnn"):
+            yield name, member
+
+
+def entry(name, thing, level):
+    """One heading with a signature, and the docstring as it stands."""
+    signature = inspect.signature(thing)
+    plain = [
+        p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name not in ("self", "cls")
+    ]
+    signature = str(signature.replace(parameters=plain, return_annotation=signature.empty))
+    if len(signature) > 90:
+        signature = "(...)"  # the docstring lists the parameters
+    return f"{'#' * level} `{name}{signature}`\n\n```text\n{inspect.getdoc(thing)}\n```\n"
+
+
+def api():
+    """The whole page."""
+    described = {name for names in GROUPS.values() for name in names} | set(SCORERS)
+    assert described == set(skrnn.__all__), described ^ set(skrnn.__all__)
+    parts = ["# API reference\n\nMade from the docstrings by `docs/generate.py`.\n"]
+    documented = set()
+    for title, names in GROUPS.items():
+        parts.append(f"## {title}\n")
+        for name in names:
+            thing = getattr(skrnn, name)
+            parts.append(entry(name, thing, 3))
+            if not inspect.isclass(thing):
+                continue
+            for method, function in methods(thing):
+                key = inspect.unwrap(function)
+                if key not in documented:  # inherited methods once, at the first class that has them
+                    documented.add(key)
+                    parts.append(entry(f"{name}.{method}", function, 4))
+    scorers = ", ".join(f"`{name}`" for name in SCORERS)
+    parts.append(f"The scores above as scorers, for `scoring=`: {scorers}.\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("api.md").write_text(api(), encoding="utf-8")
