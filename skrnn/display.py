@@ -122,7 +122,7 @@ class LossCurveDisplay:
         style = {"color": "C0", "label": "Training loss"} | (loss_kwargs or {})
         self.lines_ = ax.plot(epochs, self.loss_curve, **style)
         ax.set(xlabel="Epoch", ylabel="Training loss")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         if self.validation_scores is not None:
             self.validation_ax_ = ax.twinx()
             style = {"color": "C1", "label": self.validation_name} | (validation_kwargs or {})

@@ -49,13 +49,19 @@ def flat_f1_score(
     average: str | None = "macro",
     **kwargs: Any,
 ) -> Any:
-    """F1 over all steps; other parameters and errors as of `flat_accuracy_score`.
+    """F1 over all steps; errors as of `flat_accuracy_score`.
 
     Parameters
     ----------
+    y_true, y_pred : ragged (list or object array of arrays) or dense, per step
+        Targets and predictions; each sequence's lengths must agree.
+    sample_weight : array-like per sequence or per step, default=None
+        Weights; a step of weight 0 takes no part, whatever its target.
     average : {"macro", "micro", "weighted", "samples", "binary"} or None, default="macro"
         The default is the plain mean over classes, so that a rare label counts like a common one,
-        where `sklearn.metrics.f1_score`, which also takes the remaining `kwargs`, has "binary".
+        where `sklearn.metrics.f1_score` has "binary".
+    **kwargs
+        For `sklearn.metrics.f1_score`.
 
     Returns
     -------
@@ -65,10 +71,16 @@ def flat_f1_score(
 
 
 def flat_r2_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None, **kwargs: Any) -> Any:
-    """Coefficient of determination over all steps; parameters and errors as of \
-`flat_accuracy_score`.
+    """Coefficient of determination over all steps; errors as of `flat_accuracy_score`.
 
-    `kwargs` go to `sklearn.metrics.r2_score`.
+    Parameters
+    ----------
+    y_true, y_pred : ragged (list or object array of arrays) or dense, per step
+        Targets and predictions; each sequence's lengths must agree.
+    sample_weight : array-like per sequence or per step, default=None
+        Weights; a step of weight 0 takes no part, whatever its target.
+    **kwargs
+        For `sklearn.metrics.r2_score`.
 
     Returns
     -------

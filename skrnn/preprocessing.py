@@ -102,7 +102,17 @@ object array of n arrays of shape (T_i, F)
     @available_if(_inner_has("partial_fit"))
     @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: Any, y: Any = None) -> SequenceTransformer:
-        """Go on fitting on more sequences; parameters, result and errors as of `fit`."""
+        """Go on fitting on more sequences; errors as of `fit`.
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+            More sequences, of the same kind.
+
+        Returns
+        -------
+        SequenceTransformer
+        """
         first = not hasattr(self, "transformer_")
         transformer = clone(self.transformer) if first else self.transformer_
         return self._fit(X, y, transformer, "partial_fit", reset=first)

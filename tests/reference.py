@@ -131,8 +131,7 @@ def forward(
             for d in range(dirs):
                 suffix = f"l{layer}" + ("_reverse" if d else "")
                 parameters = [
-                    weights[f"{kind}_{suffix}"]
-                    for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+                    weights[f"{kind}_{suffix}"] for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
                 ]
                 row = layer * dirs + d
                 backwards = d == 1 and mutant != "reverse_reads_forwards"

@@ -132,6 +132,14 @@ def test_another_python_has_its_own_files(directory, monkeypatch):
     assert run(fresh()) == COMPILED
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_other_users_can_read(directory):
+    """A shared directory: the files have the mode of any file."""
+    run(fresh())
+    (directory / "any").write_text("file")
+    assert files(directory)[0].stat().st_mode == (directory / "any").stat().st_mode
+
+
 # --- what the hash covers -------------------------------------------------------------------------
 def test_every_source_of_a_kernel_is_hashed(tmp_path, monkeypatch):
     copy = tmp_path / "skrnn"
@@ -238,7 +246,7 @@ def test_the_directory_goes_away_before_the_kernel_is_kept(directory):
     assert place.read_text() == "in the way"
 
 
-@pytest.mark.parametrize("failing", ["replace", "fdopen"])
+@pytest.mark.parametrize("failing", [(os, "replace"), (Path, "write_bytes")])
 def test_a_full_or_read_only_disk(directory, monkeypatch, failing):
     kernel = fresh()
 
@@ -246,7 +254,7 @@ def test_a_full_or_read_only_disk(directory, monkeypatch, failing):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(jit.os, failing, fail)
+        patch.setattr(*failing, fail)
         assert run(kernel) == COMPILED
     assert not files(directory)
     assert not list(directory.rglob("*.tmp"))

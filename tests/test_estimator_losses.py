@@ -117,10 +117,7 @@ def test_quantile_loss_is_the_mean_pinball_loss():
     value = first_loss(est, X, y, w)
     predicted = est.predict_quantiles(X)
     expected = np.mean(
-        [
-            mean_pinball_loss(y, predicted[..., k], alpha=q, sample_weight=w)
-            for k, q in enumerate(levels)
-        ]
+        [mean_pinball_loss(y, predicted[..., k], alpha=q, sample_weight=w) for k, q in enumerate(levels)]
     )
     assert value == pytest.approx(expected, rel=1e-9)
 

@@ -58,9 +58,7 @@ def test_weights(flat, plain, kwargs, true, predicted):
         (per_sequence, np.repeat(per_sequence, LENGTHS)),
         (per_step, np.concatenate(per_step)),
     ):
-        expected = plain(
-            np.concatenate(true), np.concatenate(predicted), sample_weight=steps, **kwargs
-        )
+        expected = plain(np.concatenate(true), np.concatenate(predicted), sample_weight=steps, **kwargs)
         result = flat(true, predicted, sample_weight=weights, **kwargs)
         np.testing.assert_allclose(result, expected)
 

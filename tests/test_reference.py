@@ -20,9 +20,7 @@ def sig(a):
 def problem(cell, num_layers=1, bidirectional=False, hidden_size=4, seed=0):
     rng = np.random.default_rng(seed)
     shape = dict(num_layers=num_layers, bidirectional=bidirectional)
-    weights = ref.random_weights(
-        rng, cell=cell, n_features=3, hidden_size=hidden_size, n_outputs=2, **shape
-    )
+    weights = ref.random_weights(rng, cell=cell, n_features=3, hidden_size=hidden_size, n_outputs=2, **shape)
     X = ref.random_sequences(rng, LENGTHS, 3)
     state = ref.random_state(rng, cell=cell, n=len(X), hidden_size=hidden_size, **shape)
     return weights, X, state
@@ -218,9 +216,7 @@ def torch_forward(torch, weights, X, state, *, cell, num_layers, bidirectional, 
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.copy_(torch.from_numpy(weights[name]))
-    packed = torch.nn.utils.rnn.pack_sequence(
-        [torch.from_numpy(x) for x in X], enforce_sorted=False
-    )
+    packed = torch.nn.utils.rnn.pack_sequence([torch.from_numpy(x) for x in X], enforce_sorted=False)
     start = tuple(map(torch.from_numpy, state)) if cell == "lstm" else torch.from_numpy(state)
     states, end = module(packed, start)
     states = torch.nn.utils.rnn.unpack_sequence(states)
@@ -265,9 +261,7 @@ def test_against_pytorch(cell, activation, num_layers, bidirectional, head):
     expected = output.detach().numpy()
     flat = np.concatenate(result.output) if head == "steps" else result.output
     np.testing.assert_allclose(flat, expected, rtol=0, atol=1e-13)
-    np.testing.assert_allclose(
-        np.concatenate(result.hidden), torch.cat(states).detach(), rtol=0, atol=1e-13
-    )
+    np.testing.assert_allclose(np.concatenate(result.hidden), torch.cat(states).detach(), rtol=0, atol=1e-13)
     ends = result.state if cell == "lstm" else [result.state]
     for ours, theirs in zip(ends, end if cell == "lstm" else [end], strict=True):
         np.testing.assert_allclose(ours, theirs.detach(), rtol=0, atol=1e-13)

@@ -28,9 +28,7 @@ def test_from_arrays_concatenates_and_splits_back():
 
 
 def test_from_arrays_casts_to_the_dtype_asked_for():
-    sequences = Sequences.from_arrays(
-        [np.ones((2, 1), dtype=int), np.zeros((1, 1), bool)], np.float32
-    )
+    sequences = Sequences.from_arrays([np.ones((2, 1), dtype=int), np.zeros((1, 1), bool)], np.float32)
     assert sequences.values.dtype == np.float32
     assert sequences.values.ravel().tolist() == [1, 1, 0]
 

@@ -126,9 +126,7 @@ def test_ragged_steps_in_cross_validation(as_list):
         (est, targets, None),  # the estimators' own scores are flat, too
         (classifier, labels, None),
     ]:
-        search = GridSearchCV(
-            estimator, {"hidden_size": [2, 4]}, cv=3, scoring=scoring, error_score="raise"
-        )
+        search = GridSearchCV(estimator, {"hidden_size": [2, 4]}, cv=3, scoring=scoring, error_score="raise")
         assert np.isfinite(search.fit(X, t).cv_results_["mean_test_score"]).all()
         got = search.score(X, t)
         expected = (scoring or (lambda e, a, b: e.score(a, b)))(search.best_estimator_, X, t)
@@ -249,9 +247,7 @@ def test_a_pipeline_transforms_X_val():
     X_val, y_val = X[:12], y[:12]
     fitted = Pipeline(steps, transform_input=["X_val"]).fit(X, y, X_val=X_val, y_val=y_val)
     scale = SequenceTransformer(StandardScaler()).fit(X)
-    by_hand = clone(est).fit(
-        scale.transform(X), y, X_val=scale.transform(X_val), y_val=y_val
-    )
+    by_hand = clone(est).fit(scale.transform(X), y, X_val=scale.transform(X_val), y_val=y_val)
     assert fitted[-1].validation_scores_ == by_hand.validation_scores_
     plain = Pipeline(steps).fit(X, y, X_val=X_val, y_val=y_val)  # not transformed: another score
     assert plain[-1].validation_scores_ != by_hand.validation_scores_
@@ -270,19 +266,18 @@ def test_X_val_as_long_as_X_is_not_cut_in_silence(tool):
     X, y = dense()
     est = small().set_fit_request(X_val=True, y_val=True)
     params = {"X_val": X + 1, "y_val": y}
+    pipeline = Pipeline(
+        [("scale", SequenceTransformer(StandardScaler())), ("gru", est)], transform_input=["X_val"]
+    )
+    search = GridSearchCV(est, {"hidden_size": [2]}, cv=2, error_score="raise")
+    run = {
+        "GridSearchCV": lambda: search.fit(X, y, **params),
+        "cross_validate": lambda: cross_validate(est, X, y, cv=2, params=params, error_score="raise"),
+        "pipeline": lambda: cross_validate(pipeline, X, y, cv=2, params=params, error_score="raise"),
+        "cross_val_predict": lambda: cross_val_predict(est, X, y, cv=2, params=params),
+    }[tool]
     with pytest.raises(ValueError, match="X_val has as many sequences as X"):
-        if tool == "GridSearchCV":
-            GridSearchCV(est, {"hidden_size": [2]}, cv=2, error_score="raise").fit(X, y, **params)
-        elif tool == "pipeline":
-            pipeline = Pipeline(
-                [("scale", SequenceTransformer(StandardScaler())), ("gru", est)],
-                transform_input=["X_val"],
-            )
-            cross_validate(pipeline, X, y, cv=2, params=params, error_score="raise")
-        elif tool == "cross_validate":
-            cross_validate(est, X, y, cv=2, params=params, error_score="raise")
-        else:
-            cross_val_predict(est, X, y, cv=2, params=params)
+        run()
     est.fit(X, y, **params)  # outside of a search nothing is cut
     assert len(est.validation_scores_) == 3
 

@@ -103,9 +103,7 @@ def test_chunks_are_the_reimplementations(cell, pooling, layers):
     ).fit(X, y)  # fmt: skip
     start = random_weights(est, rng)
     est.set_weights(start).set_params(learning_rate_init=0.05).fit(X, y, w)
-    expected = truncated_epoch(
-        start, X, y, w, size=size, lr=0.05, cell=cell, pooling=pooling, layers=layers
-    )
+    expected = truncated_epoch(start, X, y, w, size=size, lr=0.05, cell=cell, pooling=pooling, layers=layers)
     moved = max(np.abs(a - start[name]).max() for name, a in expected.items())
     assert moved > 1e-3
     for name, a in expected.items():

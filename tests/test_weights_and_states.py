@@ -37,9 +37,7 @@ def short(cls, **options):
 
 
 @pytest.mark.parametrize("cls", [RNNRegressor, LSTMRegressor, GRURegressor])
-@pytest.mark.parametrize(
-    "shape", [{}, {"num_layers": 2}, {"num_layers": 2, "bidirectional": True}], ids=name
-)
+@pytest.mark.parametrize("shape", [{}, {"num_layers": 2}, {"num_layers": 2, "bidirectional": True}], ids=name)
 def test_weights_have_pytorchs_names_and_shapes(cls, shape):
     X = sequences()
     y = np.random.default_rng(0).standard_normal((len(X), 3))

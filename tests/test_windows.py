@@ -176,9 +176,7 @@ def test_labels_constant_within_every_id_are_per_sequence(table):
     _, labels, _ = from_long_frame(table, "id", "time", "u", "kind")
     assert labels.tolist() == ["x", "y"]
     table["kind"] = np.where(table["id"] == "a", 1.0, np.nan)
-    assert np.array_equal(
-        from_long_frame(table, "id", "time", "u", "kind")[1], [np.nan, 1.0], equal_nan=True
-    )
+    assert np.array_equal(from_long_frame(table, "id", "time", "u", "kind")[1], [np.nan, 1.0], equal_nan=True)
 
 
 def test_labels_that_change_within_one_id_are_per_step(table):

@@ -346,6 +346,15 @@ class LSTMClassifier(_Classifier):
     ----------
     Hochreiter & Schmidhuber (1997), Long short-term memory; Gers, Schmidhuber & Cummins (2000),
     Learning to forget.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrnn import LSTMClassifier
+    >>> X, y = load_digits(return_X_y=True)  # images of 8 rows of 8 pixels
+    >>> model = LSTMClassifier(32, features_per_step=8, max_iter=10, random_state=0)
+    >>> model.fit(X[:1200] / 16, y[:1200]).score(X[1200:] / 16, y[1200:]) > 0.8
+    True
     """
 
     def __init__(
@@ -445,6 +454,15 @@ class GRUClassifier(_Classifier):
     ----------
     Cho et al. (2014), Learning phrase representations using RNN encoder-decoder; Chung et al. (2014),
     Empirical evaluation of gated recurrent neural networks on sequence modeling.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrnn import GRUClassifier
+    >>> X, y = load_digits(return_X_y=True)  # images of 8 rows of 8 pixels
+    >>> model = GRUClassifier(32, features_per_step=8, max_iter=10, random_state=0)
+    >>> model.fit(X[:1200] / 16, y[:1200]).score(X[1200:] / 16, y[1200:]) > 0.8
+    True
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = _Classifier._parameter_constraints | {

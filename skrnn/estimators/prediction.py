@@ -153,6 +153,10 @@ class FittedNetwork:
     def hidden_states(self, X: Any) -> np.ndarray:
         """States of the top layer after every step.
 
+        Parameters
+        ----------
+        X : like in `fit`
+
         Returns
         -------
         ndarray of shape (n, T, hidden_size * directions), or 1-D object array of n arrays of shape

@@ -290,6 +290,16 @@ class LSTMRegressor(_Regressor):
     ----------
     Hochreiter & Schmidhuber (1997), Long short-term memory; Gers, Schmidhuber & Cummins (2000),
     Learning to forget.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrnn import LSTMRegressor
+    >>> X = np.random.default_rng(0).standard_normal((200, 10, 1))
+    >>> y = X[:, -3, 0]
+    >>> model = LSTMRegressor(16, learning_rate_init=5e-3, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.9
+    True
     """
 
     def __init__(
@@ -391,6 +401,16 @@ class GRURegressor(_Regressor):
     ----------
     Cho et al. (2014), Learning phrase representations using RNN encoder-decoder; Chung et al. (2014),
     Empirical evaluation of gated recurrent neural networks on sequence modeling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrnn import GRURegressor
+    >>> X = np.random.default_rng(0).standard_normal((200, 10, 1))
+    >>> y = X[:, -3, 0]
+    >>> model = GRURegressor(16, learning_rate_init=5e-3, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.9
+    True
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = _Regressor._parameter_constraints | {

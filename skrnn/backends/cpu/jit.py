@@ -12,8 +12,9 @@ import hashlib
 import os
 import pickle
 import sys
-import tempfile
+import threading
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -86,18 +87,15 @@ class KernelCache(NullCache):
         if self._impl is None or not self._impl.check_cachable(result):
             return
         path = self._path(signature, result.codegen)
-        temporary = None
+        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            payload = numba.core.serialize.dumps(self._impl.reduce(result))
             # Write beside the target and rename: another process sees all of the file or none.
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-            with os.fdopen(handle, "wb") as file:
-                file.write(payload)
+            temporary.write_bytes(numba.core.serialize.dumps(self._impl.reduce(result)))
             os.replace(temporary, path)
         except OSError:  # read-only or full disk: the kernel is compiled, only not kept
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def kernel(*key):
