@@ -14,9 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from skrnn import RNNClassifier, SequenceTransformer
 
 X, y = load_digits(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(
-    X, y, test_size=0.25, stratify=y, random_state=0
-)
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
 
 model = make_pipeline(
     SequenceTransformer(StandardScaler(), features_per_step=8),

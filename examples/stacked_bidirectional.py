@@ -42,9 +42,7 @@ X_new, y_new = record_many(50, rng)
 single = LogisticRegression().fit(X.reshape(-1, 1), y.ravel())
 print(f"one sample at a time:   {single.score(X_new.reshape(-1, 1), y_new.ravel()):.3f}")
 
-settings = dict(
-    return_sequences=True, batch_size=10, max_iter=20, learning_rate_init=0.01, random_state=0
-)
+settings = dict(return_sequences=True, batch_size=10, max_iter=20, learning_rate_init=0.01, random_state=0)
 forward = LSTMClassifier(16, **settings).fit(X, y)
 print(f"forward, one layer:     {flat_accuracy_score(y_new, forward.predict(X_new)):.3f}")
 

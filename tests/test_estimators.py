@@ -284,6 +284,34 @@ def test_fitted_attributes(cls):
     assert pd.DataFrame(est.history_).validation_score.isna().all()
 
 
+@pytest.mark.parametrize("cls", [RNNRegressor, RNNClassifier])
+def test_a_fitted_estimator_keeps_its_parameters(cls):
+    """Predictions are those of the fit until the next one, whatever set_params says."""
+    X = np.random.default_rng(0).standard_normal((10, 12))
+    y = X[:, 0] if cls is RNNRegressor else X[:, 0] > 0
+    est = short(cls, features_per_step=2).fit(X, y)
+    expected, score = est.predict(X), est.score(X, y)
+    for change in (
+        {"features_per_step": 1},
+        {"features_per_step": 4},
+        {"newest_first": True},
+        {"hidden_size": 9},
+        {"cell": "gru"},
+        {"activation": "relu"},
+        {"num_layers": 2},
+        {"bidirectional": True},
+        {"pooling": "mean"},
+        {"return_sequences": True},
+        {"dtype": "float64"},
+        {"loss": "quantile", "quantiles": [0.2, 0.3]} if cls is RNNRegressor else {},
+    ):
+        old = {name: est.get_params()[name] for name in change}
+        est.set_params(**change)
+        np.testing.assert_array_equal(est.predict(X), expected, err_msg=str(change))
+        assert est.score(X, y) == score
+        est.set_params(**old)
+
+
 # Learning ----------------------------------------------------------------------------------------
 
 
