@@ -84,6 +84,13 @@ def test_divergence_raises_with_advice(options, batch_size):
             np.testing.assert_array_equal(other.predict(X), expected)
 
 
+def test_an_epsilon_below_float32_is_not_zero():
+    """Units whose gradient is zero would get 0 / 0."""
+    for solver in ("adam", "rmsprop"):
+        est = short(RNNRegressor, epsilon=1e-60, solver=solver).fit(np.zeros((8, 4, 2)), Y0)
+        assert np.isfinite(est.predict(X0)).all()
+
+
 # Parameters --------------------------------------------------------------------------------------
 
 BAD_PARAMETERS = [

@@ -213,7 +213,8 @@ def test_bad_y(case, cls, method):
 
 def test_targets_of_regression_are_numbers_that_fit():
     for y, message in [
-        (["a"] * 8, "y is not numeric"),
+        (["a"] * 8, "y (is not numeric|has dtype)"),
+        (np.zeros(8, "datetime64[s]"), "datetime"),
         (changed(Y0, 2, 1e300, float), r"too large for float32: y\[2\]"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -323,6 +324,18 @@ def test_splits_that_leave_too_little():
         with pytest.raises(ValueError, match=message):
             est.fit(X0[:n], Y0[:n])
         assert not hasattr(est, "weights_")
+
+    class Splitter:
+        def __init__(self, *splits):
+            self.splits = splits
+
+        def split(self, X, y=None, groups=None):
+            return iter(self.splits)
+
+    for splits in ([([], np.arange(8))], [(np.arange(8), [])], []):
+        est = short(RNNRegressor, early_stopping=True, validation_split=Splitter(*splits))
+        with pytest.raises(ValueError, match=r"validation"):
+            est.fit(X0, Y0)
     # one value has no R2
     with pytest.raises(ValueError, match="validation"):
         short(RNNRegressor, early_stopping=True).fit(X0, X0[:, 0, 0])

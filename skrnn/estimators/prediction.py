@@ -27,6 +27,7 @@ class FittedNetwork:
     n_jobs: int | None
     weights_: dict[str, np.ndarray]
     _architecture: dict[str, Any]
+    _row_layout: dict[str, Any]
 
     @abstractmethod
     def _predict_from(self, input: Input, raw: np.ndarray) -> np.ndarray:
@@ -42,14 +43,12 @@ class FittedNetwork:
         )
 
     def _read_X(self, X: Any, reset: bool) -> Input:
-        return read_X(
-            self,
-            X,
-            reset=reset,
-            dtype=np.dtype(self.dtype),
-            features_per_step=self.features_per_step,
-            newest_first=self.newest_first,
-        )
+        if reset:  # kept with the model: reading the same columns in another way would be nonsense
+            self._row_layout = {
+                "features_per_step": self.features_per_step,
+                "newest_first": self.newest_first,
+            }
+        return read_X(self, X, reset=reset, dtype=np.dtype(self.dtype), **self._row_layout)
 
     @staticmethod
     def _check_shapes(weights: Mapping[str, np.ndarray], network: Network) -> None:
@@ -104,6 +103,9 @@ class FittedNetwork:
         check_is_fitted(self)
         input = self._read_X(X, reset=False)
         network = self._fitted_network()
+        self._check_shapes(self.weights_, network)
+        if input.sequences.n_features != network.n_in:  # kernels do not check
+            raise ValueError(f"X has {input.sequences.n_features} features per step, expected {network.n_in}")
         first = None if state is None else self._read_state(state, len(input.sequences), network)
         params = network.pack(self.weights_)
         raw, last = inference.run(network, params, input.sequences, state=first, hidden=hidden)

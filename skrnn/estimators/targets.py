@@ -98,6 +98,8 @@ def read_numbers(
     values = rows.values
     if values.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}")
+    if values.dtype.kind not in "biufO":
+        raise ValueError(f"{name} is not numeric: it has dtype {values.dtype}")
     try:
         values = values.astype(np.float64, copy=True)
     except (TypeError, ValueError) as error:

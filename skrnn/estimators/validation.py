@@ -98,5 +98,10 @@ def _indices(
         )
         return train, held_back
     targets = np.zeros(n) if per_step else data.y[:, 0]
-    train, held_back = next(iter(split.split(np.zeros((n, 1)), targets)))
-    return np.asarray(train), np.asarray(held_back)
+    first = next(iter(split.split(np.zeros((n, 1)), targets)), None)
+    if first is None:
+        raise ValueError(f"validation_split={split!r} makes no split of {n} sequences")
+    train, held_back = (np.arange(n)[np.asarray(rows, dtype=None if len(rows) else int)] for rows in first)
+    if not len(train) or not len(held_back):
+        raise ValueError(f"validation_split={split!r} leaves a part of {n} sequences empty")
+    return train, held_back

@@ -38,6 +38,10 @@ def run(tasks: Sequence[Callable[[], None]]) -> None:
     try:
         first()
     finally:
-        wait(futures)
+        try:
+            wait(futures)
+        except KeyboardInterrupt:  # the tasks still write to buffers that the caller may use again
+            wait(futures)
+            raise
     for future in futures:
         future.result()

@@ -72,6 +72,8 @@ class Optimizer:
         clip = 1.0 if max_norm is None or norm <= max_norm else max_norm / norm
         self.n_steps += 1
         f = self.dtype.type
+        epsilon = max(epsilon, float(np.finfo(self.dtype).tiny))  # must not become 0 in float32
+        learning_rate = min(learning_rate, float(np.finfo(self.dtype).max))
         h = Hyper(
             f(learning_rate), f(momentum), f(nesterov), f(beta_1), f(beta_2), f(epsilon),
             f(1 - beta_1**self.n_steps), f(1 - beta_2**self.n_steps), f(1),
