@@ -7,6 +7,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+SHARED_ROWS = 100_000  # index arrays of larger minibatches are not kept from one to the next
+
 
 class PackedSteps:
     """The time-major order of some sequences, sorted by falling length, without padding.
@@ -83,13 +85,15 @@ class PackedSteps:
 
 
 @lru_cache(maxsize=8)
-def _packed(lengths: bytes) -> PackedSteps:
-    return PackedSteps(np.frombuffer(lengths, dtype=np.intp))
+def _equal(n: int, length: int) -> PackedSteps:
+    return PackedSteps(np.full(n, length))
 
 
 def packed(lengths: np.ndarray) -> PackedSteps:
-    """`PackedSteps` of these lengths; minibatches of equal lengths share one."""
-    return _packed(np.ascontiguousarray(lengths, dtype=np.intp).tobytes())
+    """`PackedSteps` of sorted lengths; short minibatches of equal lengths share one."""
+    if lengths[0] == lengths[-1] and lengths[0] * len(lengths) <= SHARED_ROWS:
+        return _equal(len(lengths), int(lengths[0]))
+    return PackedSteps(lengths)
 
 
 def chunks(lengths: np.ndarray, size: int | None) -> Iterator[tuple[int, PackedSteps]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,12 +41,6 @@ class Settings:
     learning_rate: str
     learning_rate_init: float
     warmup_steps: int
-    alpha: float
-    momentum: float
-    nesterovs_momentum: bool
-    beta_1: float
-    beta_2: float
-    epsilon: float
     max_grad_norm: float | None
     tbptt_steps: int | None
     max_iter: int
@@ -63,8 +57,11 @@ class Progress:
     n_iter: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best_loss: float = math.inf
-    best_score: float = -math.inf
     interrupted: bool = False
+
+    def copy(self) -> Progress:
+        """So that a fit that fails leaves the earlier one's progress alone."""
+        return replace(self, history=list(self.history))
 
 
 class Diverged(ValueError):
@@ -169,11 +166,7 @@ class Trainer:
         if not math.isfinite(value):
             raise Diverged("The loss", s)
         pass_.backprop(dout, self.grads)
-        norm = self.optimizer.step(
-            self.params, self.grads, learning_rate=learning_rate, alpha=s.alpha, momentum=s.momentum,
-            nesterov=s.nesterovs_momentum, beta_1=s.beta_1, beta_2=s.beta_2, epsilon=s.epsilon,
-            max_norm=s.max_grad_norm,
-        )  # fmt: skip
+        norm = self.optimizer.step(self.params, self.grads, learning_rate)
         if not math.isfinite(norm):
             raise Diverged("The gradient", s)
         return value, weight, norm, learning_rate
@@ -208,7 +201,7 @@ class Trainer:
         An interrupt (Ctrl-C) ends the fit after the running minibatch: `progress.interrupted` says so.
         """
         s = self.settings
-        progress.interrupted, progress.best_score = False, -math.inf
+        progress.interrupted, best_score = False, -math.inf
         schedule = Schedule(s, updates_per_epoch(data.sequences, s))
         best = self.params.copy() if s.early_stopping else None
         waiting, started = 0, time.perf_counter()
@@ -227,9 +220,9 @@ class Trainer:
                 if score is not None:
                     value = row["validation_score"]
                     if s.early_stopping:
-                        improved = value > progress.best_score + s.tol
-                    if value > progress.best_score:
-                        progress.best_score = value
+                        improved = value > best_score + s.tol
+                    if value > best_score:
+                        best_score = value
                         if best is not None:
                             best[:] = self.params
                 waiting = 0 if improved else waiting + 1
@@ -241,7 +234,7 @@ class Trainer:
                     waiting = 0
         except KeyboardInterrupt:
             progress.interrupted = True
-        if best is not None and math.isfinite(progress.best_score):
+        if best is not None and math.isfinite(best_score):
             self.params[:] = best
         self.check(data)
 

@@ -230,12 +230,9 @@ def _choose_columns(frame: pd.DataFrame, target: Any, exog: Any) -> tuple[list, 
 
 def _windows(frame: pd.DataFrame, columns: list, steps: range, stamps: slice) -> pd.DataFrame:
     """One row per row of `stamps`, one column per step, relative to the stamp, and column."""
-    rows = np.lib.stride_tricks.sliding_window_view(_to_numbers(frame, columns), len(steps), axis=0)
-    rows = rows[stamps.start + steps[0] : stamps.stop + steps[0]].transpose(0, 2, 1)
+    values = _to_numbers(frame, columns)
+    table = np.hstack([values[stamps.start + step : stamps.stop + step] for step in steps])
     names = [f"{c}(t{step:+d})" if step else f"{c}(t)" for step in steps for c in columns]
-    table = rows.reshape(len(rows), -1)
-    if table.base is not None and np.shares_memory(table, rows):
-        table = table.copy()  # one lag: the reshape is a view, read-only like the windows
     return pd.DataFrame(table, index=frame.index[stamps], columns=names)
 
 

@@ -4,13 +4,13 @@ import os
 import platform
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numba import njit
 
-from skrnn.backends.cpu.dense import panels_of
 from skrnn.backends.cpu.elementary import functions
 from skrnn.backends.cpu.gemm import matmul_kernels, multiply_rows, panel_widths
 from skrnn.backends.cpu.packed import (
@@ -23,9 +23,18 @@ from skrnn.backends.cpu.packed import (
     spread,
 )
 from skrnn.backends.cpu.recurrent import layer_kernels
-from skrnn.backends.cpu.simd import lanes, load1, machine, store1
+from skrnn.backends.cpu.simd import lanes, machine, make_load, make_store
 from skrnn.backends.cpu.workspace import Workspace
 from skrnn.batches import PackedSteps, chunks
+
+load1, store1 = make_load(1), make_store(1)
+
+
+def panels_of(matrix, widths, L):
+    """(K, sum(widths) L) as panels of the given widths, flat."""
+    edges = np.cumsum([0, *widths]) * L
+    return np.concatenate([matrix[:, a:b].ravel() for a, b in pairwise(edges)])
+
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 EPS = {dtype: float(np.finfo(dtype).eps) for dtype in DTYPES}

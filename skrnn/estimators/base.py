@@ -108,7 +108,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             data = self._read_data(X, y, sample_weight, reset=not again)
             data, validation = self._validation_data(data, X_val, y_val)
             trainer = self._trainer(data, again=again)
-            progress = self._progress if again else Progress()
+            progress = self._progress.copy() if again else Progress()
             self._run_fit(trainer, data, validation, progress, X, y, sample_weight)
         if progress.interrupted:
             try:
@@ -173,7 +173,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             self._check_parameters()
             data = self._read_data(X, y, sample_weight, reset=first)
             trainer = self._trainer(data, again=not first)
-            progress = Progress() if first else self._progress
+            progress = Progress() if first else self._progress.copy()
             rate = float(self.learning_rate_init)
             row = {"epoch": progress.n_iter + 1} | trainer.epoch(data, progress.n_iter, lambda: rate)
             trainer.check(data)
@@ -188,8 +188,6 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         """An error leaves the estimator as it was: fitted before, or not at all."""
         attributes = self.__dict__
         before = dict(attributes)
-        history = list(self._progress.history) if "_progress" in before else []
-        counts = dict(self._progress.__dict__) if "_progress" in before else {}
         try:
             yield
         except BaseException:
@@ -197,8 +195,6 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 if not name.startswith(CALLBACK_STATE):
                     del attributes[name]
             attributes.update((k, v) for k, v in before.items() if not k.startswith(CALLBACK_STATE))
-            if counts:
-                self._progress.__dict__.update(counts | {"history": history})
             raise
 
     # --- parameters and data -------------------------------------------------------------------------
@@ -269,7 +265,19 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             weights = self.weights_
             self._check_shapes(weights, network)
             moments = self._moments if self._moments and self._moments[0] == self.solver else None
-        optimizer = network.backend.Optimizer(self.solver, network.decay_ranges, network.size, network.dtype)
+        optimizer = network.backend.Optimizer(
+            self.solver,
+            network.decay_ranges,
+            network.size,
+            network.dtype,
+            alpha=self.alpha,
+            momentum=self.momentum,
+            nesterov=self.nesterovs_momentum,
+            beta_1=self.beta_1,
+            beta_2=self.beta_2,
+            epsilon=self.epsilon,
+            max_norm=self.max_grad_norm,
+        )
         if moments is not None:
             optimizer.n_steps = moments[1]
             optimizer.m, optimizer.v = (network.pack(part) for part in moments[2:])
@@ -308,7 +316,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             "best_loss_": min(losses, default=None),
             "loss_curve_": losses,
             "validation_scores_": scores or None,
-            "best_validation_score_": progress.best_score if scores else None,
+            "best_validation_score_": max(scores, default=None),
             "_architecture": self._network_parameters(),
             "history_": history_columns(progress.history),
             "n_outputs_": self._n_outputs(),

@@ -207,10 +207,11 @@ loss_curve_ : list of float
 validation_scores_ : list of float or None
     `score` on the validation data after every epoch; None without validation data.
 best_validation_score_ : float or None
-    The highest of them.
+    The highest of them; after a `warm_start`, of all fits.
 history_ : dict of str to ndarray
     Columns ready for ``pandas.DataFrame``: epoch, loss, validation_score, learning_rate, gradient_norm
-    (mean over the epoch's updates, before clipping), seconds.
+    (mean over the epoch's updates, before clipping), seconds (since the fit began; NaN for
+    `partial_fit`).
 n_features_in_ : int
     Columns of 2-D X, else features per time step.
 feature_names_in_ : ndarray of str
@@ -235,6 +236,8 @@ def documented(cls: Class) -> Class:
     attributes = ATTRIBUTES
     if "class_weight" in inspect.signature(cls).parameters:
         attributes += "\nclasses_ : ndarray of shape (n_classes,)\n    Class labels."
+    if "quantiles" in inspect.signature(cls).parameters:
+        attributes += '\nquantiles_ : ndarray of shape (n_quantiles,)\n    Levels of loss="quantile".'
     parameters = "Parameters\n----------\n" + "\n".join(lines)
     section = f"{parameters}\n\nAttributes\n----------\n{attributes}\n"
     cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", section)

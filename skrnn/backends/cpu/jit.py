@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 import threading
+import time
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -65,7 +66,7 @@ class KernelCache(NullCache):
             bool(config.BOUNDSCHECK),
         )
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
-        return Path(self.cache_path) / f"{self._name}-{digest}.nbc"
+        return Path(self.cache_path) / f"{self._name}-{source_hash()[:8]}-{digest}.nbc"
 
     def load_overload(self, signature, target_context):
         if self._impl is None:
@@ -93,6 +94,10 @@ class KernelCache(NullCache):
             # Write beside the target and rename: another process sees all of the file or none.
             temporary.write_bytes(numba.core.serialize.dumps(self._impl.reduce(result)))
             os.replace(temporary, path)
+            for old in path.parent.glob(f"{self._name}-????????-*.nbc"):
+                # Of another version of the package, and not of one in use beside this one.
+                if source_hash()[:8] not in old.name and time.time() - old.stat().st_mtime > 86_400:
+                    old.unlink()
         except OSError:  # read-only or full disk: the kernel is compiled, only not kept
             with suppress(OSError):
                 temporary.unlink()

@@ -33,17 +33,17 @@ from types import SimpleNamespace
 import numpy as np
 
 from ...cells import Cell
-from .gemm import HEIGHTS, make_cell_tile, matmul_kernels, multiply_rows
+from .gemm import HEIGHTS, make_cell_tile, matmul_kernels, multiply_rows, widest
 from .jit import kernel
 from .simd import lanes, make_load, make_store
 
 
-@cache
 def compile_cell(cell: Cell, key: str, dtype: np.dtype) -> SimpleNamespace:
     """Kernels ``forward`` and ``backward`` of a cell for one float type; compiled when first called."""
     L, S, has_c, two_stage = lanes(dtype), cell.n_slots, cell.has_c, cell.reset is not None
     late_lo, late_hi = cell.late_slots
     hidden_lo, hidden_hi = cell.hidden_slots
+    cell_input_width = cell.input_slots[1] - cell.input_slots[0]
     late_width, hidden_width = late_hi - late_lo, hidden_hi - hidden_lo
     tall, middle = HEIGHTS[S]
     tile_tall, tile_middle, tile_one = (
@@ -158,8 +158,6 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype) -> SimpleNamespace:
                                   G, (((g0 + lo) * P + p) * S + late_lo) * L, z_row, n_hidden, 1)  # fmt: skip
                     advance(p, lo, n, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked)
 
-    cell_input_width = cell.input_slots[1] - cell.input_slots[0]
-
     @kernel("backward", key, dtype.name)
     def backward(
         lo,
@@ -238,7 +236,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype) -> SimpleNamespace:
 @cache
 def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
     """What a layer needs around the recurrence: weight gradients and transposed panels."""
-    L = lanes(dtype)
+    L, zero = lanes(dtype), dtype.type(0)
     _, outer = matmul_kernels(dtype)
     load1, store1, load4, store4 = make_load(1), make_store(1), make_load(4), make_store(4)
 
@@ -291,17 +289,16 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
         """WT: the panels W (P, n_in, width L) as a (P width L, n_in) matrix packed for `matmul`."""
         K, vectors, v, at = P * width * L, -(-n_in // L), 0, 0
         while v < vectors:
-            wide = 4 if vectors - v >= 4 else (2 if vectors - v >= 2 else 1)
+            wide = widest(vectors - v)
             for p in range(P):
                 for j in range(width * L):
                     for i in range(wide * L):
                         source = v * L + i
                         k = at + (p * width * L + j) * wide * L + i
-                        WT[k] = W[(p * n_in + source) * width * L + j] if source < n_in else dtype_zero
+                        WT[k] = W[(p * n_in + source) * width * L + j] if source < n_in else zero
             at += K * wide * L
             v += wide
 
-    dtype_zero = dtype.type(0)
     return SimpleNamespace(
         column_sums=column_sums,
         previous_rows=previous_rows,

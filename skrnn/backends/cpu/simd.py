@@ -33,16 +33,16 @@ class Machine(NamedTuple):
 
 @cache
 def machine() -> Machine:
-    # The `isfast`-free probe: which registers, and a call to libm where no instruction exists.
+    # The assembly shows the registers, and a call to libm where the instruction does not exist.
     probe = """
-    define void @probe(<16 x float>* %p) {
-      %x = load <16 x float>, <16 x float>* %p
+    define void @probe(ptr %p) {
+      %x = load <16 x float>, ptr %p
       %y = call <16 x float> @llvm.fma.v16f32(<16 x float> %x, <16 x float> %x, <16 x float> %x)
-      store <16 x float> %y, <16 x float>* %p
+      store <16 x float> %y, ptr %p
       ret void
     }
     declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
-    """.replace("<16 x float>*", "ptr")
+    """
     assembly = cpu_target.target_context.codegen()._tm.emit_assembly(llvm.parse_assembly(probe))
     has_fma = "fmaf" not in assembly
     if "zmm" in assembly:
@@ -154,10 +154,9 @@ def make_select(comparison):
     @intrinsic
     def select(typingctx, x, bound, a, b):
         def codegen(context, builder, sig, args):
-            x, *rest = (
+            x, bound, a, b = (
                 as_vector(context, builder, sig.args[0], v, t) for v, t in zip(args, sig.args, strict=True)
             )
-            bound, a, b = rest
             return builder.select(builder.fcmp_ordered(comparison, x, bound), a, b)
 
         return x(x, bound, a, b), codegen
@@ -268,6 +267,3 @@ def make_store(count):
         return types.void(array, types.intp, values), codegen
 
     return store
-
-
-load1, store1 = make_load(1), make_store(1)

@@ -56,12 +56,29 @@ class Optimizer:
         Stretches of the vector; biases do not decay.
     """
 
-    def __init__(self, solver: str, ranges: list[tuple[int, int, bool]], size: int, dtype: np.dtype):
+    def __init__(
+        self,
+        solver: str,
+        ranges: list[tuple[int, int, bool]],
+        size: int,
+        dtype: np.dtype,
+        *,
+        alpha: float,
+        momentum: float,
+        nesterov: bool,
+        beta_1: float,
+        beta_2: float,
+        epsilon: float,
+        max_norm: float | None,
+    ) -> None:
         self.solver, self.ranges, self.dtype = solver, ranges, dtype
+        self.alpha, self.momentum, self.nesterov = alpha, momentum, nesterov
+        self.beta_1, self.beta_2, self.max_norm = beta_1, beta_2, max_norm
+        self.epsilon = max(epsilon, float(np.finfo(dtype).tiny))  # must not become 0 in float32
         self.m, self.v = np.zeros(size, dtype), np.zeros(size, dtype)
         self.n_steps = 0
 
-    def step(self, w, g, *, learning_rate, alpha, momentum, nesterov, beta_1, beta_2, epsilon, max_norm):
+    def step(self, w: np.ndarray, g: np.ndarray, learning_rate: float) -> float:
         """Clip `g` to `max_norm` (None: not), update `w`; returns the norm before clipping.
 
         A norm that is not finite leaves `w` and the moments as they were.
@@ -69,28 +86,17 @@ class Optimizer:
         norm = sqrt(square_sum(self.dtype)(g))
         if not np.isfinite(norm):
             return norm
-        clip = 1.0 if max_norm is None or norm <= max_norm else max_norm / norm
+        clip = 1.0 if self.max_norm is None or norm <= self.max_norm else self.max_norm / norm
         self.n_steps += 1
         f = self.dtype.type
-        epsilon = max(epsilon, float(np.finfo(self.dtype).tiny))  # must not become 0 in float32
         learning_rate = min(learning_rate, float(np.finfo(self.dtype).max))
         h = Hyper(
-            f(learning_rate), f(momentum), f(nesterov), f(beta_1), f(beta_2), f(epsilon),
-            f(1 - beta_1**self.n_steps), f(1 - beta_2**self.n_steps), f(1),
+            f(learning_rate), f(self.momentum), f(self.nesterov), f(self.beta_1), f(self.beta_2),
+            f(self.epsilon), f(1 - self.beta_1**self.n_steps), f(1 - self.beta_2**self.n_steps), f(1),
         )  # fmt: skip
-        l2, shrink = (0.0, 1 - learning_rate * alpha) if self.solver == "adamw" else (alpha, 1.0)
+        decoupled = self.solver == "adamw"
+        l2, shrink = (0.0, 1 - learning_rate * self.alpha) if decoupled else (self.alpha, 1.0)
         update = compile_update(self.solver, self.dtype)
         for start, stop, decays in self.ranges:
-            update(
-                start,
-                stop,
-                w,
-                g,
-                self.m,
-                self.v,
-                f(clip),
-                f(l2 * decays),
-                f(shrink if decays else 1),
-                h,
-            )
+            update(start, stop, w, g, self.m, self.v, f(clip), f(l2 * decays), f(shrink if decays else 1), h)
         return norm
