@@ -19,6 +19,8 @@ class Hyper(NamedTuple):
     nesterov: Any  # 1 or 0
     beta_1: Any
     beta_2: Any
+    rest_1: Any  # 1 - beta_1, rounded once: float32 would make 1 - 0.99999999 a zero
+    rest_2: Any
     epsilon: Any
     correction_1: Any  # 1 - beta_1 ** step
     correction_2: Any
@@ -42,7 +44,7 @@ def rmsprop(jit: Callable, sqrt: Callable) -> Callable:
 
     @jit
     def update(w, g, m, v, h):
-        v = h.beta_2 * v + (h.one - h.beta_2) * g * g
+        v = h.beta_2 * v + h.rest_2 * g * g
         return w - h.learning_rate * g / (sqrt(v) + h.epsilon), m, v
 
     return update
@@ -53,8 +55,8 @@ def adam(jit: Callable, sqrt: Callable) -> Callable:
 
     @jit
     def update(w, g, m, v, h):
-        m = h.beta_1 * m + (h.one - h.beta_1) * g
-        v = h.beta_2 * v + (h.one - h.beta_2) * g * g
+        m = h.beta_1 * m + h.rest_1 * g
+        v = h.beta_2 * v + h.rest_2 * g * g
         step = (m / h.correction_1) / (sqrt(v / h.correction_2) + h.epsilon)
         return w - h.learning_rate * step, m, v
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +57,6 @@ class Progress:
 
     n_iter: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    best_loss: float = math.inf
     interrupted: bool = False
 
     def copy(self) -> Progress:
@@ -97,14 +97,17 @@ class Trainer:
         self.last_batch = np.empty(0, np.intp)
 
     # --- one pass over the data --------------------------------------------------------------------
-    def epoch(self, data: Data, number: int, rate: Callable[[], float]) -> dict[str, float]:
-        """Train on every minibatch once; `rate()` gives the learning rate of each update."""
+    def epoch(self, data: Data, number: int, rate: Callable[[float], float]) -> dict[str, float]:
+        """Train on every minibatch once; `rate(done)` is the learning rate after that share of it."""
         n, s = len(data.sequences), self.settings
         order = self.rng.permutation(n) if s.shuffle else np.arange(n)
+        batches = [order[start : start + s.batch_size] for start in range(0, n, s.batch_size)]
         updates = [
             update
-            for start in range(0, n, s.batch_size)
-            for update in self._minibatch(data, order[start : start + s.batch_size], number, rate)
+            for k, batch in enumerate(batches)
+            for update in self._minibatch(
+                data, batch, number, lambda done, k=k: rate((k + done) / len(batches))
+            )
         ]
         if not updates:  # every weight was zero in every minibatch
             return {"loss": math.nan, "learning_rate": s.learning_rate_init, "gradient_norm": math.nan}
@@ -146,7 +149,7 @@ class Trainer:
                 state, pooled = pass_.state(), pass_.pooled
                 pooled = None if pooled is None else pooled.copy()
             if learns:
-                yield self._update(pass_, y, w, rate())
+                yield self._update(pass_, y, w, rate(first / lengths[0]))
 
     def _targets(self, data: Data, batch, rows, steps: PackedSteps, first, lengths):
         """Targets and weights of a chunk. One per sequence counts where the sequence ends."""
@@ -201,22 +204,22 @@ class Trainer:
         An interrupt (Ctrl-C) ends the fit after the running minibatch: `progress.interrupted` says so.
         """
         s = self.settings
-        progress.interrupted, best_score = False, -math.inf
-        schedule = Schedule(s, updates_per_epoch(data.sequences, s))
+        progress.interrupted, best_loss, best_score = False, math.inf, -math.inf
+        schedule = Schedule(s)
         best = self.params.copy() if s.early_stopping else None
         waiting, started = 0, time.perf_counter()
         try:
-            for _ in range(s.max_iter):
+            for epoch in range(s.max_iter):
                 row = {"epoch": progress.n_iter + 1}
-                row |= self.epoch(data, progress.n_iter, schedule.next)
+                row |= self.epoch(data, progress.n_iter, partial(schedule.rate, epoch))
                 if score is not None:
                     row["validation_score"] = score(self.params)
                 row["seconds"] = time.perf_counter() - started
                 progress.n_iter += 1
                 progress.history.append(row)
 
-                improved = row["loss"] < progress.best_loss - s.tol
-                progress.best_loss = min(progress.best_loss, row["loss"])
+                improved = row["loss"] < best_loss - s.tol
+                best_loss = min(best_loss, row["loss"])
                 if score is not None:
                     value = row["validation_score"]
                     if s.early_stopping:
@@ -236,7 +239,12 @@ class Trainer:
             progress.interrupted = True
         if best is not None and math.isfinite(best_score):
             self.params[:] = best
-        self.check(data)
+        try:
+            self.check(data)
+        except Diverged:
+            if progress.interrupted:  # Ctrl-C must reach an enclosing search, which may go on after errors
+                raise KeyboardInterrupt from None
+            raise
 
     def check(self, data: Data) -> None:
         """Raise `Diverged` if the last update has spoilt the outputs for the minibatch it saw."""
@@ -249,34 +257,26 @@ class Trainer:
                 raise Diverged("The output", self.settings)
 
 
-def updates_per_epoch(sequences: Sequences, settings: Settings) -> int:
-    """Optimiser steps of an epoch; with `tbptt_steps`, as if every chunk held a target."""
-    batches = -(-len(sequences) // settings.batch_size)
-    if settings.tbptt_steps is None:
-        return batches
-    return batches * -(-int(sequences.lengths.max()) // settings.tbptt_steps)
-
-
 class Schedule:
     """The learning rate of each update.
 
-    "constant"; "cosine": half a cosine down to zero over all updates (Loshchilov & Hutter 2017,
+    "constant"; "cosine": half a cosine down to zero over all epochs (Loshchilov & Hutter 2017,
     without restarts); "plateau": lowered by the loop. All after a linear rise over `warmup_steps`.
     """
 
-    def __init__(self, settings: Settings, per_epoch: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.n_updates = max(1, settings.max_iter * per_epoch)
         self.base = settings.learning_rate_init
-        self.update = 0
+        self.n_updates = 0
 
-    def next(self) -> float:
+    def rate(self, epoch: int, done: float) -> float:
+        """For the next update, once the share `done` of this fit's epoch number `epoch` is behind."""
         s, rate = self.settings, self.base
         if s.learning_rate == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.update / self.n_updates)))
-        self.update += 1
-        if self.update < s.warmup_steps:
-            rate *= self.update / s.warmup_steps
+            rate *= 0.5 * (1 + math.cos(math.pi * (epoch + done) / s.max_iter))
+        self.n_updates += 1
+        if self.n_updates < s.warmup_steps:
+            rate *= self.n_updates / s.warmup_steps
         return rate
 
     def lower(self) -> bool:

@@ -302,3 +302,52 @@ def test_processes_share_and_do_not_mix(tmp_path):
     assert len(files(tmp_path)) == len(factors)
     assert not list(tmp_path.rglob("*.tmp"))
     assert finish(start(tmp_path, factors)) == (len(factors), 0)
+
+
+FACTORY = """
+import math
+import sys
+
+import numpy as np
+
+from skrnn.backends.cpu import jit
+
+
+def make(factor):
+    @jit.kernel("inner", factor)
+    def inner(x):  # too long to be inlined
+        for _ in range(3):
+            x = math.sin(x * factor) + math.cos(x) + math.sin(x + factor) + math.cos(x * 2)
+            x = math.sin(x * factor) + math.cos(x) + math.sin(x + factor) + math.cos(x * 3)
+            x = math.sin(x * factor) + math.cos(x) + math.sin(x + factor) + math.cos(x * 4)
+            x = math.sin(x * factor) + math.cos(x) + math.sin(x + factor) + math.cos(x * 5)
+        return x
+
+    @jit.kernel("outer", factor)
+    def outer(x):
+        return inner(x[0])
+
+    return outer
+
+
+for factor in sys.argv[1:]:
+    print(factor, make(int(factor))(np.ones(1)), flush=True)
+"""
+
+
+def test_kernels_of_two_processes_live_together(tmp_path):
+    """Numba names the two `inner` alike, as each is the first that its process compiles: the process
+    that loads both files must call either by its own name."""
+    script = tmp_path / "factory.py"
+    script.write_text(FACTORY)
+
+    def values(folder, *factors):
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / folder)}
+        command = [sys.executable, "-W", "error", str(script), *factors]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    expected = values("one", "2") + values("other", "3")
+    for folder in ("one", "other"):
+        shutil.copytree(tmp_path / folder, tmp_path / "both", dirs_exist_ok=True)
+    assert values("both", "2", "3") == expected

@@ -192,6 +192,21 @@ def test_ctrl_c_under_warnings_as_errors_is_still_ctrl_c():
         small().set_callbacks(Watcher(interrupt)).fit(X, y)
 
 
+def test_ctrl_c_in_a_fit_that_has_just_diverged_is_still_ctrl_c():
+    """A search with error_score=nan would go on after the error of the divergence."""
+    X, y = data()
+    search = GridSearchCV(
+        small(RNNRegressor, activation="relu", solver="sgd", max_grad_norm=None, batch_size=40).set_callbacks(
+            Watcher(interrupt)
+        ),
+        {"learning_rate_init": [1e38, 1e-3]},
+        cv=2,
+        error_score=np.nan,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(X, y)
+
+
 def test_ctrl_c_stops_a_search_too():
     X, y = data()
     fits = []

@@ -1,5 +1,6 @@
 """Training: schedules, stopping, validation, going on."""
 
+import itertools
 import math
 
 import numpy as np
@@ -287,3 +288,51 @@ def test_a_failed_warm_start_leaves_the_generator_where_it_was():
     with pytest.raises(ValueError, match="inconsistent"):
         est.fit(X, y[:-1])
     assert_same(est.fit(X, y), small(max_iter=4).fit(X, y))
+
+
+def test_a_warm_start_measures_improvement_by_its_own_losses():
+    """On new, larger targets the earlier fit's low loss must not stop the training."""
+    X, y = data()
+    est = small(warm_start=True, max_iter=60, n_iter_no_change=3, tol=0.0).fit(X, 0.1 * y)
+    earlier = est.n_iter_
+    est.set_params(max_iter=30).fit(X, 3 * y + 2)
+    assert est.n_iter_ == earlier + 30
+    losses = est.loss_curve_[earlier:]
+    assert all(b < a for a, b in itertools.pairwise(losses[:6]))
+
+
+def test_a_warm_start_without_validation_keeps_the_best_score_of_all():
+    X, y = data()
+    est = small(early_stopping=True, warm_start=True).fit(X, y)
+    best = max(est.validation_scores_)
+    est.set_params(early_stopping=False).fit(X, y)
+    assert est.best_validation_score_ == best
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+def test_cosine_ends_near_zero_with_truncated_sequences(per_step):
+    X, y = data(n=8, T=40)
+    y = X[:, :, 0] if per_step else y
+    est = small(learning_rate="cosine", tbptt_steps=5, max_iter=10, return_sequences=per_step, tol=0.0)
+    rates = est.fit(X, y).history_["learning_rate"]
+    expected = est.learning_rate_init * 0.5 * (1 + np.cos(np.pi * (np.arange(10) + 7 / 8) / 10))
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+
+
+def test_going_on_cannot_read_rows_in_another_way():
+    X = np.random.default_rng(0).standard_normal((20, 6))
+    est = small(warm_start=True).fit(X, X[:, 0])
+    before = est.predict(X)
+    est.set_params(features_per_step=3)
+    for go_on in (est.fit, est.partial_fit):
+        with pytest.raises(ValueError, match="features_per_step"):
+            go_on(X, X[:, 0])
+    np.testing.assert_array_equal(est.predict(X), before)
+
+
+@pytest.mark.parametrize("beta_2", [0.9999999, 0.99999999])
+def test_slow_running_means_in_float32(beta_2):
+    """1 - beta_2 is rounded once, so that float32 trains as float64 does."""
+    X, y = data()
+    losses = [small(dtype=dtype, beta_2=beta_2).fit(X, y).loss_ for dtype in ("float32", "float64")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -175,11 +175,10 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             trainer = self._trainer(data, again=not first)
             progress = Progress() if first else self._progress.copy()
             rate = float(self.learning_rate_init)
-            row = {"epoch": progress.n_iter + 1} | trainer.epoch(data, progress.n_iter, lambda: rate)
+            row = {"epoch": progress.n_iter + 1} | trainer.epoch(data, progress.n_iter, lambda done: rate)
             trainer.check(data)
             progress.n_iter += 1
             progress.history.append(row)
-            progress.best_loss = min(progress.best_loss, row["loss"])
             self._store(trainer, progress)
         return self
 
@@ -207,6 +206,11 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             )
 
     def _read_data(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> Data:
+        if not reset and self._row_layout != self._given_layout:
+            raise ValueError(
+                f"training goes on from a fit with {self._row_layout}, which cannot become "
+                f"{self._given_layout}"
+            )
         input = self._read_X(X, reset)
         w = read_weights(sample_weight, input, self.return_sequences, np.dtype(self.dtype))
         targets, w = self._read_targets(y, w, input, reset=reset)

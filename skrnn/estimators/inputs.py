@@ -93,14 +93,12 @@ def read_X(
     if not reset:
         check_kind(estimator, kind)
     if kind == "rows":
-        X = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            dtype="numeric",
-            ensure_all_finite="allow-nan" if allow_nan else True,
-        )
-        sequences, float_type = _read_rows(X, dtype, features_per_step, newest_first, allow_nan)
+        try:
+            X = validate_data(estimator, X, reset=reset, dtype="numeric", ensure_all_finite=False)
+        except OverflowError as error:
+            raise ValueError(f"X holds an integer too large for a float: {error}") from error
+        names = getattr(estimator, "feature_names_in_", None)
+        sequences, float_type = _read_rows(X, dtype, features_per_step, newest_first, allow_nan, names)
     else:
         sequences, float_type = read_sequences(X, dtype, allow_nan)
         _agree_on_features(estimator, sequences.n_features, reset)
@@ -155,7 +153,7 @@ def read_sequences(X: Any, dtype: Any = None, allow_nan: bool = False) -> tuple[
     build: Any = Sequences.from_dense if dense else Sequences.from_arrays
     with np.errstate(over="ignore"):  # what became infinite is reported with its place
         sequences = build(arrays, dtype or float_type)
-    _check_finite(sequences, arrays, "sequence", allow_nan)
+    _check_finite(sequences, arrays, allow_nan)
     return sequences, float_type
 
 
@@ -207,7 +205,12 @@ def _check_equal_lengths(rows: list[Any]) -> None:
 
 
 def _read_rows(
-    X: np.ndarray, dtype: Any, features_per_step: int, newest_first: bool, allow_nan: bool
+    X: np.ndarray,
+    dtype: Any,
+    features_per_step: int,
+    newest_first: bool,
+    allow_nan: bool,
+    names: np.ndarray | None,
 ) -> tuple[Sequences, type[np.floating]]:
     n, columns = X.shape
     if columns % features_per_step:
@@ -218,8 +221,13 @@ def _read_rows(
     steps = X.reshape(n, columns // features_per_step, features_per_step)
     with np.errstate(over="ignore"):
         sequences = Sequences.from_dense(steps[:, ::-1] if newest_first else steps, dtype or float_type)
-    if X.dtype.kind == "f" and X.dtype != sequences.values.dtype:  # X itself is known to be finite
-        _check_finite(sequences, steps[:, ::-1] if newest_first else steps, "row", allow_nan)
+    values = sequences.values
+    if not _all_finite(values, allow_nan):
+        read = values.reshape(n, -1, features_per_step)
+        bad = _is_bad((read[:, ::-1] if newest_first else read).reshape(n, columns), allow_nan)
+        row, column = np.argwhere(bad)[0]
+        where = f"column {column}" if names is None else f"column {names[column]!r}"
+        raise ValueError(f"Input X contains {_problem(X[row, column], values.dtype)}: row {row}, {where}")
     return sequences, float_type
 
 
@@ -244,7 +252,7 @@ def _numeric(array: np.ndarray, place: str) -> np.ndarray:
     if array.dtype == object:
         try:
             array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{place} is not numeric: {error}") from error
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {place} has dtype {array.dtype}")
@@ -253,24 +261,37 @@ def _numeric(array: np.ndarray, place: str) -> np.ndarray:
     return array
 
 
-def _check_finite(sequences: Sequences, source: Any, noun: str, allow_nan: bool) -> None:
-    """Find the first value that is not finite; `source` are the values before their cast."""
-    values = sequences.values
+def _all_finite(values: np.ndarray, allow_nan: bool) -> bool:
     try:
         with np.errstate(invalid="ignore"):  # inf - inf in the sum that is looked at first
             assert_all_finite(values, allow_nan=allow_nan)
-        return
     except ValueError:
-        is_bad = np.isinf if allow_nan else lambda steps: ~np.isfinite(steps)
+        return False
+    return True
+
+
+def _is_bad(values: np.ndarray, allow_nan: bool) -> np.ndarray:
+    return np.isinf(values) if allow_nan else ~np.isfinite(values)
+
+
+def _problem(original: Any, dtype: np.dtype) -> str:
+    """What is wrong with a value that is not finite as `dtype`."""
+    if np.isfinite(original):
+        return f"a value too large for {dtype}"
+    return "NaN" if np.isnan(original) else "infinity"
+
+
+def _check_finite(sequences: Sequences, source: Any, allow_nan: bool) -> None:
+    """Find the first value that is not finite; `source` are the values before their cast."""
+    values = sequences.values
+    if _all_finite(values, allow_nan):
+        return
     for i, steps in enumerate(sequences.split(values)):
-        bad = is_bad(steps)
+        bad = _is_bad(steps, allow_nan)
         if bad.any():
             t, feature = np.argwhere(bad)[0]
-            original = source[i][t, feature]
-            problem = f"a value too large for {values.dtype}"
-            if not np.isfinite(original):
-                problem = "NaN" if np.isnan(original) else "infinity"
-            raise ValueError(f"{noun} {i} contains {problem} at step {t}")
+            problem = _problem(source[i][t, feature], values.dtype)
+            raise ValueError(f"sequence {i} contains {problem} at step {t}")
 
 
 def _agree_on_features(estimator: Any, n_features: int, reset: bool) -> None:

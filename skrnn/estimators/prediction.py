@@ -42,12 +42,13 @@ class FittedNetwork:
             **parameters,
         )
 
+    @property
+    def _given_layout(self) -> dict[str, Any]:
+        return {"features_per_step": self.features_per_step, "newest_first": self.newest_first}
+
     def _read_X(self, X: Any, reset: bool) -> Input:
         if reset:  # kept with the model: reading the same columns in another way would be nonsense
-            self._row_layout = {
-                "features_per_step": self.features_per_step,
-                "newest_first": self.newest_first,
-            }
+            self._row_layout = self._given_layout
         return read_X(self, X, reset=reset, dtype=np.dtype(self.dtype), **self._row_layout)
 
     @staticmethod
@@ -83,6 +84,7 @@ class FittedNetwork:
         """
         check_is_fitted(self)
         network = self._fitted_network()
+        weights = {name: w.detach() if hasattr(w, "detach") else w for name, w in weights.items()}
         # `asarray`, then a copy: PyTorch's tensors do not know numpy's copy keyword.
         arrays = {name: np.asarray(value).astype(network.dtype) for name, value in weights.items()}
         self._check_shapes(arrays, network)

@@ -102,7 +102,7 @@ def read_numbers(
         raise ValueError(f"{name} is not numeric: it has dtype {values.dtype}")
     try:
         values = values.astype(np.float64, copy=True)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} is not numeric: {error}") from error
     if w is not None:
         values[w == 0] = 0
@@ -178,20 +178,24 @@ def read_weights(sample_weight: Any, input: Input, per_step: bool, dtype: np.dty
     n = len(input.sequences)
     if hasattr(sample_weight, "shape"):
         sample_weight = np.asarray(sample_weight)
-    if per_step and not np.isscalar(sample_weight) and any(np.ndim(w) > 0 for w in sample_weight):
-        weights = _read_steps(sample_weight, input, "sample_weight").values
-        if weights.shape[1] != 1:
+    nested = per_step and not np.isscalar(sample_weight) and any(np.ndim(w) > 0 for w in sample_weight)
+    if nested:
+        sample_weight = _read_steps(sample_weight, input, "sample_weight").values
+        if sample_weight.shape[1] != 1:
             raise ValueError("sample_weight must have one weight per step")
-        index = np.arange(len(weights))
-        weights = _check_sample_weight(
-            weights[:, 0].astype(np.float64), index, dtype=np.float64, ensure_non_negative=True
-        )
-    else:
-        weights = _check_sample_weight(
-            sample_weight, np.arange(n), dtype=np.float64, ensure_non_negative=True
-        )
-        if per_step:
-            weights = np.repeat(weights, input.sequences.lengths)
+        n, sample_weight = len(sample_weight), sample_weight[:, 0].astype(np.float64)
+    values = np.asarray(sample_weight)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.argmax(~np.isfinite(values)))
+        problem = "NaN" if np.isnan(values.flat[row]) else "infinity"
+        where = place(row, input, nested, "sample_weight")
+        raise ValueError(f"Input sample_weight contains {problem}: {where}")
+    weights = _check_sample_weight(sample_weight, np.arange(n), dtype=np.float64)
+    if (weights < 0).any():
+        where = place(int(np.argmax(weights < 0)), input, nested, "sample_weight")
+        raise ValueError(f"Negative values in data passed to `sample_weight`: {where}")
+    if per_step and not nested:
+        weights = np.repeat(weights, input.sequences.lengths)
     if not weights.any():
         raise ValueError("sample_weight: all weights are zero, at least one must be positive")
     # Only ratios count: a power of two brings them into float32's range without a rounding.

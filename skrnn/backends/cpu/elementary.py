@@ -8,29 +8,39 @@ import numpy as np
 from numba.extending import register_jitable
 
 from ...cells import Functions
+from .jit import named
 from .simd import fma, power_of_two, where_greater, where_less
 
 
 def horner(dtype, *coefficients):
     """Polynomial, highest power first, as a chain of fused multiply-adds."""
     head, *tail = (dtype(c) for c in coefficients)
-    step = register_jitable(lambda x: head)
-    for c in tail:
-        step = _horner_step(step, c)
+    step = jit(lambda x: head, dtype, coefficients[0])
+    for n, c in enumerate(tail, 2):
+        step = _horner_step(step, c, dtype, *coefficients[:n])
     return step
 
 
-def _horner_step(inner, constant):
-    @register_jitable
+def _horner_step(inner, constant, *key):
     def step(x):
         return fma(inner(x), x, constant)
 
-    return step
+    return jit(step, *key)
+
+
+def jit(function, *key):
+    """Make a function of vectors known to Numba; `key` tells apart functions from one factory."""
+    return register_jitable(named(function, *key))
+
+
+def keyed(*key):
+    """A decorator: `jit` with this key."""
+    return lambda function: jit(function, *key)
 
 
 def float32_functions():
     """A rational approximation of tanh on [-7.9, 7.9], max abs error 2.4e-7 (Eigen's `ptanh`)."""
-    f = np.float32
+    f, in_float32 = np.float32, keyed("float32")
     numerator = horner(
         f, -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
         1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03,
@@ -40,13 +50,13 @@ def float32_functions():
     )
     low, high, half = f(-7.9), f(7.9), f(0.5)
 
-    @register_jitable
+    @in_float32
     def tanh(x):
         x = where_greater(x, high, high, where_less(x, low, low, x))  # NaN stays NaN
         y = x * x
         return x * numerator(y) / denominator(y)
 
-    @register_jitable
+    @in_float32
     def sigmoid(x):
         return fma(tanh(x * half), half, half)
 
@@ -55,7 +65,7 @@ def float32_functions():
 
 def float64_functions():
     """tanh and sigmoid to about one unit in the last place, from Cephes' `exp` and `tanh`."""
-    f = np.float64
+    f, in_float64 = np.float64, keyed("float64")
     exp_p = horner(f, 1.26177193074810590878e-4, 3.02994407707441961300e-2, 9.99999999999999999910e-1)
     exp_q = horner(
         f, 3.00198505138664455042e-6, 2.52448340349684104192e-3, 2.27265548208155028766e-1,
@@ -70,7 +80,7 @@ def float64_functions():
     )
     one, two, bound, near = f(1), f(2), f(700), f(0.625)
 
-    @register_jitable
+    @in_float64
     def exp(x):
         x = where_greater(x, bound, bound, where_less(x, -bound, -bound, x))
         power, n = power_of_two(x * log2_e)
@@ -80,14 +90,14 @@ def float64_functions():
         p = x * exp_p(xx)
         return fma(p / (exp_q(xx) - p), two, one) * power
 
-    @register_jitable
+    @in_float64
     def tanh(x):
         xx = x * x
         small = fma(x * xx, tanh_p(xx) / tanh_q(xx), x)
         large = one - two / (exp(x * two) + one)
         return where_greater(xx, near * near, large, small)
 
-    @register_jitable
+    @in_float64
     def sigmoid(x):
         return one / (one + exp(-one * x))
 
@@ -99,13 +109,14 @@ def functions(dtype: np.dtype) -> Functions:
     """The functions a cell is built from, for vectors of `dtype`."""
     tanh, sigmoid = float32_functions() if dtype == np.float32 else float64_functions()
     zero, one = dtype.type(0), dtype.type(1)
+    in_dtype = keyed(dtype.name)
 
-    @register_jitable
+    @in_dtype
     def relu(x):
         return where_less(x, zero, zero, x)
 
-    @register_jitable
+    @in_dtype
     def positive(x):
         return where_greater(x, zero, one, zero)
 
-    return Functions(register_jitable, tanh, sigmoid, relu, positive, zero, one)
+    return Functions(in_dtype, tanh, sigmoid, relu, positive, zero, one)

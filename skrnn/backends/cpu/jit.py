@@ -4,6 +4,11 @@ Numba's own cache does not see a change in another module, loses functions that 
 shares one index between processes (two of them can swap their entries), and lets a truncated file
 raise. Here every compiled kernel is one file, named by a hash of everything it depends on: the
 source of this package, the kernel's key, its argument types, the processor and the build options.
+
+Compiled files carry the functions they call along, by name. Numba tells functions of one factory
+apart by a counter of the process that compiled them, so files from two processes can hold two
+functions under one name, and whichever is loaded first is called by both. `named` puts what a
+function is made from into its name.
 """
 
 from __future__ import annotations
@@ -38,6 +43,16 @@ def source_hash() -> str:
     ):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+source_hash()  # now, while what is on disk is what is being imported
+
+
+def named(function, *key):
+    """Give a function a name that no other function has, in this process or in another."""
+    digest = hashlib.sha256(repr((source_hash(), key)).encode()).hexdigest()[:12]
+    function.__qualname__ = f"{function.__qualname__}_{digest}"
+    return function
 
 
 class KernelCache(NullCache):
@@ -111,8 +126,9 @@ def kernel(*key):
     """
 
     def decorate(function):
-        dispatcher = njit(nogil=True, error_model="numpy")(function)
-        dispatcher._cache = KernelCache(function, key)
+        cache = KernelCache(function, key)
+        dispatcher = njit(nogil=True, error_model="numpy")(named(function, *key))
+        dispatcher._cache = cache
         return dispatcher
 
     return decorate

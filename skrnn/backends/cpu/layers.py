@@ -17,7 +17,7 @@ import numpy as np
 
 from ... import cells
 from ...batches import PackedSteps
-from .elementary import functions
+from .elementary import functions, keyed
 from .gemm import matmul_kernels, panel_widths
 from .recurrent import compile_cell, layer_kernels
 from .simd import lanes
@@ -26,8 +26,10 @@ from .workspace import Parameters, Workspace, run
 
 @cache
 def compiled(cell: str, activation: str, reset_after: bool, dtype: np.dtype):
-    built = cells.build(functions(dtype), cell, activation, reset_after)
-    return built, compile_cell(built, f"{cell} {activation} {reset_after}", dtype)
+    key = f"{cell} {activation} {reset_after}"
+    named_after_cell = functions(dtype)._replace(jit=keyed(key, dtype.name))
+    built = cells.build(named_after_cell, cell, activation, reset_after)
+    return built, compile_cell(built, key, dtype)
 
 
 @dataclass
@@ -133,7 +135,8 @@ class RecurrentLayer:
         by_slot = bias.reshape(self.panels, cell.n_slots, self.lanes)
         by_slot[:] = 0
         for part, (lo, hi) in self.ranges.items():
-            by_slot[:, lo:hi] += views[f"{part} bias"].reshape(self.panels, hi - lo, self.lanes)
+            with np.errstate(over="ignore", invalid="ignore"):  # weights that diverge end in `Diverged`
+                by_slot[:, lo:hi] += views[f"{part} bias"].reshape(self.panels, hi - lo, self.lanes)
         H = work.get(name, "H", size=(B + R) * Hp)
         C = work.get(name, "C", size=((B + R) if keep else B) * Hp) if cell.has_c else empty
         G = work.get(name, "G", size=(R if keep else B) * Hp * cell.n_slots)

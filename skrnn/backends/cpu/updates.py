@@ -6,9 +6,9 @@ from functools import cache
 from math import sqrt
 
 import numpy as np
-from numba.extending import register_jitable
 
 from ...optimizers import RULES, Hyper
+from .elementary import keyed
 from .jit import kernel
 
 
@@ -34,7 +34,7 @@ def square_sum(dtype: np.dtype):
 
 @cache
 def compile_update(solver: str, dtype: np.dtype):
-    rule = RULES[solver](register_jitable, sqrt)
+    rule = RULES[solver](keyed(solver, dtype.name), sqrt)
 
     @kernel("update", solver, dtype.name)
     def update(start, stop, w, g, m, v, scale, l2, shrink, h):
@@ -92,7 +92,8 @@ class Optimizer:
         learning_rate = min(learning_rate, float(np.finfo(self.dtype).max))
         h = Hyper(
             f(learning_rate), f(self.momentum), f(self.nesterov), f(self.beta_1), f(self.beta_2),
-            f(self.epsilon), f(1 - self.beta_1**self.n_steps), f(1 - self.beta_2**self.n_steps), f(1),
+            f(1 - self.beta_1), f(1 - self.beta_2), f(self.epsilon),
+            f(1 - self.beta_1**self.n_steps), f(1 - self.beta_2**self.n_steps), f(1),
         )  # fmt: skip
         decoupled = self.solver == "adamw"
         l2, shrink = (0.0, 1 - learning_rate * self.alpha) if decoupled else (self.alpha, 1.0)
