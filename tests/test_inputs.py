@@ -309,7 +309,10 @@ def test_mistakes_name_the_place(X, message, dtype):
 )
 def test_too_large_for_float32(X, noun):
     read(X, dtype=np.float64)
-    message = f"{noun} 4 contains a value too large for float32 at step 1"
+    message = {
+        "sequence": "sequence 4 contains a value too large for float32 at step 1",
+        "row": "X contains a value too large for float32: row 4, column",
+    }[noun]
     with pytest.raises(ValueError, match=message):
         read(X, dtype=np.float32)
 
@@ -319,11 +322,18 @@ def test_a_sum_that_overflows_is_no_mistake():
     assert read(X, dtype=np.float32).sequences.values.max() == np.float32(3e38)
 
 
-def test_step_of_a_mistake_is_in_time_order():
-    X = np.ones((2, 4))
-    X[1, 0] = 1e300
-    with pytest.raises(ValueError, match=r"row 1 .* at step 3"):
-        read(X, dtype=np.float32, newest_first=True)
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize(
+    ("value", "problem"), [(1e300, "a value too large"), (np.nan, "NaN"), (np.inf, "inf")]
+)
+def test_a_mistake_is_named_by_its_column(value, problem, newest_first):
+    X = pd.DataFrame(np.ones((2, 4)), columns=list("abcd"))
+    X.iloc[1, 2] = value
+    options = dict(dtype=np.float32, newest_first=newest_first, features_per_step=2)
+    with pytest.raises(ValueError, match=f"X contains {problem}.*: row 1, column 'c'"):
+        read(X, **options)
+    with pytest.raises(ValueError, match=f"X contains {problem}.*: row 1, column 2"):
+        read(X.to_numpy(), **options)
 
 
 def test_columns_must_divide():

@@ -118,8 +118,9 @@ def test_two_dimensional_X(cls):
     rows = X0.reshape(8, 8)
     cases = {
         "8 columns, which is not a multiple of features_per_step=3": (rows, 3),
-        "contains NaN": (changed(rows, (2, 5), np.nan), 2),
-        r"row 2 contains a value too large for float32 at step 2": (
+        "X contains NaN: row 2, column 5": (changed(rows, (2, 5), np.nan), 2),
+        "X contains infinity: row 2, column 5": (changed(rows, (2, 5), -np.inf), 2),
+        "X contains a value too large for float32: row 2, column 5": (
             changed(rows, (2, 5), 1e300),
             2,
         ),
@@ -354,3 +355,23 @@ def test_a_part_of_the_split_without_weight(zero):
     with pytest.raises(ValueError, match=r"weight.*(valid|split|held|train)"):
         est.fit(X0, X0[:, 0, 0], w)
     assert not hasattr(est, "weights_")
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+def test_bad_weights_are_named_by_their_place(per_step):
+    y = X0[:, :, 0] if per_step else Y0
+    weights = np.ones(y.shape)
+    index = (3, 1) if per_step else 3
+    where = r"sample_weight\[3\]" + (" at step 1" if per_step else "")
+    for value, problem in (np.nan, "NaN"), (np.inf, "infinity"), (-1.0, "Negative"):
+        weights[index] = value
+        with pytest.raises(ValueError, match=f"{problem}.*{where}"):
+            short(LSTMRegressor, return_sequences=per_step).fit(X0, y, weights)
+
+
+def test_integers_beyond_floats():
+    X = [[10**400, 1], [2, 3]]
+    with pytest.raises(ValueError, match="too large"):
+        short(LSTMRegressor).fit(X, [0.0, 1.0])
+    with pytest.raises(ValueError, match="too large"):
+        short(LSTMRegressor).fit(X0, [10**400] * 8)

@@ -95,10 +95,10 @@ def read_X(
     if kind == "rows":
         try:
             X = validate_data(estimator, X, reset=reset, dtype="numeric", ensure_all_finite=False)
+            names = getattr(estimator, "feature_names_in_", None)
+            sequences, float_type = _read_rows(X, dtype, features_per_step, newest_first, allow_nan, names)
         except OverflowError as error:
             raise ValueError(f"X holds an integer too large for a float: {error}") from error
-        names = getattr(estimator, "feature_names_in_", None)
-        sequences, float_type = _read_rows(X, dtype, features_per_step, newest_first, allow_nan, names)
     else:
         sequences, float_type = read_sequences(X, dtype, allow_nan)
         _agree_on_features(estimator, sequences.n_features, reset)

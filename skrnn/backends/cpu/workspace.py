@@ -12,8 +12,9 @@ import numpy as np
 from ...batches import PackedSteps
 from . import threads
 
-# Handing tasks to threads costs about 65 us: below about 0.3 ms of arithmetic they do not pay.
-THREAD_FLOPS = 20e6
+# Handing tasks to threads costs about 0.1 ms, and a core that was idle wakes up slowly: measured on
+# two cores, a second thread pays from about 1 ms of arithmetic on.
+THREAD_FLOPS = 1e8
 
 
 class Workspace:
