@@ -1,10 +1,13 @@
-"""Running a network over many sequences without keeping what only training needs."""
+"""Reading sequences in chunks, and running a network over many without what only training needs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 
-from .batches import chunks
+from .batches import PackedSteps, chunks
 from .network import Network
 from .sequences import Sequences
 
@@ -12,6 +15,42 @@ State = list[tuple[np.ndarray, np.ndarray | None]]
 
 BATCH = 256  # sequences run together
 ROWS = 32_768  # steps run together: bounds the memory of long sequences
+
+
+class Chunk(NamedTuple):
+    """A stretch of time of some sequences, sorted by falling length.
+
+    Attributes
+    ----------
+    first : int
+        Its first time step.
+    steps : PackedSteps
+    rows : ndarray of shape (R,)
+        Row of `Sequences.values` behind each packed row.
+    X : flat (R, F)
+        Valid until the next chunk is read.
+    lengths, ends : ndarray of shape (B,)
+        Whole lengths of the sequences that reach this chunk, and whether they end in it.
+    """
+
+    first: int
+    steps: PackedSteps
+    rows: np.ndarray
+    X: np.ndarray
+    lengths: np.ndarray
+    ends: np.ndarray
+
+
+def read(network: Network, sequences: Sequences, batch: np.ndarray, size: int | None) -> Iterator[Chunk]:
+    """The sequences `batch`, sorted by falling length, in chunks of at most `size` steps."""
+    lengths, starts = sequences.lengths[batch], sequences.starts[batch]
+    shift = None if sequences.shift is None else sequences.shift[batch]
+    scale = None if sequences.scale is None else sequences.scale[batch]
+    for first, steps in chunks(lengths, size):
+        B = len(steps)
+        rows = steps.rows_of(starts[:B] + first)
+        X = network.backend.gather(sequences.values, rows, steps, network.work, shift=shift, scale=scale)
+        yield Chunk(first, steps, rows, X, lengths[:B], first + steps.lengths == lengths[:B])
 
 
 def run(
@@ -56,25 +95,22 @@ def run(
     by_length = np.argsort(-sequences.lengths, kind="stable")
     for start in range(0, n, BATCH):
         batch = by_length[start : start + BATCH]
-        lengths, starts = sequences.lengths[batch], sequences.starts[batch]
-        shift = None if sequences.shift is None else sequences.shift[batch]
-        scale = None if sequences.scale is None else sequences.scale[batch]
         # A reverse direction reads from the far end: it needs the whole sequence at once.
         size = None if network.directions == 2 else max(1, n_rows // len(batch))
         carried = None if state is None else pick(state, batch)
         pooled = None
-        for first, steps in chunks(lengths, size):
-            B = len(steps)
-            if first:
+        for chunk in read(network, sequences, batch, size):
+            B = len(chunk.steps)
+            if chunk.first:
                 carried, pooled = pick(carried, slice(B)), None if pooled is None else pooled[:B]
-            rows = steps.rows_of(starts[:B] + first)
-            X = network.backend.gather(sequences.values, rows, steps, network.work, shift=shift, scale=scale)
-            pass_ = network.forward(params, X, steps, state=carried, pooled=pooled, lengths=lengths[:B])
+            pass_ = network.forward(
+                params, chunk.X, chunk.steps, state=carried, pooled=pooled, lengths=chunk.lengths
+            )
             carried, pooled = pass_.state(), pass_.pooled
             if per_step:
-                at = steps.rows_of(sequences.offsets[batch[:B]] + first)
+                at = chunk.steps.rows_of(sequences.offsets[batch[:B]] + chunk.first)
                 output[at] = pass_.hidden() if hidden else pass_.out
-            ending = np.flatnonzero(first + steps.lengths == lengths[:B])
+            ending = np.flatnonzero(chunk.ends)
             if not per_step:
                 output[batch[ending]] = pass_.out[ending]
             for (h, c), (h_new, c_new) in zip(last, carried, strict=True):

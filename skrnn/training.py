@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import inference
-from .batches import PackedSteps, chunks
-from .inference import pick
+from .inference import Chunk, pick, read
 from .losses import Loss
 from .network import Dropout, Network
 from .sequences import Sequences
@@ -122,45 +121,37 @@ class Trainer:
         self, data: Data, batch: np.ndarray, epoch: int, rate
     ) -> Iterator[tuple[float, float, float, float]]:
         """Update once, or once per chunk; yields (sum of w l, sum of w, gradient norm, rate)."""
-        network, sequences, tbptt = self.network, data.sequences, self.settings.tbptt_steps
-        batch = batch[np.argsort(-sequences.lengths[batch], kind="stable")]
-        self.last_batch = batch
-        lengths, starts = sequences.lengths[batch], sequences.starts[batch]
-        shift = None if sequences.shift is None else sequences.shift[batch]
-        scale = None if sequences.scale is None else sequences.scale[batch]
+        network, lengths = self.network, data.sequences.lengths
+        self.last_batch = batch = batch[np.argsort(-lengths[batch], kind="stable")]
         uses_dropout = network.dropout > 0 or network.recurrent_dropout > 0
         state, pooled = None, None
-        for first, steps in chunks(lengths, tbptt):
-            B = len(steps)
-            rows = steps.rows_of(starts[:B] + first)
-            X = network.backend.gather(sequences.values, rows, steps, network.work, shift=shift, scale=scale)
-            y, w = self._targets(data, batch, rows, steps, first, lengths)
-            last = first + len(steps.counts) >= lengths[0]
+        for chunk in read(network, data.sequences, batch, self.settings.tbptt_steps):
+            B = len(chunk.steps)
+            y, w = self._targets(data, batch[:B], chunk)
+            last = chunk.first + len(chunk.steps.counts) >= chunk.lengths[0]
             learns = w is None or w.any()
             if not learns and last:
                 return
             pass_ = network.forward(
-                self.params, X, steps, keep=learns, lengths=lengths[:B],
+                self.params, chunk.X, chunk.steps, keep=learns, lengths=chunk.lengths,
                 state=None if state is None else pick(state, slice(B)),
                 pooled=None if pooled is None else pooled[:B],
-                dropout=Dropout(self.seed, epoch, batch[:B], first) if uses_dropout else None,
+                dropout=Dropout(self.seed, epoch, batch[:B], chunk.first) if uses_dropout else None,
             )  # fmt: skip
             if not last:
                 state, pooled = pass_.state(), pass_.pooled
                 pooled = None if pooled is None else pooled.copy()
             if learns:
-                yield self._update(pass_, y, w, rate(first / lengths[0]))
+                yield self._update(pass_, y, w, rate(chunk.first / lengths[batch[0]]))
 
-    def _targets(self, data: Data, batch, rows, steps: PackedSteps, first, lengths):
+    def _targets(self, data: Data, batch: np.ndarray, chunk: Chunk):
         """Targets and weights of a chunk. One per sequence counts where the sequence ends."""
         if self.network.return_sequences:
-            return data.y[rows], None if data.w is None else data.w[rows]
-        B = len(steps)
-        y = data.y[batch[:B]]
-        w = None if data.w is None else data.w[batch[:B]]
-        ends = first + steps.lengths == lengths[:B]
-        if not ends.all():
-            w = ends.astype(self.network.dtype) if w is None else w * ends
+            return data.y[chunk.rows], None if data.w is None else data.w[chunk.rows]
+        y = data.y[batch]
+        w = None if data.w is None else data.w[batch]
+        if not chunk.ends.all():
+            w = chunk.ends.astype(self.network.dtype) if w is None else w * chunk.ends
         return y, w
 
     def _update(self, pass_, y, w, learning_rate: float) -> tuple[float, float, float, float]:

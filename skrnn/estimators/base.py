@@ -168,10 +168,10 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         rows = target_rows(validation, self.return_sequences)
         return self._score_rows(raw, validation.y[rows], None if validation.w is None else validation.w[rows])
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool) -> Self:
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool, **targets: Any) -> Self:
         with self._unchanged_on_error():
             self._check_parameters()
-            data = self._read_data(X, y, sample_weight, reset=first)
+            data = self._read_data(X, y, sample_weight, reset=first, **targets)
             trainer = self._trainer(data, again=not first)
             progress = Progress() if first else self._progress.copy()
             rate = float(self.learning_rate_init)
@@ -205,7 +205,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 "a sequence's end, which a chunk does not hold"
             )
 
-    def _read_data(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> Data:
+    def _read_data(self, X: Any, y: Any, sample_weight: Any, reset: bool, **targets: Any) -> Data:
         if not reset and self._row_layout != self._given_layout:
             raise ValueError(
                 f"training goes on from a fit with {self._row_layout}, which cannot become "
@@ -213,8 +213,8 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             )
         input = self._read_X(X, reset)
         w = read_weights(sample_weight, input, self.return_sequences, np.dtype(self.dtype))
-        targets, w = self._read_targets(y, w, input, reset=reset)
-        return Data(input.sequences, targets, w)
+        values, w = self._read_targets(y, w, input, reset=reset, **targets)
+        return Data(input.sequences, values, w)
 
     def _validation_data(self, data: Data, X_val: Any, y_val: Any) -> tuple[Data, Data | None]:
         """Training and validation data, from X_val or from a split of the training data."""

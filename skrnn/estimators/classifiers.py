@@ -53,11 +53,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             classes = np.unique(classes)
             if not first and not np.array_equal(classes, self.classes_):
                 raise ValueError(f"classes={classes} are not those of the first call, {self.classes_}")
-        self._given_classes = classes
-        try:
-            return self._partial_fit(X, y, sample_weight, first)
-        finally:
-            del self._given_classes
+        return self._partial_fit(X, y, sample_weight, first, classes=classes)
 
     def _read_targets(
         self,
@@ -68,19 +64,19 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         reset: bool,
         training: bool = True,
         name: str = "y",
+        classes: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         rows = read_rows(y, input, self.return_sequences, name)
         labels, multilabel = read_labels(rows, w, input, self.return_sequences, name)
         used = np.ones(len(labels), bool) if w is None else w > 0
         if reset:
-            given = getattr(self, "_given_classes", None)
             self._multilabel = multilabel
             self.classes_ = (
                 np.arange(labels.shape[1])
                 if multilabel
                 else np.unique(labels[used])
-                if given is None
-                else given
+                if classes is None
+                else classes
             )
             if len(self.classes_) < 2 and not multilabel:
                 raise ValueError(
