@@ -276,3 +276,14 @@ def test_docstring_examples(test):
 def test_estimators_have_examples():
     shown = {test.name for test in EXAMPLES}
     assert {c.__name__ for c in CLASSES if c.__module__.startswith("skrnn.estimators")} <= shown
+
+
+def test_the_backend_offers_the_contract_and_the_network_asks_for_no_more():
+    from skrnn import backends
+
+    assert set(backends.get("cpu").__all__) == backends.NAMES
+    asked = set()
+    for module in ("network", "inference", "training", "estimators/base"):
+        source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+        asked |= set(re.findall(r"\bbackend\.(\w+)", source))
+    assert asked == backends.NAMES
