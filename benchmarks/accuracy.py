@@ -36,64 +36,39 @@ from benchmarks.datasets import load_digits_by_row, load_occupancy, load_tsc
 from skrnn import GRUClassifier, SequenceTransformer
 
 
-def scaled(classifier) -> Pipeline:
+def gru(hidden_size: int, epochs: int, seed: int, **options) -> Pipeline:
+    """A scaler, and a GRU trained for all its epochs under a cosine schedule."""
+    classifier = GRUClassifier(
+        hidden_size,
+        learning_rate="cosine",
+        learning_rate_init=5e-3,
+        max_iter=epochs,
+        n_iter_no_change=epochs,
+        random_state=seed,
+        **options,
+    )
     return make_pipeline(SequenceTransformer(StandardScaler()), classifier)
+
+
+STACKED = {"num_layers": 2, "bidirectional": True, "dropout": 0.3}
 
 
 def japanese_vowels(seed: int) -> float:
     X_train, y_train, X_test, y_test = load_tsc("JapaneseVowels")
-    model = scaled(
-        GRUClassifier(
-            32,
-            num_layers=2,
-            bidirectional=True,
-            dropout=0.3,
-            pooling="mean",
-            batch_size=32,
-            learning_rate="cosine",
-            learning_rate_init=5e-3,
-            max_iter=60,
-            n_iter_no_change=60,
-            random_state=seed,
-        )
-    )
+    model = gru(32, 60, seed, **STACKED, pooling="mean", batch_size=32)
     return model.fit(X_train, y_train).score(X_test, y_test)
 
 
 def digits(seed: int) -> float:
     X, y = load_digits_by_row()
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=seed)
-    model = scaled(
-        GRUClassifier(
-            32,
-            num_layers=2,
-            bidirectional=True,
-            dropout=0.3,
-            batch_size=32,
-            learning_rate="cosine",
-            learning_rate_init=5e-3,
-            max_iter=40,
-            n_iter_no_change=40,
-            random_state=seed,
-        )
-    )
+    model = gru(32, 40, seed, **STACKED, batch_size=32)
     return model.fit(X_train, y_train).score(X_test, y_test)
 
 
 def italy_power_demand(seed: int) -> float:
     X_train, y_train, X_test, y_test = load_tsc("ItalyPowerDemand")
-    model = scaled(
-        GRUClassifier(
-            32,
-            bidirectional=True,
-            batch_size=16,
-            learning_rate="cosine",
-            learning_rate_init=5e-3,
-            max_iter=100,
-            n_iter_no_change=100,
-            random_state=seed,
-        )
-    )
+    model = gru(32, 100, seed, bidirectional=True, batch_size=16)
     return model.fit(X_train, y_train).score(X_test, y_test)
 
 
@@ -106,18 +81,7 @@ def occupancy(seed: int) -> float:
     X_train, y_train, X_test, y_test = load_occupancy()
     X_train, X_test = _with_co2_change(X_train), _with_co2_change(X_test)
     hours = range(60, len(X_train), 60)
-    model = scaled(
-        GRUClassifier(
-            16,
-            return_sequences=True,
-            batch_size=16,
-            learning_rate="cosine",
-            learning_rate_init=5e-3,
-            max_iter=15,
-            n_iter_no_change=15,
-            random_state=seed,
-        )
-    )
+    model = gru(16, 15, seed, return_sequences=True, batch_size=16)
     model.fit(np.split(X_train, hours), np.split(y_train, hours))
     return float(np.mean(model.predict([X_test])[0] == y_test))
 
