@@ -13,6 +13,15 @@ Every cell has
     `dz` is the gradient of the pre-activations; `dh_prev` is only the part that reaches the previous
     state directly: the part through the recurrent weights is added by the caller.
 
+A cell whose candidate waits for a gate has two more, for the product in between:
+
+``reset(z, h) -> gates, r h``
+    The gates, and what the late recurrent weights read.
+``reset_backward(gates, h, drh) -> dz, dh_prev``
+    Once the gradient of ``r h`` is known; until then `backward` passes `r` on in the place of `dr`.
+
+The GRU's update gate, z in the papers, is `u` here.
+
 Sources: Elman (1990); Hochreiter & Schmidhuber (1997) with Gers' forget gate (2000); Cho et al.
 (2014) and Chung et al. (2014) for the GRU. Gate order and `reset_after=True` follow PyTorch.
 """

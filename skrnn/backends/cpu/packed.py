@@ -131,7 +131,17 @@ def packed_kernels(dtype: np.dtype) -> SimpleNamespace:
                     hit = where[i * width + j] == t
                     dX[(row_at[t] + i) * width + j] = dout[i * d_row + j] if hit else zero
 
-    return SimpleNamespace(**{name: f for name, f in locals().items() if hasattr(f, "py_func")})
+    return SimpleNamespace(
+        sequence_mask=sequence_mask,
+        drop_steps=drop_steps,
+        gather=gather,
+        copy_columns=copy_columns,
+        add_columns_at=add_columns_at,
+        pool_mean=pool_mean,
+        pool_mean_backward=pool_mean_backward,
+        pool_max=pool_max,
+        pool_max_backward=pool_max_backward,
+    )
 
 
 # --- the backend's functions on packed rows ---------------------------------------------------------

@@ -52,6 +52,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype) -> SimpleNamespace:
     load1, store1 = make_load(1), make_store(1)
     load_slots, store_slots = make_load(S), make_store(S)
     cell_forward, cell_backward = cell.forward, cell.backward
+    # Branches on constants are pruned, but Numba still needs a name to type: these are never called.
     cell_reset = cell.reset or cell.forward
     cell_reset_backward = cell.reset_backward or cell.backward
     matmul, _ = matmul_kernels(dtype)
@@ -65,7 +66,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype) -> SimpleNamespace:
             at = p * L
             g = ((g0 + row) * P + p) * S * L
             h = load1(H, (prev + row) * Hp + at)[0]
-            c = load1(C, (c_prev + row) * Hp + at)[0] if has_c else h
+            c = load1(C, (c_prev + row) * Hp + at)[0] if has_c else h  # some vector: it is not read
             gates, h, c = cell_forward(load_slots(G, g), h, c)
             store_slots(G, g, gates)
             if has_c:
