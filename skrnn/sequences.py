@@ -103,11 +103,6 @@ class Sequences:
     def n_steps(self) -> int:
         return int(self.offsets[-1])
 
-    @property
-    def consecutive(self) -> bool:
-        """Whether the sequences lie in `values` one after the other, without gaps."""
-        return np.array_equal(self.starts, self.offsets[:-1]) and self.n_steps == len(self.values)
-
     def take(self, rows: Any) -> Sequences:
         """The sequences that an index array, a mask or a slice picks; `values` is shared."""
         return Sequences(

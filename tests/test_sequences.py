@@ -20,7 +20,7 @@ def test_from_arrays_concatenates_and_splits_back():
     assert sequences.starts.tolist() == [0, 3, 4]
     assert sequences.lengths.tolist() == [3, 1, 2]
     assert (len(sequences), sequences.n_features, sequences.n_steps) == (3, 2, 6)
-    assert sequences.consecutive
+    np.testing.assert_array_equal(sequences.starts, sequences.offsets[:-1])
     assert sequences.values.dtype == np.float32
     for part, array in zip(sequences.split(sequences.values), arrays):
         np.testing.assert_array_equal(part, array)
@@ -83,15 +83,8 @@ def test_a_memmap_becomes_a_plain_read_only_view(tmp_path):
 
 
 def test_row_index_of_overlapping_windows(windows):
-    assert not windows.consecutive
     assert windows.row_index().tolist() == [3, 4, 0, 1, 2, 2, 3, 4, 5]
     assert windows.offsets.tolist() == [0, 2, 5, 9]
-
-
-def test_consecutive_means_in_order_and_without_gaps():
-    assert not Sequences(np.zeros((3, 1)), index(2, 0), index(1, 2)).consecutive
-    assert not Sequences(np.zeros((3, 1)), index(0), index(2)).consecutive
-    assert not Sequences(np.zeros((3, 1)), index(1), index(2)).consecutive
 
 
 def test_split_follows_sequence_order(windows):
