@@ -2,107 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
 
 import numpy as np
 
-SHARED_ROWS = 100_000  # index arrays of larger minibatches are not kept from one to the next
+# What `Steps.sizes` holds.
+SIZE_B, SIZE_T, SIZE_R, SIZE_FIRST, SIZE_CARRIED, SIZE_EPOCH = range(6)
+# A job: which sequences and steps make the next minibatch, whether their states are carried over from
+# the job before, number of the epoch, whether it ends in an update of the parameters (the first field,
+# which a tape can look at).
+JOB_LEARNS, JOB_START, JOB_COUNT, JOB_FIRST, JOB_SIZE, JOB_CARRIED, JOB_EPOCH = range(7)
+JOB_FIELDS = 7
 
 
-class PackedSteps:
-    """The time-major order of some sequences, sorted by falling length, without padding.
+@dataclass
+class Steps:
+    """The packed time-major order of a minibatch's steps, without padding, as arrays that are filled anew.
+
+    The sequences are sorted by falling length. Step t holds the ``counts[t]`` sequences that have one;
+    packed row ``row_at[t] + i`` is step t of sequence i.
 
     Parameters
     ----------
-    lengths : ndarray of shape (B,)
-        Time steps of each sequence, in the caller's order.
+    sequences, steps, rows : int
+        Room for so many sequences, steps of one of them, and steps of all of them together.
 
     Attributes
     ----------
-    order : ndarray of shape (B,)
-        The caller's position of each sorted sequence.
-    lengths : ndarray of shape (B,)
-        Sorted lengths, longest first.
-    counts : ndarray of shape (T,)
-        Sequences that have a step t.
-    row_at : ndarray of shape (T,)
-        Packed row of the first sequence's step t.
-    n_rows : int
-        Steps of all sequences together.
+    sizes : ndarray of shape (6,)
+        B, T, R: sequences, steps of the longest, steps of all; number of the first step (of sequences
+        read in chunks); whether states are carried over from the chunk before; number of the epoch.
+    counts, row_at : ndarray of shape (steps,)
+    lengths, whole : ndarray of shape (sequences,)
+        Steps of each sequence in this chunk, and in all.
+    sequence : ndarray of shape (sequences,)
+        Its number in the data set.
+    row : ndarray of shape (rows,)
+        Where each packed row lies in the table of all steps.
     """
 
-    def __init__(self, lengths: np.ndarray) -> None:
-        lengths = np.asarray(lengths, dtype=np.intp)
-        # A stable sort keeps ties in the caller's order, so equal lengths cost no permutation.
-        self.order = np.argsort(-lengths, kind="stable")
-        self.lengths = lengths[self.order]
-        longest = int(self.lengths[0])
-        ending = np.bincount(self.lengths - 1, minlength=longest)
-        self.counts = len(lengths) - np.concatenate(([0], np.cumsum(ending)[:-1])).astype(np.intp)
-        ends = np.cumsum(self.counts)
-        self.row_at = ends - self.counts
-        self.n_rows = int(ends[-1])
+    sequences: int
+    steps: int
+    rows: int
 
-    def __len__(self) -> int:
-        return len(self.lengths)
+    def __post_init__(self) -> None:
+        self.sizes = np.zeros(6, np.intp)
+        self.counts, self.row_at = np.zeros((2, self.steps), np.intp)
+        self.lengths, self.whole, self.sequence = np.zeros((3, self.sequences), np.intp)
+        self.row = np.zeros(self.rows, np.intp)
 
-    @cached_property
-    def step(self) -> np.ndarray:
-        """(n_rows,): time step of each packed row."""
-        return np.repeat(np.arange(len(self.counts)), self.counts)
-
-    @cached_property
-    def sequence(self) -> np.ndarray:
-        """(n_rows,): sorted sequence of each packed row."""
-        return np.arange(self.n_rows) - self.row_at[self.step]
-
-    @cached_property
-    def forward_rows(self) -> np.ndarray:
-        """(n_rows,): the packed rows in their own order."""
-        return np.arange(self.n_rows)
-
-    @cached_property
-    def reversed_rows(self) -> np.ndarray:
-        """(n_rows,): packed row of the same sequence's mirrored step; its own inverse."""
-        return self.row_at[self.lengths[self.sequence] - 1 - self.step] + self.sequence
-
-    @cached_property
-    def last_rows(self) -> np.ndarray:
-        """(B,): packed row of each sorted sequence's last step."""
-        return self.row_at[self.lengths - 1] + np.arange(len(self))
-
-    def rows_of(self, starts: np.ndarray) -> np.ndarray:
-        """(n_rows,): row of `values` behind each packed row; `starts` in the caller's order."""
-        return starts[self.order][self.sequence] + self.step
-
-    def shares(self, n_shares: int) -> list[tuple[int, int]]:
-        """Ranges of sorted sequences with about the same number of steps each."""
-        work = np.cumsum(self.lengths)
-        cuts = np.searchsorted(work, work[-1] * np.arange(1, n_shares) / n_shares)
-        edges = np.unique(np.concatenate(([0], cuts, [len(self)])))
-        return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    @property
+    def layout(self) -> tuple[np.ndarray, ...]:
+        """What most kernels read."""
+        return self.sizes, self.counts, self.row_at, self.lengths
 
 
-@lru_cache(maxsize=8)
-def _equal(n: int, length: int) -> PackedSteps:
-    return PackedSteps(np.full(n, length))
+class Jobs:
+    """What a tape is to read, job by job, in arrays that keep their places from one epoch to the next.
 
+    Parameters
+    ----------
+    lengths : ndarray of shape (n,)
+        Steps of each sequence.
+    batch_size : int
+    size : int or None
+        Steps of a sequence that are read at a time, at most.
 
-def packed(lengths: np.ndarray) -> PackedSteps:
-    """`PackedSteps` of sorted lengths; short minibatches of equal lengths share one."""
-    if lengths[0] == lengths[-1] and lengths[0] * len(lengths) <= SHARED_ROWS:
-        return _equal(len(lengths), int(lengths[0]))
-    return PackedSteps(lengths)
-
-
-def chunks(lengths: np.ndarray, size: int | None) -> Iterator[tuple[int, PackedSteps]]:
-    """Cut sequences, sorted by falling length, into stretches of at most `size` steps.
-
-    Yields (first step, packed steps of the sequences that reach it). The sequences keep their
-    order, so those of one chunk are the first ones of the chunk before.
+    Attributes
+    ----------
+    order : ndarray of shape (n,)
+        Numbers of the sequences: minibatch after minibatch, each sorted by falling length.
+    table : ndarray of shape (room, JOB_FIELDS)
+    cursor : ndarray of shape (1,)
+        Row of the job that was read last.
+    job : ndarray of shape (JOB_FIELDS,)
+        That row.
     """
-    longest = int(lengths[0])
-    for first in range(0, longest, size or longest):
-        left = lengths[lengths > first] - first
-        yield first, packed(np.minimum(left, size or longest))
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, size: int | None) -> None:
+        n = len(lengths)
+        self.lengths, self.batch_size, self.longest = lengths, min(batch_size, n), int(lengths.max())
+        self.size = self.longest if size is None else min(size, self.longest)
+        n_batches = -(-n // self.batch_size)
+        self.order = np.arange(n)
+        self.table = np.zeros((n_batches * -(-self.longest // self.size), JOB_FIELDS), np.intp)
+        self.cursor, self.job = np.zeros(1, np.intp), np.zeros(JOB_FIELDS, np.intp)
+
+    def room(self) -> Steps:
+        """`Steps` with room for any of the jobs."""
+        longest = np.minimum(np.sort(self.lengths)[-self.batch_size :], self.size)
+        return Steps(len(longest), int(longest[-1]), int(longest.sum()))
+
+    def plan(self, order: np.ndarray, epoch: int = 0) -> np.ndarray:
+        """Jobs that read every sequence once, minibatches in this order; the rows of `table` in use."""
+        n, size, batch_size, lengths = len(order), self.size, self.batch_size, self.lengths[order]
+        if (lengths != lengths[0]).any():  # ties keep their order
+            order = order[np.lexsort((-lengths, np.arange(n) // batch_size))]
+        self.order[:] = order
+        start = np.arange(0, n, batch_size)
+        n_chunks = -(-self.lengths[order[start]] // size)
+        chunk = np.arange(n_chunks.sum()) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)
+        jobs = self.table[: len(chunk)]
+        jobs[:, JOB_LEARNS], jobs[:, JOB_SIZE], jobs[:, JOB_EPOCH] = 1, size, epoch
+        jobs[:, JOB_START] = np.repeat(start, n_chunks)
+        jobs[:, JOB_COUNT] = np.minimum(batch_size, n - jobs[:, JOB_START])
+        jobs[:, JOB_FIRST], jobs[:, JOB_CARRIED] = chunk * size, chunk > 0
+        self.cursor[0] = -1
+        return jobs

@@ -1,13 +1,10 @@
-"""Reading sequences in chunks, and running a network over many without what only training needs."""
+"""Running a network over many sequences without what only training needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
-
 import numpy as np
 
-from .batches import PackedSteps, chunks
+from .batches import Jobs
 from .network import Network
 from .sequences import Sequences
 
@@ -15,42 +12,6 @@ State = list[tuple[np.ndarray, np.ndarray | None]]
 
 BATCH = 256  # sequences run together
 ROWS = 32_768  # steps run together: bounds the memory of long sequences
-
-
-class Chunk(NamedTuple):
-    """A stretch of time of some sequences, sorted by falling length.
-
-    Attributes
-    ----------
-    first : int
-        Its first time step.
-    steps : PackedSteps
-    rows : ndarray of shape (R,)
-        Row of `Sequences.values` behind each packed row.
-    X : flat (R, F)
-        Valid until the next chunk is read.
-    lengths, ends : ndarray of shape (B,)
-        Whole lengths of the sequences that reach this chunk, and whether they end in it.
-    """
-
-    first: int
-    steps: PackedSteps
-    rows: np.ndarray
-    X: np.ndarray
-    lengths: np.ndarray
-    ends: np.ndarray
-
-
-def read(network: Network, sequences: Sequences, batch: np.ndarray, size: int | None) -> Iterator[Chunk]:
-    """The sequences `batch`, sorted by falling length, in chunks of at most `size` steps."""
-    lengths, starts = sequences.lengths[batch], sequences.starts[batch]
-    shift = None if sequences.shift is None else sequences.shift[batch]
-    scale = None if sequences.scale is None else sequences.scale[batch]
-    for first, steps in chunks(lengths, size):
-        B = len(steps)
-        rows = steps.rows_of(starts[:B] + first)
-        X = network.backend.gather(sequences.values, rows, steps, network.work, shift=shift, scale=scale)
-        yield Chunk(first, steps, rows, X, lengths[:B], first + steps.lengths == lengths[:B])
 
 
 def run(
@@ -83,43 +44,31 @@ def run(
     The bits of a sequence's result do not depend on the sequences beside it, nor on the chunks that
     long ones are read in.
     """
-    n, H = len(sequences), network.hidden_size
+    backend, n, H = network.backend, len(sequences), network.hidden_size
     per_step = hidden or network.return_sequences
     width = network.width if hidden else network.n_out
     output = np.empty((sequences.n_steps if per_step else n, width), network.dtype)
-    has_c = network.cell == "lstm"
-    last: State = [
-        (np.empty((n, H), network.dtype), np.empty((n, H), network.dtype) if has_c else None)
-        for _ in range(network.num_layers * network.directions)
-    ]
-    by_length = np.argsort(-sequences.lengths, kind="stable")
-    for start in range(0, n, BATCH):
-        batch = by_length[start : start + BATCH]
-        # A reverse direction reads from the far end: it needs the whole sequence at once.
-        size = None if network.directions == 2 else max(1, n_rows // len(batch))
-        carried = None if state is None else pick(state, batch)
-        pooled = None
-        for chunk in read(network, sequences, batch, size):
-            B = len(chunk.steps)
-            if chunk.first:
-                carried, pooled = pick(carried, slice(B)), None if pooled is None else pooled[:B]
-            pass_ = network.forward(
-                params, chunk.X, chunk.steps, state=carried, pooled=pooled, lengths=chunk.lengths
-            )
-            carried, pooled = pass_.state(), pass_.pooled
-            if per_step:
-                at = chunk.steps.rows_of(sequences.offsets[batch[:B]] + chunk.first)
-                output[at] = pass_.hidden() if hidden else pass_.out
-            ending = np.flatnonzero(chunk.ends)
-            if not per_step:
-                output[batch[ending]] = pass_.out[ending]
-            for (h, c), (h_new, c_new) in zip(last, carried, strict=True):
-                h[batch[ending]] = h_new[ending]
-                if c is not None:
-                    c[batch[ending]] = c_new[ending]
+    # A reverse direction reads from the far end: it needs the whole sequence at once.
+    size = None if network.directions == 2 else max(1, n_rows // min(n, BATCH))
+    jobs = Jobs(sequences.lengths, BATCH, size)
+    n_jobs = len(jobs.plan(np.argsort(-sequences.lengths, kind="stable")))
+    steps = jobs.room()
+
+    tape = backend.Tape(network.n_threads)
+    X = network.read(tape, sequences, steps, jobs)
+    carried = network.carried(steps)
+    for given, own in zip(state or (), carried):
+        for array, buffer in zip(given, own):
+            backend.start_from(tape, np.ascontiguousarray(array), buffer.array, buffer.row, steps)
+    pass_ = network.forward(tape, params, X, steps, carry=True, hidden=hidden)
+    result = pass_.hidden if hidden else pass_.out
+    ends = sequences.offsets[1:]
+    backend.scatter(tape, result, steps, per_step, ends, width, output)
+    last: State = []
+    for own in carried:
+        arrays = [np.empty((n, H), network.dtype) for _ in own]
+        for buffer, array in zip(own, arrays, strict=True):
+            backend.scatter(tape, buffer, steps, False, ends, H, array)
+        last.append((arrays[0], arrays[1] if len(arrays) == 2 else None))
+    tape.run(n_jobs, network.flops(sequences.n_steps) / n_jobs)
     return output, last
-
-
-def pick(state: State, rows) -> State:
-    """The states of some of the sequences."""
-    return [(h[rows], None if c is None else c[rows]) for h, c in state]

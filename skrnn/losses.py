@@ -1,19 +1,18 @@
 """Losses: value and gradient together, and the link from raw outputs to predictions.
 
-A loss maps the head's raw outputs ``raw`` (M, n_raw) and targets ``y`` (M, n_outputs) to one value
-per row; a row's value is the mean over its outputs. With weights ``w`` (M,), a minibatch's loss is
-sum(w l) / sum(w). Rows of weight 0 take no part, whatever their target.
+A loss maps a row of the head's raw outputs and its targets to a number, the mean over the outputs. It
+is written once, for one row, with the functions of `math` that every backend has. With weights ``w``, a
+minibatch's loss is sum(w l) / sum(w).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-Arrays = tuple[np.ndarray, np.ndarray]
 
 
 class Loss(NamedTuple):
@@ -21,86 +20,136 @@ class Loss(NamedTuple):
 
     Attributes
     ----------
+    name : str
     n_raw : callable
         ``n_raw(n_outputs)``, raw outputs of the head.
-    rows : callable
-        ``rows(raw, y) -> (l, dl)``, the value of each row (M,) and its gradient by `raw` (M, n_raw).
+    row : callable
+        ``row(jit) -> f(raw, y, d, p) -> l``: the value for raw outputs (n_raw,) and targets
+        (n_outputs,); writes the gradient by `raw` to d (n_raw,). `p`: the parameters.
     link : callable
         ``link(raw) -> predictions`` (M, n_outputs), or class probabilities.
+    parameters : tuple of float
     """
 
+    name: str
     n_raw: Callable[[int], int]
-    rows: Callable[[np.ndarray, np.ndarray], Arrays]
+    row: Callable[[Callable], Callable]
     link: Callable[[np.ndarray], np.ndarray]
-
-    def __call__(
-        self, raw: np.ndarray, y: np.ndarray, w: np.ndarray | None
-    ) -> tuple[float, float, np.ndarray]:
-        """(sum of w l, sum of w, gradient of sum(w l) / sum(w) by `raw`)."""
-        # Overflow to infinity is not hidden: the training loop stops at a loss that is not finite.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if w is None:
-                value, gradient = self.rows(raw, y)
-                count = len(y)
-                return float(value.sum(dtype=np.float64)), float(count), gradient / raw.dtype.type(count)
-            total = float(w.sum(dtype=np.float64))
-            if total == 0:
-                return 0.0, 0.0, np.zeros_like(raw)
-            used = w > 0
-            value, gradient = self.rows(raw, np.where(used[:, None], y, 0))
-            value = np.where(used, value * w, 0)
-            gradient = np.where(used[:, None], gradient * (w / total).astype(raw.dtype)[:, None], 0)
-        return float(value.sum(dtype=np.float64)), total, gradient
+    parameters: tuple[float, ...] = ()
 
 
-def identity(raw: np.ndarray) -> np.ndarray:
-    return raw
+def same(x: Any) -> Any:
+    return x
 
 
-def _squared_error(raw, y):
-    error = raw - y
-    return (error * error).mean(axis=1), error * raw.dtype.type(2 / y.shape[1])
+# --- regression -------------------------------------------------------------------------------------
+def _squared_error(jit):
+    @jit
+    def row(raw, y, d, p):
+        total, n = 0.0, len(y)
+        for j in range(n):
+            error = raw[j] - y[j]
+            total += error * error
+            d[j] = 2 * error / n
+        return total / n
+
+    return row
 
 
-def _absolute_error(raw, y):
-    error = raw - y
-    return np.abs(error).mean(axis=1), np.sign(error) / raw.dtype.type(y.shape[1])
+def _absolute_error(jit):
+    @jit
+    def row(raw, y, d, p):
+        total, n = 0.0, len(y)
+        for j in range(n):
+            error = raw[j] - y[j]
+            total += abs(error)
+            d[j] = (1 if error > 0 else -1 if error < 0 else error) / n  # NaN stays NaN
+        return total / n
+
+    return row
+
+
+def _huber(jit):
+    @jit
+    def row(raw, y, d, p):
+        total, n, delta = 0.0, len(y), p[0]
+        for j in range(n):
+            error = raw[j] - y[j]
+            clipped = delta if error > delta else -delta if error < -delta else error
+            total += clipped * (error - clipped / 2)
+            d[j] = clipped / n
+        return total / n
+
+    return row
+
+
+def _poisson(jit):
+    @jit
+    def row(raw, y, d, p):
+        total, n = 0.0, len(y)
+        for j in range(n):
+            rate = math.exp(raw[j])
+            total += rate - y[j] * raw[j]
+            d[j] = (rate - y[j]) / n
+        return total / n
+
+    return row
+
+
+def _quantile(jit):
+    softplus_of, sigmoid_of = _softplus(jit), _sigmoid(jit)
+
+    @jit
+    def row(raw, y, d, p):
+        anchor, n = int(p[0]), len(p) - 1  # p: place of the free quantile, levels
+        total, scale = 0.0, len(y) * n
+        for j in range(len(y)):
+            q, dq = raw[j * n : (j + 1) * n], d[j * n : (j + 1) * n]
+            for side in (-1, 1):  # from the anchor downward, then upward
+                value, k = q[anchor], anchor
+                while 0 <= k < n:
+                    if k != anchor:
+                        value += side * softplus_of(q[k])
+                    if k != anchor or side == 1:
+                        error, level = y[j] - value, p[1 + k]
+                        total += max(level * error, (level - 1) * error)
+                        dq[k] = -level if error > 0 else 1 - level
+                    k += side
+            # A step below the anchor moves every quantile from it downward, one above it upward.
+            below, above = 0.0, 0.0
+            for k in range(anchor):
+                below += dq[k]
+                dq[k] = -below * sigmoid_of(q[k]) / scale
+            for k in range(n - 1, anchor, -1):
+                above += dq[k]
+                dq[k] = above * sigmoid_of(q[k]) / scale
+            dq[anchor] = (below + dq[anchor] + above) / scale
+        return total / scale
+
+    return row
 
 
 def huber(delta: float) -> Loss:
     """0.5 e^2 near zero, delta (|e| - 0.5 delta) beyond |e| = delta (Huber 1964)."""
-
-    def rows(raw, y):
-        error = raw - y
-        clipped = np.clip(error, -delta, delta)
-        return (clipped * (error - clipped / 2)).mean(axis=1), clipped / raw.dtype.type(y.shape[1])
-
-    return Loss(lambda n: n, rows, identity)
+    return Loss("huber", same, _huber, same, (delta,))
 
 
-def _poisson(raw, y):
-    rate = np.exp(raw)
-    return (rate - y * raw).mean(axis=1), (rate - y) / raw.dtype.type(y.shape[1])
+def quantile(levels: ArrayLike) -> Loss:
+    """Mean pinball loss over rising `levels` (Koenker & Bassett 1978); outputs never cross.
+
+    `link` gives all quantiles, (M, n_outputs, n_quantiles).
+    """
+    levels = [float(level) for level in np.asarray(levels)]
+    n, anchor = len(levels), nearest_to_median(levels)
+    return Loss(
+        "quantile", lambda n_outputs: n_outputs * n, _quantile,
+        lambda raw: ordered_quantiles(raw, n, anchor), (float(anchor), *levels),
+    )  # fmt: skip
 
 
-def _exp(raw):
-    with np.errstate(over="ignore"):
-        return np.exp(raw)
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)) without overflow."""
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, small) / (1 + small)
-
-
-def softplus(x: np.ndarray) -> np.ndarray:
-    return np.logaddexp(x, x.dtype.type(0))
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+def nearest_to_median(levels: ArrayLike) -> int:
+    """Index of the level nearest to 0.5, the lower one of two."""
+    return int(np.argmin(np.round(np.abs(np.asarray(levels) - 0.5), 12)))
 
 
 def ordered_quantiles(raw: np.ndarray, n_quantiles: int, anchor: int) -> np.ndarray:
@@ -109,73 +158,85 @@ def ordered_quantiles(raw: np.ndarray, n_quantiles: int, anchor: int) -> np.ndar
     The quantile number `anchor` is free; its neighbours are positive steps (softplus) away.
     """
     raw = raw.reshape(len(raw), -1, n_quantiles)
-    steps = softplus(raw)
+    steps = np.logaddexp(raw, raw.dtype.type(0))
     up = np.cumsum(steps[:, :, anchor + 1 :], axis=2)
     down = np.cumsum(steps[:, :, :anchor][:, :, ::-1], axis=2)[:, :, ::-1]
     middle = raw[:, :, anchor : anchor + 1]
     return np.concatenate([middle - down, middle, middle + up], axis=2)
 
 
-def quantile(levels: ArrayLike) -> Loss:
-    """Mean pinball loss over rising `levels` (Koenker & Bassett 1978); outputs never cross.
+# --- classification ---------------------------------------------------------------------------------
+def _multiclass(jit):
+    """y: the class number; softmax and cross-entropy."""
 
-    `link` gives all quantiles, (M, n_outputs, n_quantiles).
-    """
-    q = np.asarray(levels, dtype=float)
-    n = len(q)
-    anchor = nearest_to_median(levels)
+    @jit
+    def row(raw, y, d, p):
+        largest = raw[0]
+        for k in range(1, len(raw)):
+            largest = max(largest, raw[k])
+        total = 0.0
+        for k in range(len(raw)):
+            d[k] = math.exp(raw[k] - largest)
+            total += d[k]
+        for k in range(len(raw)):
+            d[k] /= total
+        right = int(y[0])
+        d[right] -= 1
+        return math.log(total) - (raw[right] - largest)
 
-    def link(raw):
-        return ordered_quantiles(raw, n, anchor)
-
-    def rows(raw, y):
-        outputs = y.shape[1]
-        error = y[:, :, None] - link(raw)
-        level = q.astype(raw.dtype)
-        value = np.maximum(level * error, (level - 1) * error).mean(axis=(1, 2))
-        d = np.where(error > 0, -level, 1 - level) / raw.dtype.type(outputs * n)
-        # A step above the anchor moves every quantile from it upward; below, downward.
-        slope = sigmoid(raw.reshape(len(raw), outputs, n))
-        above = np.cumsum(d[:, :, ::-1], axis=2)[:, :, ::-1]
-        below = np.cumsum(d, axis=2)
-        gradient = np.concatenate([
-            -below[:, :, :anchor] * slope[:, :, :anchor],
-            d.sum(axis=2, keepdims=True),
-            above[:, :, anchor + 1 :] * slope[:, :, anchor + 1 :],
-        ], axis=2)  # fmt: skip
-        return value, gradient.reshape(raw.shape).astype(raw.dtype, copy=False)
-
-    return Loss(lambda n_outputs: n_outputs * n, rows, link)
+    return row
 
 
-def nearest_to_median(levels: ArrayLike) -> int:
-    """Index of the level nearest to 0.5, the lower one of two."""
-    return int(np.argmin(np.round(np.abs(np.asarray(levels) - 0.5), 12)))
+def _independent(jit):
+    """y of 0 and 1: one sigmoid and one cross-entropy per column."""
+    softplus_of, sigmoid_of = _softplus(jit), _sigmoid(jit)
+
+    @jit
+    def row(raw, y, d, p):
+        total, n = 0.0, len(y)
+        for j in range(n):
+            total += softplus_of(raw[j]) - y[j] * raw[j]
+            d[j] = (sigmoid_of(raw[j]) - y[j]) / n
+        return total / n
+
+    return row
 
 
-def _multiclass(raw, y):
-    """y (M, 1): class numbers; softmax and cross-entropy."""
-    classes = y[:, 0].astype(np.intp)
-    shifted = raw - raw.max(axis=1, keepdims=True)
-    e = np.exp(shifted)
-    total = e.sum(axis=1)
-    rows = np.arange(len(raw))
-    gradient = e / total[:, None]
-    gradient[rows, classes] -= 1
-    return np.log(total) - shifted[rows, classes], gradient
+def _sigmoid(jit):
+    @jit
+    def sigmoid_of(x):
+        small = math.exp(-abs(x))
+        return (1 if x >= 0 else small) / (1 + small)
+
+    return sigmoid_of
 
 
-def _independent(raw, y):
-    """y (M, n) of 0 and 1: one sigmoid and one cross-entropy per column."""
-    return (softplus(raw) - y * raw).mean(axis=1), (sigmoid(raw) - y) / raw.dtype.type(y.shape[1])
+def _softplus(jit):
+    @jit
+    def softplus_of(x):
+        return max(x, 0) + math.log1p(math.exp(-abs(x)))
+
+    return softplus_of
 
 
-def _same(n: int) -> int:
-    return n
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) without overflow."""
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, small) / (1 + small)
 
 
-squared_error = Loss(_same, _squared_error, identity)
-absolute_error = Loss(_same, _absolute_error, identity)
-poisson = Loss(_same, _poisson, _exp)
-multiclass_log_loss = Loss(_same, _multiclass, softmax)
-binary_log_loss = Loss(_same, _independent, sigmoid)
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _exp(raw: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.exp(raw)
+
+
+squared_error = Loss("squared_error", same, _squared_error, same)
+absolute_error = Loss("absolute_error", same, _absolute_error, same)
+poisson = Loss("poisson", same, _poisson, _exp)
+multiclass_log_loss = Loss("multiclass_log_loss", same, _multiclass, softmax)
+binary_log_loss = Loss("binary_log_loss", same, _independent, sigmoid)

@@ -1,53 +1,42 @@
 """A recurrent network: layers, directions, dropout, pooling and a dense head.
 
-Everything here is bookkeeping between a backend's layers; all arrays are packed time-major (see
-`skrnn.batches.PackedSteps`). Parameters are one flat vector; `pack` and `unpack` translate from and
-to a dict of arrays with PyTorch's names, layout and gate order.
+Everything here is bookkeeping between a backend's layers. A pass is recorded once on a backend's tape
+and then replayed for every minibatch; all arrays are packed time-major (see `skrnn.batches.Steps`).
+Parameters are one flat vector; `pack` and `unpack` translate from and to a dict of arrays with
+PyTorch's names, layout and gate order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import backends
-from .batches import PackedSteps
+from .batches import Jobs, Steps
 from .cells import GATES
-
-
-class Dropout(NamedTuple):
-    """What makes a minibatch's dropout masks; they depend on nothing else."""
-
-    seed: int
-    epoch: int
-    sequences: np.ndarray  # (B,) number of each sorted sequence in the training set
-    first_step: int = 0  # time step of the chunk's first row (truncated BPTT)
+from .sequences import Sequences
 
 
 class Pass(NamedTuple):
-    """One forward pass.
+    """A recorded forward pass: where its results will be, as rows of the backend.
 
     Attributes
     ----------
-    out : ndarray of shape (B, n_out), or (R, n_out) with an output per step
-        Raw head outputs, sorted sequences or packed rows.
-    state : callable
-        ``state() -> [(h, c), ...]``, last states of every layer and direction, each (B, H).
-    hidden : callable
-        ``hidden() -> (R, D)``, the top layer's states per step.
-    backprop : callable
-        ``backprop(dout, grads, d_input=False) -> (dX or None, [(dh, dc), ...])``; writes `grads`.
-    pooled : ndarray of shape (B, D) or None
-        Sum or maximum over time so far, for the next chunk of the same sequences.
+    out : rows (B, n_out), or (R, n_out) with an output per step
+        Raw head outputs, of sorted sequences or packed steps.
+    hidden : rows (R, D), or None
+        The top layer's states per step, where they were asked for.
+    traces, features, where
+        What the backward pass needs.
     """
 
-    out: np.ndarray
-    state: Callable[[], list[tuple[np.ndarray, np.ndarray | None]]]
-    hidden: Callable[[], np.ndarray]
-    backprop: Callable[..., Any]
-    pooled: np.ndarray | None
+    out: Any
+    hidden: Any
+    traces: dict[tuple[int, int], Any]
+    features: Any
+    where: Any
 
 
 class Network:
@@ -87,7 +76,7 @@ class Network:
         self.pooling, self.return_sequences = pooling, return_sequences
         self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
         self.n_in, self.n_out, self.width = n_in, n_out, hidden_size * self.directions
-        self.work = backend.Workspace(dtype, n_threads)
+        self.work, self.n_threads = backend.Workspace(dtype), n_threads
         options = {"activation": activation, "reset_after": reset_after}
         self.layers = [
             [
@@ -171,155 +160,131 @@ class Network:
         return weights
 
     # --- passes ------------------------------------------------------------------------------------
+    def read(self, tape, sequences: Sequences, steps: Steps, jobs: Jobs) -> Any:
+        """Record that the next job is read: fills `steps`; returns the input as rows (R, n_in)."""
+        return self.backend.read(tape, steps, jobs, sequences, self.work)
+
     def forward(
         self,
+        tape: Any,
         params: np.ndarray,
-        X: np.ndarray,
-        steps: PackedSteps,
+        X: Any,
+        steps: Steps,
         *,
-        state: list | None = None,
-        dropout: Dropout | None = None,
+        dropout_seed: int | None = None,
         keep: bool = False,
-        pooled: np.ndarray | None = None,
-        lengths: np.ndarray | None = None,
+        carry: bool = False,
+        hidden: bool = False,
     ) -> Pass:
-        """Run the network on packed inputs.
+        """Record a forward pass.
 
         Parameters
         ----------
-        X : flat (R, n_in)
-        state : first states ``[(h, c), ...]`` of every layer and direction, or None for zeros
-        dropout : masks of a training pass, or None
-        keep : whether `backprop` will be called; without it memory stays small
-        pooled, lengths : of sequences read in chunks, what the earlier chunks' pass returned and the
-            whole sequences' lengths (B,), for pooling over all of their steps
-
-        Returns
-        -------
-        Pass
-            Its arrays are views of the workspace: valid until the next pass.
+        tape : the backend's
+        X : rows (R, n_in)
+        dropout_seed : of the masks of a training pass, or None for no dropout; with the epoch in
+            `steps` and the sequences' numbers it makes the masks
+        keep : whether `backward` will follow; without it memory stays small
+        carry : whether the last states go where a later chunk of the same sequences takes them from
+        hidden : whether the top layer's states are wanted
         """
-        backend, work, sequences = self.backend, self.work, self.return_sequences
+        backend, work = self.backend, self.work
+        drops = dropout_seed is not None and self.dropout > 0
         traces: dict[tuple[int, int], Any] = {}
-        joined, n_in = X, self.n_in
+        below, n_in, top = X, self.n_in, self.num_layers - 1
         for k, layer in enumerate(self.layers):
             for d, direction in enumerate(layer):
-                index = k * self.directions + d
-                mask = None
-                if dropout is not None and self.recurrent_dropout > 0:
+                index, mask = k * self.directions + d, None
+                if dropout_seed is not None and self.recurrent_dropout > 0:
                     mask = backend.sequence_mask(
-                        dropout,
-                        2 * index,
-                        direction.n_hidden,
-                        direction.width,
-                        self.recurrent_dropout,
-                        work,
-                        index,
+                        tape, steps, dropout_seed, 2 * index, direction, self.recurrent_dropout, work, index
                     )
-                read = backend.reverse(joined, steps, n_in, work, k) if d else joined
+                read = backend.reverse(tape, below, steps, n_in, work, k) if d else below
                 traces[k, d] = direction.forward(
-                    params[self._slices[k, d]],
-                    read,
-                    steps,
-                    state[index] if state else None,
-                    mask,
-                    keep,
-                    work,
-                    index,
+                    tape, params[self._slices[k, d]], read, steps, mask, keep, work, index
                 )
-            top = k == self.num_layers - 1
-            if not top or sequences or self.pooling != "last":
-                joined, n_in = self._join(traces, k, steps), self.width
-            if not top and dropout is not None and self.dropout > 0:
-                backend.drop_steps(dropout, 2 * k + 1, joined, n_in, self.dropout, steps, work)
+                if carry:
+                    direction.keep_last(tape, traces[k, d], steps, keep, work, index)
+            if k < top:
+                below, n_in = self._join(tape, traces, k, steps, copy=drops), self.width
+                if drops:
+                    backend.drop_steps(tape, below, steps, dropout_seed, 2 * k + 1, n_in, self.dropout)
 
-        where = None
-        lengths = steps.lengths if lengths is None else lengths
-        if sequences:
-            features, n_rows = joined, steps.n_rows
+        where = joined = None
+        if hidden or self.return_sequences or self.pooling != "last":
+            joined = self._join(tape, traces, top, steps)
+        if self.return_sequences:
+            features = joined
         elif self.pooling == "last":
-            last = [
-                direction.last_states(traces[self.num_layers - 1, d])[0] for d, direction in enumerate(layer)
-            ]
-            features, n_rows = np.concatenate(last, axis=1).ravel(), len(steps)
+            parts = [(direction, traces[top, d]) for d, direction in enumerate(self.layers[top])]
+            features = backend.last_states(tape, parts, steps, work)
         else:
-            features, pooled, where = backend.pool(
-                self.pooling, joined, self.width, steps, lengths, pooled, work
-            )
-            pooled = pooled.reshape(len(steps), self.width)
-            n_rows = len(steps)
-        out = self.head.forward(params[self._slices["head"]], features, n_rows, work)
+            features, where = backend.pool(tape, self.pooling, joined, self.width, steps, work)
+        out = self.head.forward(
+            tape, params[self._slices["head"]], features, steps, self.return_sequences, work
+        )
+        return Pass(out, joined, traces, features, where)
 
-        def last_states():
-            return [direction.last_states(traces[key]) for key, direction in self._recurrent()]
+    def _join(self, tape, traces, k, steps, copy=False):
+        """The states of a layer's directions side by side, in forward order."""
+        parts = [(direction, traces[k, d]) for d, direction in enumerate(self.layers[k])]
+        if len(parts) == 1 and not copy:
+            ((direction, trace),) = parts
+            return direction.states(trace)
+        return self.backend.join(tape, parts, steps, self.work, k)
 
-        def hidden():
-            return self._join(traces, self.num_layers - 1, steps).reshape(-1, self.width)
-
-        def backprop(dout, grads, d_input=False):
-            pooling = where, lengths
-            return self._backward(params, grads, dout, traces, features, pooling, dropout, d_input)
-
-        return Pass(out, last_states, hidden, backprop, pooled)
-
-    def _join(self, traces, k, steps):
-        parts = [
-            (traces[k, d].H, layer.width, layer.n_hidden, d == 1) for d, layer in enumerate(self.layers[k])
+    def carried(self, steps: Steps) -> list[list[Any]]:
+        """For every layer and direction, where h (and c) are carried over, as rows (B, hidden_size)."""
+        return [
+            direction.carried(steps, self.work, k * self.directions + d)
+            for (k, d), direction in self._recurrent()
         ]
-        return self.backend.join(parts, steps, self.work, k)
 
-    def _backward(self, params, grads, dout, traces, features, pooling, dropout, d_input):
-        backend, work, steps = self.backend, self.work, traces[0, 0].steps
-        B = len(steps)
+    def output_gradient(self, steps: Steps) -> Any:
+        """Rows for the gradient of the outputs, which `backward` reads."""
+        return self.head.gradient_of_output(steps, self.return_sequences, self.work)
+
+    def backward(
+        self, tape, params, grads, pass_: Pass, steps: Steps, *, dropout_seed=None, d_input=False
+    ) -> Any:
+        """Record back-propagation from `output_gradient` into `grads`, all of which is written.
+
+        With `d_input`, returns the rows (R, n_in) of the input's gradient. The first states' gradients
+        are left in the layers' `gradient_of_states`.
+        """
+        backend, work, per_step = self.backend, self.work, self.return_sequences
         s = self._slices["head"]
-        d_features, d_row = self.head.backward(params[s], grads[s], features, dout, work)
-        dY, dY_row = (
-            d_features,
-            d_row,
-        )  # gradient of the layer's joined output; None: of its last states
-        if not self.return_sequences and self.pooling != "last":
-            where, lengths = pooling
-            dY = backend.pool_backward(
-                self.pooling, d_features, d_row, where, self.width, steps, lengths, work
-            )
-            dY_row = self.width
-        from_last = not self.return_sequences and self.pooling == "last"
-        d_state = {}
+        dY = self.head.backward(tape, params[s], grads[s], pass_.features, steps, per_step, work)
+        from_last = not per_step and self.pooling == "last"
+        if not per_step and not from_last:
+            dY = backend.pool_backward(tape, self.pooling, dY, pass_.where, self.width, steps, work)
         for k in reversed(range(self.num_layers)):
-            dX = None
-            for d, layer in enumerate(self.layers[k]):
-                index, H, row = k * self.directions + d, layer.n_hidden, layer.width
-                dH = work.get("dH", index, size=B * row)
-                dC = work.get("dC", index, size=B * row)
-                dH[:], dC[:] = 0, 0
-                if from_last:
-                    dH.reshape(B, row)[:, :H] = d_features.reshape(B, d_row)[:, d * H : (d + 1) * H]
-                    dY_own = None
-                else:
-                    dY_own = backend.spread(dY, dY_row, d * H, row, H, d == 1, steps, work, index)
+            layer, dX = self.layers[k], []
+            for d, direction in enumerate(layer):
+                index, need_dX = k * self.directions + d, k > 0 or d_input
+                column = d * self.hidden_size
+                backend.begin_backward(tape, direction, dY if from_last else None, column, steps, work, index)
+                own = None
+                if not from_last:
+                    own = dY if len(layer) == 1 else backend.split(
+                        tape, dY, column, direction, d == 1, steps, work, index
+                    )  # fmt: skip
                 s = self._slices[k, d]
-                need = k > 0 or d_input
-                dX_own = layer.backward(params[s], grads[s], traces[k, d], dY_own, dH, dC, need, work, index)
-                d_state[k, d] = (
-                    dH.reshape(B, row)[:, :H],
-                    dC.reshape(B, row)[:, :H] if layer.cell.has_c else None,
-                )
-                if need and d == 0:
-                    dX, dX_row = dX_own, len(dX_own) // steps.n_rows
-                elif need:
-                    backend.add_reversed(dX, dX_own, dX_row, steps, work)
-            from_last = False
-            if k > 0:
-                dY, dY_row = dX, dX_row
-                if dropout is not None and self.dropout > 0:
-                    dY, dY_row = (
-                        np.ascontiguousarray(dX.reshape(-1, dX_row)[:, : self.width]).ravel(),
-                        self.width,
+                dX.append(
+                    direction.backward(
+                        tape, params[s], grads[s], pass_.traces[k, d], own, steps, need_dX, work, index
                     )
-                    backend.drop_steps(dropout, 2 * (k - 1) + 1, dY, self.width, self.dropout, steps, work)
-        return (dX.reshape(-1, dX_row)[:, : self.n_in] if d_input else None), [
-            d_state[key] for key in sorted(d_state)
-        ]
+                )
+            if len(layer) == 2 and dX[0] is not None:
+                backend.add_reversed(tape, dX[0], dX[1], steps)
+            dY, from_last = dX[0], False
+            if k > 0 and dropout_seed is not None and self.dropout > 0:
+                backend.drop_steps(tape, dY, steps, dropout_seed, 2 * (k - 1) + 1, self.width, self.dropout)
+        return dY
+
+    def flops(self, n_rows: int) -> float:
+        """Of a forward pass over so many steps."""
+        return sum(direction.flops(n_rows) for _, direction in self._recurrent())
 
 
 def orthogonal(rng: np.random.RandomState, n: int) -> np.ndarray:

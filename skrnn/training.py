@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import inference
-from .inference import Chunk, pick, read
+from .batches import JOB_COUNT, JOB_FIRST, JOB_LEARNS, JOB_SIZE, JOB_START, Jobs
 from .losses import Loss
-from .network import Dropout, Network
+from .network import Network
 from .sequences import Sequences
 
 
@@ -89,86 +89,94 @@ class Trainer:
         Of the dropout masks.
     """
 
-    def __init__(self, network: Network, params, optimizer, loss: Loss, settings: Settings, rng, seed: int):
+    def __init__(
+        self, network: Network, params, optimizer, loss: Loss, settings: Settings, rng, seed: int, data: Data
+    ):
         self.network, self.params, self.optimizer, self.loss = network, params, optimizer, loss
-        self.settings, self.rng, self.seed = settings, rng, seed
-        self.grads = np.empty_like(params)
-        self.last_batch = np.empty(0, np.intp)
+        self.settings, self.rng, self.seed, self.data = settings, rng, seed, data
+        self.jobs = Jobs(data.sequences.lengths, settings.batch_size, settings.tbptt_steps)
+        n_jobs = len(self.jobs.table)
+        self.rates, self.statistics = np.zeros(n_jobs), np.zeros((n_jobs, 3))
+        self.tape = self._record()
+
+    def _record(self) -> Any:
+        """A tape that trains on the next job: reads it, runs forward and, if it learns, updates."""
+        network, jobs, (sequences, y, w) = self.network, self.jobs, self.data
+        tape, steps = network.backend.Tape(network.n_threads), jobs.room()
+        dropout_seed = self.seed if network.dropout > 0 or network.recurrent_dropout > 0 else None
+        grads = network.backend.aligned(network.size, network.dtype)
+        X = network.read(tape, sequences, steps, jobs)
+        pass_ = network.forward(
+            tape, self.params, X, steps, dropout_seed=dropout_seed, keep=True,
+            carry=self.settings.tbptt_steps is not None,
+        )  # fmt: skip
+        with tape.only_if(jobs.job[JOB_LEARNS:]):
+            network.backend.objective(
+                tape, self.loss, pass_.out, network.output_gradient(steps), network.n_out, steps,
+                network.return_sequences, y, w, self.statistics.reshape(-1), jobs.cursor, network.work,
+            )  # fmt: skip
+            network.backward(tape, self.params, grads, pass_, steps, dropout_seed=dropout_seed)
+            self.optimizer.update(
+                tape, self.params, grads, self.rates, self.statistics.reshape(-1), jobs.cursor
+            )
+        return tape
 
     # --- one pass over the data --------------------------------------------------------------------
-    def epoch(self, data: Data, number: int, rate: Callable[[float], float]) -> dict[str, float]:
+    def epoch(self, number: int, rate: Callable[[float], float]) -> dict[str, float]:
         """Train on every minibatch once; `rate(done)` is the learning rate after that share of it."""
-        n, s = len(data.sequences), self.settings
-        order = self.rng.permutation(n) if s.shuffle else np.arange(n)
-        batches = [order[start : start + s.batch_size] for start in range(0, n, s.batch_size)]
-        updates = [
-            update
-            for k, batch in enumerate(batches)
-            for update in self._minibatch(
-                data, batch, number, lambda done, k=k: rate((k + done) / len(batches))
-            )
-        ]
-        if not updates:  # every weight was zero in every minibatch
+        s, jobs, n = self.settings, self.jobs, len(self.data.sequences)
+        table = jobs.plan(self.rng.permutation(n) if s.shuffle else np.arange(n), number)
+        table = self._mark_learning(table)
+        learns = np.flatnonzero(table[:, JOB_LEARNS])
+        if not len(learns):  # every weight was zero in every minibatch
             return {"loss": math.nan, "learning_rate": s.learning_rate_init, "gradient_norm": math.nan}
-        values, weights, norms, rates = zip(*updates, strict=True)
+        n_batches = -(-n // jobs.batch_size)
+        longest = self.data.sequences.lengths[jobs.order[table[:, JOB_START]]]
+        done = (table[:, JOB_START] // jobs.batch_size + table[:, JOB_FIRST] / longest) / n_batches
+        self.rates[learns] = [rate(share) for share in done[learns].tolist()]
+        self.statistics[:] = 0
+        self.tape.run(len(table), 3 * self.network.flops(self.data.sequences.n_steps) / len(table))
+        if self.tape.stop[0]:
+            value, _, _ = self.statistics[jobs.cursor[0]]
+            raise Diverged("The gradient" if math.isfinite(value) else "The loss", s)
+        values, weights, norms = self.statistics[learns].T
         return {
-            "loss": sum(values) / sum(weights),
-            "learning_rate": rates[-1],
-            "gradient_norm": float(np.mean(norms)),
+            "loss": float(values.sum() / weights.sum()),
+            "learning_rate": float(self.rates[learns[-1]]),
+            "gradient_norm": float(norms.mean()),
         }
 
-    def _minibatch(
-        self, data: Data, batch: np.ndarray, epoch: int, rate
-    ) -> Iterator[tuple[float, float, float, float]]:
-        """Update once, or once per chunk; yields (sum of w l, sum of w, gradient norm, rate)."""
-        network, lengths = self.network, data.sequences.lengths
-        self.last_batch = batch = batch[np.argsort(-lengths[batch], kind="stable")]
-        uses_dropout = network.dropout > 0 or network.recurrent_dropout > 0
-        state, pooled = None, None
-        for chunk in read(network, data.sequences, batch, self.settings.tbptt_steps):
-            B = len(chunk.steps)
-            y, w = self._targets(data, batch[:B], chunk)
-            last = chunk.first + len(chunk.steps.counts) >= chunk.lengths[0]
-            learns = w is None or w.any()
-            if not learns and last:
-                return
-            pass_ = network.forward(
-                self.params, chunk.X, chunk.steps, keep=learns, lengths=chunk.lengths,
-                state=None if state is None else pick(state, slice(B)),
-                pooled=None if pooled is None else pooled[:B],
-                dropout=Dropout(self.seed, epoch, batch[:B], chunk.first) if uses_dropout else None,
-            )  # fmt: skip
-            if not last:
-                state, pooled = pass_.state(), pass_.pooled
-                pooled = None if pooled is None else pooled.copy()
-            if learns:
-                yield self._update(pass_, y, w, rate(chunk.first / lengths[batch[0]]))
-
-    def _targets(self, data: Data, batch: np.ndarray, chunk: Chunk):
-        """Targets and weights of a chunk. One per sequence counts where the sequence ends."""
-        if self.network.return_sequences:
-            return data.y[chunk.rows], None if data.w is None else data.w[chunk.rows]
-        y = data.y[batch]
-        w = None if data.w is None else data.w[batch]
-        if not chunk.ends.all():
-            w = chunk.ends.astype(self.network.dtype) if w is None else w * chunk.ends
-        return y, w
-
-    def _update(self, pass_, y, w, learning_rate: float) -> tuple[float, float, float, float]:
-        s = self.settings
-        value, weight, dout = self.loss(pass_.out, y, w)
-        if not math.isfinite(value):
-            raise Diverged("The loss", s)
-        pass_.backprop(dout, self.grads)
-        norm = self.optimizer.step(self.params, self.grads, learning_rate)
-        if not math.isfinite(norm):
-            raise Diverged("The gradient", s)
-        return value, weight, norm, learning_rate
+    def _mark_learning(self, table: np.ndarray) -> np.ndarray:
+        """Which jobs have a target with a weight; those at a minibatch's end that have none are dropped."""
+        w, order, sequences = self.data.w, self.jobs.order, self.data.sequences
+        starts, lengths = sequences.starts, sequences.lengths
+        per_step, chunked = self.network.return_sequences, self.settings.tbptt_steps is not None
+        if w is None and (per_step or not chunked):
+            return table
+        for job in table:
+            first, end = job[JOB_FIRST], job[JOB_FIRST] + job[JOB_SIZE]
+            batch = order[job[JOB_START] : job[JOB_START] + job[JOB_COUNT]]
+            batch = batch[lengths[batch] > first]
+            if not per_step:
+                batch = batch[lengths[batch] <= end]
+                job[JOB_LEARNS] = len(batch) > 0 and (w is None or bool(w[batch].any()))
+            else:
+                ends = np.minimum(lengths[batch], end)
+                job[JOB_LEARNS] = any(
+                    w[starts[i] + first : starts[i] + stop].any() for i, stop in zip(batch, ends, strict=True)
+                )
+        # a chunk before one that learns is read for its states
+        last = np.append(table[1:, JOB_FIRST] == 0, True)
+        keep, later = np.zeros(len(table), bool), False
+        for k in range(len(table) - 1, -1, -1):
+            later = bool(table[k, JOB_LEARNS]) or (later and not last[k])
+            keep[k] = later
+        table[: keep.sum()] = table[keep]
+        return table[: keep.sum()]
 
     # --- the whole fit -----------------------------------------------------------------------------
     def fit(
         self,
-        data: Data,
         progress: Progress,
         *,
         score: Callable[[np.ndarray], float] | None = None,
@@ -202,7 +210,7 @@ class Trainer:
         try:
             for epoch in range(s.max_iter):
                 row = {"epoch": progress.n_iter + 1}
-                row |= self.epoch(data, progress.n_iter, partial(schedule.rate, epoch))
+                row |= self.epoch(progress.n_iter, partial(schedule.rate, epoch))
                 if score is not None:
                     row["validation_score"] = score(self.params)
                 row["seconds"] = time.perf_counter() - started
@@ -231,21 +239,23 @@ class Trainer:
         if best is not None and math.isfinite(best_score):
             self.params[:] = best
         try:
-            self.check(data)
+            self.check()
         except Diverged:
             if progress.interrupted:  # Ctrl-C must reach an enclosing search, which may go on after errors
                 raise KeyboardInterrupt from None
             raise
 
-    def check(self, data: Data) -> None:
+    def check(self) -> None:
         """Raise `Diverged` if the last update has spoilt the outputs for the minibatch it saw."""
-        if len(self.last_batch):
-            n_rows = len(self.last_batch) * (self.settings.tbptt_steps or inference.ROWS)
-            raw, _ = inference.run(
-                self.network, self.params, data.sequences.take(self.last_batch), n_rows=n_rows
-            )
-            if not np.isfinite(raw).all():
-                raise Diverged("The output", self.settings)
+        jobs = self.jobs
+        if not jobs.job[JOB_COUNT]:  # none was read
+            return
+        start = jobs.job[JOB_START]
+        batch = jobs.order[start : start + jobs.job[JOB_COUNT]]
+        n_rows = len(batch) * (self.settings.tbptt_steps or inference.ROWS)
+        raw, _ = inference.run(self.network, self.params, self.data.sequences.take(batch), n_rows=n_rows)
+        if not np.isfinite(raw).all():
+            raise Diverged("The output", self.settings)
 
 
 class Schedule:

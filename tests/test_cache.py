@@ -182,6 +182,7 @@ def test_no_two_kernels_share_name_and_key():
     ):
         Network(2, 1, hidden_size=3, dtype=dtype, **options)
     from skrnn.backends.cpu.packed import packed_kernels
+
     from skrnn.backends.cpu.recurrent import layer_kernels
     from skrnn.backends.cpu.updates import compile_update, square_sum
 

@@ -10,9 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numba import njit
-
-from skrnn.backends.cpu.elementary import functions
-from skrnn.backends.cpu.gemm import matmul_kernels, multiply_rows, panel_widths
 from skrnn.backends.cpu.packed import (
     add_reversed,
     gather,
@@ -22,6 +19,9 @@ from skrnn.backends.cpu.packed import (
     reverse,
     spread,
 )
+
+from skrnn.backends.cpu.elementary import functions
+from skrnn.backends.cpu.gemm import matmul_kernels, multiply_rows, panel_widths
 from skrnn.backends.cpu.recurrent import layer_kernels
 from skrnn.backends.cpu.simd import lanes, machine, make_load, make_store
 from skrnn.backends.cpu.workspace import Workspace
@@ -491,6 +491,7 @@ def run_python(code, **environment):
 OTHER_MACHINE = """
 import numpy as np
 import reference
+from passes import Forward
 from skrnn.backends.cpu.simd import machine
 from skrnn.network import Network
 from test_network import Problem, relative_error
@@ -513,7 +514,7 @@ single = Problem(options, problem.lengths, hidden_size=5)
 single.network = network = Network(2, 2, hidden_size=5, dtype=np.float32, **options)
 params = network.pack(single.weights)
 X = single.packed(single.X).astype(np.float32).ravel()
-pass_ = network.forward(params, X, single.steps, state=single.sorted_state(), keep=True)
+pass_ = Forward(network, params, X, single.steps, state=single.sorted_state(), keep=True)
 out = np.array(single.in_callers_order(pass_.out))
 assert np.abs(out - expected).max() < 2e-6, np.abs(out - expected).max()
 y, w = (np.array(v)[single.steps.order] for v in (single.y, single.w))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from passes import loss_of
 from sklearn import metrics
 
 from skrnn import losses
@@ -34,7 +35,7 @@ def problem(name, rng, M=12, n_outputs=N_OUT, scale=1.5):
 
 
 def value(loss, raw, y, w):
-    total, weight, _ = loss(raw, y, w)
+    total, weight, _ = loss_of(loss, raw, y, w)
     return total / weight
 
 
@@ -45,7 +46,7 @@ def test_gradient_is_central_differences(name, n_outputs, weighted):
     rng = np.random.default_rng(0)
     raw, y = problem(name, rng, n_outputs=n_outputs)
     w = rng.integers(0, 3, len(y)).astype(float) if weighted else None
-    gradient = LOSSES[name](raw, y, w)[2]
+    gradient = loss_of(LOSSES[name], raw, y, w)[2]
     expected = reference.central_differences(lambda: value(LOSSES[name], raw, y, w), raw)
     assert gradient.shape == raw.shape
     np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-9)
@@ -125,7 +126,7 @@ def test_a_constant_minimises_its_loss():
     y = rng.gamma(2.0, 1.5, (1001, 1))
 
     def slope(loss, raw):
-        return loss(np.full((1001, 1), raw), y, None)[2].sum()
+        return loss_of(loss, np.full((1001, 1), raw), y, None)[2].sum()
 
     assert abs(slope(losses.squared_error, y.mean())) < 1e-12
     assert abs(slope(losses.absolute_error, np.median(y))) < 1e-12
@@ -144,9 +145,9 @@ def test_rows_of_weight_zero_take_no_part(name, target):
     w = rng.uniform(0.5, 2, len(y))
     w[[2, 7]] = 0
     used = w > 0
-    total, weight, gradient = LOSSES[name](raw[used], y[used], w[used])
+    total, weight, gradient = loss_of(LOSSES[name], raw[used], y[used], w[used])
     y[~used] = target
-    with_unlabelled = LOSSES[name](raw, y, w)
+    with_unlabelled = loss_of(LOSSES[name], raw, y, w)
     np.testing.assert_allclose(with_unlabelled[0], total, rtol=1e-13)
     assert with_unlabelled[1] == pytest.approx(weight, rel=1e-15)
     np.testing.assert_array_equal(with_unlabelled[2][~used], 0)
@@ -159,8 +160,8 @@ def test_weights_are_repeats(name):
     raw, y = problem(name, rng)
     w = rng.integers(0, 4, len(y))
     repeated = np.repeat(np.arange(len(y)), w)
-    total, weight, gradient = LOSSES[name](raw, y, w.astype(float))
-    expected = LOSSES[name](raw[repeated], y[repeated], None)
+    total, weight, gradient = loss_of(LOSSES[name], raw, y, w.astype(float))
+    expected = loss_of(LOSSES[name], raw[repeated], y[repeated], None)
     np.testing.assert_allclose((total, weight), expected[:2], rtol=1e-12)
     summed = np.zeros_like(raw)
     np.add.at(summed, repeated, expected[2])
@@ -170,7 +171,7 @@ def test_weights_are_repeats(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_no_weight_at_all(name):
     raw, y = problem(name, np.random.default_rng(7))
-    total, weight, gradient = LOSSES[name](raw, y, np.zeros(len(y)))
+    total, weight, gradient = loss_of(LOSSES[name], raw, y, np.zeros(len(y)))
     assert (total, weight) == (0.0, 0.0)
     np.testing.assert_array_equal(gradient, np.zeros_like(raw))
 
@@ -182,8 +183,8 @@ def test_float32_stays_float32(name, weighted):
     rng = np.random.default_rng(8)
     raw, y = problem(name, rng)
     w = rng.uniform(0, 2, len(y)).astype(np.float32) if weighted else None
-    expected = LOSSES[name](raw, y, w)
-    total, _, gradient = LOSSES[name](raw.astype(np.float32), y.astype(np.float32), w)
+    expected = loss_of(LOSSES[name], raw, y, w)
+    total, _, gradient = loss_of(LOSSES[name], raw.astype(np.float32), y.astype(np.float32), w)
     assert gradient.dtype == np.float32
     assert LOSSES[name].link(raw.astype(np.float32)).dtype == np.float32
     np.testing.assert_allclose(total, expected[0], rtol=1e-6)
@@ -198,7 +199,7 @@ def test_extreme_raw_outputs(name, scale):
     _, y = problem(name, rng)
     n_raw = 4 if name == "log_loss_multiclass" else LOSSES[name].n_raw(N_OUT)
     raw = (scale * rng.choice([-1.0, 1.0], (len(y), n_raw))).astype(np.float32)
-    total, weight, gradient = LOSSES[name](raw, y.astype(np.float32), None)
+    total, weight, gradient = loss_of(LOSSES[name], raw, y.astype(np.float32), None)
     too_large = {"squared_error": scale > 1e19, "poisson": True}.get(name, False)
     assert not np.isnan(total)
     assert np.isinf(total) == too_large
@@ -215,7 +216,7 @@ def test_nan_is_passed_on(name):
     """Training stops at a loss that is not finite: no loss may swallow a NaN."""
     raw, y = problem(name, np.random.default_rng(10))
     raw[3, -1] = np.nan
-    assert not np.isfinite(LOSSES[name](raw, y, None)[0])
+    assert not np.isfinite(loss_of(LOSSES[name], raw, y, None)[0])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

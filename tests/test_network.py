@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 import reference
+from passes import Forward, PackedSteps
 
-from skrnn.batches import PackedSteps
-from skrnn.network import Dropout, Network
+from skrnn.backends.cpu.dropout import dropout_kernels
+from skrnn.network import Network
 
 LENGTHS = {"one": [1, 1], "two": [2, 2, 2], "five": [5], "ragged": [7, 3, 1, 5]}
 CELLS = [
@@ -72,7 +73,7 @@ class Problem:
     def forward(self, keep=False, params=None):
         params = self.network.pack(self.weights) if params is None else params
         X = self.packed(self.X).ravel()
-        return self.network.forward(params, X, self.steps, state=self.sorted_state(), keep=keep)
+        return Forward(self.network, params, X, self.steps, state=self.sorted_state(), keep=keep)
 
     def in_callers_order(self, out):
         """Sorted or packed rows as the oracle returns them."""
@@ -176,7 +177,7 @@ def test_any_hidden_size(cell, hidden_size, dtype):
     network = Network(5, 2, hidden_size=hidden_size, dtype=dtype, **problem.options)
     X = problem.packed(problem.X).astype(dtype).ravel()
     state = problem.sorted_state()
-    pass_ = network.forward(network.pack(problem.weights), X, problem.steps, state=state)
+    pass_ = Forward(network, network.pack(problem.weights), X, problem.steps, state=state)
     out = problem.in_callers_order(pass_.out)
     np.testing.assert_allclose(out, expected, atol=2e-6 if dtype == np.float32 else 1e-12)
 
@@ -226,8 +227,8 @@ def test_dropout_masks_are_the_sequences_own():
         steps = PackedSteps(np.array([lengths[i] for i in sequences]))
         X = np.concatenate([problem.X[i] for i in sequences])
         starts = np.cumsum([0, *(lengths[i] for i in sequences[:-1])])
-        dropout = Dropout(seed, epoch, np.array(sequences)[steps.order])
-        pass_ = network.forward(params, X[steps.rows_of(starts)].ravel(), steps, dropout=dropout)
+        dropout = seed, epoch, np.array(sequences)[steps.order]
+        pass_ = Forward(network, params, X[steps.rows_of(starts)], steps, dropout=dropout)
         return {sequences[i]: out.copy() for i, out in zip(steps.order, pass_.out, strict=True)}
 
     together = outputs([0, 1, 2])
@@ -244,8 +245,9 @@ def test_recurrent_dropout_is_the_textbooks(cell):
     lengths, H = [7, 3, 1, 5], 3
     problem = Problem({**cell, "num_layers": 2, "bidirectional": True}, lengths)
     network = Network(2, 2, hidden_size=H, dtype=np.float64, recurrent_dropout=0.4, **problem.options)
-    dropout = Dropout(5, 2, problem.steps.order)
-    pass_ = network.forward(
+    dropout = 5, 2, problem.steps.order
+    pass_ = Forward(
+        network,
         network.pack(problem.weights),
         problem.packed(problem.X).ravel(),
         problem.steps,
@@ -256,7 +258,9 @@ def test_recurrent_dropout_is_the_textbooks(cell):
     masks = np.empty((4, len(lengths), H))
     for k in range(4):
         layer = network.layers[k // 2][k % 2]
-        mask = network.backend.sequence_mask(dropout, 2 * k, H, layer.width, 0.4, network.work, "test")
+        mask = np.empty(len(lengths) * layer.width)
+        kernel = dropout_kernels(network.dtype).sequence_mask
+        kernel(pass_.steps.sizes, dropout[2], dropout[0], 2 * k, H, layer.width, 0.4, mask)
         masks[k, problem.steps.order] = mask.reshape(len(lengths), -1)[:, :H]
     assert 0 < (masks == 0).mean() < 1
     np.testing.assert_allclose(out, problem.oracle(recurrent_mask=masks).output, rtol=0, atol=1e-12)
@@ -273,11 +277,11 @@ def test_gradients_under_dropout(cell):
     )
     problem.network = network
     X, y = problem.packed(problem.X).ravel(), np.array(problem.y)[problem.steps.order]
-    dropout = Dropout(5, 2, np.arange(4))
+    dropout = 5, 2, np.arange(4)
 
     def run(keep=False):
         params = network.pack(problem.weights)
-        return network.forward(params, X, problem.steps, dropout=dropout, keep=keep)
+        return Forward(network, params, X, problem.steps, dropout=dropout, keep=keep)
 
     def loss():
         return ((run().out - y) ** 2).sum()
@@ -291,11 +295,9 @@ def test_gradients_under_dropout(cell):
 
 
 def test_dropout_keeps_the_stated_share():
-    from skrnn.backends.cpu.packed import packed_kernels
-
-    kernels = packed_kernels(np.dtype(np.float32))
-    out = np.empty(1000 * 64, np.float32)
-    kernels.sequence_mask(0, 0, 0, np.arange(1000), 60, 64, 0.3, out)
+    kernels = dropout_kernels(np.dtype(np.float32))
+    out, steps = np.empty(1000 * 64, np.float32), PackedSteps(np.ones(1000)).filled()
+    kernels.sequence_mask(steps.sizes, np.arange(1000), 0, 0, 60, 64, 0.3, out)
     mask = out.reshape(1000, 64)
     assert np.all(mask[:, 60:] == 0)
     assert set(np.unique(mask[:, :60])) == {np.float32(0), np.float32(1 / 0.7)}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from passes import Forward, PackedSteps, loss_of
 
 from skrnn import (
     GRUClassifier,
@@ -12,7 +13,6 @@ from skrnn import (
     RNNRegressor,
     losses,
 )
-from skrnn.batches import PackedSteps
 from skrnn.network import Network
 
 torch = pytest.importorskip("torch")
@@ -114,7 +114,7 @@ class Problem:
         state = [(*parts, None)[:2] for parts in places]
         X = np.concatenate(self.X)[self.rows].astype(dtype)
         params = network.pack(arrays(self.model, dtype))
-        pass_ = network.forward(params, X.ravel(), steps, state=state, keep=True)
+        pass_ = Forward(network, params, X, steps, state=state, keep=True)
         per_step = self.options.get("return_sequences", False)
         order = self.rows if per_step else steps.order
         results = {"out": unsort(pass_.out, order), "hidden": unsort(pass_.hidden(), self.rows)}
@@ -258,7 +258,7 @@ def test_losses(name, weighted, dtype):
     weights = torch.ones(M, dtype=torch.float64) if w is None else torch.tensor(w).double()
     expected = (weights * theirs(r, torch.tensor(y).double())).sum() / weights.sum()
     expected.backward()
-    total, weight, gradient = ours(raw.astype(dtype), y.astype(dtype), None if w is None else w.astype(dtype))
+    total, weight, gradient = loss_of(ours, raw.astype(dtype), y, w)
     assert gradient.dtype == dtype
     np.testing.assert_allclose(total / weight, expected.item(), rtol=TOLERANCE[dtype])
     scale = r.grad.abs().max().item()

@@ -109,7 +109,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             data, validation = self._validation_data(data, X_val, y_val)
             trainer = self._trainer(data, again=again)
             progress = self._progress.copy() if again else Progress()
-            self._run_fit(trainer, data, validation, progress, X, y, sample_weight)
+            self._run_fit(trainer, validation, progress, X, y, sample_weight)
         if progress.interrupted:
             try:
                 warnings.warn(
@@ -125,7 +125,6 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     def _run_fit(
         self,
         trainer: Trainer,
-        data: Data,
         validation: Data | None,
         progress: Progress,
         X: Any,
@@ -151,7 +150,6 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 )
 
             trainer.fit(
-                data,
                 progress,
                 score=None if validation is None else partial(self._validation_score, trainer, validation),
                 on_epoch=on_epoch,
@@ -175,8 +173,8 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             trainer = self._trainer(data, again=not first)
             progress = Progress() if first else self._progress.copy()
             rate = float(self.learning_rate_init)
-            row = {"epoch": progress.n_iter + 1} | trainer.epoch(data, progress.n_iter, lambda done: rate)
-            trainer.check(data)
+            row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
+            trainer.check()
             progress.n_iter += 1
             progress.history.append(row)
             self._store(trainer, progress)
@@ -283,7 +281,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             max_norm=self.max_grad_norm,
         )
         if moments is not None:
-            optimizer.n_steps = moments[1]
+            optimizer.n_steps[0] = moments[1]
             optimizer.m, optimizer.v = (network.pack(part) for part in moments[2:])
         # The generator is stored only by `_store`: copy, so that a failed fit does not move it.
         rng = np.random.RandomState()
@@ -296,6 +294,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             self._settings(data),
             rng,
             self._dropout_seed,
+            data,
         )
 
     def _settings(self, data: Data) -> Settings:
@@ -332,7 +331,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     def _store(self, trainer: Trainer, progress: Progress) -> None:
         self.__dict__.update(self._fitted_attributes(trainer, progress))
         unpack, optimizer = trainer.network.unpack, trainer.optimizer
-        self._moments: Any = self.solver, optimizer.n_steps, unpack(optimizer.m), unpack(optimizer.v)
+        self._moments: Any = self.solver, int(optimizer.n_steps[0]), unpack(optimizer.m), unpack(optimizer.v)
         self._rng, self._progress = trainer.rng, progress
 
     def __sklearn_tags__(self) -> Tags:

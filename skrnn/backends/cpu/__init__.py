@@ -1,18 +1,13 @@
 """Numba kernels on SIMD vectors; see `skrnn.backends` for what a backend offers."""
 
 from .dense import Dense
+from .directions import add_reversed, begin_backward, join, last_states, reverse, split
+from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer
-from .packed import (
-    add_reversed,
-    drop_steps,
-    gather,
-    join,
-    pool,
-    pool_backward,
-    reverse,
-    sequence_mask,
-    spread,
-)
+from .objective import objective
+from .pooling import pool, pool_backward
+from .reading import read, scatter, start_from
+from .tape import Tape
 from .updates import Optimizer
 from .workspace import Workspace, aligned
 
@@ -20,15 +15,21 @@ __all__ = [
     "Dense",
     "Optimizer",
     "RecurrentLayer",
+    "Tape",
     "Workspace",
     "add_reversed",
     "aligned",
+    "begin_backward",
     "drop_steps",
-    "gather",
     "join",
+    "last_states",
+    "objective",
     "pool",
     "pool_backward",
+    "read",
     "reverse",
+    "scatter",
     "sequence_mask",
-    "spread",
+    "split",
+    "start_from",
 ]

@@ -1,15 +1,71 @@
-"""The dense head: a layer with one slot and no past, on the recurrent layers' kernels."""
+"""The dense head, on the recurrent layers' products."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 
-from .gemm import matmul_kernels, multiply_rows
-from .recurrent import layer_kernels
+from ...batches import SIZE_B, SIZE_R, Steps
+from .gemm import make_column_sums, make_multiply, widest
+from .jit import kernel
+from .recurrent import ROW_BLOCK, layer_kernels
 from .simd import lanes
-from .workspace import Parameters, Workspace, run
+from .tape import Tape
+from .threads import share
+from .workspace import Parameters, Rows, Workspace
+
+
+@cache
+def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
+    """Outputs are handled in panels one vector wide: P panels, L lanes. M rows: R if `per_step`, else B."""
+    L, multiply, column_sums, zero = lanes(dtype), make_multiply(1), make_column_sums(1), dtype.type(0)
+
+    @kernel("dense_forward", dtype.name)
+    def forward(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, W, b, out):
+        """out (M, P L) = X (M, n_in) @ W + b."""
+        lo, hi = share(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
+        x0, row = ((sizes[SIZE_B] if x_past else 0) + lo) * x_row, P * L
+        for m in range(lo, hi):
+            out[m * row : (m + 1) * row] = b
+        for p in range(P):
+            multiply(hi - lo, X, x0, x_row, 1, 0, W, p * n_in * L, L, out, lo * row + p * L, row, n_in, 1)
+
+    @kernel("dense_weight_gradients", dtype.name)
+    def weight_gradients(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, d, dW, db):
+        """dW (P, n_in, L) = X^T @ d (M, P L), db = sum of d over rows."""
+        M, skip, row = sizes[SIZE_R] if per_step else sizes[SIZE_B], sizes[SIZE_B] if x_past else 0, P * L
+        lo, hi = share(thread, n_threads, n_in)
+        for p in range(P):
+            w0 = (p * n_in + lo) * L
+            dW[w0 : w0 + (hi - lo) * L] = zero
+            if thread == 0:
+                db[p * L : (p + 1) * L] = zero
+                column_sums(M, d, p * L, row, db, p * L)
+            for r in range(0, M, ROW_BLOCK):
+                multiply(hi - lo, X, (skip + r) * x_row + lo, 1, x_row, 0, d, r * row + p * L, row,
+                         dW, w0, L, min(ROW_BLOCK, M - r), 1)  # fmt: skip
+
+    return SimpleNamespace(forward=forward, weight_gradients=weight_gradients)
+
+
+@cache
+def dense_input_gradient(dtype: np.dtype, wide: int):
+    L, multiply, zero = lanes(dtype), make_multiply(wide), dtype.type(0)
+
+    @kernel("dense_input_gradient", dtype.name, wide)
+    def input_gradient(thread, n_threads, sizes, per_step, n_out, P, panels, d, WT, dX):
+        """dX (M, panels wide L) = d (M, n_out) @ WT, whose panels have P L rows."""
+        lo, hi = share(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
+        row = panels * wide * L
+        dX[lo * row : hi * row] = zero
+        for q in range(panels):
+            multiply(hi - lo, d, lo * P * L, P * L, 1, 0, WT, q * P * L * wide * L, wide * L,
+                     dX, lo * row + q * wide * L, row, n_out, 1)  # fmt: skip
+
+    return input_gradient
 
 
 class Dense:
@@ -39,41 +95,40 @@ class Dense:
             "bias": views["bias"][: self.n_out].copy(),
         }
 
-    def forward(self, params, X, n_rows, work: Workspace) -> np.ndarray:
-        """X flat (M, n_in) -> (M, n_out), a view of a wider buffer."""
-        views, L, row = self.parameters.views(params), self.lanes, self.width
-        out = work.get("head", "out", size=n_rows * row)
-        out.reshape(n_rows, row)[:] = views["bias"]
+    def forward(self, tape: Tape, params, X: Rows, steps: Steps, per_step, work: Workspace) -> Rows:
+        """Record out (M, at least n_out) of X (M, n_in)."""
+        views = self.parameters.views(params)
+        n_rows = steps.rows if per_step else steps.sequences
+        out = work.get("head", "out", size=n_rows * self.width)
+        tape.share(
+            dense_kernels(self.dtype).forward, steps.sizes, per_step, self.n_in, self.panels, *X,
+            views["weight"], views["bias"], out,
+        )  # fmt: skip
+        return Rows(out, self.width, False)
 
-        def part(lo, hi):
-            for p in range(self.panels):
-                multiply_rows(
-                    1, hi - lo, X, lo * self.n_in, self.n_in, 1, 0, views["weight"], p * self.n_in * L, L,
-                    out, lo * row + p * L, row, self.n_in, 1,
-                )  # fmt: skip
+    def gradient_of_output(self, steps: Steps, per_step, work: Workspace) -> Rows:
+        """Rows (M, width) for the loss to fill: zero beyond n_out."""
+        n_rows = steps.rows if per_step else steps.sequences
+        return Rows(work.get("head", "dout", size=n_rows * self.width), self.width, False)
 
-        run(part, work.split(n_rows, 2.0 * n_rows * self.n_in * row))
-        return out.reshape(n_rows, row)[:, : self.n_out]
-
-    def backward(self, params, grads, X, dout, work: Workspace) -> tuple[np.ndarray, int]:
-        """dout (M, n_out) -> dX flat (M, row), row; writes `grads`."""
-        n_rows, L, P = len(dout), self.lanes, self.panels
-        kernels = layer_kernels(self.dtype)
+    def backward(self, tape: Tape, params, grads, X: Rows, steps: Steps, per_step, work: Workspace) -> Rows:
+        """Record the gradients of the parameters, and that of X: (M, n_in rounded up to whole vectors)."""
         views, into = self.parameters.views(params), self.parameters.views(grads)
-        d = work.get("head", "dout", size=n_rows * self.width)
-        by_row = d.reshape(n_rows, self.width)
-        by_row[:, : self.n_out] = dout
-        by_row[:, self.n_out :] = 0
-        grads[:] = 0
-        kernels.weight_gradients(
-            0, P, n_rows, self.n_in, X, self.n_in, d, self.width, 1, 0, 1, into["weight"]
+        d = self.gradient_of_output(steps, per_step, work).array
+        vectors = -(-self.n_in // self.lanes)
+        wide, row = widest(vectors), vectors * self.lanes
+        tape.share(
+            dense_kernels(self.dtype).weight_gradients, steps.sizes, per_step, self.n_in, self.panels, *X, d,
+            into["weight"], into["bias"],
+        )  # fmt: skip
+        WT = work.get("head", "transposed", size=row * self.width)
+        tape.share(
+            layer_kernels(self.dtype).transpose, self.panels, self.n_in, self.lanes, wide, views["weight"], WT
         )
-        kernels.column_sums(0, self.width, n_rows, d, self.width, into["bias"])
-        vectors = -(-self.n_in // L)
-        WT = work.get("head", "transposed", size=vectors * L * self.width)
-        kernels.transpose_panels(P, self.n_in, 1, views["weight"], WT)
-        dX = work.get("head", "dX", size=n_rows * vectors * L)
-        dX[:] = 0
-        matmul, _ = matmul_kernels(self.dtype)
-        matmul(n_rows, vectors, d, 0, self.width, 0, self.width, 1, WT, dX, 0, vectors * L)
-        return dX, vectors * L
+        n_rows = steps.rows if per_step else steps.sequences
+        dX = work.get("head", "dX", size=n_rows * row)
+        tape.share(
+            dense_input_gradient(self.dtype, wide), steps.sizes, per_step, self.n_out, self.panels,
+            vectors // wide, d, WT, dX,
+        )  # fmt: skip
+        return Rows(dX, row, False)

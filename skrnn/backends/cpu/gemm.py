@@ -9,327 +9,220 @@ row's result is the same to the bit in any batch and on any thread.
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import kernel
-from .simd import (
-    INT,
-    Vec,
-    check_span,
-    emit_fma,
-    lanes,
-    load_vec,
-    machine,
-    pointer,
-    splat,
-    store_vec,
-)
+from .simd import INT, Vec, check_span, emit_fma, load_vec, machine, pointer, splat, store_vec
 
-# Rows of the tallest and the middle tile by panel width. Two bounds: sums, one panel row and a
-# broadcast must fit in the registers, and row pointers in the 16 general ones.
-HEIGHTS = (
-    {1: (8, 4), 2: (8, 4), 3: (8, 3), 4: (6, 2)}
-    if machine().registers >= 32
-    else {1: (8, 4), 2: (4, 2), 3: (3, 2), 4: (2, 2)}
-)
-
-DEPTH_BLOCK = 128  # rows of an outer product handled at a time: their panel stays in the L1 cache
+# Rows of the tallest tile by panel width. Two bounds: sums, one panel row and a broadcast must fit in
+# the registers, and row pointers in the 16 general ones.
+TALLEST = {1: 8, 2: 8, 3: 8, 4: 6} if machine().registers >= 32 else {1: 8, 2: 4, 3: 3, 4: 2}
 
 
 # --- the tile --------------------------------------------------------------------------------------
-def emit_sums(builder, vec, sums, rows, columns, depth, a, a_row, a_k, b, b_k):
-    """sums[row, column] += A[row, k] * B[k, column] for every k < depth."""
-    a_rows = [builder.gep(a, [builder.mul(a_row, ir.Constant(INT, m))]) for m in range(rows)]
-    with cgutils.for_range(builder, depth) as loop:
-        b_ptr = builder.gep(b, [builder.mul(loop.index, b_k)])
-        panel = [
-            load_vec(builder, vec, builder.gep(b_ptr, [ir.Constant(INT, v * vec.lanes)]))
-            for v in range(len(columns))
-        ]
-        a_index = builder.mul(loop.index, a_k)
-        for m in range(rows):
-            x = splat(builder, vec, builder.load(builder.gep(a_rows[m], [a_index])))
-            for column, row_of_b in zip(columns, panel, strict=True):
-                total = emit_fma(builder, vec, x, row_of_b, builder.load(sums[m, column]))
-                builder.store(total, sums[m, column])
+class Sums:
+    """A tile's sums, `rows` by `width` vectors; the compiler keeps them in registers."""
+
+    def __init__(self, builder, vec, rows, width):
+        self.builder, self.vec, self.rows, self.width = builder, vec, rows, width
+        self.at = {mv: cgutils.alloca_once(builder, vec.llvm) for mv in product(range(rows), range(width))}
+
+    def _pointer(self, c, c_row, m, v):
+        row = self.builder.mul(c_row, ir.Constant(INT, m))
+        return self.builder.gep(c, [self.builder.add(row, ir.Constant(INT, v * self.vec.lanes))])
+
+    def load(self, c, c_row):
+        for mv, total in self.at.items():
+            value = load_vec(self.builder, self.vec, self._pointer(c, c_row, *mv))
+            self.builder.store(value, total)
+
+    def store(self, c, c_row):
+        for mv, total in self.at.items():
+            store_vec(self.builder, self.vec, self.builder.load(total), self._pointer(c, c_row, *mv))
+
+    def add_product(self, columns, depth, a, a_row, a_k, b, b_k):
+        """sums[row, column] += A[row, k] * B[k, column] for every k < depth."""
+        builder, vec = self.builder, self.vec
+        a_rows = [row_pointer(builder, a, ir.Constant(INT, m), a_row) for m in range(self.rows)]
+        with cgutils.for_range(builder, depth) as loop:
+            b_row = row_pointer(builder, b, loop.index, b_k)
+            panel = [
+                load_vec(builder, vec, builder.gep(b_row, [ir.Constant(INT, v * vec.lanes)]))
+                for v in range(len(columns))
+            ]
+            a_index = builder.mul(loop.index, a_k)
+            for m in range(self.rows):
+                x = splat(builder, vec, builder.load(builder.gep(a_rows[m], [a_index])))
+                for column, row_of_b in zip(columns, panel, strict=True):
+                    total = self.at[m, column]
+                    builder.store(emit_fma(builder, vec, x, row_of_b, builder.load(total)), total)
 
 
-def c_pointer(builder, vec, c, c_row, m, v):
-    row = builder.mul(c_row, ir.Constant(INT, m))
-    return builder.gep(c, [builder.add(row, ir.Constant(INT, v * vec.lanes))])
-
-
-def last_element(builder, start, *steps):
-    """start + sum of (count - 1) * stride, for the bounds check."""
-    for count, stride in steps:
-        start = builder.add(start, builder.mul(builder.sub(count, ir.Constant(INT, 1)), stride))
-    return start
-
-
-def check_tile(context, builder, sig, args, spans):
-    """Bounds check of (array index, offset index, [(count, stride), ...], width) operands."""
-    for array, offset, steps, width in spans:
-        last = last_element(builder, args[offset], *steps)
+def check_spans(context, builder, sig, args, spans):
+    """Bounds check of (array index, [(count, stride), ...], width) operands, offsets beside them."""
+    for array, steps, width in spans:
+        last = args[array + 1]
+        for count, stride in steps:
+            last = builder.add(last, builder.mul(builder.sub(count, ir.Constant(INT, 1)), stride))
         last = builder.add(last, ir.Constant(INT, width - 1))
-        check_span(context, builder, sig.args[array], args[array], args[offset], last)
+        check_span(context, builder, sig.args[array], args[array], args[array + 1], last)
+
+
+def emit_tiles(builder, n_rows, tallest, emit):
+    """emit(first row, height) for tiles of at most `tallest` rows, all of nearly the same height.
+
+    Short tiles leave the multipliers idle: 32 rows in tiles of at most 6 are 6 6 5 5 5 5, not five
+    of 6 and one of 2.
+    """
+    n_tiles = builder.udiv(builder.add(n_rows, ir.Constant(INT, tallest - 1)), ir.Constant(INT, tallest))
+    with builder.if_then(builder.icmp_signed(">", n_tiles, ir.Constant(INT, 0))):
+        height, n_taller = builder.udiv(n_rows, n_tiles), builder.urem(n_rows, n_tiles)
+        first = cgutils.alloca_once_value(builder, ir.Constant(INT, 0))
+        with cgutils.for_range(builder, n_tiles) as tile:
+            taller = builder.zext(builder.icmp_signed("<", tile.index, n_taller), INT)
+            rows, i = builder.add(height, taller), builder.load(first)
+            done = builder.append_basic_block("tile.done")
+            switch = builder.switch(rows, done)
+            for m in range(1, tallest + 1):
+                block = builder.append_basic_block(f"tile.{m}")
+                switch.add_case(ir.Constant(INT, m), block)
+                builder.position_at_end(block)
+                emit(i, m)
+                builder.branch(done)
+            builder.position_at_end(done)
+            builder.store(builder.add(i, rows), first)
+
+
+def row_pointer(builder, base, i, stride):
+    return builder.gep(base, [builder.mul(i, stride)])
 
 
 @cache
-def make_tile(rows, width):
-    """Intrinsic: C[rows, width] += A @ panel.
+def make_multiply(width):
+    """Intrinsic: C[M, width] += A @ panel, tile by tile.
 
     A is read as `blocks` stretches of `depth` neighbours (stride `a_k`) every `a_block`; the panel's
-    rows lie `b_k` apart, without a gap between blocks.
+    rows lie `b_k` apart, without a gap between blocks. All arrays flat, offsets and strides in
+    elements.
     """
 
     @intrinsic
-    def tile(typingctx, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks):
+    def multiply(typingctx, M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks):
         vec = Vec(c.dtype)
 
         def codegen(context, builder, sig, args):
-            _, a0, a_row, a_k, a_block, _, b0, b_k, _, c0, c_row, depth, blocks = args
-            n_rows, width_ = ir.Constant(INT, rows), width * vec.lanes
-            rows_of_b = builder.mul(depth, blocks)
-            check_tile(context, builder, sig, args, [
-                (0, 1, [(n_rows, a_row), (depth, a_k), (blocks, a_block)], 1),
-                (5, 6, [(rows_of_b, b_k)], width_),
-                (8, 9, [(n_rows, c_row)], width_),
+            M, _, a0, a_row, a_k, a_block, _, b0, b_k, _, c0, c_row, depth, blocks = args
+            columns, rows_of_b = width * vec.lanes, builder.mul(depth, blocks)
+            check_spans(context, builder, sig, args, [
+                (1, [(M, a_row), (depth, a_k), (blocks, a_block)], 1),
+                (6, [(rows_of_b, b_k)], columns),
+                (9, [(M, c_row)], columns),
             ])  # fmt: skip
-            a, b, c = (pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (0, 5, 8))
-            cells = [(m, v) for m in range(rows) for v in range(width)]
-            sums = {mv: cgutils.alloca_once(builder, vec.llvm) for mv in cells}
-            for mv in cells:
-                builder.store(load_vec(builder, vec, c_pointer(builder, vec, c, c_row, *mv)), sums[mv])
+            a, b, c = (pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 6, 9))
             b_block = builder.mul(depth, b_k)
-            with cgutils.for_range(builder, blocks) as block:
-                a_start = builder.gep(a, [builder.mul(block.index, a_block)])
-                b_start = builder.gep(b, [builder.mul(block.index, b_block)])
-                emit_sums(builder, vec, sums, rows, range(width), depth, a_start, a_row, a_k, b_start, b_k)
-            for mv in cells:
-                store_vec(builder, vec, builder.load(sums[mv]), c_pointer(builder, vec, c, c_row, *mv))
+
+            def emit(i, rows):
+                a_tile, c_tile = (row_pointer(builder, *at) for at in ((a, i, a_row), (c, i, c_row)))
+                sums = Sums(builder, vec, rows, width)
+                sums.load(c_tile, c_row)
+                with cgutils.for_range(builder, blocks) as block:
+                    a_start = row_pointer(builder, a_tile, block.index, a_block)
+                    b_start = row_pointer(builder, b, block.index, b_block)
+                    sums.add_product(range(width), depth, a_start, a_row, a_k, b_start, b_k)
+                sums.store(c_tile, c_row)
+
+            emit_tiles(builder, M, TALLEST[width], emit)
             return context.get_dummy_value()
 
         n = types.intp
-        return types.void(a, n, n, n, n, b, n, n, c, n, n, n, n), codegen
+        return types.void(n, a, n, n, n, n, b, n, n, c, n, n, n, n), codegen
 
-    return tile
+    return multiply
 
 
 @cache
-def make_cell_tile(rows, n_slots, input_slots, hidden_slots):
-    """Intrinsic: Z[rows, slots] = bias + x W + h U for one panel of hidden units.
+def make_preactivations(width, input_columns, hidden_columns):
+    """Intrinsic: Z[M, width] = bias + x W + h U for one panel of hidden units.
 
-    The input feeds the slots `input_slots`, the hidden state `hidden_slots`; each segment's panel
-    holds only its own columns.
+    The input feeds the vectors `input_columns` (first, last + 1), the hidden state `hidden_columns`;
+    their panels hold only their own columns.
     """
 
     @intrinsic
-    def tile(
-        typingctx,
-        x,
-        x0,
-        x_row,
-        x_depth,
-        w,
-        w0,
-        h,
-        h0,
-        h_row,
-        h_depth,
-        u,
-        u0,
-        bias,
-        bias0,
-        z,
-        z0,
-        z_row,
-    ):
+    def preactivations(
+        typingctx, M, x, x0, x_row, x_depth, w, w0, h, h0, h_row, h_depth, u, u0, bias, bias0, z, z0, z_row
+    ):  # fmt: skip
         vec = Vec(z.dtype)
 
         def codegen(context, builder, sig, args):
-            _, x0, x_row, x_depth, _, w0, _, h0, h_row, h_depth, _, u0, _, bias0, _, z0, z_row = args
-            one, n_rows = ir.Constant(INT, 1), ir.Constant(INT, rows)
-            slots = n_slots * vec.lanes
-            w_width, u_width = ((hi - lo) * vec.lanes for lo, hi in (input_slots, hidden_slots))
+            M, _, x0, x_row, x_depth, _, w0, _, h0, h_row, h_depth, _, u0, _, bias0, _, z0, z_row = args
+            one, columns = ir.Constant(INT, 1), width * vec.lanes
+            w_width, u_width = ((hi - lo) * vec.lanes for lo, hi in (input_columns, hidden_columns))
             w_k, u_k = ir.Constant(INT, w_width), ir.Constant(INT, u_width)
-            check_tile(context, builder, sig, args, [
-                (0, 1, [(n_rows, x_row), (x_depth, one)], 1),
-                (4, 5, [(x_depth, w_k)], w_width),
-                (6, 7, [(n_rows, h_row), (h_depth, one)], 1),
-                (10, 11, [(h_depth, u_k)], u_width),
-                (12, 13, [], slots),
-                (14, 15, [(n_rows, z_row)], slots),
+            check_spans(context, builder, sig, args, [
+                (1, [(M, x_row), (x_depth, one)], 1),
+                (5, [(x_depth, w_k)], w_width),
+                (7, [(M, h_row), (h_depth, one)], 1),
+                (11, [(h_depth, u_k)], u_width),
+                (13, [], columns),
+                (15, [(M, z_row)], columns),
             ])  # fmt: skip
             x, w, h, u, bias, z = (
-                pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (0, 4, 6, 10, 12, 14)
+                pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 5, 7, 11, 13, 15)
             )
-            cells = [(m, v) for m in range(rows) for v in range(n_slots)]
-            sums = {mv: cgutils.alloca_once(builder, vec.llvm) for mv in cells}
-            for v in range(n_slots):
-                start = load_vec(builder, vec, builder.gep(bias, [ir.Constant(INT, v * vec.lanes)]))
-                for m in range(rows):
-                    builder.store(start, sums[m, v])
-            emit_sums(builder, vec, sums, rows, range(*input_slots), x_depth, x, x_row, one, w, w_k)
-            emit_sums(builder, vec, sums, rows, range(*hidden_slots), h_depth, h, h_row, one, u, u_k)
-            for mv in cells:
-                store_vec(builder, vec, builder.load(sums[mv]), c_pointer(builder, vec, z, z_row, *mv))
+
+            def emit(i, rows):
+                x_tile, h_tile, z_tile = (
+                    row_pointer(builder, *at) for at in ((x, i, x_row), (h, i, h_row), (z, i, z_row))
+                )
+                sums = Sums(builder, vec, rows, width)
+                sums.load(bias, ir.Constant(INT, 0))
+                sums.add_product(range(*input_columns), x_depth, x_tile, x_row, one, w, w_k)
+                sums.add_product(range(*hidden_columns), h_depth, h_tile, h_row, one, u, u_k)
+                sums.store(z_tile, z_row)
+
+            emit_tiles(builder, M, TALLEST[width], emit)
             return context.get_dummy_value()
 
         n = types.intp
-        return types.void(x, n, n, n, w, n, h, n, n, n, u, n, bias, n, z, n, n), codegen
+        return types.void(n, x, n, n, n, w, n, h, n, n, n, u, n, bias, n, z, n, n), codegen
 
-    return tile
-
-
-# --- products --------------------------------------------------------------------------------------
-def make_rows_kernel(width):
-    """C[M, width] += A[M, depth * blocks] @ panel, tile by tile."""
-    tall, middle = HEIGHTS[width]
-    tile_tall, tile_middle, tile_one = (make_tile(rows, width) for rows in (tall, middle, 1))
-
-    @kernel("rows", width)
-    def rows_kernel(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks):
-        i = 0
-        while i + tall <= M:
-            tile_tall(
-                a,
-                a0 + i * a_row,
-                a_row,
-                a_k,
-                a_block,
-                b,
-                b0,
-                b_k,
-                c,
-                c0 + i * c_row,
-                c_row,
-                depth,
-                blocks,
-            )
-            i += tall
-        while i + middle <= M:
-            tile_middle(
-                a,
-                a0 + i * a_row,
-                a_row,
-                a_k,
-                a_block,
-                b,
-                b0,
-                b_k,
-                c,
-                c0 + i * c_row,
-                c_row,
-                depth,
-                blocks,
-            )
-            i += middle
-        while i < M:
-            tile_one(
-                a,
-                a0 + i * a_row,
-                a_row,
-                a_k,
-                a_block,
-                b,
-                b0,
-                b_k,
-                c,
-                c0 + i * c_row,
-                c_row,
-                depth,
-                blocks,
-            )
-            i += 1
-
-    return rows_kernel
-
-
-rows_1, rows_2, rows_3, rows_4 = (make_rows_kernel(width) for width in (1, 2, 3, 4))
-
-
-@kernel("rows")
-def multiply_rows(width, M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks):
-    """C[M, width vectors] += A @ panel; all arrays flat, offsets and strides in elements."""
-    if width == 4:
-        rows_4(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks)
-    elif width == 3:
-        rows_3(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks)
-    elif width == 2:
-        rows_2(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks)
-    else:
-        rows_1(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks)
-
-
-@kernel("widest")
-def widest(vectors):
-    """Width of the next panel when `vectors` columns of vectors are left: 4, 2 or 1."""
-    return 4 if vectors >= 4 else (2 if vectors >= 2 else 1)
+    return preactivations
 
 
 @cache
-def matmul_kernels(dtype: np.dtype):
-    """``matmul`` and ``outer`` for matrices packed in panels 4, 4, ..., 2, 1 vectors wide."""
-    L = lanes(dtype)
+def make_column_sums(width):
+    """Intrinsic: sums[width vectors] += every row of G (depth, g_row), in the order of the rows."""
 
-    @kernel("matmul", dtype.name)
-    def matmul(M, vectors, a, a0, a_row, a_block, depth, blocks, panels, c, c0, c_row):
-        """C[M, vectors * L] += A @ B. A: `blocks` stretches of `depth` elements in each row."""
-        v, b0 = 0, 0
-        while v < vectors:
-            width = widest(vectors - v)
-            multiply_rows(
-                width,
-                M,
-                a,
-                a0,
-                a_row,
-                1,
-                a_block,
-                panels,
-                b0,
-                width * L,
-                c,
-                c0 + v * L,
-                c_row,
-                depth,
-                blocks,
-            )
-            b0 += depth * blocks * width * L
-            v += width
+    @intrinsic
+    def column_sums(typingctx, depth, g, g0, g_row, sums, sums0):
+        vec = Vec(sums.dtype)
 
-    @kernel("outer", dtype.name)
-    def outer(n_rows, n_in, a, a0, a_row, d, d0, d_row, width, dW, w0):
-        """dW (n_in, width vectors) += A (n_rows, n_in)^T @ D (n_rows, width vectors), one panel."""
-        for r in range(0, n_rows, DEPTH_BLOCK):
-            depth = min(DEPTH_BLOCK, n_rows - r)
-            multiply_rows(
-                width,
-                n_in,
-                a,
-                a0 + r * a_row,
-                1,
-                a_row,
-                0,
-                d,
-                d0 + r * d_row,
-                d_row,
-                dW,
-                w0,
-                width * L,
-                depth,
-                1,
-            )
+        def codegen(context, builder, sig, args):
+            depth, _, _, g_row, _, _ = args
+            columns, none = width * vec.lanes, ir.Constant(INT, 0)
+            check_spans(context, builder, sig, args, [(1, [(depth, g_row)], columns), (4, [], columns)])
+            g, sums = (pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 4))
+            total = Sums(builder, vec, 1, width)
+            total.load(sums, none)
+            with cgutils.for_range(builder, depth) as loop:
+                row = row_pointer(builder, g, loop.index, g_row)
+                for (_, v), at in total.at.items():
+                    value = load_vec(builder, vec, builder.gep(row, [ir.Constant(INT, v * vec.lanes)]))
+                    builder.store(builder.fadd(builder.load(at), value), at)
+            total.store(sums, none)
+            return context.get_dummy_value()
 
-    return matmul, outer
+        n = types.intp
+        return types.void(n, g, n, n, sums, n), codegen
+
+    return column_sums
 
 
-def panel_widths(n_columns: int, dtype: np.dtype) -> list[int]:
-    """Widths, in vectors, of the panels that hold `n_columns` columns."""
-    vectors = -(-n_columns // lanes(dtype))
-    return [4] * (vectors // 4) + {0: [], 1: [1], 2: [2], 3: [2, 1]}[vectors % 4]
+def widest(vectors: int) -> int:
+    """Width of the panels that cut `vectors` vectors of columns evenly: 4, 3, 2 or 1."""
+    return next(width for width in (4, 3, 2, 1) if vectors % width == 0)

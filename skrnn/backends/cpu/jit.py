@@ -37,7 +37,9 @@ def source_hash() -> str:
     package = Path(__file__).parents[2]
     digest = hashlib.sha256(numba.__version__.encode())
     for path in (
+        package / "batches.py",
         package / "cells.py",
+        package / "losses.py",
         package / "optimizers.py",
         *sorted(Path(__file__).parent.glob("*.py")),
     ):

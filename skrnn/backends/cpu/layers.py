@@ -16,28 +16,29 @@ from math import prod
 import numpy as np
 
 from ... import cells
-from ...batches import PackedSteps
+from ...batches import Steps
+from .directions import direction_kernels
 from .elementary import functions, keyed
-from .gemm import matmul_kernels, panel_widths
-from .recurrent import compile_cell, layer_kernels
+from .gemm import widest
+from .recurrent import compile_cell, input_gradient, layer_kernels
 from .simd import lanes
-from .workspace import Parameters, Workspace, run
+from .tape import Tape
+from .workspace import Parameters, Rows, Workspace
 
 
 @cache
-def compiled(cell: str, activation: str, reset_after: bool, dtype: np.dtype):
+def compiled(cell: str, activation: str, reset_after: bool, dtype: np.dtype, units: int):
     key = f"{cell} {activation} {reset_after}"
     named_after_cell = functions(dtype)._replace(jit=keyed(key, dtype.name))
     built = cells.build(named_after_cell, cell, activation, reset_after)
-    return built, compile_cell(built, key, dtype)
+    return built, compile_cell(built, key, dtype, units)
 
 
 @dataclass
 class Trace:
-    """What a forward pass leaves for the backward pass."""
+    """What a recorded forward pass leaves for the backward pass."""
 
-    steps: PackedSteps
-    X: np.ndarray
+    X: Rows
     H: np.ndarray
     A: np.ndarray
     C: np.ndarray
@@ -62,20 +63,25 @@ class RecurrentLayer:
             activation = "tanh"  # one compiled kernel whatever the unused parameter says
         if cell != "gru":
             reset_after = True
-        self.cell, self.kernels = compiled(cell, activation, bool(reset_after), dtype)
         self.dtype, self.n_in, self.n_hidden = dtype, n_in, n_hidden
         self.lanes = L = lanes(dtype)
-        self.panels = P = -(-n_hidden // L)
-        self.width = P * L  # Hp: hidden units with the unused lanes of the last panel
+        self.vectors = -(-n_hidden // L)
+        # A cell with one slot fills a tile with several vectors of units instead.
+        self.units = units = widest(self.vectors) if cell == "rnn" else 1
+        self.cell, self.kernels = compiled(cell, activation, bool(reset_after), dtype, units)
+        self.panels = P = self.vectors // units
+        self.width = self.vectors * L  # Hp: hidden units with the unused lanes of the last vector
+        self.z_row = units * self.cell.n_slots * L
         self.gates = cells.GATES[cell]
         self.ranges = {"input": self.cell.input_slots, "hidden": self.cell.hidden_slots}
         if self.cell.reset is not None:
             self.ranges["late"] = self.cell.late_slots
+        self.rows = {part: units * (hi - lo) * L for part, (lo, hi) in self.ranges.items()}
         shapes = {}
-        for part, (lo, hi) in self.ranges.items():
-            shapes[f"{part} weight"] = (P, n_in if part == "input" else n_hidden, (hi - lo) * L)
-        for part, (lo, hi) in self.ranges.items():
-            shapes[f"{part} bias"] = (P, (hi - lo) * L)
+        for part, row in self.rows.items():
+            shapes[f"{part} weight"] = (P, n_in if part == "input" else n_hidden, row)
+        for part, row in self.rows.items():
+            shapes[f"{part} bias"] = (P, row)
         self.parameters = Parameters(shapes)
         self.size = self.parameters.size
         self.bias_from = sum(prod(s) for name, s in shapes.items() if name.endswith("weight"))
@@ -91,18 +97,18 @@ class RecurrentLayer:
     def pack(self, weights: Mapping[str, np.ndarray], flat: np.ndarray) -> None:
         """Write weight_ih (g H, F), weight_hh (g H, H), bias_ih, bias_hh (g H,) into `flat`."""
         views = self.parameters.views(flat)
-        P, L, H = self.panels, self.lanes, self.n_hidden
+        P, U, L, H = self.panels, self.units, self.lanes, self.n_hidden
         for section, name, letters in self._sections():
             by_gate = weights[name].reshape(len(self.gates), H, -1)
-            padded = np.zeros((len(letters), P * L, by_gate.shape[2]), self.dtype)
+            padded = np.zeros((len(letters), P * U * L, by_gate.shape[2]), self.dtype)
             padded[:, :H] = by_gate[[self.gates.index(g) for g in letters]]
-            panels = padded.reshape(len(letters), P, L, -1).transpose(1, 3, 0, 2)
+            panels = padded.reshape(len(letters), P, U, L, -1).transpose(1, 4, 2, 0, 3)
             views[section][:] = panels.ravel()
 
     def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """The inverse of `pack`."""
         views = self.parameters.views(flat)
-        P, L, H, n_gates = self.panels, self.lanes, self.n_hidden, len(self.gates)
+        P, U, L, H, n_gates = self.panels, self.units, self.lanes, self.n_hidden, len(self.gates)
         weights = {
             "weight_ih": np.zeros((n_gates, H, self.n_in), self.dtype),
             "weight_hh": np.zeros((n_gates, H, H), self.dtype),
@@ -110,166 +116,135 @@ class RecurrentLayer:
             "bias_hh": np.zeros((n_gates, H, 1), self.dtype),
         }
         for section, name, letters in self._sections():
-            panels = views[section].reshape(P, -1, len(letters), L).transpose(2, 0, 3, 1)
-            by_gate = panels.reshape(len(letters), P * L, -1)[:, :H]
+            panels = views[section].reshape(P, -1, U, len(letters), L).transpose(3, 0, 2, 4, 1)
+            by_gate = panels.reshape(len(letters), P * U * L, -1)[:, :H]
             weights[name][[self.gates.index(g) for g in letters]] = by_gate
         shapes = {"weight_ih": (-1, self.n_in), "weight_hh": (-1, H)}
         return {name: w.reshape(shapes.get(name, -1)) for name, w in weights.items()}
 
     # --- passes ------------------------------------------------------------------------------------
-    def _flops(self, steps: PackedSteps) -> float:
-        return 2.0 * steps.n_rows * self.width * self.cell.n_slots * (self.n_in + self.n_hidden + 8)
+    def flops(self, n_rows: int) -> float:
+        """Of a forward pass over so many steps; activations count as eight products."""
+        return 2.0 * n_rows * self.width * self.cell.n_slots * (self.n_in + self.n_hidden + 8)
 
-    def forward(self, params, X, steps, state, mask, keep, work: Workspace, name) -> Trace:
-        """Run over time.
+    def forward(self, tape: Tape, params, X: Rows, steps: Steps, mask, keep, work: Workspace, name) -> Trace:
+        """Record a pass over time.
 
         Parameters
         ----------
-        X : flat (R, F); state : (h, c) each (B, H) in sorted order, or None for zeros
-        mask : flat (B, Hp) recurrent dropout, or None; keep : whether `backward` will follow
+        X : rows (R, F)
+        mask : flat (B, Hp) recurrent dropout, or None
+        keep : whether `backward` will follow
         """
-        cell, B, R, Hp = self.cell, len(steps), steps.n_rows, self.width
-        views = self.parameters.views(params)
-        empty = np.empty(0, self.dtype)
-        bias = work.get(name, "bias", size=self.panels * cell.n_slots * self.lanes)
-        by_slot = bias.reshape(self.panels, cell.n_slots, self.lanes)
-        by_slot[:] = 0
-        for part, (lo, hi) in self.ranges.items():
-            with np.errstate(over="ignore", invalid="ignore"):  # weights that diverge end in `Diverged`
-                by_slot[:, lo:hi] += views[f"{part} bias"].reshape(self.panels, hi - lo, self.lanes)
+        cell, Hp, P = self.cell, self.width, self.panels
+        B, R = steps.sequences, steps.rows
+        kernels, views, empty = layer_kernels(self.dtype), self.parameters.views(params), work.empty
+        bias = work.get(name, "bias", size=P * self.z_row)
+        for k, (part, (lo, _)) in enumerate(self.ranges.items()):
+            tape.call(
+                kernels.add_bias, P, self.rows[part], self.z_row, lo * self.lanes,
+                views[f"{part} bias"], k == 0, bias,
+            )  # fmt: skip
         H = work.get(name, "H", size=(B + R) * Hp)
         C = work.get(name, "C", size=((B + R) if keep else B) * Hp) if cell.has_c else empty
-        G = work.get(name, "G", size=(R if keep else B) * Hp * cell.n_slots)
+        G = work.get(name, "G", size=(R if keep else B) * P * self.z_row)
         RH = work.get(name, "RH", size=((B + R) if keep else B) * Hp) if cell.reset else empty
-        h0, c0 = state if state is not None else (None, None)
-        self._set_first(H, h0, B)
-        if cell.has_c:
-            self._set_first(C, c0, B)
+        carried = self.carried(steps, work, name)
+        for states, first in zip((H, C), carried, strict=False):
+            tape.call(kernels.begin, steps.sizes, Hp, first.array, states)
         A = H
         if mask is not None:
             A = work.get(name, "A", size=(B + R) * Hp)
-            np.multiply(H[: B * Hp], mask, out=A[: B * Hp])
+            tape.call(kernels.mask_first, steps.sizes, Hp, H, mask, A)
+        tape.share(
+            self.kernels.forward, *steps.layout, self.n_in, self.n_hidden, P, *X, views["input weight"],
+            views["hidden weight"], views.get("late weight", empty), bias, H, A, C, G, RH,
+            empty if mask is None else mask, mask is not None, keep,
+        )  # fmt: skip
+        return Trace(X, H, A, C, G, RH, mask)
 
-        def part(lo, hi):
-            self.kernels.forward(
-                lo, hi, B, self.n_in, self.n_hidden, self.panels, steps.counts, steps.row_at, X,
-                views["input weight"], views["hidden weight"], views.get("late weight", empty), bias,
-                H, A, C, G, RH, empty if mask is None else mask, mask is not None, keep,
-            )  # fmt: skip
+    def states(self, trace: Trace) -> Rows:
+        """The hidden states as rows (R, Hp) of which the first `n_hidden` columns count."""
+        return Rows(trace.H, self.width, True)
 
-        run(part, work.shares(steps, self._flops(steps)))
-        return Trace(steps, X, H, A, C, G, RH, mask)
+    def carried(self, steps: Steps, work: Workspace, name) -> list[Rows]:
+        """States (B, Hp) that a chunk takes over from the one before: h, and c of a cell that has it."""
+        names, size = ("h", "c") if self.cell.has_c else ("h",), steps.sequences * self.width
+        return [Rows(work.get(name, "carried", state, size=size), self.width, False) for state in names]
 
-    def _set_first(self, states, first, B) -> None:
-        rows = states[: B * self.width].reshape(B, self.width)
-        rows[:] = 0
-        if first is not None:
-            rows[:, : self.n_hidden] = first
+    def keep_last(self, tape: Tape, trace: Trace, steps: Steps, keep, work: Workspace, name) -> None:
+        """Record that the last states go into `carried`."""
+        last, Hp = direction_kernels(self.dtype).last_states, self.width
+        kept = (trace.H, True), (trace.C, keep)
+        for (states, every_step), out in zip(kept, self.carried(steps, work, name), strict=False):
+            tape.call(
+                last, steps.sizes, steps.row_at, steps.lengths, Hp, states, every_step, Hp, 0, Hp, out.array
+            )
 
-    def last_states(self, trace: Trace) -> tuple[np.ndarray, np.ndarray | None]:
-        """(h, c) of shape (B, H) after each sequence's last step; copies, in sorted order."""
-        steps, B = trace.steps, len(trace.steps)
-        h = trace.H.reshape(-1, self.width)[B + steps.last_rows, : self.n_hidden]
-        if not self.cell.has_c:
-            return h, None
-        C = trace.C.reshape(-1, self.width)
-        rows = B + steps.last_rows if len(C) > B else np.arange(B)
-        return h, C[rows, : self.n_hidden]
-
-    def backward(self, params, grads, trace, dY, dH, dC, need_dX, work: Workspace, name):
-        """Back-propagation through time; consumes `trace`.
+    def backward(
+        self, tape: Tape, params, grads, trace: Trace, dY: Rows | None, steps: Steps, need_dX, work, name
+    ) -> Rows | None:
+        """Record back-propagation through time; consumes `trace`.
 
         Parameters
         ----------
-        dY : flat (R, Hp), gradient of each hidden state, or None
-        dH, dC : flat (B, Hp), gradient of the last states; overwritten with that of the first ones
+        dY : rows (R, at least Hp), gradient of each hidden state, or None
         grads : flat, written with the gradient of `params`
 
         Returns
         -------
-        dX : flat (R, Fp) with row length Fp = F rounded up to whole vectors, or None
+        dX : rows (R, F rounded up to whole vectors), zero beyond F, or None
+
+        Notes
+        -----
+        `gradient_of_states`, in: of the last states; out: of the first ones.
         """
-        cell, steps, L, P = self.cell, trace.steps, self.lanes, self.panels
-        B, R, F, H, Hp = len(steps), steps.n_rows, self.n_in, self.n_hidden, self.width
-        kernels, views, into = (
-            layer_kernels(self.dtype),
-            self.parameters.views(params),
-            self.parameters.views(grads),
-        )
-        S, z_row = cell.n_slots, P * cell.n_slots * L
-        empty, masked, late = (
-            np.empty(0, self.dtype),
-            trace.mask is not None,
-            cell.reset is not None,
-        )
+        cell, P, F, H, Hp, z_row = self.cell, self.panels, self.n_in, self.n_hidden, self.width, self.z_row
+        kernels, empty = layer_kernels(self.dtype), work.empty
+        views, into = self.parameters.views(params), self.parameters.views(grads)
+        masked, late = trace.mask is not None, cell.reset is not None
+        wide = {part: widest(-(-F // self.lanes)) if part == "input" else widest(self.vectors)
+                for part in self.ranges}  # fmt: skip
         transposed = {"late": empty}
-        for part in (set(self.ranges) - {"input"}) | ({"input"} if need_dX else set()):
-            lo, hi = self.ranges[part]
+        for part, row in self.rows.items():
+            if part == "input" and not need_dX:
+                continue
             n_out = F if part == "input" else H
-            transposed[part] = work.get(
-                name,
-                "transposed",
-                part,
-                size=sum(panel_widths(n_out, self.dtype)) * L * P * (hi - lo) * L,
+            size = -(-n_out // self.lanes) * self.lanes * P * row
+            transposed[part] = work.get(name, "transposed", part, size=size)
+            tape.share(
+                kernels.transpose, P, n_out, row, wide[part], views[f"{part} weight"], transposed[part]
             )
-            kernels.transpose_panels(P, n_out, hi - lo, views[f"{part} weight"], transposed[part])
-        D = work.get(name, "D", size=B * Hp) if masked or late else empty
-        flops = self._flops(steps)
-
-        def through_time(lo, hi):
-            self.kernels.backward(
-                lo, hi, B, H, P, steps.counts, steps.row_at, transposed["hidden"], transposed["late"],
-                trace.H, trace.A, trace.C, trace.G, empty if dY is None else dY, dY is not None, dH,
-                dC if cell.has_c else empty, D, trace.mask if masked else empty, masked,
-            )  # fmt: skip
-
-        run(through_time, work.shares(steps, flops))
-
-        ragged = steps.counts[-1] != B
-        past = {"hidden": trace.A, "late": trace.RH}
-        if ragged:
-            for part in past.keys() & self.ranges.keys():
-                packed = work.get(name, "past", part, size=R * Hp)
-                kernels.previous_rows(B, steps.counts, steps.row_at, Hp, past[part], packed)
-                past[part] = packed
-        grads[:] = 0
-        sums = work.get(name, "bias sums", size=z_row)
-
-        def of_weights(p_lo, p_hi):
-            for part, (lo, hi) in self.ranges.items():
-                a, a_row, n = (trace.X, F, F) if part == "input" else (past[part], Hp, H)
-                kernels.weight_gradients(
-                    p_lo,
-                    p_hi,
-                    R,
-                    n,
-                    a,
-                    a_row,
-                    trace.G,
-                    z_row,
-                    S,
-                    lo,
-                    hi - lo,
-                    into[f"{part} weight"],
-                )
-            kernels.column_sums(p_lo * S * L, p_hi * S * L, R, trace.G, z_row, sums)
-
-        run(of_weights, work.split(P, flops))
-        for part, (lo, hi) in self.ranges.items():
-            into[f"{part} bias"].reshape(P, -1)[:] = sums.reshape(P, -1)[:, lo * L : hi * L]
+        dH, dC = self.gradient_of_states(steps, work, name)
+        D = work.get(name, "D", size=steps.sequences * Hp) if masked or late else empty
+        tape.share(
+            self.kernels.backward(wide["hidden"]), *steps.layout, P, trace.H, trace.A, trace.C, trace.G,
+            empty if dY is None else dY.array, 0 if dY is None else dY.row, dY is not None, dH, dC, D,
+            transposed["hidden"], transposed["late"], trace.mask if masked else empty, masked,
+        )  # fmt: skip
+        sums = work.get(name, "bias sums", size=P * z_row)
+        tape.share(
+            self.kernels.weight_gradients, steps.sizes, steps.counts, steps.row_at, F, H, P, *trace.X,
+            trace.A, trace.RH, trace.G, into["input weight"], into["hidden weight"],
+            into.get("late weight", empty), sums,
+        )  # fmt: skip
+        for part, (lo, _) in self.ranges.items():
+            tape.call(
+                kernels.take_bias, P, self.rows[part], z_row, lo * self.lanes, sums, into[f"{part} bias"]
+            )
         if not need_dX:
             return None
-        lo, hi = self.ranges["input"]
-        vectors = sum(panel_widths(F, self.dtype))
-        dX = work.get(name, "dX", size=R * vectors * L)
-        dX[:] = 0
-        matmul, _ = matmul_kernels(self.dtype)
+        vectors = -(-F // self.lanes)
+        dX = work.get(name, "dX", size=steps.rows * vectors * self.lanes)
+        lo, _ = self.ranges["input"]
+        tape.share(
+            input_gradient(self.dtype, wide["input"]), steps.sizes, P, vectors // wide["input"], z_row,
+            lo * self.lanes, self.rows["input"], trace.G, transposed["input"], dX,
+        )  # fmt: skip
+        return Rows(dX, vectors * self.lanes, False)
 
-        def of_input(r_lo, r_hi):
-            matmul(
-                r_hi - r_lo, vectors, trace.G, r_lo * z_row + lo * L, z_row, S * L, (hi - lo) * L, P,
-                transposed["input"], dX, r_lo * vectors * L, vectors * L,
-            )  # fmt: skip
-
-        run(of_input, work.split(R, flops))
-        return dX
+    def gradient_of_states(self, steps: Steps, work: Workspace, name) -> tuple[np.ndarray, np.ndarray]:
+        """Flat (B, Hp) dH and dC."""
+        size = steps.sequences * self.width
+        dH = work.get(name, "dH", size=size)
+        return dH, work.get(name, "dC", size=size) if self.cell.has_c else work.empty

@@ -4,25 +4,29 @@ Packed layout, as in PyTorch's PackedSequence. The sequences of a minibatch are 
 length; step t holds the `counts[t]` rows that are still running, and packed row `row_at[t] + i` is
 step t of sequence i. There is no padding: a short sequence takes part in its own steps only.
 
-Arrays, all flat, `L` lanes, `P` panels of hidden units, `Hp = P L`, `S` slots of the cell, `B`
-sequences, `R` steps in all:
+Hidden units are handled in panels of `units` vectors, so that each panel's product is wide enough to
+keep the multipliers busy: 1 for LSTM and GRU, whose units have several gates, up to 4 for RNN.
+
+Arrays, all flat, `L` lanes, `P` panels, `Hp = P units L`, `S` slots of the cell, `B` sequences, `R`
+steps in all, `w` the vectors of a panel in a range of slots:
 
 ======== ================ ===========================================================================
-X        (R, F)           inputs
+X        (R, x_row)       inputs in the first F columns; after B more rows if `x_past`
 H        (B + R, Hp)      hidden states; the first B rows are the initial ones, so that step 0 is not a
                           special case: step t reads rows `B + row_at[t - 1]`, writes `B + row_at[t]`
 A        (B + R, Hp)      what the recurrent product reads: H times the dropout mask (H itself if none)
 C        (B + R, Hp)      memory cells, for cells that have one; (B, Hp), updated in place, if not kept
-G        (R, P, S, L)     pre-activations, then gates, after the backward pass gradients of the
-                          pre-activations; (B, P, S, L), used anew by each step, if not kept
+G        (P, R, units,    pre-activations, then gates, after the backward pass gradients of the
+          S, L)           pre-activations; (P, B, ...), used anew by each step, if not kept
 RH       like A           r * h of the GRU that resets before the product
-W, U, V  (P, F|H|H, w L)  panels of input, recurrent and late weights, `w` the width of the slot range
-bias     (P, S, L)
+W, U, V  (P, F|H|H, w L)  panels of input, recurrent and late weights
+UT, VT   (Q, P w L, wide) the same transposed, in panels for a product that gives hidden units
+bias     (P, units, S, L)
 mask     (B, Hp)          recurrent dropout
 ======== ================ ===========================================================================
 
-Rows `lo` to `hi` of the sorted sequences are handled in one call: threads share a batch by rows, and
-write to disjoint rows only.
+Threads share the sequences in time, so that they need not wait for one another, and the panels of the
+weights; every number is summed by one thread in a fixed order.
 """
 
 from __future__ import annotations
@@ -32,277 +36,286 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ...batches import SIZE_B, SIZE_CARRIED, SIZE_R, SIZE_T
 from ...cells import Cell
-from .gemm import HEIGHTS, make_cell_tile, matmul_kernels, multiply_rows, widest
+from .gemm import make_column_sums, make_multiply, make_preactivations
 from .jit import kernel
 from .simd import lanes, make_load, make_store
+from .threads import own_sequences, share
+
+ROW_BLOCK = 128  # rows of a weight gradient handled at a time: their part of G stays in the L1 cache
 
 
-def compile_cell(cell: Cell, key: str, dtype: np.dtype) -> SimpleNamespace:
-    """Kernels ``forward`` and ``backward`` of a cell for one float type; compiled when first called."""
+def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNamespace:
+    """Kernels ``forward`` and ``weight_gradients`` of a cell for one float type, and a factory for
+    ``backward(wide)``; each is compiled when first called."""
     L, S, has_c, two_stage = lanes(dtype), cell.n_slots, cell.has_c, cell.reset is not None
-    late_lo, late_hi = cell.late_slots
-    hidden_lo, hidden_hi = cell.hidden_slots
-    cell_input_width = cell.input_slots[1] - cell.input_slots[0]
-    late_width, hidden_width = late_hi - late_lo, hidden_hi - hidden_lo
-    tall, middle = HEIGHTS[S]
-    tile_tall, tile_middle, tile_one = (
-        make_cell_tile(rows, S, cell.input_slots, cell.hidden_slots) for rows in (tall, middle, 1)
-    )
+    width = units * S  # vectors of a panel
+
+    def columns(slots):
+        return (slots[0], slots[0] + units * (slots[1] - slots[0]))
+
+    in_columns, hidden_columns = columns(cell.input_slots), columns(cell.hidden_slots)
+    late_columns = columns(cell.late_slots)
+    in_lo, hidden_lo, late_lo = in_columns[0], hidden_columns[0], late_columns[0]
+    in_width, hidden_width = in_columns[1] - in_lo, hidden_columns[1] - hidden_lo
+    late_width = late_columns[1] - late_lo
+    preactivations = make_preactivations(width, in_columns, hidden_columns)
+    multiply_in, multiply_hidden = make_multiply(in_width), make_multiply(hidden_width)
+    multiply_late = make_multiply(late_width or 1)
+    column_sums = make_column_sums(width)
     load1, store1 = make_load(1), make_store(1)
     load_slots, store_slots = make_load(S), make_store(S)
     cell_forward, cell_backward = cell.forward, cell.backward
     # Branches on constants are pruned, but Numba still needs a name to type: these are never called.
     cell_reset = cell.reset or cell.forward
     cell_reset_backward = cell.reset_backward or cell.backward
-    matmul, _ = matmul_kernels(dtype)
     zero = dtype.type(0)
 
-    @kernel("advance", key, dtype.name)
-    def advance(p, i, j, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked):
-        """Cell update of panel p, rows i to j, once their pre-activations are in G."""
-        Hp = P * L
-        for row in range(i, j):
-            at = p * L
-            g = ((g0 + row) * P + p) * S * L
-            h = load1(H, (prev + row) * Hp + at)[0]
-            c = load1(C, (c_prev + row) * Hp + at)[0] if has_c else h  # some vector: it is not read
-            gates, h, c = cell_forward(load_slots(G, g), h, c)
-            store_slots(G, g, gates)
-            if has_c:
-                store1(C, (c_new + row) * Hp + at, (c,))
-            store1(H, (new + row) * Hp + at, (h,))
-            if masked:
-                store1(A, (new + row) * Hp + at, (h * load1(mask, row * Hp + at)[0],))
+    @kernel("advance", key, dtype.name, units)
+    def advance(lo, hi, p, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked):
+        """Cell update of panel p, rows lo to hi, once their pre-activations are in G."""
+        Hp = P * units * L
+        for row in range(lo, hi):
+            for u in range(units):
+                at = (p * units + u) * L
+                g = g0 + (row * units + u) * S * L
+                h = load1(H, (prev + row) * Hp + at)[0]
+                c = load1(C, (c_prev + row) * Hp + at)[0] if has_c else h  # some vector: it is not read
+                gates, h, c = cell_forward(load_slots(G, g), h, c)
+                store_slots(G, g, gates)
+                if has_c:
+                    store1(C, (c_new + row) * Hp + at, (c,))
+                store1(H, (new + row) * Hp + at, (h,))
+                if masked:
+                    store1(A, (new + row) * Hp + at, (h * load1(mask, row * Hp + at)[0],))
 
-    @kernel("forward", key, dtype.name)
-    def forward(
-        lo,
-        hi,
-        B,
-        F,
-        n_hidden,
-        P,
-        counts,
-        row_at,
-        X,
-        W,
-        U,
-        V,
-        bias,
-        H,
-        A,
-        C,
-        G,
-        RH,
-        mask,
-        masked,
-        keep,
-    ):
-        Hp, z_row = P * L, P * S * L
-        w_panel = F * (cell_input_width * L)
-        u_panel = n_hidden * (hidden_width * L)
-        for t in range(len(counts)):
+    @kernel("forward", key, dtype.name, units)
+    def forward(thread, n_threads, sizes, counts, row_at, lengths, F, n_hidden, P, X, x_row, x_past,
+                W, U, V, bias, H, A, C, G, RH, mask, masked, keep):  # fmt: skip
+        lo, hi = own_sequences(thread, n_threads, sizes, lengths)
+        B, R = sizes[SIZE_B], sizes[SIZE_R]
+        Hp, z_row = P * units * L, width * L
+        w_panel, u_panel, v_panel = F * in_width * L, n_hidden * hidden_width * L, n_hidden * late_width * L
+        G_rows, x_first = R if keep else B, B if x_past else 0
+        for t in range(sizes[SIZE_T]):
             n = min(counts[t], hi)
             if n <= lo:
                 break
             prev = B + row_at[t - 1] if t > 0 else 0
             new = B + row_at[t]
-            g0 = row_at[t] if keep else 0
+            g_first = row_at[t] if keep else 0
             c_prev, c_new = (prev, new) if keep else (0, 0)
+            x0, a0 = (x_first + row_at[t] + lo) * x_row, (prev + lo) * Hp
             for p in range(P):
-                i = lo
-                while i < n:
-                    x0, a0, z0 = (row_at[t] + i) * F, (prev + i) * Hp, ((g0 + i) * P + p) * S * L
-                    if i + tall <= n:
-                        tile_tall(X, x0, F, F, W, p * w_panel, A, a0, Hp, n_hidden, U, p * u_panel,
-                                  bias, p * S * L, G, z0, z_row)  # fmt: skip
-                        rows = tall
-                    elif i + middle <= n:
-                        tile_middle(X, x0, F, F, W, p * w_panel, A, a0, Hp, n_hidden, U, p * u_panel,
-                                    bias, p * S * L, G, z0, z_row)  # fmt: skip
-                        rows = middle
-                    else:
-                        tile_one(X, x0, F, F, W, p * w_panel, A, a0, Hp, n_hidden, U, p * u_panel,
-                                 bias, p * S * L, G, z0, z_row)  # fmt: skip
-                        rows = 1
-                    if not two_stage:
-                        advance(
-                            p,
-                            i,
-                            i + rows,
-                            P,
-                            g0,
-                            prev,
-                            new,
-                            c_prev,
-                            c_new,
-                            H,
-                            A,
-                            C,
-                            G,
-                            mask,
-                            masked,
-                        )
-                    i += rows
+                g0 = (p * G_rows + g_first) * z_row
+                preactivations(n - lo, X, x0, x_row, F, W, p * w_panel, A, a0, Hp, n_hidden, U, p * u_panel,
+                               bias, p * z_row, G, g0 + lo * z_row, z_row)  # fmt: skip
                 if two_stage:
                     for row in range(lo, n):
-                        z, a = ((g0 + row) * P + p) * S * L, (prev + row) * Hp + p * L
+                        z, a = g0 + row * z_row, (prev + row) * Hp + p * L
                         gates, rh = cell_reset(load_slots(G, z), load1(A, a)[0])
                         store_slots(G, z, gates)
                         store1(RH, a if keep else row * Hp + p * L, (rh,))
+                else:
+                    advance(lo, n, p, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked)
             if two_stage:
-                rh0 = prev if keep else 0
+                rh0 = ((prev if keep else 0) + lo) * Hp
                 for p in range(P):
-                    multiply_rows(late_width, n - lo, RH, (rh0 + lo) * Hp, Hp, 1, 0,
-                                  V, p * n_hidden * late_width * L, late_width * L,
-                                  G, (((g0 + lo) * P + p) * S + late_lo) * L, z_row, n_hidden, 1)  # fmt: skip
-                    advance(p, lo, n, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked)
+                    g0 = (p * G_rows + g_first) * z_row
+                    multiply_late(n - lo, RH, rh0, Hp, 1, 0, V, p * v_panel, late_width * L,
+                                  G, g0 + lo * z_row + late_lo * L, z_row, n_hidden, 1)  # fmt: skip
+                    advance(lo, n, p, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked)
 
-    @kernel("backward", key, dtype.name)
-    def backward(
-        lo,
-        hi,
-        B,
-        n_hidden,
-        P,
-        counts,
-        row_at,
-        UT,
-        VT,
-        H,
-        A,
-        C,
-        G,
-        dY,
-        has_dY,
-        dH,
-        dC,
-        D,
-        mask,
-        masked,
-    ):
-        """dH, dC (B, Hp): in, gradient of each sequence's last state; out, of its first state.
+    @cache
+    def backward(wide):
+        """The kernel for transposed weights in panels of `wide` vectors."""
+        multiply = make_multiply(wide)
 
-        dY (R, Hp): gradient of the hidden state at every step. G turns from gates into gradients
-        of the pre-activations. UT, VT: recurrent weights transposed, packed for `matmul`. D (B, Hp):
-        workspace.
-        """
-        Hp, z_row = P * L, P * S * L
-        for t in range(len(counts) - 1, -1, -1):
-            n = min(counts[t], hi)
-            if n <= lo:
-                continue
-            prev = B + row_at[t - 1] if t > 0 else 0
-            new = B + row_at[t]
-            for row in range(lo, n):
+        @kernel("backward", key, dtype.name, units, wide)
+        def backward(thread, n_threads, sizes, counts, row_at, lengths, P, H, A, C, G, dY, dY_row, has_dY,
+                     dH, dC, D, UT, VT, mask, masked):  # fmt: skip
+            """dH, dC (B, Hp): in, gradient of each sequence's last state; out, of its first state.
+
+            dY (R, dY_row): gradient of the hidden state at every step. G turns from gates into
+            gradients of the pre-activations. D (B, Hp): workspace.
+            """
+            lo, hi = own_sequences(thread, n_threads, sizes, lengths)
+            B, R = sizes[SIZE_B], sizes[SIZE_R]
+            Hp, z_row, panel = P * units * L, width * L, R * width * L
+            for t in range(sizes[SIZE_T] - 1, -1, -1):
+                n = min(counts[t], hi)
+                if n <= lo:
+                    continue
+                prev = B + row_at[t - 1] if t > 0 else 0
+                new = B + row_at[t]
+                g_first = row_at[t] * z_row
                 for p in range(P):
-                    at, g = p * L, ((row_at[t] + row) * P + p) * S * L
-                    dh = load1(dH, row * Hp + at)[0]
-                    if has_dY:
-                        dh = dh + load1(dY, (row_at[t] + row) * Hp + at)[0]
-                    h_prev = load1(H, (prev + row) * Hp + at)[0]
-                    c_prev = load1(C, (prev + row) * Hp + at)[0] if has_c else h_prev
-                    c = load1(C, (new + row) * Hp + at)[0] if has_c else h_prev
-                    dc = load1(dC, row * Hp + at)[0] if has_c else h_prev
-                    dz, dh, dc = cell_backward(load_slots(G, g), h_prev, c_prev, c, dh, dc)
-                    store_slots(G, g, dz)
-                    store1(dH, row * Hp + at, (dh,))
-                    if has_c:
-                        store1(dC, row * Hp + at, (dc,))
-            if two_stage:  # through the late product: d(r h) first, then the reset gate
-                D[lo * Hp : n * Hp] = zero
-                matmul(n - lo, P, G, (row_at[t] + lo) * z_row + late_lo * L, z_row, S * L, late_width * L, P,
-                       VT, D, lo * Hp, Hp)  # fmt: skip
-                for row in range(lo, n):
+                    for row in range(lo, n):
+                        for u in range(units):
+                            at = (p * units + u) * L
+                            g = p * panel + g_first + (row * units + u) * S * L
+                            dh = load1(dH, row * Hp + at)[0]
+                            if has_dY:
+                                dh = dh + load1(dY, (row_at[t] + row) * dY_row + at)[0]
+                            h_prev = load1(H, (prev + row) * Hp + at)[0]
+                            c_prev = load1(C, (prev + row) * Hp + at)[0] if has_c else h_prev
+                            c = load1(C, (new + row) * Hp + at)[0] if has_c else h_prev
+                            dc = load1(dC, row * Hp + at)[0] if has_c else h_prev
+                            dz, dh, dc = cell_backward(load_slots(G, g), h_prev, c_prev, c, dh, dc)
+                            store_slots(G, g, dz)
+                            store1(dH, row * Hp + at, (dh,))
+                            if has_c:
+                                store1(dC, row * Hp + at, (dc,))
+                dz0 = g_first + lo * z_row
+                if two_stage:  # through the late product: d(r h) first, then the reset gate
+                    D[lo * Hp : n * Hp] = zero
+                    for q in range(P // wide):
+                        multiply(n - lo, G, dz0 + late_lo * L, z_row, 1, panel, VT,
+                                 q * P * late_width * L * wide * L, wide * L, D, lo * Hp + q * wide * L, Hp,
+                                 late_width * L, P)  # fmt: skip
                     for p in range(P):
-                        at, g = row * Hp + p * L, ((row_at[t] + row) * P + p) * S * L
-                        a = load1(A, (prev + row) * Hp + p * L)[0]
-                        dz, da = cell_reset_backward(load_slots(G, g), a, load1(D, at)[0])
-                        store_slots(G, g, dz)
-                        store1(D, at, (da,))
-            elif masked:
-                D[lo * Hp : n * Hp] = zero
-            z0 = (row_at[t] + lo) * z_row + hidden_lo * L
-            if two_stage or masked:
-                matmul(n - lo, P, G, z0, z_row, S * L, hidden_width * L, P, UT, D, lo * Hp, Hp)
-                for at in range(lo * Hp, n * Hp):
-                    dH[at] += D[at] * mask[at] if masked else D[at]
-            else:
-                matmul(n - lo, P, G, z0, z_row, S * L, hidden_width * L, P, UT, dH, lo * Hp, Hp)
+                        for row in range(lo, n):
+                            at, g = row * Hp + p * L, p * panel + g_first + row * z_row
+                            a = load1(A, (prev + row) * Hp + p * L)[0]
+                            dz, da = cell_reset_backward(load_slots(G, g), a, load1(D, at)[0])
+                            store_slots(G, g, dz)
+                            store1(D, at, (da,))
+                elif masked:
+                    D[lo * Hp : n * Hp] = zero
+                target = D if two_stage or masked else dH
+                for q in range(P * units // wide):
+                    multiply(n - lo, G, dz0 + hidden_lo * L, z_row, 1, panel, UT,
+                             q * P * hidden_width * L * wide * L, wide * L, target,
+                             lo * Hp + q * wide * L, Hp, hidden_width * L, P)  # fmt: skip
+                if two_stage or masked:
+                    for at in range(lo * Hp, n * Hp, L):
+                        d = load1(D, at)[0]
+                        if masked:
+                            d = d * load1(mask, at)[0]
+                        store1(dH, at, (load1(dH, at)[0] + d,))
 
-    return SimpleNamespace(forward=forward, backward=backward)
+        return backward
+
+    @kernel("weight_gradients", key, dtype.name, units)
+    def weight_gradients(thread, n_threads, sizes, counts, row_at, F, n_hidden, P, X, x_row, x_past, A, RH, G,
+                         dW, dU, dV, sums):  # fmt: skip
+        """dW, dU, dV, like W, U and V: what each product read, transposed, times the gradients in G.
+
+        sums, like the bias: the gradients themselves.
+        """
+        B, T, R = sizes[SIZE_B], sizes[SIZE_T], sizes[SIZE_R]
+        Hp, z_row, x_first = P * units * L, width * L, B if x_past else 0
+        w_row, u_row, v_row = in_width * L, hidden_width * L, late_width * L
+        splits = (n_threads + P - 1) // P  # threads to a panel
+        first, last = share(thread, n_threads, P * splits)
+        for item in range(first, last):
+            p, k = item // splits, item % splits
+            i, i_end = F * k // splits, F * (k + 1) // splits
+            j, j_end = n_hidden * k // splits, n_hidden * (k + 1) // splits
+            w0, u0, v0 = (p * F + i) * w_row, (p * n_hidden + j) * u_row, (p * n_hidden + j) * v_row
+            dW[w0 : w0 + (i_end - i) * w_row] = zero
+            dU[u0 : u0 + (j_end - j) * u_row] = zero
+            if two_stage:
+                dV[v0 : v0 + (j_end - j) * v_row] = zero
+            if k == 0:
+                sums[p * z_row : (p + 1) * z_row] = zero
+            t = 0
+            while t < T:  # a stretch of steps that all find their past at the same distance
+                before = counts[max(t - 1, 0)]
+                r, past = row_at[t], B - before
+                while t < T and counts[max(t - 1, 0)] == before:
+                    t += 1
+                end = row_at[t] if t < T else R
+                while r < end:
+                    depth, g = min(ROW_BLOCK, end - r), (p * R + r) * z_row
+                    if k == 0:
+                        column_sums(depth, G, g, z_row, sums, p * z_row)
+                    multiply_in(i_end - i, X, (x_first + r) * x_row + i, 1, x_row, 0, G, g + in_lo * L, z_row,
+                                dW, w0, w_row, depth, 1)  # fmt: skip
+                    multiply_hidden(j_end - j, A, (r + past) * Hp + j, 1, Hp, 0, G, g + hidden_lo * L, z_row,
+                                    dU, u0, u_row, depth, 1)  # fmt: skip
+                    if two_stage:
+                        multiply_late(j_end - j, RH, (r + past) * Hp + j, 1, Hp, 0, G, g + late_lo * L, z_row,
+                                      dV, v0, v_row, depth, 1)  # fmt: skip
+                    r += depth
+
+    return SimpleNamespace(forward=forward, backward=backward, weight_gradients=weight_gradients)
 
 
 @cache
 def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
-    """What a layer needs around the recurrence: weight gradients and transposed panels."""
+    """What a layer does around the recurrence: first states, biases, transposed weights."""
     L, zero = lanes(dtype), dtype.type(0)
-    _, outer = matmul_kernels(dtype)
-    load1, store1, load4, store4 = make_load(1), make_store(1), make_load(4), make_store(4)
 
-    @kernel("column_sums", dtype.name)
-    def column_sums(lo, hi, n_rows, G, row, sums):
-        """sums[lo:hi] = sum over the rows of G (n_rows, row), in the order of the rows."""
-        j = lo
-        while j + 4 * L <= hi:
-            a, b, c, d = load4(G, j)
-            for r in range(1, n_rows):
-                a_r, b_r, c_r, d_r = load4(G, r * row + j)
-                a, b, c, d = a + a_r, b + b_r, c + c_r, d + d_r
-            store4(sums, j, (a, b, c, d))
-            j += 4 * L
-        while j < hi:
-            a = load1(G, j)[0]
-            for r in range(1, n_rows):
-                a = a + load1(G, r * row + j)[0]
-            store1(sums, j, (a,))
-            j += L
+    @kernel("begin", dtype.name)
+    def begin(sizes, width, carried, states):
+        """The first B rows of `states`: carried over from the chunk before, or zero."""
+        n = sizes[SIZE_B] * width
+        if sizes[SIZE_CARRIED] != 0:
+            states[:n] = carried[:n]
+        else:
+            states[:n] = zero
 
-    @kernel("previous_rows", dtype.name)
-    def previous_rows(B, counts, row_at, width, A, out):
-        """out (R, width): the row of A (B + R, width) that each packed row read as its past."""
-        for t in range(len(counts)):
-            prev = B + row_at[t - 1] if t > 0 else 0
-            n, at = counts[t] * width, row_at[t] * width
-            out[at : at + n] = A[prev * width : prev * width + n]
+    @kernel("mask_first", dtype.name)
+    def mask_first(sizes, width, H, mask, A):
+        """The first B rows of what the recurrent product reads."""
+        for at in range(sizes[SIZE_B] * width):
+            A[at] = H[at] * mask[at]
 
-    @kernel("weight_gradients", dtype.name)
-    def weight_gradients(p_lo, p_hi, n_rows, n_in, a, a_row, G, z_row, S, first, width, dW):
-        """dW (P, n_in, width L) += A (n_rows, n_in)^T @ gradients of slots `first` onward, panel by panel."""
-        for p in range(p_lo, p_hi):
-            outer(
-                n_rows,
-                n_in,
-                a,
-                0,
-                a_row,
-                G,
-                (p * S + first) * L,
-                z_row,
-                width,
-                dW,
-                p * n_in * width * L,
-            )
+    @kernel("add_bias", dtype.name)
+    def add_bias(P, part_row, bias_row, first, source, clear, bias):
+        """bias (P, bias_row): += or, if `clear`, = `source` (P, part_row) from column `first` on."""
+        if clear:
+            bias[: P * bias_row] = zero
+        for p in range(P):
+            for j in range(part_row):
+                bias[p * bias_row + first + j] += source[p * part_row + j]
 
-    @kernel("transpose_panels", dtype.name)
-    def transpose_panels(P, n_in, width, W, WT):
-        """WT: the panels W (P, n_in, width L) as a (P width L, n_in) matrix packed for `matmul`."""
-        K, vectors, v, at = P * width * L, -(-n_in // L), 0, 0
-        while v < vectors:
-            wide = widest(vectors - v)
-            for p in range(P):
-                for j in range(width * L):
-                    for i in range(wide * L):
-                        source = v * L + i
-                        k = at + (p * width * L + j) * wide * L + i
-                        WT[k] = W[(p * n_in + source) * width * L + j] if source < n_in else zero
-            at += K * wide * L
-            v += wide
+    @kernel("take_bias", dtype.name)
+    def take_bias(P, part_row, bias_row, first, sums, out):
+        """The inverse: out (P, part_row) = columns of the bias' gradient."""
+        for p in range(P):
+            for j in range(part_row):
+                out[p * part_row + j] = sums[p * bias_row + first + j]
+
+    @kernel("transpose", dtype.name)
+    def transpose(thread, n_threads, P, n_in, row, wide, W, WT):
+        """WT: the panels W (P, n_in, row) as a (P row, n_in) matrix in panels of `wide` vectors."""
+        columns = wide * L
+        panels = (n_in + columns - 1) // columns
+        first, last = share(thread, n_threads, P)
+        for p in range(first, last):
+            for q in range(panels):
+                target = WT[(q * P + p) * row * columns : (q * P + p + 1) * row * columns]
+                for i in range(columns):
+                    source = q * columns + i
+                    if source < n_in:
+                        values = W[(p * n_in + source) * row : (p * n_in + source + 1) * row]
+                        for j in range(row):
+                            target[j * columns + i] = values[j]
+                    else:
+                        for j in range(row):
+                            target[j * columns + i] = zero
 
     return SimpleNamespace(
-        column_sums=column_sums,
-        previous_rows=previous_rows,
-        weight_gradients=weight_gradients,
-        transpose_panels=transpose_panels,
+        begin=begin, mask_first=mask_first, add_bias=add_bias, take_bias=take_bias, transpose=transpose
     )
+
+
+@cache
+def input_gradient(dtype: np.dtype, wide: int):
+    """The kernel for the gradient of a layer's input, in panels of `wide` vectors."""
+    L, multiply, zero = lanes(dtype), make_multiply(wide), dtype.type(0)
+
+    @kernel("input_gradient", dtype.name, wide)
+    def input_gradient(thread, n_threads, sizes, P, panels, z_row, first, depth, G, WT, dX):
+        """dX (R, panels wide L) = columns `first` to `first + depth` of G (P, R, z_row) @ WT."""
+        R, row = sizes[SIZE_R], panels * wide * L
+        lo, hi = share(thread, n_threads, R)
+        dX[lo * row : hi * row] = zero
+        for q in range(panels):
+            multiply(hi - lo, G, lo * z_row + first, z_row, 1, R * z_row, WT, q * P * depth * wide * L,
+                     wide * L, dX, lo * row + q * wide * L, row, depth, P)  # fmt: skip
+
+    return input_gradient

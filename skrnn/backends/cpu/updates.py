@@ -10,40 +10,81 @@ import numpy as np
 from ...optimizers import RULES, Hyper
 from .elementary import keyed
 from .jit import kernel
+from .tape import Tape
+from .threads import share
+
+BLOCK = 4096  # squares are added in blocks, so that the norm is the same for any number of threads
 
 
 @cache
-def square_sum(dtype: np.dtype):
-    @kernel("square_sum", dtype.name)
-    def square_sum(g):
-        """Sum of squares in float64: eight interleaved sums, added in a fixed order."""
-        sums = np.zeros(8)
-        n = len(g) // 8 * 8
-        for i in range(0, n, 8):
+def compile_squares(dtype: np.dtype):
+    @kernel("squares", dtype.name)
+    def squares(thread, n_threads, g, sums):
+        """sums[b] = sum of squares of block b in float64: eight interleaved sums, added in a fixed order."""
+        first, last = share(thread, n_threads, len(sums))
+        partial = np.zeros(8)
+        for b in range(first, last):
+            x = g[b * BLOCK : (b + 1) * BLOCK]
+            n = len(x) // 8 * 8
+            partial[:] = 0.0
+            for i in range(0, n, 8):
+                for j in range(8):
+                    partial[j] += np.float64(x[i + j]) * np.float64(x[i + j])
+            for i in range(n, len(x)):
+                partial[0] += np.float64(x[i]) * np.float64(x[i])
+            total = 0.0
             for j in range(8):
-                sums[j] += np.float64(g[i + j]) * np.float64(g[i + j])
-        for i in range(n, len(g)):
-            sums[0] += np.float64(g[i]) * np.float64(g[i])
-        total = 0.0
-        for j in range(8):
-            total += sums[j]
-        return total
+                total += partial[j]
+            sums[b] = total
 
-    return square_sum
+    return squares
 
 
 @cache
 def compile_update(solver: str, dtype: np.dtype):
-    rule = RULES[solver](keyed(solver, dtype.name), sqrt)
+    rule, scalar, largest = RULES[solver](keyed(solver, dtype.name), sqrt), dtype.type, np.finfo(dtype).max
+    decoupled = solver == "adamw"
 
     @kernel("update", solver, dtype.name)
-    def update(start, stop, w, g, m, v, scale, l2, shrink, h):
-        """One step on w[start:stop]; `scale` clips, `l2` adds to the gradient, `shrink` decays."""
-        w, g, m, v = w[start:stop], g[start:stop], m[start:stop], v[start:stop]
-        for i in range(len(w)):
-            w[i], m[i], v[i] = rule(w[i] * shrink, g[i] * scale + l2 * w[i], m[i], v[i], h)
+    def update(thread, n_threads, w, g, m, v, ranges, settings, sums, rates, n_steps, statistics, row, stop):
+        """Clip `g` and update `w`; a norm that is not finite leaves all as it was and stops the tape."""
+        total = 0.0
+        for b in range(len(sums)):
+            total += sums[b]
+        norm = sqrt(total)
+        if thread == 0:
+            statistics[3 * row[0] + 2] = norm
+        if not np.isfinite(norm):
+            if thread == 0:
+                stop[0] = 1
+            return
+        alpha, momentum, nesterov, beta_1 = settings[0], settings[1], settings[2], settings[3]
+        beta_2, epsilon, max_norm = settings[4], settings[5], settings[6]
+        clip = scalar(max_norm / norm if norm > max_norm else 1.0)
+        rate = min(rates[row[0]], largest)
+        h = Hyper(
+            scalar(rate), scalar(momentum), scalar(nesterov), scalar(beta_1), scalar(beta_2),
+            scalar(1 - beta_1), scalar(1 - beta_2), scalar(epsilon), scalar(1 - beta_1 ** n_steps[0]),
+            scalar(1 - beta_2 ** n_steps[0]), scalar(1),
+        )  # fmt: skip
+        first, last = share(thread, n_threads, len(w))
+        for k in range(0, len(ranges), 3):
+            start, end = max(first, ranges[k]), min(last, ranges[k + 1])
+            decays = ranges[k + 2] != 0
+            l2 = scalar(alpha if decays and not decoupled else 0.0)
+            shrink = scalar(1 - rate * alpha if decays and decoupled else 1.0)
+            if start < end:
+                w_k, g_k, m_k, v_k = w[start:end], g[start:end], m[start:end], v[start:end]
+                for i in range(len(w_k)):
+                    g_i = g_k[i] * clip + l2 * w_k[i]
+                    w_k[i], m_k[i], v_k[i] = rule(w_k[i] * shrink, g_i, m_k[i], v_k[i], h)
 
     return update
+
+
+@kernel("count_update")
+def count_update(n_steps):
+    n_steps[0] += 1
 
 
 class Optimizer:
@@ -71,33 +112,24 @@ class Optimizer:
         epsilon: float,
         max_norm: float | None,
     ) -> None:
-        self.solver, self.ranges, self.dtype = solver, ranges, dtype
-        self.alpha, self.momentum, self.nesterov = alpha, momentum, nesterov
-        self.beta_1, self.beta_2, self.max_norm = beta_1, beta_2, max_norm
-        self.epsilon = max(epsilon, float(np.finfo(dtype).tiny))  # must not become 0 in float32
+        self.solver, self.dtype = solver, dtype
+        self.ranges = np.array(ranges, np.intp).ravel()
+        epsilon = max(epsilon, float(np.finfo(dtype).tiny))  # must not become 0 in float32
+        max_norm = np.inf if max_norm is None else max_norm
+        self.settings = alpha, momentum, float(nesterov), beta_1, beta_2, epsilon, max_norm
         self.m, self.v = np.zeros(size, dtype), np.zeros(size, dtype)
-        self.n_steps = 0
+        self.n_steps = np.zeros(1, np.intp)
 
-    def step(self, w: np.ndarray, g: np.ndarray, learning_rate: float) -> float:
-        """Clip `g` to `max_norm` (None: not), update `w`; returns the norm before clipping.
+    def update(self, tape: Tape, w, g, rates: np.ndarray, statistics: np.ndarray, row: np.ndarray) -> None:
+        """Record: clip `g` to `max_norm` (None: not) and update `w` at the rate ``rates[row[0]]``.
 
-        A norm that is not finite leaves `w` and the moments as they were.
+        The norm before clipping goes to column 2 of `statistics` (., 3), flat. One that is not finite
+        leaves `w` and the moments as they were, and stops the tape.
         """
-        norm = sqrt(square_sum(self.dtype)(g))
-        if not np.isfinite(norm):
-            return norm
-        clip = 1.0 if self.max_norm is None or norm <= self.max_norm else self.max_norm / norm
-        self.n_steps += 1
-        f = self.dtype.type
-        learning_rate = min(learning_rate, float(np.finfo(self.dtype).max))
-        h = Hyper(
-            f(learning_rate), f(self.momentum), f(self.nesterov), f(self.beta_1), f(self.beta_2),
-            f(1 - self.beta_1), f(1 - self.beta_2), f(self.epsilon),
-            f(1 - self.beta_1**self.n_steps), f(1 - self.beta_2**self.n_steps), f(1),
+        sums = np.zeros(-(-len(g) // BLOCK))
+        tape.call(count_update, self.n_steps)
+        tape.share(compile_squares(self.dtype), g, sums)
+        tape.share(
+            compile_update(self.solver, self.dtype), w, g, self.m, self.v, self.ranges,
+            np.array(self.settings, np.float64), sums, rates, self.n_steps, statistics, row, tape.stop,
         )  # fmt: skip
-        decoupled = self.solver == "adamw"
-        l2, shrink = (0.0, 1 - learning_rate * self.alpha) if decoupled else (self.alpha, 1.0)
-        update = compile_update(self.solver, self.dtype)
-        for start, stop, decays in self.ranges:
-            update(start, stop, w, g, self.m, self.v, f(clip), f(l2 * decays), f(shrink if decays else 1), h)
-        return norm

@@ -1,0 +1,88 @@
+"""Dropout masks from counters: they depend on seed, epoch, sequence, step and unit, on nothing else."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+
+from ...batches import SIZE_B, SIZE_EPOCH, SIZE_FIRST
+from .jit import kernel
+from .threads import own_sequences
+from .workspace import Rows
+
+
+@kernel("mix")
+def mix(x):
+    """SplitMix64's finaliser (Steele, Lea & Flood 2014): a counter in, 64 random bits out."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@kernel("sequence_key")
+def sequence_key(seed, epoch, stream, sequence):
+    """Key of one sequence's masks in one epoch; `stream` numbers the network's dropout places."""
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    key = mix(np.uint64(seed) + golden)
+    key = mix(key + np.uint64(epoch) * golden + golden)
+    key = mix(key + np.uint64(stream) * golden + golden)
+    return mix(key + np.uint64(sequence) * golden + golden)
+
+
+@kernel("survives")
+def survives(key, counter, rate):
+    """Whether unit number `counter` is kept, with probability 1 - rate."""
+    bits = mix(key + (np.uint64(counter) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
+    return np.float64(bits >> np.uint64(11)) * 2.0**-53 >= rate
+
+
+@cache
+def dropout_kernels(dtype: np.dtype) -> SimpleNamespace:
+    zero, scalar = dtype.type(0), dtype.type
+
+    @kernel("sequence_mask", dtype.name)
+    def sequence_mask(sizes, sequence, seed, stream, units, width, rate, out):
+        """out (B, width): inverted dropout, one mask per sequence; columns after `units` are zero."""
+        scale = scalar(1.0 / (1.0 - rate))
+        for i in range(sizes[SIZE_B]):
+            key = sequence_key(seed, sizes[SIZE_EPOCH], stream, sequence[i])
+            for j in range(width):
+                kept = j < units and survives(key, j, rate)
+                out[i * width + j] = scale if kept else zero
+
+    @kernel("drop_steps", dtype.name)
+    def drop_steps(thread, n_threads, sizes, row_at, lengths, sequence, seed, stream, width, rate, x_row, X):
+        """Inverted dropout of every element of X (R, x_row), in place; its own backward pass."""
+        scale = scalar(1.0 / (1.0 - rate))
+        lo, hi = own_sequences(thread, n_threads, sizes, lengths)
+        for i in range(lo, hi):
+            key = sequence_key(seed, sizes[SIZE_EPOCH], stream, sequence[i])
+            for t in range(lengths[i]):
+                first, at = (sizes[SIZE_FIRST] + t) * width, (row_at[t] + i) * x_row
+                for j in range(width):
+                    X[at + j] *= scale if survives(key, first + j, rate) else zero
+
+    return SimpleNamespace(
+        sequence_mask=sequence_mask,
+        drop_steps=drop_steps,
+    )
+
+
+def sequence_mask(tape, steps, seed, stream, layer, rate, work, name) -> np.ndarray:
+    """Recurrent dropout: flat (B, layer.width), one mask per sequence."""
+    out = work.get("mask", name, size=steps.sequences * layer.width)
+    tape.call(
+        dropout_kernels(work.dtype).sequence_mask, steps.sizes, steps.sequence, seed, stream, layer.n_hidden,
+        layer.width, float(rate), out,
+    )  # fmt: skip
+    return out
+
+
+def drop_steps(tape, X: Rows, steps, seed, stream, width, rate) -> None:
+    """Dropout of single elements of rows X (R, width), in place; also its backward pass."""
+    tape.share(
+        dropout_kernels(X.array.dtype).drop_steps, steps.sizes, steps.row_at, steps.lengths, steps.sequence,
+        seed, stream, width, float(rate), X.row, X.array,
+    )  # fmt: skip

@@ -1,0 +1,101 @@
+"""The loss of a minibatch, and its gradient with respect to the raw outputs."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+
+from ...batches import SIZE_B, SIZE_FIRST, SIZE_R, Steps
+from .elementary import keyed
+from .jit import kernel
+from .tape import Tape
+from .threads import share
+from .workspace import Rows, Workspace
+
+
+@kernel("row_weight")
+def row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted):
+    """Where row m finds its target, and its weight: one target per sequence counts where it ends."""
+    at = row[m] if per_step else sequence[m]
+    if not per_step and sizes[SIZE_FIRST] + lengths[m] < whole[m]:
+        return at, 0.0
+    return at, np.float64(w[at]) if weighted else 1.0
+
+
+@cache
+def compile_loss(loss, dtype: np.dtype) -> SimpleNamespace:
+    row_loss = loss.row(keyed("loss", loss.name, dtype.name))
+    scalar = dtype.type
+
+    @kernel("loss", loss.name, dtype.name)
+    def rows(thread, n_threads, sizes, lengths, whole, sequence, row, per_step, raw, raw_row, n_raw, y, n_y,
+             w, weighted, p, d, d_row, values, weights):  # fmt: skip
+        """values, weights (M,): each row's loss and weight; d (M, d_row): the gradient of the mean."""
+        M = sizes[SIZE_R] if per_step else sizes[SIZE_B]
+        total = 0.0
+        for m in range(M):
+            total += row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted)[1]
+        lo, hi = share(thread, n_threads, M)
+        d[lo * d_row : hi * d_row] = scalar(0)
+        for m in range(lo, hi):
+            at, weight = row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted)
+            values[m], weights[m] = 0.0, weight
+            if weight > 0:
+                d_m = d[m * d_row : m * d_row + n_raw]
+                values[m] = row_loss(
+                    raw[m * raw_row : m * raw_row + n_raw], y[at * n_y : (at + 1) * n_y], d_m, p
+                )
+                share_of_row = scalar(weight / total)
+                for k in range(n_raw):
+                    d_m[k] *= share_of_row
+
+    return rows
+
+
+@kernel("add_losses")
+def add_losses(sizes, per_step, values, weights, statistics, update, stop):
+    """statistics (., 3) of this update: sum of weighted losses, sum of weights."""
+    total, weight = 0.0, 0.0
+    for m in range(sizes[SIZE_R] if per_step else sizes[SIZE_B]):
+        weight += weights[m]
+        if weights[m] > 0:
+            total += weights[m] * values[m]
+    at = 3 * update[0]
+    statistics[at], statistics[at + 1] = total, weight
+    if not np.isfinite(total):
+        stop[0] = 1
+
+
+def objective(
+    tape: Tape,
+    loss,
+    raw: Rows,
+    d: Rows,
+    n_raw,
+    steps: Steps,
+    per_step,
+    y,
+    w,
+    statistics,
+    update,
+    work: Workspace,
+) -> None:
+    """Record the loss of the outputs `raw`, and its gradient `d`.
+
+    Parameters
+    ----------
+    loss : skrnn.losses.Loss
+    y, w : targets (n, k) and weights (n,) or None, by sequence, or by place in the table of all steps
+    statistics, update : flat (n_updates, 3) float64, written at row ``update[0]``
+    """
+    M = steps.rows if per_step else steps.sequences
+    values, weights = (work.get("loss", k, size=M, dtype=np.dtype(np.float64)) for k in ("values", "weights"))
+    parameters = np.asarray(loss.parameters, work.dtype)
+    tape.share(
+        compile_loss(loss, work.dtype), steps.sizes, steps.lengths, steps.whole, steps.sequence, steps.row,
+        per_step, raw.array, raw.row, n_raw, y.reshape(-1), y.shape[1], work.empty if w is None else w,
+        w is not None, parameters, d.array, d.row, values, weights,
+    )  # fmt: skip
+    tape.call(add_losses, steps.sizes, per_step, values, weights, statistics, update, tape.stop)

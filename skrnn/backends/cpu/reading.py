@@ -1,0 +1,160 @@
+"""Reading minibatches: from jobs to packed rows, and results back to their sequences.
+
+`sizes`, `counts`, `row_at`, `lengths`, `whole`, `sequence` and `row` are the arrays of `skrnn.batches.Steps`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+
+from ...batches import (
+    JOB_CARRIED,
+    JOB_COUNT,
+    JOB_EPOCH,
+    JOB_FIRST,
+    JOB_SIZE,
+    JOB_START,
+    SIZE_B,
+    SIZE_CARRIED,
+    SIZE_EPOCH,
+    SIZE_FIRST,
+    SIZE_R,
+    SIZE_T,
+)
+from .jit import kernel
+from .threads import share
+from .workspace import Rows
+
+
+@kernel("next_job")
+def next_job(jobs, cursor, job):
+    """cursor[0] += 1; job = that row of jobs (n, len(job))."""
+    n = len(job)
+    cursor[0] += 1
+    job[:] = jobs[cursor[0] * n : (cursor[0] + 1) * n]
+
+
+@kernel("pack")
+def pack(job, order, all_starts, all_lengths, sizes, counts, row_at, lengths, whole, sequence, row):
+    """Lay out the steps of a job: sequences order[start:][:count], `size` steps from step `first` on.
+
+    The job's sequences are sorted by falling length; those that end before `first` take no part. `row`
+    (R,): where each packed row lies in the table of all steps.
+    """
+    start, first, size = job[JOB_START], job[JOB_FIRST], job[JOB_SIZE]
+    B = 0
+    while job[JOB_COUNT] > B and all_lengths[order[start + B]] > first:
+        sequence[B] = order[start + B]
+        whole[B] = all_lengths[sequence[B]]
+        lengths[B] = min(whole[B] - first, size)
+        B += 1
+    R, n, T = 0, B, lengths[0]
+    for t in range(T):
+        while lengths[n - 1] <= t:
+            n -= 1
+        counts[t], row_at[t] = n, R
+        for i in range(n):
+            row[R + i] = all_starts[sequence[i]] + first + t
+        R += n
+    sizes[SIZE_B], sizes[SIZE_T], sizes[SIZE_R] = B, T, R
+    sizes[SIZE_FIRST], sizes[SIZE_CARRIED], sizes[SIZE_EPOCH] = first, job[JOB_CARRIED], job[JOB_EPOCH]
+
+
+@cache
+def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
+    zero = dtype.type(0)
+
+    @kernel("gather", dtype.name)
+    def gather(thread, n_threads, sizes, counts, row_at, sequence, row, values, width, shift, scale, scaled,
+               out):  # fmt: skip
+        """out (R, width): rows of `values`, as (row - shift) * scale of its sequence if `scaled`."""
+        if not scaled:
+            lo, hi = share(thread, n_threads, sizes[SIZE_R])
+            for r in range(lo, hi):
+                source = values[row[r] * width : (row[r] + 1) * width]
+                target = out[r * width : (r + 1) * width]
+                for j in range(width):
+                    target[j] = source[j]
+            return
+        lo, hi = share(thread, n_threads, sizes[SIZE_T])
+        for t in range(lo, hi):
+            for i in range(counts[t]):
+                r, own = row_at[t] + i, sequence[i] * width
+                for j in range(width):
+                    value = (values[row[r] * width + j] - shift[own + j]) * scale[own + j]
+                    out[r * width + j] = value
+
+    @kernel("start_from", dtype.name)
+    def start_from(sizes, sequence, width, n, given, carried):
+        """carried (B, width) = the sequences' rows of `given` (., n), where they begin."""
+        if sizes[SIZE_FIRST] > 0:
+            return
+        sizes[SIZE_CARRIED] = 1
+        for i in range(sizes[SIZE_B]):
+            carried[i * width : (i + 1) * width] = zero
+            for j in range(n):
+                carried[i * width + j] = given[sequence[i] * n + j]
+
+    @kernel("scatter", dtype.name)
+    def scatter(sizes, counts, row_at, lengths, whole, sequence, per_step, ends, n, x_row, x_past, X,
+                out):  # fmt: skip
+        """Results to the place of their sequences. `per_step`: out[ends[s] - length + t, :n] = X[r, :n];
+        otherwise out[s, :n] = X[i, :n] of the sequences that end in this chunk."""
+        B, first = sizes[SIZE_B], sizes[SIZE_FIRST]
+        if not per_step:
+            for i in range(B):
+                if first + lengths[i] == whole[i]:
+                    for j in range(n):
+                        out[sequence[i] * n + j] = X[i * x_row + j]
+            return
+        x_first = B if x_past else 0
+        for t in range(sizes[SIZE_T]):
+            for i in range(counts[t]):
+                at = ends[sequence[i]] - whole[i] + first + t
+                source = X[(x_first + row_at[t] + i) * x_row : (x_first + row_at[t] + i) * x_row + n]
+                target = out[at * n : (at + 1) * n]
+                for j in range(n):
+                    target[j] = source[j]
+
+    return SimpleNamespace(
+        gather=gather,
+        start_from=start_from,
+        scatter=scatter,
+    )
+
+
+def read(tape, steps, jobs, sequences, work) -> Rows:
+    """The sequences of the next of `jobs`: fills `steps` and returns its rows (R, F)."""
+    kernels, F = reading_kernels(work.dtype), sequences.n_features
+    shift, scale = sequences.shift, sequences.scale
+    tape.call(next_job, jobs.table.reshape(-1), jobs.cursor, jobs.job)
+    tape.call(
+        pack, jobs.job, jobs.order, sequences.starts, sequences.lengths, *steps.layout, steps.whole,
+        steps.sequence, steps.row,
+    )  # fmt: skip
+    out, scaled = work.get("X", size=steps.rows * F), shift is not None
+    tape.share(
+        kernels.gather, steps.sizes, steps.counts, steps.row_at, steps.sequence, steps.row,
+        sequences.values.reshape(-1), F, shift.reshape(-1) if scaled else work.empty,
+        scale.reshape(-1) if scaled else work.empty, scaled, out,
+    )  # fmt: skip
+    return Rows(out, F, False)
+
+
+def start_from(tape, given, carried: np.ndarray, width, steps) -> None:
+    """Sequences begin in the states `given` (n, H) instead of zeros."""
+    tape.call(
+        reading_kernels(given.dtype).start_from, steps.sizes, steps.sequence, width, given.shape[1],
+        given.reshape(-1), carried,
+    )  # fmt: skip
+
+
+def scatter(tape, X: Rows, steps, per_step, ends, n, out) -> None:
+    """Results to their sequences: see the kernel. out (-1, n)."""
+    tape.call(
+        reading_kernels(X.array.dtype).scatter, steps.sizes, steps.counts, steps.row_at, steps.lengths,
+        steps.whole, steps.sequence, per_step, ends, n, X.row, X.past, X.array, out.reshape(-1),
+    )  # fmt: skip

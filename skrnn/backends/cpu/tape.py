@@ -1,0 +1,245 @@
+"""Tapes: kernel calls recorded once and replayed without Python in between.
+
+A training step of a small network is twenty kernels of a few microseconds each: called from Python,
+most of its time would go into the calls. A tape keeps their addresses and arguments; one compiled
+loop replays them, as often as it is told to, on one thread or on several that meet after each call.
+What changes from one replay to the next (the minibatch, its lengths, the learning rate) the kernels
+read from arrays.
+
+With NUMBA_BOUNDSCHECK=1 the calls are made from Python, so that their errors are raised.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+from numba.np import arrayobj
+
+from . import threads
+from .jit import kernel
+from .simd import INT
+
+BURST_SECONDS = 0.05  # of replays between two looks at Python
+THREAD_FLOPS = 3e7  # of a replay that make one more thread pay
+
+FLOATS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+ARRAYS = {
+    dtype: types.Array(ty, 1, "C")
+    for dtype, ty in [*FLOATS.items(), (np.dtype(np.intp), types.intp), (np.dtype(np.uint64), types.uint64)]
+}
+
+
+# --- calling a kernel by its address ----------------------------------------------------------------
+def words_of(value: Any) -> tuple[types.Type, list[int]]:
+    """A value's Numba type, and the 64-bit words that stand for it on a tape."""
+    if isinstance(value, np.ndarray):
+        if not value.flags.c_contiguous or value.ndim != 1:
+            raise ValueError(f"a tape takes flat arrays, got shape {value.shape}")
+        return ARRAYS[value.dtype], [value.ctypes.data, len(value)]
+    if isinstance(value, bool):
+        return types.boolean, [int(value)]
+    if isinstance(value, int | np.integer):
+        return types.intp, [int(value)]
+    value = np.asarray(value)
+    bits = value.view(f"i{value.itemsize}")
+    return FLOATS[value.dtype], [int(bits)]
+
+
+def read_words(context, builder, words, tys):
+    """The arguments that `words_of` has taken apart."""
+    at = 0
+
+    def word():
+        nonlocal at
+        at += 1
+        return builder.load(builder.gep(words, [ir.Constant(INT, at - 1)]))
+
+    for ty in tys:
+        if isinstance(ty, types.Array):
+            array = context.make_array(ty)(context, builder)
+            size = ir.Constant(INT, context.get_abi_sizeof(context.get_data_type(ty.dtype)))
+            arrayobj.populate_array(
+                array, data=builder.inttoptr(word(), array.data.type), shape=[word()], strides=[size],
+                itemsize=size, meminfo=None,
+            )  # fmt: skip
+            yield array._getvalue()
+        elif isinstance(ty, types.Float):
+            bits = builder.trunc(word(), ir.IntType(32)) if ty.bitwidth == 32 else word()
+            yield builder.bitcast(bits, context.get_value_type(ty))
+        else:
+            yield builder.trunc(word(), ir.IntType(1)) if ty == types.boolean else word()
+
+
+@cache
+@global_compiler_lock
+def entry(dispatcher, tys: tuple[types.Type, ...], shared: bool) -> tuple[int, Any]:
+    """Address of ``void f(words, thread, n_threads)`` that calls a kernel, and what keeps it alive.
+
+    A `shared` kernel takes ``thread`` and ``n_threads`` before its own arguments.
+    """
+    context, codegen = cpu_target.target_context, cpu_target.target_context.codegen()
+    context.refresh()
+    all_tys = (types.intp, types.intp, *tys) if shared else tys
+    compiled = dispatcher.get_compile_result(types.void(*all_tys))
+    library = codegen.create_library(f"entry_{compiled.fndesc.llvm_func_name}")
+    module = library.create_ir_module("entry")
+    name = f"skrnn_entry_{id(compiled)}_{shared}"
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * 3), name)
+    builder = ir.IRBuilder(function.append_basic_block())
+    words, thread, n_threads = function.args
+    arguments = list(read_words(context, builder, builder.inttoptr(words, INT.as_pointer()), tys))
+    callee_type = context.call_conv.get_function_type(types.void, all_tys)
+    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    callee = builder.inttoptr(ir.Constant(INT, address), callee_type.as_pointer())
+    context.call_conv.call_function(
+        builder, callee, types.void, all_tys, [thread, n_threads, *arguments] if shared else arguments
+    )
+    builder.ret_void()
+    library.add_ir_module(module)
+    library.finalize()
+    return library.get_pointer_to_function(name), (library, compiled)
+
+
+@intrinsic
+def call_entry(typingctx, address, words, thread, n_threads):
+    def codegen(context, builder, sig, args):
+        ty = ir.FunctionType(ir.VoidType(), [INT] * 3)
+        builder.call(builder.inttoptr(args[0], ty.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(n, n, n, n), codegen
+
+
+@intrinsic
+def word_at(typingctx, address):
+    def codegen(context, builder, sig, args):
+        return builder.load(builder.inttoptr(args[0], INT.as_pointer()))
+
+    return types.intp(types.intp), codegen
+
+
+class Call(NamedTuple):
+    """One recorded call."""
+
+    kernel: Any
+    args: tuple
+    shared: bool  # between the threads; else the first one makes it alone
+    condition: np.ndarray | None
+
+
+CALL_WORDS = 4  # of a call in the table: entry, arguments, shared, address of the condition
+
+
+@kernel("replay")
+def replay(thread, n_threads, times, table, stop, meeting):
+    """Run a tape `times` times, or until `stop` is set."""
+    for _ in range(times):
+        for k in range(0, len(table), CALL_WORDS):
+            if table[k + 3] != 0 and word_at(table[k + 3]) == 0:
+                continue
+            if table[k + 2] != 0 or thread == 0:
+                call_entry(table[k], table[k + 1], thread, n_threads)
+            if n_threads > 1:
+                threads.meet(meeting, n_threads)
+        if stop[0] != 0:
+            break
+
+
+class Tape:
+    """A list of kernel calls.
+
+    Parameters
+    ----------
+    n_threads : int
+        Threads that share a replay, at most: fewer where fewer are free, with the same results.
+
+    Attributes
+    ----------
+    stop : ndarray of shape (1,)
+        A kernel that sets it to 1 ends the replay after the running repetition.
+    """
+
+    def __init__(self, n_threads: int = 1) -> None:
+        self.n_threads = n_threads
+        self.stop = np.zeros(1, np.intp)
+        self.calls: list[Call] = []
+        self._condition: np.ndarray | None = None
+        self._table: np.ndarray | None = None
+        self._kept: list[Any] = []
+
+    def call(self, function: Any, *args: Any) -> None:
+        """Record a call that the first thread makes alone."""
+        self.calls.append(Call(function, args, False, self._condition))
+
+    def share(self, function: Any, *args: Any) -> None:
+        """Record a call that all threads make, as ``function(thread, n_threads, *args)``."""
+        self.calls.append(Call(function, args, True, self._condition))
+
+    @contextmanager
+    def only_if(self, condition: np.ndarray) -> Iterator[None]:
+        """What is recorded meanwhile is left out of a replay while ``condition[0]`` is 0.
+
+        `condition` may change before the first of these calls, not between them.
+        """
+        self._condition = condition
+        try:
+            yield
+        finally:
+            self._condition = None
+
+    def _compile(self) -> np.ndarray:
+        rows = []
+        for function, args, shared, condition in self.calls:
+            tys, words = zip(*map(words_of, args), strict=True) if args else ((), ())
+            address, keep = entry(function, tuple(tys), shared)
+            packed = np.array([w for value in words for w in value], np.int64)
+            self._kept += [packed, keep]
+            guard = 0 if condition is None else condition.ctypes.data
+            rows.append([address, packed.ctypes.data, int(shared), guard])
+        return np.array(rows, np.int64).ravel()
+
+    def run(self, times: int = 1, flops: float = 0.0) -> None:
+        """Replay, with a look at Python now and then (for Ctrl-C), or until a kernel sets `stop`.
+
+        `flops`, of one replay, say how many threads pay.
+        """
+        n_threads = min(self.n_threads, 1 + int(flops // THREAD_FLOPS))
+        if config.BOUNDSCHECK:
+            return self._run_in_python(times, n_threads)
+        if self._table is None:
+            self._table = self._compile()
+        table, stop = self._table, self.stop
+        burst = 1
+        while times > 0 and not stop[0]:
+            start, n = time.perf_counter(), min(times, burst)
+            if n_threads == 1:
+                replay(0, 1, n, table, stop, stop)
+            else:
+                threads.together(n_threads, replay, n, table, stop)
+            times -= n
+            burst = max(1, int(n * BURST_SECONDS / (time.perf_counter() - start)))
+
+    def _run_in_python(self, times: int, n_threads: int) -> None:
+        for _ in range(times):
+            for function, args, shared, condition in self.calls:
+                if condition is not None and condition[0] == 0:
+                    continue
+                if shared:
+                    for thread in range(n_threads):
+                        function(thread, n_threads, *args)
+                else:
+                    function(*args)
+            if self.stop[0]:
+                break

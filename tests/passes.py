@@ -1,0 +1,135 @@
+"""Passes of a network one at a time, on arrays in packed order: what the tests compare with the oracle.
+
+`PackedSteps` is that order by its definition, in NumPy.
+"""
+
+import numpy as np
+
+from skrnn import backends
+from skrnn.backends.cpu.workspace import Rows
+from skrnn.batches import SIZE_B, SIZE_CARRIED, SIZE_EPOCH, SIZE_FIRST, SIZE_R, SIZE_T, Steps
+
+
+class PackedSteps:
+    """The time-major order of some sequences, sorted by falling length, without padding.
+
+    `order`: the caller's position of each sorted sequence. `step`, `sequence`: of each packed row.
+    """
+
+    def __init__(self, lengths):
+        lengths = np.asarray(lengths, dtype=np.intp)
+        self.order = np.argsort(-lengths, kind="stable")
+        self.lengths = lengths[self.order]
+        places = [(t, i) for t in range(self.lengths[0]) for i in range(len(lengths)) if self.lengths[i] > t]
+        self.step, self.sequence = np.array(places).T
+        self.counts = np.bincount(self.step)
+        self.row_at = np.cumsum(self.counts) - self.counts
+        self.n_rows = len(places)
+
+    def __len__(self):
+        return len(self.lengths)
+
+    @property
+    def reversed_rows(self):
+        """(n_rows,): packed row of the same sequence's mirrored step."""
+        return self.row_at[self.lengths[self.sequence] - 1 - self.step] + self.sequence
+
+    def rows_of(self, starts):
+        """(n_rows,): row of a table behind each packed row; `starts` in the caller's order."""
+        return starts[self.order][self.sequence] + self.step
+
+    def filled(self, *, whole=None, sequence=None, first=0, carried=0, epoch=0, room=0):
+        """`Steps` that hold this order, with `room` to spare."""
+        steps = Steps(len(self) + room, len(self.counts) + room, self.n_rows + room)
+        steps.sizes[[SIZE_B, SIZE_T, SIZE_R]] = len(self), len(self.counts), self.n_rows
+        steps.sizes[[SIZE_FIRST, SIZE_CARRIED, SIZE_EPOCH]] = first, carried, epoch
+        steps.counts[: len(self.counts)], steps.row_at[: len(self.counts)] = self.counts, self.row_at
+        steps.lengths[: len(self)] = self.lengths
+        steps.whole[: len(self)] = self.lengths if whole is None else whole
+        steps.sequence[: len(self)] = np.arange(len(self)) if sequence is None else sequence
+        steps.row[: self.n_rows] = np.arange(self.n_rows)
+        return steps
+
+
+def matrix(rows, steps, n_rows, n):
+    """A copy of the first `n` columns of `rows` as an array (n_rows, n)."""
+    skip = steps.sizes[SIZE_B] if rows.past else 0
+    return rows.array[: (skip + n_rows) * rows.row].reshape(-1, rows.row)[skip:, :n].copy()
+
+
+class Forward:
+    """One forward pass, replayed at once, and its backward pass on request.
+
+    Parameters
+    ----------
+    X : array (R, n_in) in packed order
+    state : [(h, c), ...] per layer and direction, (B, H) of the sorted sequences, or None
+    dropout : (seed, epoch, numbers of the sorted sequences), or None
+    """
+
+    def __init__(self, network, params, X, packed, *, state=None, keep=False, dropout=None):
+        self.network, self.params, self.packed = network, params, packed
+        seed, epoch, sequence = dropout or (None, 0, None)
+        self.seed = seed
+        self.steps = packed.filled(carried=int(state is not None), epoch=epoch, sequence=sequence)
+        for given, own in zip(state or (), network.carried(self.steps)):
+            for array, rows in zip(given, own):
+                rows.array.reshape(-1, rows.row)[:] = 0
+                rows.array.reshape(-1, rows.row)[: len(packed), : network.hidden_size] = array
+        backend = network.backend
+        flat = backend.aligned(X.size, network.dtype)
+        flat[:] = X.ravel()
+        self.tape = backend.Tape(network.n_threads)
+        self.pass_ = network.forward(
+            self.tape, params, Rows(flat, network.n_in, False), self.steps, dropout_seed=seed, keep=keep,
+            carry=True, hidden=True,
+        )  # fmt: skip
+        self.tape.run(flops=1e12)
+        n_rows = packed.n_rows if network.return_sequences else len(packed)
+        self.out = matrix(self.pass_.out, self.steps, n_rows, network.n_out)
+
+    def hidden(self):
+        return matrix(self.pass_.hidden, self.steps, self.packed.n_rows, self.network.width)
+
+    def state(self):
+        B, H = len(self.packed), self.network.hidden_size
+        states = [
+            [matrix(rows, self.steps, B, H) for rows in own] for own in self.network.carried(self.steps)
+        ]
+        return [(own[0], own[1] if len(own) == 2 else None) for own in states]
+
+    def backprop(self, dout, grads, d_input=False):
+        """Writes `grads`; returns the gradients of the input and of the first states."""
+        network, steps, B = self.network, self.steps, len(self.packed)
+        tape = network.backend.Tape(network.n_threads)
+        d = network.output_gradient(steps)
+        d.array.reshape(-1, d.row)[:] = 0
+        d.array.reshape(-1, d.row)[: len(dout), : network.n_out] = dout
+        dX = network.backward(
+            tape, self.params, grads, self.pass_, steps, dropout_seed=self.seed, d_input=d_input
+        )
+        tape.run(flops=1e12)
+        d_state = []
+        for k, layer in enumerate(layer for directions in network.layers for layer in directions):
+            parts = layer.gradient_of_states(steps, network.work, k)
+            shaped = [p.reshape(-1, layer.width)[:B, : layer.n_hidden] if p.size else None for p in parts]
+            d_state.append(tuple(shaped))
+        return matrix(dX, steps, self.packed.n_rows, network.n_in) if d_input else None, d_state
+
+
+def loss_of(loss, raw, y, w=None):
+    """(sum of w l, sum of w, gradient of sum(w l) / sum(w) by `raw`) by the backend."""
+    raw = np.ascontiguousarray(raw)
+    dtype, (M, n_raw) = raw.dtype, raw.shape
+    packed, backend = PackedSteps(np.ones(M, int)), backends.get("cpu")
+    tape, statistics = backend.Tape(), np.zeros(3)
+    d = Rows(np.full(M * (n_raw + 1), np.nan, dtype), n_raw + 1, False)
+    backend.objective(
+        tape, loss, Rows(raw.ravel(), n_raw, False), d, n_raw, packed.filled(), False, np.asarray(y, dtype),
+        None if w is None else np.asarray(w, dtype), statistics, np.zeros(1, np.intp),
+        backend.Workspace(dtype),
+    )  # fmt: skip
+    tape.run()
+    gradient = d.array.reshape(M, -1)
+    np.testing.assert_array_equal(gradient[:, n_raw:], 0)
+    return statistics[0], statistics[1], gradient[:, :n_raw]
