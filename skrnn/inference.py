@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .batches import Jobs
+from .batches import SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
 from .network import Network
 from .sequences import Sequences
 
@@ -72,3 +72,57 @@ def run(
         last.append((arrays[0], arrays[1] if len(arrays) == 2 else None))
     tape.run(n_jobs, network.flops(sequences.n_steps) / n_jobs)
     return output, last
+
+
+class Stepper:
+    """A network that reads `n` sequences one step at a time and carries their states.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n, n_in)
+        To be filled with the next step of every sequence.
+    out : ndarray of shape (n, n_out)
+        Raw outputs after the last step; a view.
+    """
+
+    def __init__(self, network: Network, params: np.ndarray, n: int) -> None:
+        backend = network.backend
+        self._network, self._steps = network, Steps(n, 1, n)
+        self._steps.sizes[[SIZE_B, SIZE_T, SIZE_R]] = n, 1, n
+        self._steps.counts[0], self._steps.lengths[:] = n, 1
+        self._steps.sequence[:] = np.arange(n)
+        self._finite = np.zeros(1, np.intp)
+        x = backend.aligned(n * network.n_in, network.dtype)
+        self._tape = tape = backend.Tape()
+        backend.next_step(tape, x, self._finite, self._steps)
+        with tape.only_if(self._finite):
+            out = network.forward(
+                tape, params, backend.Rows(x, network.n_in, False), self._steps, carry=True
+            ).out
+        self._carried = network.carried(self._steps)
+        self.x = x.reshape(n, -1)
+        self.out = out.array.reshape(-1, out.row)[:n, : network.n_out]
+        self._replay = tape.player()
+        self.reset()
+
+    def advance(self) -> bool:
+        """Read `x`; False, and nothing has changed, if it holds NaN or infinity."""
+        self._replay()
+        return self._finite[0] != 0
+
+    def reset(self, state: State | None = None) -> None:
+        """Begin new sequences from `state`, or from zeros."""
+        self._steps.sizes[SIZE_FIRST], self._steps.sizes[SIZE_CARRIED], self._steps.whole[:] = -1, 1, 0
+        H = self._network.hidden_size
+        for k, own in enumerate(self._carried):
+            for j, rows in enumerate(own):
+                states = rows.array.reshape(-1, rows.row)
+                states[:] = 0
+                if state is not None:
+                    states[:, :H] = state[k][j]
+
+    def state(self) -> State:
+        """The states after the last step."""
+        H = self._network.hidden_size
+        states = [[rows.array.reshape(-1, rows.row)[:, :H].copy() for rows in own] for own in self._carried]
+        return [(own[0], own[1] if len(own) == 2 else None) for own in states]

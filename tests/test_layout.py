@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "windows": {"sequences"},
     "metrics": {"sequences"},
     "display": set(),
+    "warmup": {"estimators"},
 }
 # Where each of the larger packages may be imported. Those marked are imported when used, not before.
 SCIKIT_LEARN = {"estimators", "preprocessing", "metrics", "display"}
@@ -46,7 +47,7 @@ HOMES = {
     "scipy": SCIKIT_LEARN,
     "joblib": {"estimators"},
     "pandas": {"windows"},
-    "tqdm": {"estimators"},
+    "tqdm": {"estimators", "warmup"},
     "matplotlib": {"display"},
 }
 WHEN_USED = {"tqdm", "matplotlib"}

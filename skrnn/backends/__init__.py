@@ -1,45 +1,49 @@
 """Where the arithmetic happens: the contract between the network and a device.
 
 A backend is a module with the names of `NAMES`. `Network`, `inference` and `training` use nothing
-else of it. Sizes: `B` sequences of a minibatch, sorted by falling length; `R` their steps together, in
-packed time-major order (`skrnn.batches.PackedSteps`, whose index arrays are NumPy's); `F` features per
-step, `H` hidden units, `D` = H times directions, `M` rows of a head's input (B, or R per step).
+else of it. They do not compute: they record kernel calls on a tape, which is then replayed for every
+minibatch. What differs from one minibatch to the next, the kernels read from the arrays of
+`skrnn.batches.Steps` and `Jobs`.
 
-"Device array" means flat, of the backend's own kind and float type. What a function returns is a view
-of the workspace, valid until the same function is called again with the same `name`, unless it says
-copy. Row lengths may be padded to the device's liking; whoever pads returns the row length beside the
-array.
+Sizes: `B` sequences of a minibatch, sorted by falling length; `R` their steps together, in packed
+time-major order (`Steps`); `F` features per step, `H` hidden units, `D` = H times directions, `M` rows
+of a head's input (B, or R per step). "Flat" is a one-dimensional device array. `Rows` is a matrix inside
+a flat array: its row length may be padded to the device's liking, and it may begin after B rows more.
+What a function returns lies in the workspace: recording the same thing under the same `name` again uses
+the same memory.
 
 ======================================== ==================================================================
-``aligned(size, dtype)``                 New device array of arbitrary contents.
-``Workspace(dtype, n_threads)``          Buffers of one fit or one prediction. ``get(*name, size, dtype)``.
+``Tape(n_threads)``                      ``run(times, flops)`` replays; ``only_if(condition)`` guards what is
+                                         recorded inside; ``stop`` ends a replay; ``player()`` replays once.
+``aligned(size, dtype)``                 New flat array of arbitrary contents.
+``Workspace(dtype)``                     Buffers of one fit or one prediction. ``get(*name, size, dtype)``.
+``Rows(array, row, past)``               See above.
+``read(tape, steps, jobs, sequences,     The next job's sequences: fills `steps`, returns X, rows (R, F), as
+work)``                                  (value - shift) * scale of its sequence.
+``next_step(tape, x, finite, steps)``    Instead of `read`, for sequences read one step at a time.
+``start_from(tape, given, carried,       Sequences begin in the states `given` (n, H).
+width, steps)``
+``scatter(tape, X, steps, per_step,      Results back to their sequences, whose steps end before ``ends[i]``
+ends, n, out)``                          in `out`.
 ``RecurrentLayer(cell, n_in, n_hidden,   One layer in one direction. ``size``: parameters it takes of a flat
-dtype, *, activation, reset_after)``     vector, biases from ``bias_from`` on. ``width``: row length of its
-                                         states; also ``n_in``, ``n_hidden``, ``cell.has_c``.
-                                         ``pack(weights, flat)``, ``unpack(flat)``: from and to host
-                                         arrays in PyTorch's layout.
-``.forward(params, X, steps, state,      X (R, n_in); state (h, c) host arrays (B, H) or None; mask (B, width)
-mask, keep, work, name)``                or None. Returns a trace: ``H`` (B + R, width) states, the first B
-                                         rows the initial ones, and ``steps``; the rest is the layer's.
-``.last_states(trace)``                  (h, c), host copies (B, H); c None without a memory cell.
-``.backward(params, grads, trace, dY,    dY (R, width) or None; dH, dC (B, width): in, gradient of the last
-dH, dC, need_dX, work, name)``           states, out, of the first. Writes all of `grads`. Returns dX
-                                         (R, row) or None; consumes the trace.
-``Dense(n_in, n_out, dtype)``            The head, likewise. ``forward(params, X, M, work)`` -> host view
-                                         (M, n_out); ``backward(params, grads, X, dout, work)`` -> dX, row.
-``gather(values, rows, steps, work, *,   X (R, F): host rows `values[rows]`, as (row - shift) * scale by
-shift, scale)``                          sequence.
-``join(parts, steps, work, name)``       Directions side by side, (R, D), in forward order.
-``spread(dX, dX_row, column, row, n,     Columns of a joined gradient as one direction's dY (R, row).
-reverse, steps, work, name)``
-``reverse(X, steps, n, work, name)``     Every sequence from its own end. ``add_reversed(dX, dX_reverse, row,
-                                         steps, work)`` adds such a gradient back.
-``pool(kind, X, n, steps, lengths,       Mean or maximum over time: features (B, n), what the next chunk
-carried, work)``                         carries on, and what ``pool_backward`` needs.
+dtype, *, activation, reset_after)``     vector, biases from ``bias_from`` on. ``pack(weights, flat)``,
+                                         ``unpack(flat)``: from and to host arrays in PyTorch's layout.
+``.forward(tape, params, X, steps,       Returns a trace, of which ``states(trace)`` are the hidden states,
+mask, keep, work, name)``                rows (R, H). First states are those of `carried` or zero.
+``.keep_last(tape, trace, ...)``         Copies the last states to ``carried(steps, work, name)``.
+``.backward(tape, params, grads, trace,  dY: rows (R, H) or None. The gradient of the last states is taken
+dY, steps, need_dX, work, name)``        from ``gradient_of_states``, where that of the first is left.
+                                         Writes all of `grads`; returns dX, rows (R, F), or None.
+``Dense(n_in, n_out, dtype)``            The head, likewise; the loss fills ``gradient_of_output``.
+``objective(tape, loss, raw, d, ...)``   The loss of raw outputs, into `statistics`, and its gradient.
+``Optimizer(solver, ranges, size,        ``update(tape, w, g, rates, statistics, row)`` clips and updates;
+dtype, *, ...)``                         ``m``, ``v``, ``n_steps`` are its state.
+``reverse``, ``join``, ``split``,        Directions: read backwards; side by side, in forward order; a joined
+``add_reversed``, ``last_states``,       gradient apart again; the gradient of a reversed input; the last
+``begin_backward``                       states side by side; their gradient, or zero, to each direction.
+``pool``, ``pool_backward``              Mean or maximum over time.
 ``sequence_mask``, ``drop_steps``        Dropout masks from counters (seed, epoch, stream, sequence, step,
                                          unit): the same numbers on every device.
-``Optimizer(solver, ranges, size,        ``step(w, g, learning_rate)`` clips, updates `w`, returns the norm;
-dtype, *, ...)``                         ``m``, ``v``, ``n_steps`` are its state.
 ======================================== ==================================================================
 """
 
@@ -51,6 +55,7 @@ NAMES = {
     "Dense",
     "Optimizer",
     "RecurrentLayer",
+    "Rows",
     "Tape",
     "Workspace",
     "add_reversed",
@@ -59,6 +64,7 @@ NAMES = {
     "drop_steps",
     "join",
     "last_states",
+    "next_step",
     "objective",
     "pool",
     "pool_backward",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -149,9 +150,27 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             return (raw > 0).astype(int)
         return (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)
 
-    def _predict_from(self, input: Input, raw: np.ndarray) -> np.ndarray:
+    def _labels(self, raw: np.ndarray) -> np.ndarray:
         codes = self._codes(raw)
-        return self._shape(input, codes if self._multilabel else self.classes_[codes])
+        return codes if self._multilabel else self.classes_[codes]
+
+    def _probabilities(self, raw: np.ndarray) -> np.ndarray:
+        probability = self._make_loss().link(raw)
+        if probability.shape[1] == 1 and not self._multilabel:
+            probability = np.concatenate([1 - probability, probability], axis=1)
+        return probability
+
+    def _scores(self, raw: np.ndarray) -> np.ndarray:
+        return raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw
+
+    def _answer(self, method: str) -> Callable[[np.ndarray], np.ndarray]:
+        answers = {
+            "predict": self._labels,
+            "predict_proba": self._probabilities,
+            "decision_function": self._scores,
+        }
+        self._check_method(method, *answers)
+        return answers[method]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes, or of each label.
@@ -166,11 +185,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         array of arrays of shape (T_i, n_classes)
             Columns in the order of `classes_`.
         """
-        input, raw, _ = self._run(X)
-        probability = self._make_loss().link(raw)
-        if probability.shape[1] == 1 and not self._multilabel:
-            probability = np.concatenate([1 - probability, probability], axis=1)
-        return self._shape(input, probability)
+        return self._ask("predict_proba", X)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Raw scores of the head: log-odds of the second class, or one score per class or label.
@@ -183,8 +198,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         -------
         ndarray of shape (n,) for two classes, else (n, n_classes); per step like `predict_proba`
         """
-        input, raw, _ = self._run(X)
-        return self._shape(input, raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw)
+        return self._ask("decision_function", X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy; per step, over all steps of all sequences; of label sets, the share that is right

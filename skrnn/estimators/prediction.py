@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..inference import State
 from ..network import Network
 from .inputs import Input, read_X, shape_like
 from .jobs import effective_threads
+from .streaming import Stream, read_state, stacked
 from .targets import Rows, read_rows, read_weights
 
 
@@ -30,8 +31,18 @@ class FittedNetwork:
     _row_layout: dict[str, Any]
 
     @abstractmethod
-    def _predict_from(self, input: Input, raw: np.ndarray) -> np.ndarray:
-        """Predictions in X's form from raw outputs."""
+    def _answer(self, method: str) -> Callable[[np.ndarray], np.ndarray]:
+        """What a method like "predict" makes of raw outputs (m, n_raw), row by row."""
+
+    @staticmethod
+    def _check_method(method: str, *known: str) -> None:
+        if method not in known:
+            raise ValueError(f"method must be one of {', '.join(known)}, got {method!r}")
+
+    def _ask(self, method: str, X: Any) -> np.ndarray:
+        """That method's answer in X's form."""
+        input, raw, _ = self._run(X)
+        return self._shape(input, self._answer(method)(raw))
 
     def _network(self, n_features: int, n_raw: int, parameters: dict[str, Any]) -> Network:
         return Network(
@@ -108,28 +119,10 @@ class FittedNetwork:
         self._check_shapes(self.weights_, network)
         if input.sequences.n_features != network.n_in:  # kernels do not check
             raise ValueError(f"X has {input.sequences.n_features} features per step, expected {network.n_in}")
-        first = None if state is None else self._read_state(state, len(input.sequences), network)
+        first = None if state is None else read_state(state, len(input.sequences), network)
         params = network.pack(self.weights_)
         raw, last = inference.run(network, params, input.sequences, state=first, hidden=hidden)
         return input, raw.astype(input.float_type, copy=False), last
-
-    def _read_state(self, state: Any, n: int, network: Network) -> State:
-        has_c = network.cell == "lstm"
-        shape = (network.num_layers * network.directions, n, network.hidden_size)
-        parts = state if has_c else (state,)
-        if has_c and not (isinstance(state, tuple | list) and len(state) == 2):
-            raise ValueError("state must be a pair (h, c) for an LSTM")
-        arrays = [np.asarray(part) for part in parts]
-        for name, array in zip(("h", "c"), arrays, strict=False):
-            if array.shape != shape:
-                raise ValueError(
-                    f"state {name} has shape {array.shape}, expected (layers * directions, sequences, "
-                    f"hidden_size) = {shape}"
-                )
-            if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-                raise ValueError(f"state {name} must hold finite numbers")
-        arrays = [array.astype(network.dtype) for array in arrays]
-        return [(arrays[0][k], arrays[1][k] if has_c else None) for k in range(shape[0])]
 
     def predict_with_state(self, X: Any, state: Any = None) -> tuple[np.ndarray, Any]:
         """Predict from given first states, and return the last ones.
@@ -149,10 +142,38 @@ class FittedNetwork:
         state : like the parameter
         """
         input, raw, last = self._run(X, state=state)
-        h = np.stack([h for h, _ in last])
-        if last[0][1] is None:
-            return self._predict_from(input, raw), h
-        return self._predict_from(input, raw), (h, np.stack([c for _, c in last if c is not None]))
+        return self._shape(input, self._answer("predict")(raw)), stacked(last)
+
+    def stream(self, batch: int = 1, method: str = "predict") -> Stream:
+        """Read sequences one step at a time, for data that arrive one step at a time.
+
+        Parameters
+        ----------
+        batch : int, default=1
+            Sequences that are read side by side.
+        method : str, default="predict"
+            What a step returns: the answer of "predict", or of "predict_quantiles", "predict_proba" or
+            "decision_function" where the estimator has it, to the sequences as read so far.
+
+        Returns
+        -------
+        Stream
+            ``y = stream.step(x_t)``; also `reset` and `state`. It keeps the weights of now: a later
+            `fit` does not reach it.
+
+        Raises
+        ------
+        ValueError
+            For a bidirectional network, which would have to know the sequence's end.
+        """
+        check_is_fitted(self)
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, got {batch}")
+        if self._architecture["bidirectional"]:
+            raise ValueError("a bidirectional network reads a sequence from both ends: it cannot be streamed")
+        network = self._fitted_network()
+        self._check_shapes(self.weights_, network)
+        return Stream(network, network.pack(self.weights_), batch, self._answer(method))
 
     def hidden_states(self, X: Any) -> np.ndarray:
         """States of the top layer after every step.
@@ -182,8 +203,7 @@ class FittedNetwork:
         array of arrays of shape (T_i,) or (T_i, k) where X is a list or an object array
             In X's float type.
         """
-        input, raw, _ = self._run(X)
-        return self._predict_from(input, raw)
+        return self._ask("predict", X)
 
     def _shape(self, input: Input, rows: np.ndarray) -> np.ndarray:
         return shape_like(input, rows) if self._architecture["return_sequences"] else rows

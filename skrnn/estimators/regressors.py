@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,7 +10,6 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from .. import losses
 from ..losses import Loss
@@ -103,9 +102,15 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
             return values[:, :, losses.nearest_to_median(self.quantiles_)]
         return values
 
-    def _predict_from(self, input: Input, raw: np.ndarray) -> np.ndarray:
-        values = self._values(raw)
-        return self._shape(input, values[:, 0] if self._flat_targets else values)
+    def _answer(self, method: str) -> Callable[[np.ndarray], np.ndarray]:
+        if method == "predict_quantiles":
+            if self._fitted_loss != "quantile":
+                raise ValueError(f'{method} needs loss="quantile", fitted was {self._fitted_loss!r}')
+            values = self._make_loss().link
+        else:
+            self._check_method(method, "predict", "predict_quantiles")
+            values = self._make_loss().link if self._fitted_loss != "quantile" else self._values
+        return (lambda raw: values(raw)[:, 0]) if self._flat_targets else values
 
     def predict_quantiles(self, X: Any) -> np.ndarray:
         """Predict all quantiles of ``loss="quantile"``.
@@ -125,12 +130,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         ValueError
             If the estimator was fitted with another loss.
         """
-        check_is_fitted(self)
-        if self._fitted_loss != "quantile":
-            raise ValueError(f'predict_quantiles needs loss="quantile", fitted was {self._fitted_loss!r}')
-        input, raw, _ = self._run(X)
-        values = self._make_loss().link(raw)
-        return self._shape(input, values[:, 0] if self._flat_targets else values)
+        return self._ask("predict_quantiles", X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Coefficient of determination R^2; per step, over all steps of all sequences.

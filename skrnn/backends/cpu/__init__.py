@@ -6,15 +6,16 @@ from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer
 from .objective import objective
 from .pooling import pool, pool_backward
-from .reading import read, scatter, start_from
+from .reading import next_step, read, scatter, start_from
 from .tape import Tape
 from .updates import Optimizer
-from .workspace import Workspace, aligned
+from .workspace import Rows, Workspace, aligned
 
 __all__ = [
     "Dense",
     "Optimizer",
     "RecurrentLayer",
+    "Rows",
     "Tape",
     "Workspace",
     "add_reversed",
@@ -23,6 +24,7 @@ __all__ = [
     "drop_steps",
     "join",
     "last_states",
+    "next_step",
     "objective",
     "pool",
     "pool_backward",

@@ -12,7 +12,7 @@ from ...batches import SIZE_B, SIZE_R, Steps
 from .gemm import make_column_sums, make_multiply, widest
 from .jit import kernel
 from .recurrent import ROW_BLOCK, layer_kernels
-from .simd import lanes
+from .simd import clear, copy, lanes
 from .tape import Tape
 from .threads import share
 from .workspace import Parameters, Rows, Workspace
@@ -21,7 +21,7 @@ from .workspace import Parameters, Rows, Workspace
 @cache
 def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
     """Outputs are handled in panels one vector wide: P panels, L lanes. M rows: R if `per_step`, else B."""
-    L, multiply, column_sums, zero = lanes(dtype), make_multiply(1), make_column_sums(1), dtype.type(0)
+    L, multiply, column_sums = lanes(dtype), make_multiply(1), make_column_sums(1)
 
     @kernel("dense_forward", dtype.name)
     def forward(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, W, b, out):
@@ -29,7 +29,7 @@ def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
         lo, hi = share(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
         x0, row = ((sizes[SIZE_B] if x_past else 0) + lo) * x_row, P * L
         for m in range(lo, hi):
-            out[m * row : (m + 1) * row] = b
+            copy(row, b, 0, out, m * row)
         for p in range(P):
             multiply(hi - lo, X, x0, x_row, 1, 0, W, p * n_in * L, L, out, lo * row + p * L, row, n_in, 1)
 
@@ -40,9 +40,9 @@ def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
         lo, hi = share(thread, n_threads, n_in)
         for p in range(P):
             w0 = (p * n_in + lo) * L
-            dW[w0 : w0 + (hi - lo) * L] = zero
+            clear(dW, w0, (hi - lo) * L)
             if thread == 0:
-                db[p * L : (p + 1) * L] = zero
+                clear(db, p * L, L)
                 column_sums(M, d, p * L, row, db, p * L)
             for r in range(0, M, ROW_BLOCK):
                 multiply(hi - lo, X, (skip + r) * x_row + lo, 1, x_row, 0, d, r * row + p * L, row,
@@ -53,14 +53,14 @@ def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
 
 @cache
 def dense_input_gradient(dtype: np.dtype, wide: int):
-    L, multiply, zero = lanes(dtype), make_multiply(wide), dtype.type(0)
+    L, multiply = lanes(dtype), make_multiply(wide)
 
     @kernel("dense_input_gradient", dtype.name, wide)
     def input_gradient(thread, n_threads, sizes, per_step, n_out, P, panels, d, WT, dX):
         """dX (M, panels wide L) = d (M, n_out) @ WT, whose panels have P L rows."""
         lo, hi = share(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
         row = panels * wide * L
-        dX[lo * row : hi * row] = zero
+        clear(dX, lo * row, (hi - lo) * row)
         for q in range(panels):
             multiply(hi - lo, d, lo * P * L, P * L, 1, 0, WT, q * P * L * wide * L, wide * L,
                      dX, lo * row + q * wide * L, row, n_out, 1)  # fmt: skip

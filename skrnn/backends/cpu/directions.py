@@ -9,6 +9,7 @@ import numpy as np
 
 from ...batches import SIZE_B, SIZE_T
 from .jit import kernel
+from .simd import clear, copy
 from .threads import share
 from .workspace import Rows
 
@@ -21,8 +22,6 @@ def mirrored(row_at, lengths, t, i):
 
 @cache
 def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
-    zero = dtype.type(0)
-
     @kernel("copy_columns", dtype.name)
     def copy_columns(thread, n_threads, sizes, counts, row_at, lengths, reverse, source, source_row,
                      past, source0, target, target_row, target0, n, cleared):  # fmt: skip
@@ -37,10 +36,8 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
                 r = row_at[t] + i
                 a = (skip + (mirrored(row_at, lengths, t, i) if reverse else r)) * source_row + source0
                 b = r * target_row + target0
-                x, y = source[a : a + n], target[b : b + n]
-                for j in range(n):
-                    y[j] = x[j]
-                target[b + n : b + n + cleared] = zero
+                copy(n, source, a, target, b)
+                clear(target, b + n, cleared)
 
     @kernel("add_reversed", dtype.name)
     def add_reversed(thread, n_threads, sizes, counts, row_at, lengths, row, source, target):
@@ -60,22 +57,18 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
         B = sizes[SIZE_B]
         for i in range(B):
             row = B + row_at[lengths[i] - 1] + i if kept else i
-            source = states[row * width : row * width + n]
-            target = out[i * out_row + column : i * out_row + column + n]
-            for j in range(n):
-                target[j] = source[j]
+            copy(n, states, row * width, out, i * out_row + column)
 
     @kernel("split_last", dtype.name)
     def split_last(sizes, d_row, column, n, width, d, dH):
         """dH (B, width) = columns of d (B, d_row), zero beyond the first n."""
         for i in range(sizes[SIZE_B]):
-            for j in range(n):
-                dH[i * width + j] = d[i * d_row + column + j]
-            dH[i * width + n : (i + 1) * width] = zero
+            copy(n, d, i * d_row + column, dH, i * width)
+            clear(dH, i * width + n, width - n)
 
     @kernel("clear_rows", dtype.name)
     def clear_rows(sizes, width, out):
-        out[: sizes[SIZE_B] * width] = zero
+        clear(out, 0, sizes[SIZE_B] * width)
 
     return SimpleNamespace(
         copy_columns=copy_columns,

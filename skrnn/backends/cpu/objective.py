@@ -10,6 +10,7 @@ import numpy as np
 from ...batches import SIZE_B, SIZE_FIRST, SIZE_R, Steps
 from .elementary import keyed
 from .jit import kernel
+from .simd import clear
 from .tape import Tape
 from .threads import share
 from .workspace import Rows, Workspace
@@ -38,7 +39,7 @@ def compile_loss(loss, dtype: np.dtype) -> SimpleNamespace:
         for m in range(M):
             total += row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted)[1]
         lo, hi = share(thread, n_threads, M)
-        d[lo * d_row : hi * d_row] = scalar(0)
+        clear(d, lo * d_row, (hi - lo) * d_row)
         for m in range(lo, hi):
             at, weight = row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted)
             values[m], weights[m] = 0.0, weight

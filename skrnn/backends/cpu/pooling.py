@@ -9,6 +9,7 @@ import numpy as np
 
 from ...batches import SIZE_B, SIZE_FIRST, SIZE_T
 from .jit import kernel
+from .simd import clear, copy
 from .workspace import Rows
 
 
@@ -22,7 +23,7 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
         B = sizes[SIZE_B]
         skip = B if x_past else 0
         if sizes[SIZE_FIRST] == 0:
-            total[: B * width] = zero
+            clear(total, 0, B * width)
         for t in range(sizes[SIZE_T]):
             for i in range(counts[t]):
                 x = (skip + row_at[t] + i) * x_row
@@ -40,16 +41,17 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
                 at = (row_at[t] + i) * dX_row
                 for j in range(width):
                     dX[at + j] = dout[i * d_row + j] / scalar(whole[i])
-                dX[at + width : at + dX_row] = zero
+                clear(dX, at + width, dX_row - width)
 
     @kernel("pool_max", dtype.name)
     def pool_max(sizes, counts, row_at, width, x_row, x_past, X, largest, where, out):
         """largest (B, width): over each sequence's steps so far; where: its step in this chunk, or -1."""
         B = sizes[SIZE_B]
         skip = B if x_past else 0
-        where[: B * width] = -1
-        if sizes[SIZE_FIRST] == 0:
-            largest[: B * width] = scalar(-np.inf)
+        for j in range(B * width):
+            where[j] = -1
+            if sizes[SIZE_FIRST] == 0:
+                largest[j] = scalar(-np.inf)
         for t in range(sizes[SIZE_T]):
             for i in range(counts[t]):
                 x = (skip + row_at[t] + i) * x_row
@@ -58,7 +60,7 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
                     if X[x + j] > largest[i * width + j] or X[x + j] != X[x + j]:
                         largest[i * width + j] = X[x + j]
                         where[i * width + j] = t
-        out[: B * width] = largest[: B * width]
+        copy(B * width, largest, 0, out, 0)
 
     @kernel("pool_max_backward", dtype.name)
     def pool_max_backward(sizes, counts, row_at, width, d_row, dout, where, dX_row, dX):
@@ -68,7 +70,7 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
                 for j in range(width):
                     hit = where[i * width + j] == t
                     dX[at + j] = dout[i * d_row + j] if hit else zero
-                dX[at + width : at + dX_row] = zero
+                clear(dX, at + width, dX_row - width)
 
     return SimpleNamespace(
         pool_mean=pool_mean,

@@ -25,6 +25,7 @@ from ...batches import (
     SIZE_T,
 )
 from .jit import kernel
+from .simd import clear, copy
 from .threads import share
 from .workspace import Rows
 
@@ -34,7 +35,7 @@ def next_job(jobs, cursor, job):
     """cursor[0] += 1; job = that row of jobs (n, len(job))."""
     n = len(job)
     cursor[0] += 1
-    job[:] = jobs[cursor[0] * n : (cursor[0] + 1) * n]
+    copy(n, jobs, cursor[0] * n, job, 0)
 
 
 @kernel("pack")
@@ -65,8 +66,6 @@ def pack(job, order, all_starts, all_lengths, sizes, counts, row_at, lengths, wh
 
 @cache
 def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
-    zero = dtype.type(0)
-
     @kernel("gather", dtype.name)
     def gather(thread, n_threads, sizes, counts, row_at, sequence, row, values, width, shift, scale, scaled,
                out):  # fmt: skip
@@ -74,10 +73,7 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
         if not scaled:
             lo, hi = share(thread, n_threads, sizes[SIZE_R])
             for r in range(lo, hi):
-                source = values[row[r] * width : (row[r] + 1) * width]
-                target = out[r * width : (r + 1) * width]
-                for j in range(width):
-                    target[j] = source[j]
+                copy(width, values, row[r] * width, out, r * width)
             return
         lo, hi = share(thread, n_threads, sizes[SIZE_T])
         for t in range(lo, hi):
@@ -87,6 +83,18 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
                     value = (values[row[r] * width + j] - shift[own + j]) * scale[own + j]
                     out[r * width + j] = value
 
+    @kernel("next_step", dtype.name)
+    def next_step(x, finite, sizes, whole):
+        """One more step of every sequence, if all of x is `finite`."""
+        finite[0] = 1
+        for j in range(len(x)):
+            if not np.isfinite(x[j]):
+                finite[0] = 0
+        if finite[0] != 0:
+            sizes[SIZE_FIRST] += 1
+            for i in range(len(whole)):
+                whole[i] += 1
+
     @kernel("start_from", dtype.name)
     def start_from(sizes, sequence, width, n, given, carried):
         """carried (B, width) = the sequences' rows of `given` (., n), where they begin."""
@@ -94,9 +102,8 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
             return
         sizes[SIZE_CARRIED] = 1
         for i in range(sizes[SIZE_B]):
-            carried[i * width : (i + 1) * width] = zero
-            for j in range(n):
-                carried[i * width + j] = given[sequence[i] * n + j]
+            copy(n, given, sequence[i] * n, carried, i * width)
+            clear(carried, i * width + n, width - n)
 
     @kernel("scatter", dtype.name)
     def scatter(sizes, counts, row_at, lengths, whole, sequence, per_step, ends, n, x_row, x_past, X,
@@ -107,20 +114,17 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
         if not per_step:
             for i in range(B):
                 if first + lengths[i] == whole[i]:
-                    for j in range(n):
-                        out[sequence[i] * n + j] = X[i * x_row + j]
+                    copy(n, X, i * x_row, out, sequence[i] * n)
             return
         x_first = B if x_past else 0
         for t in range(sizes[SIZE_T]):
             for i in range(counts[t]):
                 at = ends[sequence[i]] - whole[i] + first + t
-                source = X[(x_first + row_at[t] + i) * x_row : (x_first + row_at[t] + i) * x_row + n]
-                target = out[at * n : (at + 1) * n]
-                for j in range(n):
-                    target[j] = source[j]
+                copy(n, X, (x_first + row_at[t] + i) * x_row, out, at * n)
 
     return SimpleNamespace(
         gather=gather,
+        next_step=next_step,
         start_from=start_from,
         scatter=scatter,
     )
@@ -142,6 +146,11 @@ def read(tape, steps, jobs, sequences, work) -> Rows:
         scale.reshape(-1) if scaled else work.empty, scaled, out,
     )  # fmt: skip
     return Rows(out, F, False)
+
+
+def next_step(tape, x, finite, steps) -> None:
+    """The sequences, read one step at a time, go on by one if all of x is finite: ``finite[0]``."""
+    tape.call(reading_kernels(x.dtype).next_step, x, finite, steps.sizes, steps.whole)
 
 
 def start_from(tape, given, carried: np.ndarray, width, steps) -> None:

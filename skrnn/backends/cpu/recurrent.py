@@ -40,7 +40,7 @@ from ...batches import SIZE_B, SIZE_CARRIED, SIZE_R, SIZE_T
 from ...cells import Cell
 from .gemm import make_column_sums, make_multiply, make_preactivations
 from .jit import kernel
-from .simd import lanes, make_load, make_store
+from .simd import clear, copy, lanes, make_load, make_store
 from .threads import own_sequences, share
 
 ROW_BLOCK = 128  # rows of a weight gradient handled at a time: their part of G stays in the L1 cache
@@ -70,7 +70,6 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
     # Branches on constants are pruned, but Numba still needs a name to type: these are never called.
     cell_reset = cell.reset or cell.forward
     cell_reset_backward = cell.reset_backward or cell.backward
-    zero = dtype.type(0)
 
     @kernel("advance", key, dtype.name, units)
     def advance(lo, hi, p, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked):
@@ -169,7 +168,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
                                 store1(dC, row * Hp + at, (dc,))
                 dz0 = g_first + lo * z_row
                 if two_stage:  # through the late product: d(r h) first, then the reset gate
-                    D[lo * Hp : n * Hp] = zero
+                    clear(D, lo * Hp, (n - lo) * Hp)
                     for q in range(P // wide):
                         multiply(n - lo, G, dz0 + late_lo * L, z_row, 1, panel, VT,
                                  q * P * late_width * L * wide * L, wide * L, D, lo * Hp + q * wide * L, Hp,
@@ -182,7 +181,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
                             store_slots(G, g, dz)
                             store1(D, at, (da,))
                 elif masked:
-                    D[lo * Hp : n * Hp] = zero
+                    clear(D, lo * Hp, (n - lo) * Hp)
                 target = D if two_stage or masked else dH
                 for q in range(P * units // wide):
                     multiply(n - lo, G, dz0 + hidden_lo * L, z_row, 1, panel, UT,
@@ -214,12 +213,12 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
             i, i_end = F * k // splits, F * (k + 1) // splits
             j, j_end = n_hidden * k // splits, n_hidden * (k + 1) // splits
             w0, u0, v0 = (p * F + i) * w_row, (p * n_hidden + j) * u_row, (p * n_hidden + j) * v_row
-            dW[w0 : w0 + (i_end - i) * w_row] = zero
-            dU[u0 : u0 + (j_end - j) * u_row] = zero
+            clear(dW, w0, (i_end - i) * w_row)
+            clear(dU, u0, (j_end - j) * u_row)
             if two_stage:
-                dV[v0 : v0 + (j_end - j) * v_row] = zero
+                clear(dV, v0, (j_end - j) * v_row)
             if k == 0:
-                sums[p * z_row : (p + 1) * z_row] = zero
+                clear(sums, p * z_row, z_row)
             t = 0
             while t < T:  # a stretch of steps that all find their past at the same distance
                 before = counts[max(t - 1, 0)]
@@ -246,16 +245,16 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
 @cache
 def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
     """What a layer does around the recurrence: first states, biases, transposed weights."""
-    L, zero = lanes(dtype), dtype.type(0)
+    L = lanes(dtype)
 
     @kernel("begin", dtype.name)
     def begin(sizes, width, carried, states):
         """The first B rows of `states`: carried over from the chunk before, or zero."""
         n = sizes[SIZE_B] * width
         if sizes[SIZE_CARRIED] != 0:
-            states[:n] = carried[:n]
+            copy(n, carried, 0, states, 0)
         else:
-            states[:n] = zero
+            clear(states, 0, n)
 
     @kernel("mask_first", dtype.name)
     def mask_first(sizes, width, H, mask, A):
@@ -264,10 +263,10 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
             A[at] = H[at] * mask[at]
 
     @kernel("add_bias", dtype.name)
-    def add_bias(P, part_row, bias_row, first, source, clear, bias):
-        """bias (P, bias_row): += or, if `clear`, = `source` (P, part_row) from column `first` on."""
-        if clear:
-            bias[: P * bias_row] = zero
+    def add_bias(P, part_row, bias_row, first, source, begins, bias):
+        """bias (P, bias_row): += or, if it `begins`, = `source` (P, part_row) from column `first` on."""
+        if begins:
+            clear(bias, 0, P * bias_row)
         for p in range(P):
             for j in range(part_row):
                 bias[p * bias_row + first + j] += source[p * part_row + j]
@@ -287,16 +286,14 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
         first, last = share(thread, n_threads, P)
         for p in range(first, last):
             for q in range(panels):
-                target = WT[(q * P + p) * row * columns : (q * P + p + 1) * row * columns]
-                for i in range(columns):
-                    source = q * columns + i
-                    if source < n_in:
-                        values = W[(p * n_in + source) * row : (p * n_in + source + 1) * row]
-                        for j in range(row):
-                            target[j * columns + i] = values[j]
-                    else:
-                        for j in range(row):
-                            target[j * columns + i] = zero
+                target = (q * P + p) * row * columns
+                real = min(columns, n_in - q * columns)
+                if real < columns:
+                    clear(WT, target, row * columns)
+                for i in range(real):
+                    source = (p * n_in + q * columns + i) * row
+                    for j in range(row):
+                        WT[target + j * columns + i] = W[source + j]
 
     return SimpleNamespace(
         begin=begin, mask_first=mask_first, add_bias=add_bias, take_bias=take_bias, transpose=transpose
@@ -306,14 +303,14 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
 @cache
 def input_gradient(dtype: np.dtype, wide: int):
     """The kernel for the gradient of a layer's input, in panels of `wide` vectors."""
-    L, multiply, zero = lanes(dtype), make_multiply(wide), dtype.type(0)
+    L, multiply = lanes(dtype), make_multiply(wide)
 
     @kernel("input_gradient", dtype.name, wide)
     def input_gradient(thread, n_threads, sizes, P, panels, z_row, first, depth, G, WT, dX):
         """dX (R, panels wide L) = columns `first` to `first + depth` of G (P, R, z_row) @ WT."""
         R, row = sizes[SIZE_R], panels * wide * L
         lo, hi = share(thread, n_threads, R)
-        dX[lo * row : hi * row] = zero
+        clear(dX, lo * row, (hi - lo) * row)
         for q in range(panels):
             multiply(hi - lo, G, lo * z_row + first, z_row, 1, R * z_row, WT, q * P * depth * wide * L,
                      wide * L, dX, lo * row + q * wide * L, row, depth, P)  # fmt: skip

@@ -267,3 +267,39 @@ def make_store(count):
         return types.void(array, types.intp, values), codegen
 
     return store
+
+
+# Slices and assignments to them would do the same, at a third of a second of compilation each.
+def stretch(context, builder, sig, args, array, offset, count):
+    """Pointer to elements `offset` .. `offset + count` of an array, and their bytes."""
+    last = builder.sub(builder.add(args[offset], args[count]), ir.Constant(INT, 1))
+    check_span(context, builder, sig.args[array], args[array], args[offset], last)
+    item = context.get_abi_sizeof(context.get_data_type(sig.args[array].dtype))
+    start = pointer(context, builder, sig.args[array], args[array], args[offset])
+    return start, builder.mul(args[count], ir.Constant(INT, item))
+
+
+@intrinsic
+def clear(typingctx, array, start, count):
+    """array[start:][:count] = 0"""
+
+    def codegen(context, builder, sig, args):
+        at, n_bytes = stretch(context, builder, sig, args, 0, 1, 2)
+        cgutils.memset(builder, at, n_bytes, 0)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def copy(typingctx, count, source, source_start, target, target_start):
+    """target[target_start:][:count] = source[source_start:][:count]; they must not overlap."""
+
+    def codegen(context, builder, sig, args):
+        x, n_bytes = stretch(context, builder, sig, args, 1, 2, 0)
+        y, _ = stretch(context, builder, sig, args, 3, 4, 0)
+        cgutils.raw_memcpy(builder, y, x, n_bytes, 1)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(n, source, n, target, n), codegen

@@ -12,9 +12,9 @@ With NUMBA_BOUNDSCHECK=1 the calls are made from Python, so that their errors ar
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -230,6 +230,14 @@ class Tape:
                 threads.together(n_threads, replay, n, table, stop)
             times -= n
             burst = max(1, int(n * BURST_SECONDS / (time.perf_counter() - start)))
+
+    def player(self) -> Callable[[], None]:
+        """A function that replays once on this thread, with as little ado as there can be."""
+        if config.BOUNDSCHECK:
+            return partial(self._run_in_python, 1, 1)
+        if self._table is None:
+            self._table = self._compile()
+        return partial(replay, 0, 1, 1, self._table, self.stop, self.stop)
 
     def _run_in_python(self, times: int, n_threads: int) -> None:
         for _ in range(times):

@@ -1,0 +1,104 @@
+"""Sequences read one step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..inference import State, Stepper
+from ..network import Network
+
+
+class Stream:
+    """Sequences that an estimator reads one step at a time; made by ``estimator.stream()``.
+
+    After any number of steps the answer is that of `predict` (or of the method asked for) to the
+    sequences as read so far, with the same bits; with ``return_sequences=True`` to their last step.
+
+    Attributes
+    ----------
+    state : array of shape (num_layers, batch, hidden_size), or a pair (h, c) of them for an LSTM
+        The states after the last step, as in `predict_with_state`; may be set. Pooling over time starts
+        anew then.
+    """
+
+    def __init__(
+        self, network: Network, params: np.ndarray, batch: int, answer: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        self._network, self._answer = network, answer
+        self._stepper = Stepper(network, params, batch)
+        self._advance, self._x, self._raw = self._stepper.advance, self._stepper.x, self._stepper.out
+        self._batch, self._shape = batch, self._x.shape
+
+    def step(self, x: Any) -> Any:
+        """Read the next step of every sequence.
+
+        Parameters
+        ----------
+        x : array-like of shape (batch, n_features); with ``batch=1`` also (n_features,)
+
+        Returns
+        -------
+        ndarray of shape (batch,) or (batch, k), like `predict`
+            For `x` of shape (n_features,) that one sequence's answer: a scalar or an array of shape (k,).
+            In the estimator's `dtype`.
+
+        Raises
+        ------
+        ValueError
+            If `x` has another shape, or holds NaN or infinity. The state is then what it was before.
+        """
+        if not isinstance(x, np.ndarray):
+            x = np.asarray(x)
+        alone = x.shape == self._shape[1:] and self._batch == 1
+        if x.shape != self._shape and not alone:
+            raise ValueError(f"x has shape {x.shape}, expected (batch, n_features) = {self._shape}")
+        self._x[:] = x
+        if not self._advance():
+            row, column = np.argwhere(~np.isfinite(self._x))[0]
+            raise ValueError(f"x holds {self._x[row, column]} in feature {column} of sequence {row}")
+        answer = self._answer(self._raw)
+        # The raw outputs are a view that the next step overwrites.
+        return answer[0] if alone and answer.ndim == 1 else answer[0].copy() if alone else answer.copy()
+
+    def reset(self) -> None:
+        """Begin new sequences, from zero states."""
+        self._stepper.reset()
+
+    @property
+    def state(self) -> Any:
+        return stacked(self._stepper.state())
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._stepper.reset(read_state(state, self._batch, self._network))
+
+
+def stacked(states: State) -> Any:
+    """States by layer and direction as one array h, or as a pair (h, c)."""
+    h = np.stack([h for h, _ in states])
+    if states[0][1] is None:
+        return h
+    return h, np.stack([c for _, c in states if c is not None])
+
+
+def read_state(state: Any, n: int, network: Network) -> State:
+    """States in PyTorch's layout, checked."""
+    has_c = network.cell == "lstm"
+    shape = (network.num_layers * network.directions, n, network.hidden_size)
+    parts = state if has_c else (state,)
+    if has_c and not (isinstance(state, tuple | list) and len(state) == 2):
+        raise ValueError("state must be a pair (h, c) for an LSTM")
+    arrays = [np.asarray(part) for part in parts]
+    for name, array in zip(("h", "c"), arrays, strict=False):
+        if array.shape != shape:
+            raise ValueError(
+                f"state {name} has shape {array.shape}, expected (layers * directions, sequences, "
+                f"hidden_size) = {shape}"
+            )
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise ValueError(f"state {name} must hold finite numbers")
+    arrays = [array.astype(network.dtype) for array in arrays]
+    return [(arrays[0][k], arrays[1][k] if has_c else None) for k in range(shape[0])]

@@ -1,0 +1,73 @@
+"""Compile the common kernels ahead of their first use: ``python -m skrnn.warmup``.
+
+Kernels are compiled when a fit first needs them, which takes seconds, and kept on disk. For container
+images, continuous integration and demonstrations this does it beforehand, with fits of a few numbers.
+Set ``NUMBA_CACHE_DIR`` to keep the kernels in a directory of your choice, here and later.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .estimators import RNNClassifier, RNNRegressor
+
+CELLS: dict[str, dict[str, Any]] = {
+    "rnn": {"cell": "rnn"},
+    "lstm": {"cell": "lstm"},
+    "gru": {"cell": "gru"},
+    "gru_reset_before": {"cell": "gru", "reset_after": False},
+}
+# Hidden units that fill 1, 2, 3 and 4 of the widest vectors: every size uses one of these kernels.
+HIDDEN_SIZES = (16, 32, 48, 64)
+
+
+def fits(cells: list[str], dtypes: list[str], hidden_sizes: list[int]) -> Iterator[tuple[Any, Any]]:
+    """(estimator, y) whose fits between them need all the kernels of these cells."""
+    number = np.linspace(0, 1, 8)
+    letter = np.array(list("abcabcab"))
+    for dtype in dtypes:
+        for name in cells:
+            cell = {**CELLS[name], "dtype": dtype, "max_iter": 1}
+            for size in hidden_sizes:
+                for options in ({}, {"num_layers": 2}, {"num_layers": 2, "bidirectional": True}):
+                    yield RNNRegressor(size, **options, **cell), number
+            for options in (
+                {"dropout": 0.1, "num_layers": 2},
+                {"recurrent_dropout": 0.1},
+                {"pooling": "mean"},
+                {"pooling": "max", "bidirectional": True},
+                {"tbptt_steps": 2},
+            ):
+                yield RNNRegressor(size, **options, **cell), number
+            yield RNNClassifier(size, **cell), letter
+            yield RNNClassifier(size, early_stopping=True, **cell), number > 0.5
+            yield RNNRegressor(size, return_sequences=True, **cell), np.ones((8, 3)) * number[:, None]
+
+
+def main() -> None:
+    """Read the command line and compile."""
+    parser = argparse.ArgumentParser(prog="python -m skrnn.warmup", description=__doc__.partition("\n")[0])
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=["rnn", "lstm", "gru"])
+    parser.add_argument("--dtypes", nargs="+", choices=["float32", "float64"], default=["float32"])
+    parser.add_argument(
+        "--hidden-sizes", nargs="+", type=int, default=HIDDEN_SIZES, metavar="H",
+        help="sizes that will be used; by default, all",
+    )  # fmt: skip
+    options = parser.parse_args()
+    from tqdm.auto import tqdm
+
+    start = time.perf_counter()
+    X = np.arange(48, dtype=np.float32).reshape(8, 3, 2) / 48
+    tasks = list(fits(options.cells, options.dtypes, options.hidden_sizes))
+    for estimator, y in tqdm(tasks, desc="kernels", unit="fit"):
+        estimator.fit(X, y).predict(X)
+    print(f"compiled, or found compiled, in {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

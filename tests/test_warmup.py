@@ -1,0 +1,49 @@
+"""``python -m skrnn.warmup``: afterwards, fits compile nothing."""
+
+import os
+import subprocess
+import sys
+
+FITS = """
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from skrnn.backends.cpu import jit
+from skrnn import LSTMClassifier, LSTMRegressor
+
+missing, save = [], jit.KernelCache.save_overload
+
+def compiled(self, *args):
+    missing.append(self._name)
+    return save(self, *args)
+
+jit.KernelCache.save_overload = compiled
+X = np.random.default_rng(0).standard_normal((40, 9, 3))
+for size in (5, 16):
+    LSTMRegressor(size, max_iter=2).fit(X, X[:, 0, 0]).predict(X)
+    LSTMClassifier(size, max_iter=2, num_layers=2, bidirectional=True).fit(X, X[:, 0, 0] > 0).predict(X)
+assert missing == [], missing
+LSTMRegressor(5, max_iter=1, dtype="float64").fit(X, X[:, 0, 0])
+assert missing  # so that what is asserted above can fail
+"""
+
+
+def run(*command, **environment):
+    return subprocess.run(
+        [sys.executable, *command], env=os.environ | environment, capture_output=True, text=True, timeout=300,
+        check=False,
+    )  # fmt: skip
+
+
+def test_after_a_warmup_nothing_is_compiled(tmp_path):
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    result = run("-m", "skrnn.warmup", "--cells", "lstm", "--hidden-sizes", "5", "16", **cache)
+    assert result.returncode == 0, result.stderr
+    assert "compiled, or found compiled" in result.stdout
+    result = run("-c", FITS, **cache)
+    assert result.returncode == 0, result.stderr
+
+
+def test_unknown_cells_are_refused():
+    result = run("-m", "skrnn.warmup", "--cells", "elman")
+    assert result.returncode == 2
+    assert "elman" in result.stderr
