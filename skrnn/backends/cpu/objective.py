@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -26,11 +26,11 @@ def row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted):
 
 
 @cache
-def compile_loss(loss, dtype: np.dtype) -> SimpleNamespace:
-    row_loss = loss.row(keyed("loss", loss.name, dtype.name))
-    scalar = dtype.type
+def compile_loss(name: str, row: Callable, dtype: np.dtype):
+    """The kernel of a loss, by its name and the function `row` of `skrnn.losses.Loss`."""
+    row_loss, scalar = row(keyed("loss", name, dtype.name)), dtype.type
 
-    @kernel("loss", loss.name, dtype.name)
+    @kernel("loss", name, dtype.name)
     def rows(thread, n_threads, sizes, lengths, whole, sequence, row, per_step, raw, raw_row, n_raw, y, n_y,
              w, weighted, p, d, d_row, values, weights):  # fmt: skip
         """values, weights (M,): each row's loss and weight; d (M, d_row): the gradient of the mean."""
@@ -95,8 +95,8 @@ def objective(
     values, weights = (work.get("loss", k, size=M, dtype=np.dtype(np.float64)) for k in ("values", "weights"))
     parameters = np.asarray(loss.parameters, work.dtype)
     tape.share(
-        compile_loss(loss, work.dtype), steps.sizes, steps.lengths, steps.whole, steps.sequence, steps.row,
-        per_step, raw.array, raw.row, n_raw, y.reshape(-1), y.shape[1], work.empty if w is None else w,
-        w is not None, parameters, d.array, d.row, values, weights,
+        compile_loss(loss.name, loss.row, work.dtype), steps.sizes, steps.lengths, steps.whole, steps.sequence,
+        steps.row, per_step, raw.array, raw.row, n_raw, y.reshape(-1), y.shape[1],
+        work.empty if w is None else w, w is not None, parameters, d.array, d.row, values, weights,
     )  # fmt: skip
     tape.call(add_losses, steps.sizes, per_step, values, weights, statistics, update, tape.stop)

@@ -151,10 +151,14 @@ def replay(thread, n_threads, times, table, stop, meeting):
                 continue
             if table[k + 2] != 0 or thread == 0:
                 call_entry(table[k], table[k + 1], thread, n_threads)
-            if n_threads > 1:
-                threads.meet(meeting, n_threads)
-        if stop[0] != 0:
-            break
+            if n_threads > 1 and not threads.meet(meeting, n_threads):
+                return
+        stopped = stop[0] != 0
+        # Once more, so that nobody reads a condition or `stop` that the next repetition has set.
+        if n_threads > 1 and not threads.meet(meeting, n_threads):
+            return
+        if stopped:
+            return
 
 
 class Tape:

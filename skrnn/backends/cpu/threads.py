@@ -25,8 +25,8 @@ from ...batches import SIZE_B, SIZE_R
 from .jit import kernel
 from .simd import pointer
 
-LINE = 8  # words of a cache line: the two words of a meeting place lie on lines of their own
-PATIENCE = 20_000  # looks at the other threads before the processor is offered to someone else
+LINE = 8  # words of a cache line
+PATIENCE = 4_000  # looks at the other threads before the processor is offered to someone else
 
 
 # --- meeting ----------------------------------------------------------------------------------------
@@ -65,17 +65,23 @@ def give_way(typingctx):
 
 @kernel("meet")
 def meet(meeting, n_threads):
-    """Return once all threads have come here. `meeting`: how many have come; how often all have."""
+    """Wait until all threads have come here; False if they will not, because the replay is called off.
+
+    `meeting`, on cache lines of their own: how many have come; how often all have; called off.
+    """
     round_ = load_atomically(meeting, LINE)
     if add_atomically(meeting, 0, 1) == n_threads - 1:
         add_atomically(meeting, 0, -n_threads)
         add_atomically(meeting, LINE, 1)
-        return
+        return True
     looks = 0
     while load_atomically(meeting, LINE) == round_:
+        if load_atomically(meeting, 2 * LINE) != 0:
+            return False
         looks += 1
         if looks > PATIENCE:
             give_way()
+    return True
 
 
 # --- shares of the work -----------------------------------------------------------------------------
@@ -132,10 +138,10 @@ def together(n_threads: int, task: Callable[..., None], *args: Any) -> None:
         if _pool is None:
             _pool = Pool()
         pool = _pool
-    helpers = 0
+    helpers, futures = 0, []
     while helpers < n_threads - 1 and pool.free.acquire(blocking=False):
         helpers += 1
-    n, meeting = helpers + 1, np.zeros(2 * LINE, np.intp)
+    n, meeting = helpers + 1, np.zeros(3 * LINE, np.intp)
 
     def help_with(thread: int) -> None:
         try:
@@ -143,9 +149,14 @@ def together(n_threads: int, task: Callable[..., None], *args: Any) -> None:
         finally:
             pool.free.release()
 
-    futures = [pool.executor.submit(help_with, thread) for thread in range(1, n)]
     try:
+        futures += (pool.executor.submit(help_with, thread) for thread in range(1, n))
         task(0, n, *args, meeting)
+    except BaseException:  # Ctrl-C before this thread took part: the others must not wait for it
+        meeting[2 * LINE] = 1
+        for _ in range(helpers - len(futures)):
+            pool.free.release()
+        raise
     finally:
         try:
             wait(futures)
