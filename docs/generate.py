@@ -9,6 +9,7 @@ import inspect
 from pathlib import Path
 
 import skrnn
+from skrnn.estimators.streaming import Stream
 
 GROUPS = {
     "Estimators": (
@@ -53,10 +54,10 @@ def api():
     assert described == set(skrnn.__all__), described ^ set(skrnn.__all__)
     parts = ["# API reference\n\nMade from the docstrings by `docs/generate.py`.\n"]
     documented = set()
-    for title, names in GROUPS.items():
+    for title, names in {**GROUPS, "Streams": ("Stream",)}.items():
         parts.append(f"## {title}\n")
         for name in names:
-            thing = getattr(skrnn, name)
+            thing = Stream if name == "Stream" else getattr(skrnn, name)
             parts.append(entry(name, thing, 3))
             if not inspect.isclass(thing):
                 continue

@@ -65,19 +65,20 @@ class Network:
         return_sequences: bool = False,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
-        dtype: np.dtype | type = np.float32,
+        dtype: np.dtype | type | str = np.float32,
         device: str = "cpu",
         n_threads: int = 1,
     ) -> None:
         self.backend = backend = backends.get(device)
-        self.dtype = dtype = np.dtype(dtype)
+        half, self.dtype = dtype == "bfloat16", kept_as(dtype)
+        dtype = self.dtype
         self.cell, self.hidden_size, self.num_layers = cell, hidden_size, num_layers
         self.directions = 2 if bidirectional else 1
         self.pooling, self.return_sequences = pooling, return_sequences
         self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
         self.n_in, self.n_out, self.width = n_in, n_out, hidden_size * self.directions
         self.work, self.n_threads = backend.Workspace(dtype), n_threads
-        options = {"activation": activation, "reset_after": reset_after}
+        options = {"activation": activation, "reset_after": reset_after, "half": half}
         self.layers = [
             [
                 backend.RecurrentLayer(cell, self.width if k else n_in, hidden_size, dtype, **options)
@@ -285,6 +286,11 @@ class Network:
     def flops(self, n_rows: int) -> float:
         """Of a forward pass over so many steps."""
         return sum(direction.flops(n_rows) for _, direction in self._recurrent())
+
+
+def kept_as(dtype: Any) -> np.dtype:
+    """The type of all arrays: bfloat16 is a way to multiply, what is multiplied is kept as float32."""
+    return np.dtype(np.float32 if dtype == "bfloat16" else dtype)
 
 
 def orthogonal(rng: np.random.RandomState, n: int) -> np.ndarray:

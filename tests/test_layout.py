@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "network": {"backends", "batches", "cells", "sequences"},
     "inference": {"network", "batches", "sequences"},
     "training": {"inference", "network", "batches", "losses", "sequences"},
-    "estimators": {"training", "inference", "network", "losses", "sequences"},
+    "estimators": {"backends", "inference", "losses", "network", "sequences", "training"},
     "preprocessing": {"estimators", "sequences"},
     "windows": {"sequences"},
     "metrics": {"sequences"},
@@ -284,7 +284,7 @@ def test_the_backend_offers_the_contract_and_the_network_asks_for_no_more():
 
     assert set(backends.get("cpu").__all__) == backends.NAMES
     asked = set()
-    for module in ("network", "inference", "training", "estimators/base"):
+    for module in ("network", "inference", "training", "estimators/base", "estimators/prediction"):
         source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
         asked |= set(re.findall(r"\bbackend\.(\w+)", source))
     assert asked == backends.NAMES

@@ -42,6 +42,7 @@ dtype, *, ...)``                         ``m``, ``v``, ``n_steps`` are its state
 ``add_reversed``, ``last_states``,       gradient apart again; the gradient of a reversed input; the last
 ``begin_backward``                       states side by side; their gradient, or zero, to each direction.
 ``pool``, ``pool_backward``              Mean or maximum over time.
+``supports_bfloat16()``                  Whether layers may be made with ``half=True``.
 ``sequence_mask``, ``drop_steps``        Dropout masks from counters (seed, epoch, stream, sequence, step,
                                          unit): the same numbers on every device.
 ======================================== ==================================================================
@@ -74,6 +75,7 @@ NAMES = {
     "sequence_mask",
     "split",
     "start_from",
+    "supports_bfloat16",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Self
@@ -9,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .. import inference
+from .. import backends, inference
 from ..inference import State
-from ..network import Network
+from ..network import Network, kept_as
 from .inputs import Input, read_X, shape_like
 from .jobs import effective_threads
 from .streaming import Stream, read_state, stacked
@@ -60,7 +61,7 @@ class FittedNetwork:
     def _read_X(self, X: Any, reset: bool) -> Input:
         if reset:  # kept with the model: reading the same columns in another way would be nonsense
             self._row_layout = self._given_layout
-        return read_X(self, X, reset=reset, dtype=np.dtype(self.dtype), **self._row_layout)
+        return read_X(self, X, reset=reset, dtype=kept_as(self.dtype), **self._row_layout)
 
     @staticmethod
     def _check_shapes(weights: Mapping[str, np.ndarray], network: Network) -> None:
@@ -107,8 +108,16 @@ class FittedNetwork:
         return self
 
     def _fitted_network(self) -> Network:
-        shape = self.weights_["weight_ih_l0"].shape
-        return self._network(shape[1], len(self.weights_["head.bias"]), self._architecture)
+        shape, parameters = self.weights_["weight_ih_l0"].shape, self._architecture
+        backend = backends.get(self.device)
+        if parameters["dtype"] == "bfloat16" and not backend.supports_bfloat16():
+            warnings.warn(
+                "this processor cannot multiply bfloat16 numbers: predicting in float32",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            parameters = parameters | {"dtype": "float32"}
+        return self._network(shape[1], len(self.weights_["head.bias"]), parameters)
 
     # --- prediction ------------------------------------------------------------------------------------
     def _run(self, X: Any, *, state: Any = None, hidden: bool = False) -> tuple[Input, np.ndarray, State]:

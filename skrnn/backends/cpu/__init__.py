@@ -1,5 +1,6 @@
 """Numba kernels on SIMD vectors; see `skrnn.backends` for what a backend offers."""
 
+from .bfloat16 import available as supports_bfloat16
 from .dense import Dense
 from .directions import add_reversed, begin_backward, join, last_states, reverse, split
 from .dropout import drop_steps, sequence_mask
@@ -34,4 +35,5 @@ __all__ = [
     "sequence_mask",
     "split",
     "start_from",
+    "supports_bfloat16",
 ]

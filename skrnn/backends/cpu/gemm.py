@@ -8,19 +8,42 @@ row's result is the same to the bit in any batch and on any thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import product
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .bfloat16 import add_products, load_pairs, splat_pair
 from .simd import INT, Vec, check_span, emit_fma, load_vec, machine, pointer, splat, store_vec
 
 # Rows of the tallest tile by panel width. Two bounds: sums, one panel row and a broadcast must fit in
 # the registers, and row pointers in the 16 general ones.
 TALLEST = {1: 8, 2: 8, 3: 8, 4: 6} if machine().registers >= 32 else {1: 8, 2: 4, 3: 3, 4: 2}
+
+
+class Operands(NamedTuple):
+    """How the elements of A and B are read and multiplied."""
+
+    load: Callable  # a vector of B
+    splat: Callable  # an element of A, in every lane
+    multiply_add: Callable
+    per_lane: int  # elements of a row to a lane: one float, or a pair of bfloat16
+
+
+def splat_element(builder, vec, at):
+    return splat(builder, vec, builder.load(at))
+
+
+def operands(array_type):
+    """Floats, or bfloat16 in uint16."""
+    if array_type.dtype == types.uint16:
+        return Operands(load_pairs, splat_pair, add_products, 2)
+    return Operands(load_vec, splat_element, emit_fma, 1)
 
 
 # --- the tile --------------------------------------------------------------------------------------
@@ -44,22 +67,22 @@ class Sums:
         for mv, total in self.at.items():
             store_vec(self.builder, self.vec, self.builder.load(total), self._pointer(c, c_row, *mv))
 
-    def add_product(self, columns, depth, a, a_row, a_k, b, b_k):
+    def add_product(self, of, columns, depth, a, a_row, a_k, b, b_k):
         """sums[row, column] += A[row, k] * B[k, column] for every k < depth."""
-        builder, vec = self.builder, self.vec
+        builder, vec, step = self.builder, self.vec, of.per_lane * self.vec.lanes
         a_rows = [row_pointer(builder, a, ir.Constant(INT, m), a_row) for m in range(self.rows)]
         with cgutils.for_range(builder, depth) as loop:
             b_row = row_pointer(builder, b, loop.index, b_k)
             panel = [
-                load_vec(builder, vec, builder.gep(b_row, [ir.Constant(INT, v * vec.lanes)]))
+                of.load(builder, vec, builder.gep(b_row, [ir.Constant(INT, v * step)]))
                 for v in range(len(columns))
             ]
             a_index = builder.mul(loop.index, a_k)
             for m in range(self.rows):
-                x = splat(builder, vec, builder.load(builder.gep(a_rows[m], [a_index])))
+                x = of.splat(builder, vec, builder.gep(a_rows[m], [a_index]))
                 for column, row_of_b in zip(columns, panel, strict=True):
                     total = self.at[m, column]
-                    builder.store(emit_fma(builder, vec, x, row_of_b, builder.load(total)), total)
+                    builder.store(of.multiply_add(builder, vec, x, row_of_b, builder.load(total)), total)
 
 
 def check_spans(context, builder, sig, args, spans):
@@ -107,7 +130,7 @@ def make_multiply(width):
 
     A is read as `blocks` stretches of `depth` neighbours (stride `a_k`) every `a_block`; the panel's
     rows lie `b_k` apart, without a gap between blocks. All arrays flat, offsets and strides in
-    elements.
+    elements. A and B of bfloat16: `depth` counts pairs, a row of the panel holds two of B interleaved.
     """
 
     @intrinsic
@@ -116,23 +139,25 @@ def make_multiply(width):
 
         def codegen(context, builder, sig, args):
             M, _, a0, a_row, a_k, a_block, _, b0, b_k, _, c0, c_row, depth, blocks = args
-            columns, rows_of_b = width * vec.lanes, builder.mul(depth, blocks)
+            of, columns, rows_of_b = operands(a), width * vec.lanes, builder.mul(depth, blocks)
             check_spans(context, builder, sig, args, [
-                (1, [(M, a_row), (depth, a_k), (blocks, a_block)], 1),
-                (6, [(rows_of_b, b_k)], columns),
+                (1, [(M, a_row), (depth, a_k), (blocks, a_block)], of.per_lane),
+                (6, [(rows_of_b, b_k)], of.per_lane * columns),
                 (9, [(M, c_row)], columns),
             ])  # fmt: skip
-            a, b, c = (pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 6, 9))
+            at_a, at_b, at_c = (
+                pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 6, 9)
+            )
             b_block = builder.mul(depth, b_k)
 
             def emit(i, rows):
-                a_tile, c_tile = (row_pointer(builder, *at) for at in ((a, i, a_row), (c, i, c_row)))
+                a_tile, c_tile = (row_pointer(builder, *at) for at in ((at_a, i, a_row), (at_c, i, c_row)))
                 sums = Sums(builder, vec, rows, width)
                 sums.load(c_tile, c_row)
                 with cgutils.for_range(builder, blocks) as block:
                     a_start = row_pointer(builder, a_tile, block.index, a_block)
-                    b_start = row_pointer(builder, b, block.index, b_block)
-                    sums.add_product(range(width), depth, a_start, a_row, a_k, b_start, b_k)
+                    b_start = row_pointer(builder, at_b, block.index, b_block)
+                    sums.add_product(of, range(width), depth, a_start, a_row, a_k, b_start, b_k)
                 sums.store(c_tile, c_row)
 
             emit_tiles(builder, M, TALLEST[width], emit)
@@ -149,7 +174,7 @@ def make_preactivations(width, input_columns, hidden_columns):
     """Intrinsic: Z[M, width] = bias + x W + h U for one panel of hidden units.
 
     The input feeds the vectors `input_columns` (first, last + 1), the hidden state `hidden_columns`;
-    their panels hold only their own columns.
+    their panels hold only their own columns. X, W, H and U of bfloat16: depths count pairs.
     """
 
     @intrinsic
@@ -160,29 +185,32 @@ def make_preactivations(width, input_columns, hidden_columns):
 
         def codegen(context, builder, sig, args):
             M, _, x0, x_row, x_depth, _, w0, _, h0, h_row, h_depth, _, u0, _, bias0, _, z0, z_row = args
-            one, columns = ir.Constant(INT, 1), width * vec.lanes
-            w_width, u_width = ((hi - lo) * vec.lanes for lo, hi in (input_columns, hidden_columns))
+            of, columns = operands(x), width * vec.lanes
+            step = ir.Constant(INT, of.per_lane)
+            w_width, u_width = (
+                of.per_lane * (hi - lo) * vec.lanes for lo, hi in (input_columns, hidden_columns)
+            )
             w_k, u_k = ir.Constant(INT, w_width), ir.Constant(INT, u_width)
             check_spans(context, builder, sig, args, [
-                (1, [(M, x_row), (x_depth, one)], 1),
+                (1, [(M, x_row), (x_depth, step)], of.per_lane),
                 (5, [(x_depth, w_k)], w_width),
-                (7, [(M, h_row), (h_depth, one)], 1),
+                (7, [(M, h_row), (h_depth, step)], of.per_lane),
                 (11, [(h_depth, u_k)], u_width),
                 (13, [], columns),
                 (15, [(M, z_row)], columns),
             ])  # fmt: skip
-            x, w, h, u, bias, z = (
+            at_x, at_w, at_h, at_u, at_bias, at_z = (
                 pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 5, 7, 11, 13, 15)
             )
 
             def emit(i, rows):
                 x_tile, h_tile, z_tile = (
-                    row_pointer(builder, *at) for at in ((x, i, x_row), (h, i, h_row), (z, i, z_row))
+                    row_pointer(builder, *at) for at in ((at_x, i, x_row), (at_h, i, h_row), (at_z, i, z_row))
                 )
                 sums = Sums(builder, vec, rows, width)
-                sums.load(bias, ir.Constant(INT, 0))
-                sums.add_product(range(*input_columns), x_depth, x_tile, x_row, one, w, w_k)
-                sums.add_product(range(*hidden_columns), h_depth, h_tile, h_row, one, u, u_k)
+                sums.load(at_bias, ir.Constant(INT, 0))
+                sums.add_product(of, range(*input_columns), x_depth, x_tile, x_row, step, at_w, w_k)
+                sums.add_product(of, range(*hidden_columns), h_depth, h_tile, h_row, step, at_u, u_k)
                 sums.store(z_tile, z_row)
 
             emit_tiles(builder, M, TALLEST[width], emit)

@@ -17,6 +17,7 @@ import numpy as np
 
 from ... import cells
 from ...batches import Steps
+from . import bfloat16
 from .directions import direction_kernels
 from .elementary import functions, keyed
 from .gemm import widest
@@ -25,13 +26,15 @@ from .simd import lanes
 from .tape import Tape
 from .workspace import Parameters, Rows, Workspace
 
+HALF = np.dtype(np.uint16)  # what holds a bfloat16
+
 
 @cache
-def compiled(cell: str, activation: str, reset_after: bool, dtype: np.dtype, units: int):
+def compiled(cell: str, activation: str, reset_after: bool, dtype: np.dtype, units: int, half: bool):
     key = f"{cell} {activation} {reset_after}"
     named_after_cell = functions(dtype)._replace(jit=keyed(key, dtype.name))
     built = cells.build(named_after_cell, cell, activation, reset_after)
-    return built, compile_cell(built, key, dtype, units)
+    return built, compile_cell(built, key, dtype, units, half)
 
 
 @dataclass
@@ -56,19 +59,32 @@ class RecurrentLayer:
         See `skrnn.cells.build`.
     n_in, n_hidden : int
         Features per step, hidden units.
+    half : bool
+        Whether products in time read bfloat16; all else is float32 then.
+
+    Raises
+    ------
+    ValueError
+        If the processor cannot multiply bfloat16.
     """
 
-    def __init__(self, cell, n_in, n_hidden, dtype, *, activation="tanh", reset_after=True) -> None:
+    def __init__(
+        self, cell, n_in, n_hidden, dtype, *, activation="tanh", reset_after=True, half=False
+    ) -> None:
+        if half and not bfloat16.available():
+            raise ValueError(
+                "dtype='bfloat16' needs a processor with AVX512_BF16, which this one is not; use 'float32'"
+            )
         if cell != "rnn":
             activation = "tanh"  # one compiled kernel whatever the unused parameter says
         if cell != "gru":
             reset_after = True
-        self.dtype, self.n_in, self.n_hidden = dtype, n_in, n_hidden
+        self.dtype, self.n_in, self.n_hidden, self.half = dtype, n_in, n_hidden, half
         self.lanes = L = lanes(dtype)
         self.vectors = -(-n_hidden // L)
         # A cell with one slot fills a tile with several vectors of units instead.
         self.units = units = widest(self.vectors) if cell == "rnn" else 1
-        self.cell, self.kernels = compiled(cell, activation, bool(reset_after), dtype, units)
+        self.cell, self.kernels = compiled(cell, activation, bool(reset_after), dtype, units, half)
         self.panels = P = self.vectors // units
         self.width = self.vectors * L  # Hp: hidden units with the unused lanes of the last vector
         self.z_row = units * self.cell.n_slots * L
@@ -156,12 +172,29 @@ class RecurrentLayer:
         if mask is not None:
             A = work.get(name, "A", size=(B + R) * Hp)
             tape.call(kernels.mask_first, steps.sizes, Hp, H, mask, A)
+        weights = {part: views[f"{part} weight"] for part in self.ranges}
+        A2 = RH2 = work.empty
+        read = X
+        if self.half:
+            A2, RH2 = (work.get(name, k, size=n * Hp, dtype=HALF) for k, n in (("A2", B + R), ("RH2", B)))
+            tape.call(bfloat16.half_first, steps.sizes, Hp, A, A2)
+            row = self.n_in + self.n_in % 2
+            read = Rows(work.get(name, "X2", size=R * row, dtype=HALF), row, False)
+            tape.share(bfloat16.half_rows, steps.sizes, self.n_in, *X, row, read.array)
+            for part, row in self.rows.items():
+                depth = self.n_in if part == "input" else self.n_hidden
+                weights[part] = self._half_panels(tape, P, depth, row, weights[part], work, name, part)
         tape.share(
-            self.kernels.forward, *steps.layout, self.n_in, self.n_hidden, P, *X, views["input weight"],
-            views["hidden weight"], views.get("late weight", empty), bias, H, A, C, G, RH,
+            self.kernels.forward, *steps.layout, self.n_in, self.n_hidden, P, *read, weights["input"],
+            weights["hidden"], weights.get("late", empty), bias, H, A, A2, C, G, RH, RH2,
             empty if mask is None else mask, mask is not None, keep,
         )  # fmt: skip
         return Trace(X, H, A, C, G, RH, mask)
+
+    def _half_panels(self, tape, P, depth, row, panels, work, *name) -> np.ndarray:
+        out = work.get(*name, "half", size=P * (depth + depth % 2) * row, dtype=HALF)
+        tape.share(bfloat16.half_panels, P, depth, row, panels, out)
+        return out
 
     def states(self, trace: Trace) -> Rows:
         """The hidden states as rows (R, Hp) of which the first `n_hidden` columns count."""
@@ -215,10 +248,19 @@ class RecurrentLayer:
             tape.share(
                 kernels.transpose, P, n_out, row, wide[part], views[f"{part} weight"], transposed[part]
             )
+        G2 = work.empty
+        if self.half:
+            G2 = work.get(name, "G2", size=steps.sequences * P * z_row, dtype=HALF)
+            for part in self.ranges.keys() - {"input"}:
+                columns = wide[part] * self.lanes
+                transposed[part] = self._half_panels(
+                    tape, Hp // columns, P * self.rows[part], columns, transposed[part], work, name,
+                    "transposed", part,
+                )  # fmt: skip
         dH, dC = self.gradient_of_states(steps, work, name)
         D = work.get(name, "D", size=steps.sequences * Hp) if masked or late else empty
         tape.share(
-            self.kernels.backward(wide["hidden"]), *steps.layout, P, trace.H, trace.A, trace.C, trace.G,
+            self.kernels.backward(wide["hidden"]), *steps.layout, P, trace.H, trace.A, trace.C, trace.G, G2,
             empty if dY is None else dY.array, 0 if dY is None else dY.row, dY is not None, dH, dC, D,
             transposed["hidden"], transposed["late"], trace.mask if masked else empty, masked,
         )  # fmt: skip

@@ -95,8 +95,8 @@ def objective(
     values, weights = (work.get("loss", k, size=M, dtype=np.dtype(np.float64)) for k in ("values", "weights"))
     parameters = np.asarray(loss.parameters, work.dtype)
     tape.share(
-        compile_loss(loss.name, loss.row, work.dtype), steps.sizes, steps.lengths, steps.whole, steps.sequence,
-        steps.row, per_step, raw.array, raw.row, n_raw, y.reshape(-1), y.shape[1],
+        compile_loss(loss.name, loss.row, work.dtype), steps.sizes, steps.lengths, steps.whole,
+        steps.sequence, steps.row, per_step, raw.array, raw.row, n_raw, y.reshape(-1), y.shape[1],
         work.empty if w is None else w, w is not None, parameters, d.array, d.row, values, weights,
     )  # fmt: skip
     tape.call(add_losses, steps.sizes, per_step, values, weights, statistics, update, tape.stop)

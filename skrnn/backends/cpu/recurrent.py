@@ -38,6 +38,7 @@ import numpy as np
 
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_R, SIZE_T
 from ...cells import Cell
+from .bfloat16 import store_half
 from .gemm import make_column_sums, make_multiply, make_preactivations
 from .jit import kernel
 from .simd import clear, copy, lanes, make_load, make_store
@@ -46,9 +47,13 @@ from .threads import own_sequences, share
 ROW_BLOCK = 128  # rows of a weight gradient handled at a time: their part of G stays in the L1 cache
 
 
-def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNamespace:
+def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) -> SimpleNamespace:
     """Kernels ``forward`` and ``weight_gradients`` of a cell for one float type, and a factory for
-    ``backward(wide)``; each is compiled when first called."""
+    ``backward(wide)``; each is compiled when first called.
+
+    With `half`, the products in time read bfloat16: X, W, U, V, UT, VT are pairs (see `bfloat16`), and
+    A2, RH2 and G2 hold what A, RH and G do.
+    """
     L, S, has_c, two_stage = lanes(dtype), cell.n_slots, cell.has_c, cell.reset is not None
     width = units * S  # vectors of a panel
 
@@ -60,6 +65,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
     in_lo, hidden_lo, late_lo = in_columns[0], hidden_columns[0], late_columns[0]
     in_width, hidden_width = in_columns[1] - in_lo, hidden_columns[1] - hidden_lo
     late_width = late_columns[1] - late_lo
+    pair = 2 if half else 1  # elements that a product takes at a time
     preactivations = make_preactivations(width, in_columns, hidden_columns)
     multiply_in, multiply_hidden = make_multiply(in_width), make_multiply(hidden_width)
     multiply_late = make_multiply(late_width or 1)
@@ -71,8 +77,8 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
     cell_reset = cell.reset or cell.forward
     cell_reset_backward = cell.reset_backward or cell.backward
 
-    @kernel("advance", key, dtype.name, units)
-    def advance(lo, hi, p, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked):
+    @kernel("advance", key, dtype.name, units, half)
+    def advance(lo, hi, p, P, g0, prev, new, c_prev, c_new, H, A, A2, C, G, mask, masked):
         """Cell update of panel p, rows lo to hi, once their pre-activations are in G."""
         Hp = P * units * L
         for row in range(lo, hi):
@@ -87,15 +93,20 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
                     store1(C, (c_new + row) * Hp + at, (c,))
                 store1(H, (new + row) * Hp + at, (h,))
                 if masked:
-                    store1(A, (new + row) * Hp + at, (h * load1(mask, row * Hp + at)[0],))
+                    h = h * load1(mask, row * Hp + at)[0]
+                    store1(A, (new + row) * Hp + at, (h,))
+                if half:
+                    store_half(A2, (new + row) * Hp + at, h)
 
-    @kernel("forward", key, dtype.name, units)
+    @kernel("forward", key, dtype.name, units, half)
     def forward(thread, n_threads, sizes, counts, row_at, lengths, F, n_hidden, P, X, x_row, x_past,
-                W, U, V, bias, H, A, C, G, RH, mask, masked, keep):  # fmt: skip
+                W, U, V, bias, H, A, A2, C, G, RH, RH2, mask, masked, keep):  # fmt: skip
         lo, hi = own_sequences(thread, n_threads, sizes, lengths)
         B, R = sizes[SIZE_B], sizes[SIZE_R]
         Hp, z_row = P * units * L, width * L
-        w_panel, u_panel, v_panel = F * in_width * L, n_hidden * hidden_width * L, n_hidden * late_width * L
+        x_depth, h_depth = (F + pair - 1) // pair, (n_hidden + pair - 1) // pair
+        w_panel, u_panel = x_depth * in_width * L * pair, h_depth * hidden_width * L * pair
+        v_row = late_width * L * pair
         G_rows, x_first = R if keep else B, B if x_past else 0
         for t in range(sizes[SIZE_T]):
             n = min(counts[t], hi)
@@ -108,31 +119,41 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
             x0, a0 = (x_first + row_at[t] + lo) * x_row, (prev + lo) * Hp
             for p in range(P):
                 g0 = (p * G_rows + g_first) * z_row
-                preactivations(n - lo, X, x0, x_row, F, W, p * w_panel, A, a0, Hp, n_hidden, U, p * u_panel,
-                               bias, p * z_row, G, g0 + lo * z_row, z_row)  # fmt: skip
+                if half:
+                    preactivations(n - lo, X, x0, x_row, x_depth, W, p * w_panel, A2, a0, Hp, h_depth, U,
+                                   p * u_panel, bias, p * z_row, G, g0 + lo * z_row, z_row)  # fmt: skip
+                else:
+                    preactivations(n - lo, X, x0, x_row, x_depth, W, p * w_panel, A, a0, Hp, h_depth, U,
+                                   p * u_panel, bias, p * z_row, G, g0 + lo * z_row, z_row)  # fmt: skip
                 if two_stage:
                     for row in range(lo, n):
                         z, a = g0 + row * z_row, (prev + row) * Hp + p * L
                         gates, rh = cell_reset(load_slots(G, z), load1(A, a)[0])
                         store_slots(G, z, gates)
                         store1(RH, a if keep else row * Hp + p * L, (rh,))
+                        if half:
+                            store_half(RH2, row * Hp + p * L, rh)
                 else:
-                    advance(lo, n, p, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked)
+                    advance(lo, n, p, P, g0, prev, new, c_prev, c_new, H, A, A2, C, G, mask, masked)
             if two_stage:
                 rh0 = ((prev if keep else 0) + lo) * Hp
                 for p in range(P):
                     g0 = (p * G_rows + g_first) * z_row
-                    multiply_late(n - lo, RH, rh0, Hp, 1, 0, V, p * v_panel, late_width * L,
-                                  G, g0 + lo * z_row + late_lo * L, z_row, n_hidden, 1)  # fmt: skip
-                    advance(lo, n, p, P, g0, prev, new, c_prev, c_new, H, A, C, G, mask, masked)
+                    if half:
+                        multiply_late(n - lo, RH2, lo * Hp, Hp, pair, 0, V, p * h_depth * v_row, v_row,
+                                      G, g0 + lo * z_row + late_lo * L, z_row, h_depth, 1)  # fmt: skip
+                    else:
+                        multiply_late(n - lo, RH, rh0, Hp, pair, 0, V, p * h_depth * v_row, v_row,
+                                      G, g0 + lo * z_row + late_lo * L, z_row, h_depth, 1)  # fmt: skip
+                    advance(lo, n, p, P, g0, prev, new, c_prev, c_new, H, A, A2, C, G, mask, masked)
 
     @cache
     def backward(wide):
         """The kernel for transposed weights in panels of `wide` vectors."""
         multiply = make_multiply(wide)
 
-        @kernel("backward", key, dtype.name, units, wide)
-        def backward(thread, n_threads, sizes, counts, row_at, lengths, P, H, A, C, G, dY, dY_row, has_dY,
+        @kernel("backward", key, dtype.name, units, wide, half)
+        def backward(thread, n_threads, sizes, counts, row_at, lengths, P, H, A, C, G, G2, dY, dY_row, has_dY,
                      dH, dC, D, UT, VT, mask, masked):  # fmt: skip
             """dH, dC (B, Hp): in, gradient of each sequence's last state; out, of its first state.
 
@@ -163,6 +184,10 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
                             dc = load1(dC, row * Hp + at)[0] if has_c else h_prev
                             dz, dh, dc = cell_backward(load_slots(G, g), h_prev, c_prev, c, dh, dc)
                             store_slots(G, g, dz)
+                            if half:
+                                for s in range(S):
+                                    g2 = ((p * B + row) * width + u * S + s) * L
+                                    store_half(G2, g2, load1(G, g + s * L)[0])
                             store1(dH, row * Hp + at, (dh,))
                             if has_c:
                                 store1(dC, row * Hp + at, (dc,))
@@ -170,23 +195,36 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int) -> SimpleNam
                 if two_stage:  # through the late product: d(r h) first, then the reset gate
                     clear(D, lo * Hp, (n - lo) * Hp)
                     for q in range(P // wide):
-                        multiply(n - lo, G, dz0 + late_lo * L, z_row, 1, panel, VT,
-                                 q * P * late_width * L * wide * L, wide * L, D, lo * Hp + q * wide * L, Hp,
-                                 late_width * L, P)  # fmt: skip
+                        vt0 = q * P * late_width * L * wide * L
+                        if half:
+                            multiply(n - lo, G2, lo * z_row + late_lo * L, z_row, pair, B * z_row, VT, vt0,
+                                     wide * L * pair, D, lo * Hp + q * wide * L, Hp, late_width * L // pair,
+                                     P)  # fmt: skip
+                        else:
+                            multiply(n - lo, G, dz0 + late_lo * L, z_row, pair, panel, VT, vt0, wide * L,
+                                     D, lo * Hp + q * wide * L, Hp, late_width * L, P)  # fmt: skip
                     for p in range(P):
                         for row in range(lo, n):
                             at, g = row * Hp + p * L, p * panel + g_first + row * z_row
                             a = load1(A, (prev + row) * Hp + p * L)[0]
                             dz, da = cell_reset_backward(load_slots(G, g), a, load1(D, at)[0])
                             store_slots(G, g, dz)
+                            if half:
+                                for s in range(S):
+                                    store_half(G2, ((p * B + row) * width + s) * L, load1(G, g + s * L)[0])
                             store1(D, at, (da,))
                 elif masked:
                     clear(D, lo * Hp, (n - lo) * Hp)
                 target = D if two_stage or masked else dH
                 for q in range(P * units // wide):
-                    multiply(n - lo, G, dz0 + hidden_lo * L, z_row, 1, panel, UT,
-                             q * P * hidden_width * L * wide * L, wide * L, target,
-                             lo * Hp + q * wide * L, Hp, hidden_width * L, P)  # fmt: skip
+                    ut0 = q * P * hidden_width * L * wide * L
+                    if half:
+                        multiply(n - lo, G2, lo * z_row + hidden_lo * L, z_row, pair, B * z_row, UT, ut0,
+                                 wide * L * pair, target, lo * Hp + q * wide * L, Hp,
+                                 hidden_width * L // pair, P)  # fmt: skip
+                    else:
+                        multiply(n - lo, G, dz0 + hidden_lo * L, z_row, pair, panel, UT, ut0, wide * L,
+                                 target, lo * Hp + q * wide * L, Hp, hidden_width * L, P)  # fmt: skip
                 if two_stage or masked:
                     for at in range(lo * Hp, n * Hp, L):
                         d = load1(D, at)[0]

@@ -36,7 +36,12 @@ THREAD_FLOPS = 3e7  # of a replay that make one more thread pay
 FLOATS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
 ARRAYS = {
     dtype: types.Array(ty, 1, "C")
-    for dtype, ty in [*FLOATS.items(), (np.dtype(np.intp), types.intp), (np.dtype(np.uint64), types.uint64)]
+    for dtype, ty in [
+        *FLOATS.items(),
+        (np.dtype(np.intp), types.intp),
+        (np.dtype(np.uint64), types.uint64),
+        (np.dtype(np.uint16), types.uint16),
+    ]
 }
 
 
