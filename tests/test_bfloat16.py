@@ -118,7 +118,11 @@ def test_gradients_are_those_of_float32_but_for_rounding(cell, options):
     single, half = found
     for name, expected in single.items():
         error = np.linalg.norm(half[name] - expected) / np.linalg.norm(expected)
-        assert error < 0.06, (name, error)  # rounding moves a maximum or a kink now and then
+        # rounding moves a maximum, or the kink of relu, now and then
+        assert error < (0.15 if options.get("pooling") == "max" or "activation" in cell else 0.03), (
+            name,
+            error,
+        )
     assert any(np.any(half[name] != expected) for name, expected in single.items())
 
 

@@ -1,0 +1,68 @@
+"""One comparison: make each library's work, see that all compute the same, measure them in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from benchmarks import timing
+from benchmarks.peers import opened
+from benchmarks.work import Unavailable, Work, reason
+
+TOLERANCE = 1e-4  # of outputs, and of the head's weights after three training steps, which move by 3e-3
+TRAINED_TOLERANCE = {"keras_layers": 1e-3}  # it has one bias to train where the others have two
+
+
+@contextmanager
+def open_peers(
+    names: Iterable[str], threads: int
+) -> Iterator[tuple[dict[str, Callable[..., Work]], dict[str, str]]]:
+    """``make(kind, *arguments) -> Work`` of the peers that are installed, and why others are not there."""
+    peers, absent = {}, {}
+    with ExitStack() as stack:
+        for name in names:
+            try:
+                peers[name] = stack.enter_context(opened(name, threads))
+            except Unavailable as problem:
+                absent[name] = reason(problem)
+        yield peers, absent
+
+
+def compare(
+    ours: Mapping[str, Work],
+    theirs: Mapping[str, Callable[[], Work]],
+    absent: Mapping[str, str],
+    plan: timing.Plan,
+    threads: int,
+    steps: int | None = 0,
+) -> dict[str, Any]:
+    """Times, ratios to ``ours["skrnn"]`` where that is there, and notes on what is left out.
+
+    `steps` is the number of calls after which all must have the same results; None: no check.
+    """
+
+    def result(work: Work) -> np.ndarray:
+        if steps:
+            work.sample(steps)
+        return work.result().ravel()
+
+    works, notes = dict(ours), dict(absent)
+    expected = result(ours["skrnn"]) if steps is not None and "skrnn" in ours else None
+    for name, make in theirs.items():
+        try:
+            work = make()
+            if steps is None:
+                work.sample(1)  # so that what fails, fails here
+            elif expected is None:
+                expected = result(work)
+            else:
+                difference = float(np.abs(result(work) - expected).max())
+                if not difference <= (TRAINED_TOLERANCE.get(name, TOLERANCE) if steps else TOLERANCE):
+                    raise Unavailable(f"its results differ by {difference:.1e}")
+            works[name] = work
+        except Exception as problem:  # whatever a library raises leaves its column out
+            notes[name] = reason(problem)
+    return timing.compared(timing.interleave(works, plan, threads)) | {"notes": notes}

@@ -1,0 +1,173 @@
+"""skrnn's side of every comparison, and the only file here that knows skrnn's inside."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+import skrnn
+from benchmarks.shapes import BETAS, EPSILON, LEARNING_RATE, MAX_NORM, Shape, data, weights
+from benchmarks.work import Unavailable, Work, work
+from skrnn import losses
+from skrnn.backends import cpu
+from skrnn.backends.cpu import gemm, simd
+from skrnn.batches import Jobs, Steps
+from skrnn.network import Network
+from skrnn.sequences import Sequences
+
+FLOAT = np.dtype(np.float32)
+
+
+# --- inside: networks on prepared arrays ----------------------------------------------------------
+def network(cell: str, shape: Shape, threads: int) -> tuple[Network, np.ndarray]:
+    """The network and its flat parameters."""
+    network = Network(
+        shape.F,
+        1,
+        cell=cell,
+        hidden_size=shape.H,
+        num_layers=shape.layers,
+        bidirectional=shape.directions == 2,
+        n_threads=threads,
+    )
+    return network, network.pack(weights(cell, shape))
+
+
+def prepared(net: Network, X: list[np.ndarray]) -> tuple[Steps, Any]:
+    """A minibatch as the network reads it: its layout, and its rows in packed order."""
+    sequences = Sequences.from_arrays(X)
+    jobs = Jobs(sequences.lengths, len(X), None)
+    jobs.plan(np.arange(len(X)))
+    steps, tape = jobs.room(), cpu.Tape()
+    rows = net.read(tape, sequences, steps, jobs)
+    tape.run()
+    return steps, rows
+
+
+def forward(cell: str, shape: Shape, threads: int) -> Work:
+    """The network on prepared arrays, nothing kept for a backward pass."""
+    net, params = network(cell, shape, threads)
+    steps, rows = prepared(net, list(data(shape)[0]))
+    tape = cpu.Tape(threads)
+    out = net.forward(tape, params, rows, steps).out
+    flops = net.flops(shape.B * shape.T)
+    return work(lambda: tape.run(1, flops), lambda: out.array.reshape(shape.B, out.row)[:, :1])
+
+
+def record_update(tape: cpu.Tape, net: Network, params, rows, steps: Steps, y: np.ndarray) -> None:
+    """Forward, squared error, back-propagation through time, clipping, Adam."""
+    optimizer = cpu.Optimizer(
+        "adam", net.decay_ranges, net.size, FLOAT, alpha=0.0, momentum=0.9, nesterov=True,
+        beta_1=BETAS[0], beta_2=BETAS[1], epsilon=EPSILON, max_norm=MAX_NORM,
+    )  # fmt: skip
+    grads, statistics, first = cpu.aligned(net.size, FLOAT), np.zeros(3), np.zeros(1, np.intp)
+    pass_ = net.forward(tape, params, rows, steps, keep=True)
+    net.backend.objective(
+        tape, losses.squared_error, pass_.out, net.output_gradient(steps), 1, steps, False, y, None,
+        statistics, first, net.work,
+    )  # fmt: skip
+    net.backward(tape, params, grads, pass_, steps)
+    optimizer.update(tape, params, grads, np.array([LEARNING_RATE]), statistics, first)
+
+
+def training_step(cell: str, shape: Shape, threads: int) -> Work:
+    """One update from a prepared minibatch; the result is the head's weights after it."""
+    net, params = network(cell, shape, threads)
+    X, y = data(shape)
+    steps, rows = prepared(net, list(X))
+    tape = cpu.Tape(threads)
+    record_update(tape, net, params, rows, steps, y[:, None])
+    flops = 3 * net.flops(shape.B * shape.T)
+    return work(lambda: tape.run(1, flops), lambda: net.unpack(params)["head.weight"])
+
+
+def ragged_training_step(cell: str, shape: Shape, lengths: np.ndarray, threads: int) -> Work:
+    """One update from sequences of several lengths, cut out of X; sorting and gathering count."""
+    net, params = network(cell, shape, threads)
+    X, y = data(shape)
+    sequences = Sequences.from_arrays([x[:n] for x, n in zip(X, lengths)])
+    jobs, tape = Jobs(sequences.lengths, len(X), None), cpu.Tape(threads)
+    steps = jobs.room()
+    rows = net.read(tape, sequences, steps, jobs)
+    record_update(tape, net, params, rows, steps, y[:, None])
+    flops = 3 * net.flops(sequences.n_steps)
+
+    def run():
+        jobs.plan(np.arange(len(X)))
+        tape.run(1, flops)
+
+    return work(run, lambda: net.unpack(params)["head.weight"])
+
+
+# --- inside: the machine --------------------------------------------------------------------------
+@cache
+def microkernel(depth: int = 128, times: int = 200) -> tuple[Work, float]:
+    """The tile that all matrix products are made of, on operands in the L1 cache; its FLOPs per call."""
+    width = 4
+    rows = gemm.TALLEST[width]  # sums fill the registers
+    multiply, columns = gemm.make_multiply(width), width * simd.lanes(FLOAT)
+
+    @njit(nogil=True, error_model="numpy")
+    def loop(a, b, c):
+        for _ in range(times):
+            multiply(rows, a, 0, depth, 1, 0, b, 0, columns, c, 0, columns, depth, 1)
+
+    operands = [cpu.aligned(n, FLOAT) for n in (rows * depth, depth * columns, rows * columns)]
+    for operand in operands:
+        operand[:] = 0
+    return work(lambda: loop(*operands), lambda: operands[2]), 2.0 * times * rows * columns * depth
+
+
+def vector_bits() -> int:
+    return 8 * simd.machine().vector_bytes
+
+
+# --- outside: estimators --------------------------------------------------------------------------
+def estimator(cell: str, H: int, **parameters):
+    """An unfitted regressor with the benchmarks' settings of training."""
+    cls = {"rnn": skrnn.RNNRegressor, "lstm": skrnn.LSTMRegressor, "gru": skrnn.GRURegressor}[cell]
+    settings = {
+        "batch_size": 32, "learning_rate_init": LEARNING_RATE, "max_grad_norm": MAX_NORM, "alpha": 0.0,
+        "random_state": 0,
+    }  # fmt: skip
+    return cls(H, **settings | parameters)
+
+
+def epoch(cell: str, shape: Shape, n: int, threads: int, epochs: int = 2) -> Work:
+    """An epoch of `fit`: what lies between neighbouring entries of ``history_["seconds"]``.
+
+    That is everything an epoch costs, from the order of the minibatches to the callbacks, and nothing
+    that a fit does once (validation of X, packing of the weights), as PyTorch's loop has its tensors
+    and its optimiser ready too.
+    """
+    X, y = data(shape, n)
+    model = estimator(
+        cell, shape.H, max_iter=1 + epochs, n_iter_no_change=1 + epochs, n_jobs=threads, batch_size=shape.B
+    )
+
+    def sample(calls: int) -> float:
+        return calls * float(np.mean(np.diff(model.fit(X, y).history_["seconds"])))
+
+    return Work(sample, lambda: model.loss_curve_)
+
+
+def predict(cell: str, shape: Shape, threads: int) -> Work:
+    """`predict` of a fitted estimator, validation of X and all."""
+    X, y = data(shape)
+    model = estimator(cell, shape.H, max_iter=1, n_jobs=threads)
+    model.fit(*data(shape, 32)).set_weights(weights(cell, shape))
+    return work(lambda: model.predict(X))
+
+
+def stream(cell: str, F: int, H: int) -> Work:
+    """One step of one sequence, the state carried from call to call."""
+    shape = Shape(1, 10, F, H)
+    model = estimator(cell, H, max_iter=1, n_jobs=1)
+    if not hasattr(model, "stream"):
+        raise Unavailable("this version of skrnn has no `stream`")
+    model.fit(*data(shape, 32)).set_weights(weights(cell, shape))
+    state, x = model.stream(batch=1), data(shape)[0][:, 0]  # (1, F)
+    return work(lambda: state.step(x))

@@ -1,0 +1,77 @@
+"""Interleaved rounds, a b c a b c: a change of clock or load meets every library alike."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.work import Work
+
+SAMPLE = 0.002  # seconds; shorter calls are repeated until a sample takes about this long
+SHORT_CALL = 0.02  # calls up to this long get an untimed one before each sample: caches as in a loop
+SETTLE = 0.01  # with several threads: the others' idle threads spin for a while before they sleep
+
+Seconds = dict[str, list[float]]  # by name, seconds per call of every round
+
+
+class Plan(NamedTuple):
+    """How long to measure: until `seconds` have gone, but between `least` and `most` rounds."""
+
+    seconds: float
+    least: int
+    most: int
+
+
+SHORT = Plan(1.0, 5, 15)
+
+
+def plan(short: bool, seconds: float = 3.5) -> Plan:
+    return SHORT if short else Plan(seconds, 7, 41)
+
+
+def interleave(works: Mapping[str, Work], plan: Plan, threads: int = 1) -> Seconds:
+    """Measure all works turn by turn."""
+    once = {}
+    for name, work in works.items():
+        work.sample(1)
+        once[name] = min(work.sample(1) for _ in range(3))
+    calls = {name: max(1, math.ceil(SAMPLE / max(seconds, 1e-7))) for name, seconds in once.items()}
+    rounds: Seconds = {name: [] for name in works}
+    start = time.perf_counter()
+    for k in range(plan.most):
+        if k >= plan.least and time.perf_counter() - start > plan.seconds:
+            break
+        for name, work in works.items():
+            if threads > 1:
+                time.sleep(SETTLE)
+            if once[name] < SHORT_CALL:
+                work.sample(1)
+            rounds[name].append(work.sample(calls[name]) / calls[name])
+    return rounds
+
+
+def summary(seconds: list[float]) -> dict[str, Any]:
+    """Median, quartiles and number of rounds."""
+    q1, median, q3 = np.quantile(seconds, [0.25, 0.5, 0.75])
+    return {"median": float(median), "q1": float(q1), "q3": float(q3), "rounds": len(seconds)}
+
+
+def ratio(theirs: list[float], ours: list[float]) -> dict[str, Any]:
+    """The ratio of the medians, and the quartiles of the ratios of single rounds."""
+    q1, q3 = np.quantile(np.divide(theirs, ours), [0.25, 0.75])
+    return {"ratio": float(np.median(theirs) / np.median(ours)), "q1": float(q1), "q3": float(q3)}
+
+
+def compared(rounds: Seconds) -> dict[str, Any]:
+    """The part of a row of the report that every table has: times, and ratios to ours."""
+    ours = rounds.get("skrnn")
+    return {
+        "times": {name: summary(seconds) for name, seconds in rounds.items()},
+        "ratios": {
+            name: ratio(seconds, ours) for name, seconds in rounds.items() if name != "skrnn" and ours
+        },
+    }
