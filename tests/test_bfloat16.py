@@ -96,7 +96,7 @@ def test_only_the_operands_of_products_are_rounded(cell, n_in, hidden_size):
     "options",
     [
         {},
-        {"num_layers": 2, "bidirectional": True, "pooling": "max"},
+        {"num_layers": 2, "bidirectional": True, "pooling": "mean"},
         {"num_layers": 2, "return_sequences": True},
         {"recurrent_dropout": 0.3, "dropout": 0.3, "num_layers": 2},
     ],
@@ -118,11 +118,8 @@ def test_gradients_are_those_of_float32_but_for_rounding(cell, options):
     single, half = found
     for name, expected in single.items():
         error = np.linalg.norm(half[name] - expected) / np.linalg.norm(expected)
-        # rounding moves a maximum, or the kink of relu, now and then
-        assert error < (0.15 if options.get("pooling") == "max" or "activation" in cell else 0.03), (
-            name,
-            error,
-        )
+        # where rounding moves a state over relu's kink, the gradient jumps
+        assert error < (0.15 if "activation" in cell else 0.03), (name, error)
     assert any(np.any(half[name] != expected) for name, expected in single.items())
 
 
