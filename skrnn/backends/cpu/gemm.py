@@ -67,12 +67,14 @@ class Sums:
         for mv, total in self.at.items():
             store_vec(self.builder, self.vec, self.builder.load(total), self._pointer(c, c_row, *mv))
 
-    def add_product(self, of, columns, depth, a, a_row, a_k, b, b_k):
-        """sums[row, column] += A[row, k] * B[k, column] for every k < depth."""
+    def add_product(self, of, columns, depth, a, a_row, a_k, b, b_k, fetch=None):
+        """sums[row, column] += A[row, k] * B[k, column] for every k < depth, with ``fetch(k)`` beside."""
         builder, vec, step = self.builder, self.vec, of.per_lane * self.vec.lanes
         a_rows = [row_pointer(builder, a, ir.Constant(INT, m), a_row) for m in range(self.rows)]
         with cgutils.for_range(builder, depth) as loop:
             b_row = row_pointer(builder, b, loop.index, b_k)
+            if fetch is not None:
+                fetch(loop.index)
             panel = [
                 of.load(builder, vec, builder.gep(b_row, [ir.Constant(INT, v * step)]))
                 for v in range(len(columns))
@@ -124,47 +126,74 @@ def row_pointer(builder, base, i, stride):
     return builder.gep(base, [builder.mul(i, stride)])
 
 
+def emit_prefetch(builder, at):
+    word = ir.IntType(32)
+    at = builder.bitcast(at, ir.IntType(8).as_pointer())
+    ty = ir.FunctionType(ir.VoidType(), [at.type, word, word, word])
+    function = cgutils.get_or_insert_function(builder.module, ty, "llvm.prefetch.p0")
+    read, every_cache, data = 0, 3, 1
+    builder.call(function, [at, *(ir.Constant(word, k) for k in (read, every_cache, data))])
+
+
 @cache
-def make_multiply(width):
+def make_multiply(width, fetches=False):
     """Intrinsic: C[M, width] += A @ panel, tile by tile.
 
     A is read as `blocks` stretches of `depth` neighbours (stride `a_k`) every `a_block`; the panel's
     rows lie `b_k` apart, without a gap between blocks. All arrays flat, offsets and strides in
     elements. A and B of bfloat16: `depth` counts pairs, a row of the panel holds two of B interleaved.
+
+    With `fetches` there is one more argument, `ahead`: what lies so many elements beyond A is called
+    into the cache meanwhile, where memory would otherwise have nothing to do.
     """
 
-    @intrinsic
-    def multiply(typingctx, M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks):
-        vec = Vec(c.dtype)
+    def codegen(context, builder, sig, args):
+        M, _, a0, a_row, a_k, a_block, _, b0, b_k, _, c0, c_row, depth, blocks, *ahead = args
+        vec, of = Vec(sig.args[9].dtype), operands(sig.args[1])
+        columns, rows_of_b = width * vec.lanes, builder.mul(depth, blocks)
+        check_spans(context, builder, sig, args, [
+            (1, [(M, a_row), (depth, a_k), (blocks, a_block)], of.per_lane),
+            (6, [(rows_of_b, b_k)], of.per_lane * columns),
+            (9, [(M, c_row)], columns),
+        ])  # fmt: skip
+        a, b, c = (pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 6, 9))
+        b_block = builder.mul(depth, b_k)
 
-        def codegen(context, builder, sig, args):
-            M, _, a0, a_row, a_k, a_block, _, b0, b_k, _, c0, c_row, depth, blocks = args
-            of, columns, rows_of_b = operands(a), width * vec.lanes, builder.mul(depth, blocks)
-            check_spans(context, builder, sig, args, [
-                (1, [(M, a_row), (depth, a_k), (blocks, a_block)], of.per_lane),
-                (6, [(rows_of_b, b_k)], of.per_lane * columns),
-                (9, [(M, c_row)], columns),
-            ])  # fmt: skip
-            at_a, at_b, at_c = (
-                pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 6, 9)
-            )
-            b_block = builder.mul(depth, b_k)
+        def emit(i, rows):
+            a_tile, c_tile = (row_pointer(builder, *at) for at in ((a, i, a_row), (c, i, c_row)))
+            sums = Sums(builder, vec, rows, width)
+            sums.load(c_tile, c_row)
+            with cgutils.for_range(builder, blocks) as block:
+                a_start = row_pointer(builder, a_tile, block.index, a_block)
+                b_start = row_pointer(builder, b, block.index, b_block)
 
-            def emit(i, rows):
-                a_tile, c_tile = (row_pointer(builder, *at) for at in ((at_a, i, a_row), (at_c, i, c_row)))
-                sums = Sums(builder, vec, rows, width)
-                sums.load(c_tile, c_row)
-                with cgutils.for_range(builder, blocks) as block:
-                    a_start = row_pointer(builder, a_tile, block.index, a_block)
-                    b_start = row_pointer(builder, at_b, block.index, b_block)
-                    sums.add_product(of, range(width), depth, a_start, a_row, a_k, b_start, b_k)
-                sums.store(c_tile, c_row)
+                def fetch(k):  # 16 steps of the product read one line of each row: one row in each step
+                    row, line = builder.and_(k, ir.Constant(INT, 15)), builder.and_(k, ir.Constant(INT, -16))
+                    place = builder.add(builder.mul(row, a_row), builder.add(line, *ahead))
+                    emit_prefetch(builder, builder.gep(a_start, [place]))
 
-            emit_tiles(builder, M, TALLEST[width], emit)
-            return context.get_dummy_value()
+                sums.add_product(
+                    of, range(width), depth, a_start, a_row, a_k, b_start, b_k, fetch if fetches else None
+                )
+            sums.store(c_tile, c_row)
 
-        n = types.intp
-        return types.void(n, a, n, n, n, n, b, n, n, c, n, n, n, n), codegen
+        emit_tiles(builder, M, TALLEST[width], emit)
+        return context.get_dummy_value()
+
+    n = types.intp
+    if fetches:
+
+        @intrinsic
+        def multiply(
+            typingctx, M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks, ahead
+        ):  # fmt: skip
+            return types.void(n, a, n, n, n, n, b, n, n, c, n, n, n, n, n), codegen
+
+    else:
+
+        @intrinsic
+        def multiply(typingctx, M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks):
+            return types.void(n, a, n, n, n, n, b, n, n, c, n, n, n, n), codegen
 
     return multiply
 

@@ -150,7 +150,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
     @cache
     def backward(wide):
         """The kernel for transposed weights in panels of `wide` vectors."""
-        multiply = make_multiply(wide)
+        multiply, multiply_fetching = make_multiply(wide), make_multiply(wide, fetches=True)
 
         @kernel("backward", key, dtype.name, units, wide, half)
         def backward(thread, n_threads, sizes, counts, row_at, lengths, P, H, A, C, G, G2, dY, dY_row, has_dY,
@@ -192,6 +192,9 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
                             if has_c:
                                 store1(dC, row * Hp + at, (dc,))
                 dz0 = g_first + lo * z_row
+                # The step before comes next: its gates are fetched from memory during this one's product.
+                # Of those that the product does not read, the later panels fetch one more each.
+                ahead = (row_at[max(t - 1, 0)] - row_at[t]) * z_row - hidden_lo * L
                 if two_stage:  # through the late product: d(r h) first, then the reset gate
                     clear(D, lo * Hp, (n - lo) * Hp)
                     for q in range(P // wide):
@@ -223,8 +226,9 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
                                  wide * L * pair, target, lo * Hp + q * wide * L, Hp,
                                  hidden_width * L // pair, P)  # fmt: skip
                     else:
-                        multiply(n - lo, G, dz0 + hidden_lo * L, z_row, pair, panel, UT, ut0, wide * L,
-                                 target, lo * Hp + q * wide * L, Hp, hidden_width * L, P)  # fmt: skip
+                        multiply_fetching(n - lo, G, dz0 + hidden_lo * L, z_row, pair, panel, UT, ut0,
+                                          wide * L, target, lo * Hp + q * wide * L, Hp, hidden_width * L, P,
+                                          ahead + min(q, width - hidden_width) * L)  # fmt: skip
                 if two_stage or masked:
                     for at in range(lo * Hp, n * Hp, L):
                         d = load1(D, at)[0]
