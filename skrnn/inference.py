@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .batches import SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
+from .batches import JOB_CARRIED, SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
 from .network import Network
 from .sequences import Sequences
 
@@ -21,6 +21,7 @@ def run(
     *,
     state: State | None = None,
     hidden: bool = False,
+    last: bool = False,
     n_rows: int = ROWS,
 ) -> tuple[np.ndarray, State]:
     """Raw outputs, or the top layer's states, and the last states.
@@ -31,13 +32,15 @@ def run(
         First states, in the order of `sequences`.
     hidden : bool
         Whether to return the top layer's states per step instead of the head's outputs.
+    last : bool
+        Whether the last states are wanted.
     n_rows : int
         Steps run together, at most, where no reverse direction needs a whole sequence at once.
 
     Returns
     -------
     output : ndarray of shape (n, n_out), or (n_steps, n_out) with an output per step
-    state : list of (h, c) per layer and direction, each (n, H)
+    state : list of (h, c) per layer and direction, each (n, H); empty unless `last`
 
     Notes
     -----
@@ -51,7 +54,7 @@ def run(
     # A reverse direction reads from the far end: it needs the whole sequence at once.
     size = None if network.directions == 2 else max(1, n_rows // min(n, BATCH))
     jobs = Jobs(sequences.lengths, BATCH, size)
-    n_jobs = len(jobs.plan(np.argsort(-sequences.lengths, kind="stable")))
+    table = jobs.plan(np.argsort(-sequences.lengths, kind="stable"))
     steps = jobs.room()
 
     tape = backend.Tape(network.n_threads)
@@ -60,18 +63,19 @@ def run(
     for given, own in zip(state or (), carried):
         for array, buffer in zip(given, own):
             backend.start_from(tape, np.ascontiguousarray(array), buffer.array, buffer.row, steps)
-    pass_ = network.forward(tape, params, X, steps, carry=True, hidden=hidden)
+    carry = last or bool(table[:, JOB_CARRIED].any())
+    pass_ = network.forward(tape, params, X, steps, carry=carry, hidden=hidden)
     result = pass_.hidden if hidden else pass_.out
     ends = sequences.offsets[1:]
     backend.scatter(tape, result, steps, per_step, ends, width, output)
-    last: State = []
-    for own in carried:
+    states: State = []
+    for own in carried if last else ():
         arrays = [np.empty((n, H), network.dtype) for _ in own]
         for buffer, array in zip(own, arrays, strict=True):
             backend.scatter(tape, buffer, steps, False, ends, H, array)
-        last.append((arrays[0], arrays[1] if len(arrays) == 2 else None))
-    tape.run(n_jobs, network.flops(sequences.n_steps) / n_jobs)
-    return output, last
+        states.append((arrays[0], arrays[1] if len(arrays) == 2 else None))
+    tape.run(len(table), network.flops(sequences.n_steps) / len(table))
+    return output, states
 
 
 class Stepper:

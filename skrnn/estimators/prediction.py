@@ -120,8 +120,10 @@ class FittedNetwork:
         return self._network(shape[1], len(self.weights_["head.bias"]), parameters)
 
     # --- prediction ------------------------------------------------------------------------------------
-    def _run(self, X: Any, *, state: Any = None, hidden: bool = False) -> tuple[Input, np.ndarray, State]:
-        """(Input, raw outputs or hidden states in X's float type, last states)."""
+    def _run(
+        self, X: Any, *, state: Any = None, hidden: bool = False, last: bool = False
+    ) -> tuple[Input, np.ndarray, State]:
+        """(Input, raw outputs or hidden states in X's float type, last states if they are wanted)."""
         check_is_fitted(self)
         input = self._read_X(X, reset=False)
         network = self._fitted_network()
@@ -130,8 +132,8 @@ class FittedNetwork:
             raise ValueError(f"X has {input.sequences.n_features} features per step, expected {network.n_in}")
         first = None if state is None else read_state(state, len(input.sequences), network)
         params = network.pack(self.weights_)
-        raw, last = inference.run(network, params, input.sequences, state=first, hidden=hidden)
-        return input, raw.astype(input.float_type, copy=False), last
+        raw, states = inference.run(network, params, input.sequences, state=first, hidden=hidden, last=last)
+        return input, raw.astype(input.float_type, copy=False), states
 
     def predict_with_state(self, X: Any, state: Any = None) -> tuple[np.ndarray, Any]:
         """Predict from given first states, and return the last ones.
@@ -150,8 +152,8 @@ class FittedNetwork:
         y : like `predict`
         state : like the parameter
         """
-        input, raw, last = self._run(X, state=state)
-        return self._shape(input, self._answer("predict")(raw)), stacked(last)
+        input, raw, states = self._run(X, state=state, last=True)
+        return self._shape(input, self._answer("predict")(raw)), stacked(states)
 
     def stream(self, batch: int = 1, method: str = "predict") -> Stream:
         """Read sequences one step at a time, for data that arrive one step at a time.

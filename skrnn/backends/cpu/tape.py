@@ -33,32 +33,41 @@ from .simd import INT
 BURST_SECONDS = 0.05  # of replays between two looks at Python
 THREAD_FLOPS = 3e7  # of a replay that make one more thread pay
 
-FLOATS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
-ARRAYS = {
-    dtype: types.Array(ty, 1, "C")
-    for dtype, ty in [
-        *FLOATS.items(),
-        (np.dtype(np.intp), types.intp),
-        (np.dtype(np.uint64), types.uint64),
-        (np.dtype(np.uint16), types.uint16),
-    ]
+# Type codes of what a tape can hold: those of NumPy's dtypes, with a star for a flat array.
+SCALARS = {
+    "?": types.boolean,
+    "l": types.intp,
+    "f": types.float32,
+    "d": types.float64,
+    "H": types.uint16,
+    "L": types.uint64,
 }
+CODES = {
+    np.dtype(dtype): code
+    for dtype, code in (
+        (np.intp, "l"),
+        (np.float32, "f"),
+        (np.float64, "d"),
+        (np.uint16, "H"),
+        (np.uint64, "L"),
+    )
+}
+TYPES = SCALARS | {f"{code}*": types.Array(ty, 1, "C") for code, ty in SCALARS.items()}
 
 
 # --- calling a kernel by its address ----------------------------------------------------------------
-def words_of(value: Any) -> tuple[types.Type, list[int]]:
-    """A value's Numba type, and the 64-bit words that stand for it on a tape."""
+def words_of(value: Any) -> tuple[str, tuple[int, ...]]:
+    """A value's type code, and the 64-bit words that stand for it on a tape."""
     if isinstance(value, np.ndarray):
-        if not value.flags.c_contiguous or value.ndim != 1:
+        if value.ndim != 1 or not value.flags.c_contiguous:
             raise ValueError(f"a tape takes flat arrays, got shape {value.shape}")
-        return ARRAYS[value.dtype], [value.ctypes.data, len(value)]
+        return CODES[value.dtype] + "*", (value.__array_interface__["data"][0], len(value))
     if isinstance(value, bool):
-        return types.boolean, [int(value)]
+        return "?", (int(value),)
     if isinstance(value, int | np.integer):
-        return types.intp, [int(value)]
+        return "l", (int(value),)
     value = np.asarray(value)
-    bits = value.view(f"i{value.itemsize}")
-    return FLOATS[value.dtype], [int(bits)]
+    return value.dtype.char, (int(value.view(f"i{value.itemsize}")),)
 
 
 def read_words(context, builder, words, tys):
@@ -88,11 +97,12 @@ def read_words(context, builder, words, tys):
 
 @cache
 @global_compiler_lock
-def entry(dispatcher, tys: tuple[types.Type, ...], shared: bool) -> tuple[int, Any]:
+def entry(dispatcher, codes: tuple[str, ...], shared: bool) -> tuple[int, Any]:
     """Address of ``void f(words, thread, n_threads)`` that calls a kernel, and what keeps it alive.
 
     A `shared` kernel takes ``thread`` and ``n_threads`` before its own arguments.
     """
+    tys = tuple(TYPES[code] for code in codes)
     context, codegen = cpu_target.target_context, cpu_target.target_context.codegen()
     context.refresh()
     all_tys = (types.intp, types.intp, *tys) if shared else tys
@@ -209,15 +219,25 @@ class Tape:
             self._condition = None
 
     def _compile(self) -> np.ndarray:
+        known: dict[int, tuple[str, tuple[int, ...]]] = {}  # most arrays take part in many calls
+        words: list[int] = []
         rows = []
         for function, args, shared, condition in self.calls:
-            tys, words = zip(*map(words_of, args), strict=True) if args else ((), ())
-            address, keep = entry(function, tuple(tys), shared)
-            packed = np.array([w for value in words for w in value], np.int64)
-            self._kept += [packed, keep]
+            codes, start = [], len(words)
+            for arg in args:
+                if id(arg) not in known:
+                    known[id(arg)] = words_of(arg)
+                code, own = known[id(arg)]
+                codes.append(code)
+                words += own
+            address, keep = entry(function, tuple(codes), shared)
+            self._kept.append(keep)
             guard = 0 if condition is None else condition.ctypes.data
-            rows.append([address, packed.ctypes.data, int(shared), guard])
-        return np.array(rows, np.int64).ravel()
+            rows.append((address, start, int(shared), guard))
+        packed, table = np.array(words, np.int64), np.array(rows, np.int64)
+        self._kept.append(packed)
+        table[:, 1] = packed.ctypes.data + 8 * table[:, 1]
+        return table.ravel()
 
     def run(self, times: int = 1, flops: float = 0.0) -> None:
         """Replay, with a look at Python now and then (for Ctrl-C), or until a kernel sets `stop`.
