@@ -80,6 +80,18 @@ def load_occupancy():
     return tuple(parts)
 
 
+def load_etth1() -> tuple[np.ndarray, np.ndarray]:
+    """Hourly values of an electricity transformer: training and test rows (n, 7).
+
+    The split of the Informer paper, 12, 4 and 4 months of 30 days, scaled by the training rows.
+    """
+    values = pd.read_csv(data_file("etth1", "ETTh1.csv")).drop(columns="date").to_numpy(np.float32)
+    months = 30 * 24
+    train, test = values[: 12 * months], values[16 * months - 96 : 20 * months]
+    mean, std = train.mean(axis=0), train.std(axis=0)
+    return (train - mean) / std, (test - mean) / std
+
+
 def load_digits_by_row():
     """scikit-learn's digits as sequences: X (1797, 8 steps, 8 pixels), y (1797,)."""
     from sklearn.datasets import load_digits

@@ -22,7 +22,7 @@ FLOAT = np.dtype(np.float32)
 
 
 # --- inside: networks on prepared arrays ----------------------------------------------------------
-def network(cell: str, shape: Shape, threads: int) -> tuple[Network, np.ndarray]:
+def network(cell: str, shape: Shape, threads: int, dtype: str = "float32") -> tuple[Network, np.ndarray]:
     """The network and its flat parameters."""
     network = Network(
         shape.F,
@@ -32,6 +32,7 @@ def network(cell: str, shape: Shape, threads: int) -> tuple[Network, np.ndarray]
         num_layers=shape.layers,
         bidirectional=shape.directions == 2,
         n_threads=threads,
+        dtype=dtype,
     )
     return network, network.pack(weights(cell, shape))
 
@@ -47,9 +48,9 @@ def prepared(net: Network, X: list[np.ndarray]) -> tuple[Steps, Any]:
     return steps, rows
 
 
-def forward(cell: str, shape: Shape, threads: int) -> Work:
+def forward(cell: str, shape: Shape, threads: int, dtype: str = "float32") -> Work:
     """The network on prepared arrays, nothing kept for a backward pass."""
-    net, params = network(cell, shape, threads)
+    net, params = network(cell, shape, threads, dtype)
     steps, rows = prepared(net, list(data(shape)[0]))
     tape = cpu.Tape(threads)
     out = net.forward(tape, params, rows, steps).out
@@ -78,9 +79,9 @@ def record_update(tape: cpu.Tape, net: Network, params, rows, steps: Steps, y: n
     optimizer.update(tape, params, grads, np.array([LEARNING_RATE]), statistics, first)
 
 
-def training_step(cell: str, shape: Shape, threads: int) -> Work:
+def training_step(cell: str, shape: Shape, threads: int, dtype: str = "float32") -> Work:
     """One update from a prepared minibatch; the result is the head's weights after it."""
-    net, params = network(cell, shape, threads)
+    net, params = network(cell, shape, threads, dtype)
     X, y = data(shape)
     steps, rows = prepared(net, list(X))
     tape = cpu.Tape(threads)
@@ -124,6 +125,10 @@ def microkernel(depth: int = 128, times: int = 200) -> tuple[Work, float]:
     for operand in operands:
         operand[:] = 0
     return work(lambda: loop(*operands), lambda: operands[2]), 2.0 * times * rows * columns * depth
+
+
+def has_bfloat16() -> bool:
+    return cpu.supports_bfloat16()
 
 
 def vector_bits() -> int:

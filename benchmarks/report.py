@@ -151,6 +151,15 @@ def memory_table(part: str, rows: list[dict[str, Any]]) -> str:
     return table(["cell", "skrnn", "PyTorch", "skrnn, 100,000 steps"], lines)
 
 
+def errors_table(part: str, rows: list[dict[str, Any]]) -> str:
+    lines = [
+        [row["label"], *[f"{error:.4f}" for error in row["errors"].values()], verdict(part, row)]
+        for row in rows
+        if row["errors"]
+    ]
+    return table(["", "float32", "bfloat16", "targets"], lines)
+
+
 TABLES = {
     "forward": network_tables,
     "training": network_tables,
@@ -160,6 +169,7 @@ TABLES = {
     "first_fit": first_fit_table,
     "imports": imports_table,
     "memory": memory_table,
+    "half_accuracy": errors_table,
 }
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from numba.core import config
 from threadpoolctl import threadpool_limits
 
-from benchmarks import fits, memory, networks, processes, ragged, report, streaming, targets
+from benchmarks import fits, half_width, memory, networks, processes, ragged, report, streaming, targets
 from benchmarks.conditions import conditions, load, usable_cores
 from benchmarks.work import reason
 
@@ -40,6 +40,8 @@ PARTS = {  # name: ``part(short, threads) -> rows``
     "first_fit": processes.first_fit,
     "imports": processes.imports,
     "memory": memory.memory,
+    "half_speed": half_width.speed,
+    "half_accuracy": half_width.accuracy,
 }
 
 

@@ -27,6 +27,7 @@ RAGGED, PER_REAL_STEP = 10, 1.15
 STREAM_MICROSECONDS, STREAM = 3, {"onnx_runtime": 2.5, "pytorch": 15}
 WHOLE, COLD_SECONDS = 1.8, 8
 IMPORT_SECONDS = 0.3
+HALF_SPEED, HALF_WORSE = 1.3, 0.01
 
 
 class Target(NamedTuple):
@@ -118,6 +119,18 @@ def imports(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
         yield Target("added, seconds", row["added"]["median"], IMPORT_SECONDS, at_least=False)
 
 
+def half_speed(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
+    if row["kind"] == "training_step" and Shape(*row["shape"]).H >= 128:
+        yield Target("float32 / bfloat16", 1 / row["ratios"]["skrnn_bfloat16"]["ratio"], HALF_SPEED)
+
+
+def half_accuracy(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
+    if row["errors"]:
+        single, half = row["errors"]["float32"], row["errors"]["bfloat16"]
+        worse = half - single if "share" in row["label"] else half / single - 1
+        yield Target("worse by", worse, HALF_WORSE, at_least=False)
+
+
 BY_PART = {
     "forward": network,
     "training": network,
@@ -127,6 +140,8 @@ BY_PART = {
     "whole": whole,
     "first_fit": first_fit,
     "imports": imports,
+    "half_speed": half_speed,
+    "half_accuracy": half_accuracy,
 }
 
 
