@@ -251,7 +251,7 @@ class RecurrentLayer:
         G2 = work.empty
         if self.half:
             G2 = work.get(name, "G2", size=steps.sequences * P * z_row, dtype=HALF)
-            for part in self.ranges.keys() - {"input"}:
+            for part in [part for part in self.ranges if part != "input"]:
                 columns = wide[part] * self.lanes
                 transposed[part] = self._half_panels(
                     tape, Hp // columns, P * self.rows[part], columns, transposed[part], work, name,
