@@ -2,13 +2,15 @@
 
 import ast
 import gc
-import itertools
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -16,10 +18,14 @@ from numba.core import config
 from numba.core.caching import CompileResultCacheImpl
 from numba.core.dispatcher import Dispatcher
 
-from skrnn.backends.cpu import jit
-from skrnn.network import Network
+from skrnn import losses
+from skrnn.backends.cpu import dense, directions, dropout, jit, layers, pooling, reading, recurrent, updates
+from skrnn.backends.cpu.objective import compile_loss
+from skrnn.optimizers import RULES
 
 PACKAGE = Path(jit.__file__).parents[2]
+BACKEND = sorted((PACKAGE / "backends" / "cpu").glob("*.py"))
+HASHED = {"batches", "cells", "losses", "optimizers"}  # beside the backend
 
 
 def fresh(factor=3):
@@ -147,8 +153,8 @@ def test_every_source_of_a_kernel_is_hashed(tmp_path, monkeypatch):
     monkeypatch.setattr(jit, "__file__", str(copy / "backends" / "cpu" / "jit.py"))
     source_hash = jit.source_hash.__wrapped__
     unchanged = source_hash()
-    sources = [copy / "cells.py", copy / "optimizers.py", *(copy / "backends/cpu").glob("*.py")]
-    assert len(sources) > 8
+    sources = [*(copy / f"{name}.py" for name in HASHED), *(copy / "backends/cpu").glob("*.py")]
+    assert len(sources) == len(HASHED) + len(BACKEND) > 15
     for path in sources:
         text = path.read_bytes()
         path.write_bytes(text + b"\n# changed\n")
@@ -159,43 +165,98 @@ def test_every_source_of_a_kernel_is_hashed(tmp_path, monkeypatch):
     assert source_hash() != unchanged
 
 
-def test_kernels_are_built_from_no_other_source():
-    """What the CPU backend imports from the package is hashed, or holds no kernel code."""
+def test_the_backend_imports_no_other_source():
     imported = set()
-    for path in (PACKAGE / "backends" / "cpu").glob("*.py"):
+    for path in BACKEND:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level == 3:
                 imported |= {node.module} if node.module else {alias.name for alias in node.names}
-    hashed, without_kernels = {"cells", "optimizers"}, {"batches"}
-    assert hashed <= imported <= hashed | without_kernels
+    assert {"batches", "cells", "optimizers"} <= imported <= HASHED
 
 
-def test_no_two_kernels_share_name_and_key():
-    """Only the key tells apart kernels from one factory: each must name all that it closes over."""
-    for dtype, options in itertools.product(
-        (np.float32, np.float64),
-        [
-            *({"cell": "rnn", "activation": a} for a in ("tanh", "relu", "sigmoid")),
-            {"cell": "lstm"},
-            *({"cell": "gru", "reset_after": r} for r in (True, False)),
-        ],
-    ):
-        Network(2, 1, hidden_size=3, dtype=dtype, **options)
-    from skrnn.backends.cpu.packed import packed_kernels
-
-    from skrnn.backends.cpu.recurrent import layer_kernels
-    from skrnn.backends.cpu.updates import compile_update, square_sum
-
+@pytest.fixture(scope="module")
+def every_kernel():
+    """Every kernel of the package, by name and key; none of them is compiled for this."""
+    every_loss = [loss for loss in vars(losses).values() if isinstance(loss, losses.Loss)]
+    every_loss += [losses.huber(1.0), losses.quantile([0.1, 0.9])]
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
-        packed_kernels(dtype), layer_kernels(dtype), square_sum(dtype)
-        for solver in ("adam", "adamw", "sgd", "rmsprop"):
-            compile_update(solver, dtype)
+        for *cell, units in (
+            *(("rnn", f, True, units) for f in ("tanh", "relu", "sigmoid") for units in (1, 2, 3, 4)),
+            ("lstm", "tanh", True, 1), ("gru", "tanh", True, 1), ("gru", "tanh", False, 1),
+        ):  # fmt: skip
+            for half in {False, dtype == np.float32}:
+                _, kernels = layers.compiled(*cell, dtype, units, half)
+                for wide in (1, 2, 3, 4):
+                    kernels.backward(wide)
+        for wide in (1, 2, 3, 4):
+            recurrent.input_gradient(dtype, wide), dense.dense_input_gradient(dtype, wide)
+        recurrent.layer_kernels(dtype), dense.dense_kernels(dtype), directions.direction_kernels(dtype)
+        pooling.pooling_kernels(dtype), reading.reading_kernels(dtype), dropout.dropout_kernels(dtype)
+        updates.compile_squares(dtype)
+        for solver in RULES:
+            updates.compile_update(solver, dtype)
+        for loss in every_loss:
+            compile_loss(loss.name, loss.row, dtype)
     # By `type`: asking a dead weak reference for its class raises.
     dispatchers = [o for o in gc.get_objects() if issubclass(type(o), Dispatcher)]
-    caches = [o._cache for o in dispatchers if isinstance(o._cache, jit.KernelCache)]
-    names = [(c._name, c._key) for c in caches if c._name.startswith("skrnn.")]
-    assert len(names) > 50
-    assert len(names) == len(set(names))
+    kernels = defaultdict(list)
+    for o in dispatchers:
+        if isinstance(o._cache, jit.KernelCache) and o._cache._name.startswith("skrnn."):
+            kernels[o._cache._name, o._cache._key].append(o.py_func)
+    return kernels
+
+
+def made_from(function):
+    """A function's code and what it closes over, other functions by their names."""
+
+    def describe(value):
+        if issubclass(type(value), Dispatcher):
+            value = value.py_func
+        if isinstance(value, FunctionType):
+            return value.__module__, value.__qualname__
+        if isinstance(value, type | np.dtype | np.generic | int | float | str | tuple | None):
+            return type(value), repr(value)
+        return id(value)  # intrinsics: their factories are cached
+
+    return function.__code__, *(describe(cell.cell_contents) for cell in function.__closure__ or ())
+
+
+def test_no_two_kernels_share_name_and_key(every_kernel):
+    """Only the key tells apart kernels from one factory: it must name all that they close over."""
+    in_source = set()
+    for path in BACKEND:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "kernel":
+                in_source.add((path.stem, ast.literal_eval(node.args[0])))
+    assert {(name.split(".")[3], key[0]) for name, key in every_kernel} == in_source  # all are here
+    assert len(every_kernel) > 250
+    for name_and_key, functions in every_kernel.items():
+        assert len({made_from(function) for function in functions}) == 1, name_and_key
+
+
+def named_functions():
+    """Functions that `jit.named` has named, by their names."""
+    by_name = defaultdict(list)
+    for o in gc.get_objects():
+        if type(o) is not FunctionType or not str(o.__module__).startswith("skrnn."):
+            continue
+        if re.search(r"_[0-9a-f]{12}$", o.__qualname__):
+            by_name[o.__module__, o.__qualname__].append(o)
+    return by_name
+
+
+def test_functions_of_one_name_are_the_same(every_kernel):
+    """Compiled files call by name: what bears the same name must do the same."""
+    by_name = named_functions()
+    assert len(by_name) > len(every_kernel)
+    for name, functions in by_name.items():
+        assert len({made_from(function) for function in functions}) == 1, name
+
+
+def test_kernels_are_built_from_no_other_source(every_kernel):
+    hashed = {str(path) for path in BACKEND} | {str(PACKAGE / f"{name}.py") for name in HASHED}
+    found = {f.__code__.co_filename for functions in named_functions().values() for f in functions}
+    assert {str(PACKAGE / f"{name}.py") for name in HASHED - {"batches"}} < found <= hashed
 
 
 # --- damage ---------------------------------------------------------------------------------------

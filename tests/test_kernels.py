@@ -4,41 +4,83 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numba import njit
-from skrnn.backends.cpu.packed import (
-    add_reversed,
-    gather,
-    join,
-    pool,
-    pool_backward,
-    reverse,
-    spread,
-)
+from passes import PackedSteps, matrix
 
+from skrnn.backends.cpu import directions, pooling, reading
+from skrnn.backends.cpu.dense import Dense
+from skrnn.backends.cpu.dropout import drop_steps, mix, sequence_mask
 from skrnn.backends.cpu.elementary import functions
-from skrnn.backends.cpu.gemm import matmul_kernels, multiply_rows, panel_widths
-from skrnn.backends.cpu.recurrent import layer_kernels
-from skrnn.backends.cpu.simd import lanes, machine, make_load, make_store
-from skrnn.backends.cpu.workspace import Workspace
-from skrnn.batches import PackedSteps, chunks
+from skrnn.backends.cpu.gemm import make_column_sums, make_multiply, make_preactivations, widest
+from skrnn.backends.cpu.layers import compiled
+from skrnn.backends.cpu.recurrent import ROW_BLOCK, input_gradient, layer_kernels
+from skrnn.backends.cpu.simd import clear, copy, lanes, machine, make_load, make_store
+from skrnn.backends.cpu.threads import own_sequences, share
+from skrnn.backends.cpu.workspace import Rows, Workspace
+from skrnn.batches import (
+    JOB_CARRIED,
+    JOB_LEARNS,
+    SIZE_B,
+    SIZE_CARRIED,
+    SIZE_EPOCH,
+    SIZE_FIRST,
+    SIZE_R,
+    SIZE_T,
+    Jobs,
+)
+from skrnn.sequences import Sequences
 
 load1, store1 = make_load(1), make_store(1)
-
-
-def panels_of(matrix, widths, L):
-    """(K, sum(widths) L) as panels of the given widths, flat."""
-    edges = np.cumsum([0, *widths]) * L
-    return np.concatenate([matrix[:, a:b].ravel() for a, b in pairwise(edges)])
-
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 EPS = {dtype: float(np.finfo(dtype).eps) for dtype in DTYPES}
 RAGGED = [[7, 3, 1, 5], [4, 4, 4], [1], [1, 1, 6], [2, 9, 9, 3, 1, 2, 5, 9, 1, 1, 4]]
+THREADS = [1, 2, 3, 7]
+
+
+class AtOnce:
+    """A tape that makes each call when it is recorded, a shared one by one thread after the other.
+
+    Each thread finds the arrays as they were before all: none may need what another writes, nor write
+    to the same place.
+    """
+
+    def __init__(self, n_threads=1):
+        self.n_threads = n_threads
+
+    def call(self, function, *args):
+        function(*args)
+
+    def share(self, function, *args):
+        arrays = [a for a in args if isinstance(a, np.ndarray) and a.flags.writeable]
+        before = [a.tobytes() for a in arrays]
+        after = [np.frombuffer(b, np.uint8).copy() for b in before]
+        written = [np.zeros(len(b), bool) for b in before]
+        for thread in range(self.n_threads):
+            function(thread, self.n_threads, *args)
+            for array, old, new, taken in zip(arrays, before, after, written):
+                now = array.view(np.uint8).copy()
+                changed = now != np.frombuffer(old, np.uint8)
+                assert not (changed & taken).any()
+                new[changed], taken[changed] = now[changed], True
+                array.view(np.uint8)[:] = np.frombuffer(old, np.uint8)
+        for array, new in zip(arrays, after):
+            array.view(np.uint8)[:] = new
+
+
+def spaced(table, dtype, first, row):
+    """The rows of `table` inside a flat array, `row` apart, NaN between them; and their places."""
+    at = first + np.arange(len(table))[:, None] * row + np.arange(table.shape[1])
+    flat = np.full(at.max(initial=first - 1) + 1, np.nan, dtype)
+    flat[at] = table
+    return flat, at
 
 
 # --- functions on vectors -------------------------------------------------------------------------
@@ -149,7 +191,53 @@ def test_a_value_does_not_depend_on_its_lane(apply, name, dtype):
     np.testing.assert_array_equal(apply[name, dtype](x), one_by_one)
 
 
+# --- memory ---------------------------------------------------------------------------------------
+@njit
+def copy_call(count, source, source_start, target, target_start):
+    copy(count, source, source_start, target, target_start)
+
+
+@njit
+def clear_call(array, start, count):
+    clear(array, start, count)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, np.dtype(np.intp)], ids=str)
+def test_copy_and_clear(dtype):
+    """Any number of elements from and to any place, and no other."""
+    source = np.arange(1, 101).astype(dtype)
+    for count, start, to in (
+        (0, 0, 0),
+        (0, 100, 90),
+        (1, 99, 0),
+        (7, 3, 83),
+        (64, 5, 0),
+        (90, 10, 0),
+        (33, 0, 57),
+    ):
+        target, expected = -source[:90], -source[:90]
+        expected[to : to + count] = source[start : start + count]
+        copy_call(count, source, start, target, to)
+        np.testing.assert_array_equal(target, expected)
+        expected[to : to + count] = 0
+        clear_call(target, to, count)
+        np.testing.assert_array_equal(target, expected)
+    np.testing.assert_array_equal(source, np.arange(1, 101))
+
+
 # --- products -------------------------------------------------------------------------------------
+@cache
+def multiply(width):
+    """The intrinsic as a function."""
+    intrinsic = make_multiply(width)
+
+    @njit
+    def call(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks):
+        intrinsic(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks)
+
+    return call
+
+
 class Product:
     """Operands of ``C[M, width L] += A @ B`` inside larger arrays, with gaps of NaN."""
 
@@ -173,12 +261,8 @@ class Product:
         )  # fmt: skip
         self.a = np.full(index.max() + 1, np.nan, dtype)
         self.a[index] = A
-        index = self.b0 + np.arange(K)[:, None] * self.b_k + np.arange(self.columns)
-        self.b = np.full(index.max() + 1, np.nan, dtype)
-        self.b[index] = B
-        self.at = self.c0 + np.arange(M)[:, None] * self.c_row + np.arange(self.columns)
-        self.c = np.full(self.at.max() + 1, np.nan, dtype)
-        self.c[self.at] = rng.standard_normal(self.at.shape)
+        self.b, _ = spaced(B, dtype, self.b0, self.b_k)
+        self.c, self.at = spaced(rng.standard_normal((M, self.columns)), dtype, self.c0, self.c_row)
         A, B, C = (v.astype(dtype).astype(float) for v in (A.reshape(M, K), B, self.c[self.at]))
         self.expected = C + A @ B
         self.bound = (K + 2) * EPS[dtype] * (np.abs(C) + np.abs(A) @ np.abs(B))
@@ -187,8 +271,8 @@ class Product:
     def run(self, first=0, M=None):
         """Rows `first` to `first + M` of the product."""
         c = self.c.copy()
-        multiply_rows(
-            self.width, self.M if M is None else M, self.a, self.a0 + first * self.a_row,
+        multiply(self.width)(
+            self.M if M is None else M, self.a, self.a0 + first * self.a_row,
             self.a_row, self.a_k, self.a_block, self.b, self.b0, self.b_k, c,
             self.c0 + first * self.c_row, self.c_row, self.depth, self.blocks,
         )  # fmt: skip
@@ -198,10 +282,10 @@ class Product:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 @pytest.mark.parametrize("M", range(1, 21))
-def test_multiply_rows(dtype, width, M):
+def test_multiply(dtype, width, M):
     rng = np.random.default_rng(100 * width + M)
     for transposed in (False, True):
-        depth, blocks = rng.integers(1, 40), 1 if transposed else rng.integers(1, 5)
+        depth, blocks = int(rng.integers(1, 40)), 1 if transposed else int(rng.integers(1, 5))
         p = Product(rng, dtype, M, width, depth, blocks, transposed)
         c = p.run()
         assert (np.abs(c[p.at] - p.expected) <= p.bound).all()
@@ -211,67 +295,285 @@ def test_multiply_rows(dtype, width, M):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
-def test_a_row_is_the_same_bits_in_any_tile(dtype, width):
-    p = Product(np.random.default_rng(width), dtype, 20, width, 23, 3)
-    together = p.run()[p.at]
-    for M in range(1, 21):
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_row_is_the_same_bits_in_any_tile(dtype, width, transposed):
+    blocks = 1 if transposed else 3
+    p = Product(np.random.default_rng(width), dtype, 20, width, 23, blocks, transposed)
+    together = p.run()
+    for M in range(21):
+        for first in range(21 - M):
+            part, rows = p.c.copy(), p.at[first : first + M]
+            part[rows] = together[rows]
+            np.testing.assert_array_equal(p.run(first, M), part)  # the rows asked for, and no other
+
+
+# Panels of the cells: (vectors, those that the input feeds, those that the hidden state feeds).
+PANELS = [
+    (1, (0, 1), (0, 1)), (2, (0, 2), (0, 2)), (3, (0, 3), (0, 3)), (4, (0, 4), (0, 4)),  # RNN; LSTM
+    (4, (0, 3), (1, 4)), (3, (0, 3), (1, 3)),  # GRU
+]  # fmt: skip
+
+
+@cache
+def preactivations(panel):
+    intrinsic = make_preactivations(*panel)
+
+    @njit
+    def call(M, x, x0, x_row, x_depth, w, w0, h, h0, h_row, h_depth, u, u0, bias, bias0, z, z0, z_row):
+        intrinsic(M, x, x0, x_row, x_depth, w, w0, h, h0, h_row, h_depth, u, u0, bias, bias0, z, z0, z_row)
+
+    return call
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("panel", PANELS, ids=str)
+@pytest.mark.parametrize(("F", "H"), [(1, 1), (2, 33), (19, 7)])
+def test_preactivations(dtype, panel, F, H):
+    """bias + x W + h U, and the same bits of a row for any number of rows."""
+    rng, L, n, (width, *ranges) = np.random.default_rng(F), lanes(dtype), 20, panel
+    x_cols, h_cols = (slice(lo * L, hi * L) for lo, hi in ranges)
+    W, U = np.zeros((F, width * L), dtype), np.zeros((H, width * L), dtype)
+    W[:, x_cols], U[:, h_cols] = (rng.standard_normal(m[:, c].shape) for m, c in ((W, x_cols), (U, h_cols)))
+    X, h, bias = (rng.standard_normal(shape).astype(dtype) for shape in ((n, F), (n, H), (1, width * L)))
+    expected = bias.astype(float) + X.astype(float) @ W + h.astype(float) @ U
+    size = np.abs(bias) + np.abs(X).astype(float) @ np.abs(W) + np.abs(h).astype(float) @ np.abs(U)
+
+    x_row, h_row, z_row = F + 2, H + 1, width * L + 3
+    x, hidden = spaced(X, dtype, 3, x_row)[0], spaced(h, dtype, 4, h_row)[0]
+    w, u, b = (spaced(m, dtype, k, m.shape[1])[0] for k, m in enumerate((W[:, x_cols], U[:, h_cols], bias)))
+    blank, at = spaced(np.full((n, width * L), np.nan), dtype, 6, z_row)
+
+    def run(first, M):
+        z = blank.copy()
+        preactivations(panel)(
+            M, x, 3 + first * x_row, x_row, F, w, 0, hidden, 4 + first * h_row, h_row, H, u, 1, b, 2,
+            z, 6 + first * z_row, z_row,
+        )  # fmt: skip
+        return z
+
+    together = run(0, n)
+    assert (np.abs(together[at] - expected) <= (F + H + 3) * EPS[dtype] * size).all()
+    for M in range(21):
         for first in range(0, 21 - M, 3):
-            rows = p.at[first : first + M]
-            np.testing.assert_array_equal(p.run(first, M)[rows], together[first : first + M])
+            part, rows = blank.copy(), at[first : first + M]
+            part[rows] = together[rows]
+            np.testing.assert_array_equal(run(first, M), part)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("vectors", [1, 2, 3, 4, 5, 7, 8, 11])
-def test_matmul(dtype, vectors):
-    rng, L = np.random.default_rng(vectors), lanes(dtype)
-    matmul, _ = matmul_kernels(dtype)
-    assert sum(panel_widths(vectors * L - L + 1, dtype)) == vectors
-    for M, depth, blocks in ((1, 1, 1), (13, 9, 1), (6, 5, 4), (20, 40, 2)):
-        a_block, K = depth + 3, depth * blocks
-        a_row = blocks * a_block + 1
-        a = rng.standard_normal(M * a_row).astype(dtype)
-        A = np.stack([a[r * a_row :][: blocks * a_block] for r in range(M)])
-        A = A.reshape(M, blocks, a_block)[:, :, :depth].reshape(M, K)
-        B = rng.standard_normal((K, vectors * L)).astype(dtype)
-        c = rng.standard_normal((M, vectors * L)).astype(dtype)
-        panels = panels_of(B, panel_widths(vectors * L, dtype), L)
-        out = c.copy()
-        matmul(M, vectors, a, 0, a_row, a_block, depth, blocks, panels, out.ravel(), 0, vectors * L)
-        A, B, c = (v.astype(float) for v in (A, B, c))
-        bound = (K + 2) * EPS[dtype] * (np.abs(c) + np.abs(A) @ np.abs(B))
-        assert (np.abs(out - (c + A @ B)) <= bound).all()
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_column_sums(dtype, width):
+    """To the bit: one row after the other."""
+    rng, columns, intrinsic = np.random.default_rng(width), width * lanes(dtype), make_column_sums(width)
+
+    @njit
+    def call(depth, g, g0, g_row, sums, sums0):
+        intrinsic(depth, g, g0, g_row, sums, sums0)
+
+    for depth in (0, 1, 2, 9, 300):
+        G = rng.standard_normal((depth, columns)).astype(dtype)
+        g, _ = spaced(G, dtype, 3, columns + 5)
+        sums, at = spaced(rng.standard_normal((1, columns)), dtype, 2, columns)
+        expected = sums.copy()
+        for row in G:
+            expected[at] += row
+        call(depth, g, 3, columns + 5, sums, 2)
+        np.testing.assert_array_equal(sums, expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("n_rows", [1, 127, 128, 300])  # less and more than a block of rows
-def test_outer(dtype, n_rows):
-    rng, L = np.random.default_rng(n_rows), lanes(dtype)
-    _, outer = matmul_kernels(dtype)
-    for n_in, width in ((1, 1), (7, 2), (13, 3), (33, 4)):
-        a_row, d_row = n_in + 2, width * L + 3
-        a, d = (rng.standard_normal(n_rows * row + 9).astype(dtype) for row in (a_row, d_row))
-        A = np.stack([a[5 + r * a_row :][:n_in] for r in range(n_rows)]).astype(float)
-        D = np.stack([d[4 + r * d_row :][: width * L] for r in range(n_rows)]).astype(float)
-        dW = np.ones(6 + n_in * width * L, dtype)
-        outer(n_rows, n_in, a, 5, a_row, d, 4, d_row, width, dW, 6)
-        bound = (n_rows + 2) * EPS[dtype] * (1 + np.abs(A.T) @ np.abs(D))
-        assert (np.abs(dW[6:].reshape(n_in, -1) - (1 + A.T @ D)) <= bound).all()
-        np.testing.assert_array_equal(dW[:6], 1)
+def test_widest():
+    assert [widest(n) for n in range(1, 13)] == [1, 2, 3, 4, 1, 3, 1, 4, 3, 2, 1, 4]
 
 
+# --- the products of a layer ----------------------------------------------------------------------
+def transposed(W, wide, L):
+    """Panels (P, n_in, row) as a matrix (P row, n_in), zero columns up to whole panels; those, flat."""
+    P, n_in, row = W.shape
+    columns = -(-n_in // (wide * L)) * wide * L
+    whole = np.zeros((P * row, columns), W.dtype)
+    whole[:, :n_in] = W.transpose(0, 2, 1).reshape(P * row, n_in)
+    return np.concatenate([part.ravel() for part in np.split(whole, columns // (wide * L), axis=1)])
+
+
+@pytest.mark.parametrize("n_threads", THREADS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("n_in", [1, 7, 33, 70])
-def test_transpose_panels(dtype, n_in):
-    """The transposed panels are those of the transposed matrix, zero beyond its last column."""
+def test_transpose(dtype, n_in, n_threads):
     rng, L = np.random.default_rng(n_in), lanes(dtype)
-    for P, width in ((1, 1), (2, 4), (3, 3)):
-        W = rng.standard_normal((P, n_in, width * L)).astype(dtype)
-        widths = panel_widths(n_in, dtype)
-        matrix = np.zeros((P * width * L, sum(widths) * L), dtype)
-        matrix[:, :n_in] = W.transpose(0, 2, 1).reshape(-1, n_in)
-        WT = np.full(matrix.size, np.nan, dtype)
-        layer_kernels(dtype).transpose_panels(P, n_in, width, W.ravel(), WT)
-        np.testing.assert_array_equal(WT, panels_of(matrix, widths, L))
+    for P, row, wide in ((1, L, 1), (2, 4 * L, 2), (3, 3 * L, 3), (5, 2 * L, 4)):
+        W = rng.standard_normal((P, n_in, row)).astype(dtype)
+        expected = transposed(W, wide, L)
+        WT = np.full(expected.size, np.nan, dtype)
+        AtOnce(n_threads).share(layer_kernels(dtype).transpose, P, n_in, row, wide, W.ravel(), WT)
+        np.testing.assert_array_equal(WT, expected)
+
+
+def by_each_thread(n_threads, kernel, args, outputs):
+    """The outputs of a shared call, of which every element must come from exactly one thread."""
+    together, writers = [np.full(out.shape, np.nan, out.dtype) for out in outputs], 0
+    for thread in range(n_threads):
+        own = [np.full_like(out, np.nan) for out in together]
+        kernel(thread, n_threads, *args, *own)
+        for out, part in zip(together, own):
+            written = ~np.isnan(part)
+            assert np.isnan(out[written]).all()
+            out[written] = part[written]
+        writers += any(not np.isnan(part).all() for part in own)
+    assert not any(np.isnan(out).any() for out in together)
+    return together, writers
+
+
+CELLS = [
+    *(("rnn", "tanh", True, units) for units in (1, 2, 3, 4)),
+    ("lstm", "tanh", True, 1), ("gru", "tanh", True, 1), ("gru", "tanh", False, 1),
+]  # fmt: skip
+# One stretch of several blocks of rows; blocks that end inside of a step, and sequences that end there.
+LONG = [[40] * 9, [3] * 150 + [1] * 20, [2] * ROW_BLOCK]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_weight_gradients(cell, dtype):
+    """What each product read, transposed, times the gradients of the pre-activations.
+
+    The past of a sequence's step lies in the rows of the step before, that of its first one in the
+    first B rows. The same bits for any number of threads.
+    """
+    *options, units = cell
+    built, kernels = compiled(*options, dtype, units, False)
+    L, S, P = lanes(dtype), built.n_slots, 2
+    Hp, width = P * units * L, units * S
+    columns = {
+        name: slice(lo * L, (lo + units * (hi - lo)) * L)
+        for name, (lo, hi) in zip("WUV", (built.input_slots, built.hidden_slots, built.late_slots))
+    }
+    for k, lengths in enumerate(RAGGED + LONG):
+        rng, packed, F, H = np.random.default_rng(k), PackedSteps(lengths), (1, 3, 9)[k % 3], max(1, Hp - 3)
+        B, R, x_past, x_row = len(packed), packed.n_rows, k % 2, F + 2
+        steps = packed.filled(room=3)
+        X, A, RH = (
+            rng.standard_normal((rows, row)).astype(dtype)
+            for rows, row in ((x_past * B + R, x_row), (B + R, Hp), (B + R, Hp))
+        )
+        G = rng.standard_normal((P, R, width * L)).astype(dtype)
+        args = (steps.sizes, steps.counts, steps.row_at, F, H, P, X.ravel(), x_row, bool(x_past), A.ravel(),
+                RH.ravel(), G.ravel())  # fmt: skip
+
+        before = np.maximum(packed.step - 1, 0)
+        past = np.where(packed.step == 0, 0, B + packed.row_at[before]) + packed.sequence
+        read = {"W": X[x_past * B :, :F], "U": A[past, :H], "V": RH[past, :H]}
+        empty = [np.zeros(P * read[name].shape[1] * G[0, :, columns[name]].shape[1], dtype) for name in "WUV"]
+        outputs = [*empty, np.zeros(P * width * L, dtype)]
+
+        one, _ = by_each_thread(1, kernels.weight_gradients, args, outputs)
+        for name, out in zip("WUV", one):
+            for p, got in enumerate(out.reshape(P, read[name].shape[1], -1)):
+                a, g = read[name].astype(float), G[p, :, columns[name]].astype(float)
+                assert (np.abs(got - a.T @ g) <= (R + 2) * EPS[dtype] * (np.abs(a).T @ np.abs(g))).all()
+        for got, g in zip(one[3].reshape(P, -1), G.astype(float)):
+            assert (np.abs(got - g.sum(axis=0)) <= (R + 2) * EPS[dtype] * np.abs(g).sum(axis=0)).all()
+        for n_threads in THREADS[1:]:
+            several, writers = by_each_thread(n_threads, kernels.weight_gradients, args, outputs)
+            assert writers == n_threads or n_threads > H  # all have something to do
+            for a, b in zip(one, several):
+                np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("wide", [1, 2, 3, 4])
+def test_input_gradient(dtype, wide):
+    """Gradients of the pre-activations, by the panels' input columns, times the input weights."""
+    L, kernel = lanes(dtype), input_gradient(dtype, wide)
+    for P, panels, missing, R in ((1, 1, 0, 1), (3, 1, 1, 11), (2, 2, 2 * L - 1, 300), (2, 3, 0, 5)):
+        rng = np.random.default_rng(R)
+        F, z_row, first, depth = max(1, panels * wide * L - missing), 4 * L, L, 2 * L
+        G = rng.standard_normal((P, R, z_row)).astype(dtype)
+        W = rng.standard_normal((P, F, depth)).astype(dtype)
+        WT = transposed(W, wide, L)
+        panels = -(-F // (wide * L))
+        sizes = np.zeros(6, np.intp)
+        sizes[SIZE_R] = R
+        args = sizes, P, panels, z_row, first, depth, G.ravel(), WT
+        dX = np.zeros(R * panels * wide * L, dtype)
+        (one,), _ = by_each_thread(1, kernel, args, [dX])
+        got, read = one.reshape(R, -1), G[:, :, first : first + depth].astype(float)
+        expected = sum(g @ w.T for g, w in zip(read, W))
+        size = sum(np.abs(g) @ np.abs(w).T for g, w in zip(read, W))
+        assert (np.abs(got[:, :F] - expected) <= (P * depth + 2) * EPS[dtype] * size).all()
+        np.testing.assert_array_equal(got[:, F:], 0)
+        for n_threads in THREADS[1:]:
+            (several,), writers = by_each_thread(n_threads, kernel, args, [dX])
+            assert writers == min(n_threads, R)
+            np.testing.assert_array_equal(several, one)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("n_out", [1, 5, 40])
+def test_head(dtype, per_step, n_out):
+    """Outputs and gradients of the dense head, for inputs with and without first states before them."""
+    rng, packed = np.random.default_rng(n_out), PackedSteps([9] * 30 + [1] * 110)
+    B, R = len(packed), packed.n_rows
+    M = R if per_step else B
+    assert M > ROW_BLOCK
+    for n_in, past in ((1, False), (19, True), (70, per_step)):
+        head, x_row, results = Dense(n_in, n_out, dtype), n_in + 3, []
+        W, b = (rng.standard_normal(shape).astype(dtype) for shape in ((n_out, n_in), n_out))
+        params = np.empty(head.size, dtype)
+        head.pack({"weight": W, "bias": b}, params)
+        rows = rng.standard_normal((B * past + M, x_row)).astype(dtype)
+        d = rng.standard_normal((M, n_out)).astype(dtype)
+        for n_threads in THREADS:
+            tape, work, steps = AtOnce(n_threads), Workspace(dtype), packed.filled(room=2)
+            X = Rows(rows.ravel(), x_row, past)
+            out = matrix(head.forward(tape, params, X, steps, per_step, work), steps, M, n_out)
+            dout, grads = head.gradient_of_output(steps, per_step, work), np.full(head.size, np.nan, dtype)
+            dout.array[:] = 0
+            dout.array.reshape(-1, dout.row)[:M, :n_out] = d
+            dX = head.backward(tape, params, grads, X, steps, per_step, work)
+            results.append([out, *head.unpack(grads).values(), matrix(dX, steps, M, n_in), grads])
+        x = rows[B * past :, :n_in].astype(float)
+        expected = x @ W.T + b, d.T @ x, d.sum(axis=0, dtype=float), d.astype(float) @ W
+        sizes = np.abs(x) @ np.abs(W).T + np.abs(b), np.abs(d).T @ np.abs(x), np.abs(d).sum(axis=0)
+        sizes += (np.abs(d).astype(float) @ np.abs(W),)
+        for got, value, size, depth in zip(results[0], expected, sizes, (n_in, M, M, n_out)):
+            assert (np.abs(got - value) <= (depth + 3) * EPS[dtype] * size).all()
+        for others in results[1:]:
+            for one, several in zip(results[0], others):
+                np.testing.assert_array_equal(one, several)
+
+
+# --- shares of the work ---------------------------------------------------------------------------
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 4, 7, 16])
+def test_share(n_threads):
+    """Neighbouring ranges that cover all things and differ by one at most."""
+    for n in range(41):
+        ranges = [share(thread, n_threads, n) for thread in range(n_threads)]
+        assert (ranges[0][0], ranges[-1][1]) == (0, n)
+        assert all(a[1] == b[0] for a, b in pairwise(ranges))
+        sizes = [hi - lo for lo, hi in ranges]
+        assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("lengths", [*RAGGED, [1] * 40, [100, *[1] * 20]], ids=str)
+@pytest.mark.parametrize("n_threads", THREADS)
+def test_own_sequences(lengths, n_threads):
+    """Neighbouring ranges that cover all sequences, each but for one of them with its share of steps."""
+    steps = PackedSteps(lengths).filled(room=3)
+    ranges = [own_sequences(thread, n_threads, steps.sizes, steps.lengths) for thread in range(n_threads)]
+    assert (ranges[0][0], ranges[-1][1]) == (0, len(lengths))
+    assert all(a[1] == b[0] for a, b in pairwise(ranges))
+    for lo, hi in ranges:
+        assert lo <= hi
+        work = steps.lengths[lo:hi].sum()
+        assert abs(work - sum(lengths) / n_threads) <= max(lengths)
+
+
+def test_own_sequences_are_even():
+    lengths = np.random.default_rng(0).integers(1, 50, 200)
+    steps = PackedSteps(lengths).filled()
+    work = [steps.lengths[slice(*own_sequences(k, 4, steps.sizes, steps.lengths))].sum() for k in range(4)]
+    assert max(work) - min(work) <= 2 * lengths.max()
 
 
 # --- packed order ---------------------------------------------------------------------------------
@@ -283,77 +585,189 @@ def packed_places(lengths):
 
 @pytest.mark.parametrize("lengths", RAGGED, ids=str)
 def test_packed_steps(lengths):
+    """What the other tests compare with."""
     places, order = packed_places(lengths)
-    steps = PackedSteps(np.array(lengths))
-    assert len(steps) == len(lengths)
-    assert steps.n_rows == len(places) == sum(lengths)
-    np.testing.assert_array_equal(steps.order, order)
-    np.testing.assert_array_equal(steps.lengths, np.array(lengths)[order])
-    np.testing.assert_array_equal(steps.step, [t for t, _ in places])
-    np.testing.assert_array_equal(steps.order[steps.sequence], [i for _, i in places])
-    for t, (count, row) in enumerate(zip(steps.counts, steps.row_at, strict=True)):
+    packed = PackedSteps(lengths)
+    assert len(packed) == len(lengths)
+    assert packed.n_rows == len(places) == sum(lengths)
+    np.testing.assert_array_equal(packed.order, order)
+    np.testing.assert_array_equal(packed.lengths, np.array(lengths)[order])
+    np.testing.assert_array_equal(packed.step, [t for t, _ in places])
+    np.testing.assert_array_equal(packed.order[packed.sequence], [i for _, i in places])
+    for t, (count, row) in enumerate(zip(packed.counts, packed.row_at, strict=True)):
         assert count == sum(length > t for length in lengths)
         assert row == next(r for r, (step, _) in enumerate(places) if step == t)
-    starts = 1000 * np.arange(len(lengths))  # any places, overlapping ones too
-    np.testing.assert_array_equal(steps.rows_of(starts), [1000 * i + t for t, i in places])
-    np.testing.assert_array_equal(steps.forward_rows, np.arange(len(places)))
+    starts = 1000 * np.arange(len(lengths))
+    np.testing.assert_array_equal(packed.rows_of(starts), [1000 * i + t for t, i in places])
     mirrored = [places.index((lengths[i] - 1 - t, i)) for t, i in places]
-    np.testing.assert_array_equal(steps.reversed_rows, mirrored)
-    np.testing.assert_array_equal(steps.reversed_rows[steps.reversed_rows], steps.forward_rows)
-    last = [places.index((lengths[i] - 1, i)) for i in order]
-    np.testing.assert_array_equal(steps.last_rows, last)
+    np.testing.assert_array_equal(packed.reversed_rows, mirrored)
+    np.testing.assert_array_equal(packed.reversed_rows[packed.reversed_rows], np.arange(len(places)))
 
 
-@pytest.mark.parametrize("lengths", RAGGED, ids=str)
-@pytest.mark.parametrize("n_shares", [1, 2, 3, 7])
-def test_shares_cover_all(lengths, n_shares):
-    shares = PackedSteps(np.array(lengths)).shares(n_shares)
-    assert 1 <= len(shares) <= n_shares
-    covered = [i for lo, hi in shares for i in range(lo, hi)]
-    assert covered == list(range(len(lengths)))
-    assert all(lo < hi for lo, hi in shares)
+def minibatches(order, lengths, batch_size, size):
+    """(first step, sequences that have it, where the minibatch begins) of every job, by the definition."""
+    for start in range(0, len(order), batch_size):
+        batch = sorted(order[start : start + batch_size].tolist(), key=lambda i: -lengths[i])  # keeps ties
+        for first in range(0, lengths[batch[0]], size or max(lengths)):
+            yield first, np.array([i for i in batch if lengths[i] > first]), start
 
 
-def test_shares_are_even():
-    lengths = np.random.default_rng(0).integers(1, 50, 200)
-    steps = PackedSteps(lengths)
-    work = [int(steps.lengths[lo:hi].sum()) for lo, hi in steps.shares(4)]
-    assert max(work) - min(work) <= 2 * lengths.max()
+ARRAYS = ("counts", "row_at", "lengths", "whole", "sequence", "row")
 
 
 @pytest.mark.parametrize("lengths", RAGGED, ids=str)
 @pytest.mark.parametrize("size", [1, 2, 4, 100, None])
-def test_chunks(lengths, size):
-    """Every step of every sequence exactly once, in order."""
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_jobs(lengths, size, batch_size):
+    """Every step of every sequence exactly once and in order, each minibatch in packed order."""
+    rng, lengths, n = np.random.default_rng(0), np.array(lengths), len(lengths)
+    starts = rng.integers(0, 9, n)  # windows may overlap
+    jobs = Jobs(lengths, batch_size, size)
+    steps, flat = jobs.room(), jobs.table.reshape(-1)
+    for epoch, order in enumerate([np.arange(n), rng.permutation(n), np.arange(n)[::-1]], 5):
+        table, seen = jobs.plan(order, epoch), [[] for _ in lengths]
+        assert np.shares_memory(table, jobs.table) or not len(table)
+        assert (table[:, JOB_LEARNS] == 1).all()
+        expected = list(minibatches(order, lengths, batch_size, size))
+        assert len(table) == len(expected)
+        for k, (first, sequences, start) in enumerate(expected):
+            packed = PackedSteps(np.minimum(lengths[sequences] - first, size or lengths.max()))
+            B, T, R = len(packed), len(packed.counts), packed.n_rows
+            assert steps.sequences >= B
+            assert steps.steps >= T
+            assert steps.rows >= R
+            for name in ARRAYS:
+                getattr(steps, name)[:] = -7
+            reading.next_job(flat, jobs.cursor, jobs.job)
+            assert jobs.cursor[0] == k
+            np.testing.assert_array_equal(jobs.job, table[k])
+            reading.pack(
+                jobs.job, jobs.order, starts, lengths, *steps.layout, steps.whole, steps.sequence, steps.row
+            )
+            assert (jobs.order[start : start + B] == sequences).all()
+            sizes = {SIZE_B: B, SIZE_T: T, SIZE_R: R, SIZE_FIRST: first, SIZE_CARRIED: int(first > 0)}
+            assert dict(enumerate(steps.sizes.tolist())) == sizes | {SIZE_EPOCH: epoch}
+            assert jobs.job[JOB_CARRIED] == int(first > 0)
+            rows = packed.rows_of(starts[sequences] + first)
+            values = packed.counts, packed.row_at, packed.lengths, lengths[sequences], sequences, rows
+            for name, value in zip(ARRAYS, values, strict=True):
+                array = getattr(steps, name)
+                np.testing.assert_array_equal(array[: len(value)], value, err_msg=name)
+                assert (array[len(value) :] == -7).all()
+            for i, row in zip(sequences[packed.sequence], steps.row):
+                seen[i].append(row - starts[i])
+        assert seen == [list(range(length)) for length in lengths]
+
+
+@pytest.mark.parametrize("size", [1, 4, None])
+def test_the_room_is_that_of_the_longest(size):
+    """No more memory than the largest minibatch can ask for."""
+    steps = Jobs(np.array([3, 9, 1, 7, 9, 2]), 3, size).room()
+    lengths = np.minimum([9, 9, 7], size or 9)
+    assert (steps.sequences, steps.steps, steps.rows) == (3, lengths[0], lengths.sum())
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("lengths", RAGGED, ids=str)
+def test_read(lengths, dtype, scaled):
+    """The rows of overlapping windows, shifted and scaled by sequence, of a table that may be read-only."""
+    rng, n, F = np.random.default_rng(0), len(lengths), 5
+    values = rng.standard_normal((20, F)).astype(dtype)
+    values.flags.writeable = False
+    starts = rng.integers(0, 20 - max(lengths), n)
+    shift, scale = rng.standard_normal((2, n, F)).astype(dtype) if scaled else (None, None)
+    sequences, order = Sequences(values, starts, np.array(lengths), shift, scale), rng.permutation(n)
+    for size, n_threads in ((None, 1), (2, 2), (3, 7)):
+        jobs = Jobs(sequences.lengths, 4, size)
+        steps, work = jobs.room(), Workspace(dtype)
+        jobs.plan(order)
+        for first, own, _ in minibatches(order, sequences.lengths, 4, size):
+            packed = PackedSteps(np.minimum(sequences.lengths[own] - first, size or max(lengths)))
+            X = reading.read(AtOnce(n_threads), steps, jobs, sequences, work)
+            expected = values[packed.rows_of(starts[own] + first)]
+            if scaled:
+                i = own[packed.sequence]
+                expected = (expected - shift[i]) * scale[i]
+            np.testing.assert_array_equal(matrix(X, steps, packed.n_rows, F), expected)
+
+
+def chunks_of(lengths, size):
+    """(first step, packed order, `Steps`) of sequences sorted by falling length, numbered backwards."""
     lengths = np.sort(lengths)[::-1]
-    seen, before = [[] for _ in lengths], len(lengths)
-    for first, steps in chunks(lengths, size):
-        assert len(steps) <= before
-        assert len(steps.counts) <= (size or lengths[0])
-        np.testing.assert_array_equal(steps.order, np.arange(len(steps)))
-        for t, i in zip(steps.step, steps.sequence, strict=True):
-            seen[i].append(first + t)
-        before = len(steps)
-    assert seen == [list(range(n)) for n in lengths]
+    for first, running, _ in minibatches(np.arange(len(lengths)), lengths, len(lengths), size):
+        packed = PackedSteps(np.minimum(lengths[running] - first, size or lengths[0]))
+        numbers = len(lengths) - 1 - np.arange(len(running))
+        yield first, packed, packed.filled(
+            whole=lengths[running], first=first, carried=int(first > 0), sequence=numbers, room=2
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 4, None])
+def test_scatter(size, per_step, dtype):
+    """Steps, or what a sequence's last chunk gives, go to the places of their sequences."""
+    rng, lengths, n = np.random.default_rng(0), np.array(RAGGED[-1]), 3
+    of_sequence = np.sort(lengths)  # number i is the i-th from the end of the sorted ones
+    ends = np.cumsum(of_sequence)
+    rows = ends[-1] if per_step else len(lengths)
+    table, out = rng.standard_normal((rows, n)).astype(dtype), np.full((rows, n), np.nan, dtype)
+    for first, packed, steps in chunks_of(lengths, size):
+        B, number = len(packed), steps.sequence
+        for past in (False, True) if per_step else (False,):
+            X = np.zeros((B * past + packed.n_rows, n + 2), dtype)
+            if per_step:
+                i = number[packed.sequence]
+                X[B * past :, :n] = table[ends[i] - of_sequence[i] + first + packed.step]
+            else:
+                ended = first + packed.lengths == of_sequence[number[:B]]
+                X[:B][ended, :n] = table[number[:B][ended]]
+            reading.scatter(AtOnce(), Rows(X.ravel(), n + 2, past), steps, per_step, ends, n, out)
+        if not per_step:  # nothing of those that go on
+            assert np.isnan(out[number[:B][~ended]]).all()
+    np.testing.assert_array_equal(out, table)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_start_from(dtype):
+    """The first chunk begins in the states that were given for its sequences; later ones carry on."""
+    given, width = np.random.default_rng(0).standard_normal((9, 3)).astype(dtype), 5
+    packed, numbers = PackedSteps([4, 4, 2]), np.array([7, 0, 3])
+    steps, carried = packed.filled(sequence=numbers), np.full((3, width), np.nan, dtype)
+    reading.start_from(AtOnce(), given, carried.reshape(-1), width, steps)
+    np.testing.assert_array_equal(carried[:, :3], given[numbers])
+    np.testing.assert_array_equal(carried[:, 3:], 0)
+    assert steps.sizes[SIZE_CARRIED] == 1
+    later, before = packed.filled(sequence=numbers, first=4, carried=1), carried.copy()
+    reading.start_from(AtOnce(), given + 1, carried.reshape(-1), width, later)
+    np.testing.assert_array_equal(carried, before)
+    assert later.sizes[SIZE_CARRIED] == 1
 
 
 # --- kernels on packed rows -----------------------------------------------------------------------
 class Packed:
+    """Rows of some sequences, of small whole numbers: their sums are exact in any order."""
+
     def __init__(self, lengths, dtype, width=5, seed=0):
         self.rng = np.random.default_rng(seed)
         self.lengths, self.width, self.dtype = lengths, width, dtype
-        self.steps = PackedSteps(np.array(lengths))
-        self.work = Workspace(dtype)
-        self.X = self.normal(self.steps.n_rows, width)
+        self.order, self.work = PackedSteps(lengths), Workspace(dtype)
+        self.n, self.n_rows = len(lengths), self.order.n_rows
+        self.steps = self.order.filled(room=2)
+
+    def whole(self, *shape):
+        return self.rng.integers(-99, 100, shape).astype(self.dtype)
 
     def normal(self, *shape):
         return self.rng.standard_normal(shape).astype(self.dtype)
 
-    def sequences(self, X=None):
+    def sequences(self, X):
         """Rows of each sorted sequence, in time order."""
-        X = self.X if X is None else X
-        s = self.steps
-        return [X[s.row_at[:n] + i] for i, n in enumerate(s.lengths)]
+        return [X[self.order.row_at[:n] + i] for i, n in enumerate(self.order.lengths)]
+
+    def matrix(self, rows, n=None, per_step=True):
+        return matrix(rows, self.steps, self.n_rows if per_step else self.n, rows.row if n is None else n)
 
 
 packed_cases = pytest.mark.parametrize(
@@ -362,118 +776,244 @@ packed_cases = pytest.mark.parametrize(
 
 
 @packed_cases
-def test_previous_rows(packed):
-    steps, B, width = packed.steps, len(packed.steps), packed.width
-    A = packed.normal(B + steps.n_rows, width)
-    out = np.empty((steps.n_rows, width), packed.dtype)
-    kernels = layer_kernels(packed.dtype)
-    kernels.previous_rows(B, steps.counts, steps.row_at, width, A.ravel(), out.ravel())
-    for r, (t, i) in enumerate(zip(steps.step, steps.sequence, strict=True)):
-        np.testing.assert_array_equal(out[r], A[i] if t == 0 else A[B + steps.row_at[t - 1] + i])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_reverse_and_its_adjoint(packed, n_threads):
+    steps, width, tape = packed.steps, packed.width, AtOnce(n_threads)
+    for past, row in ((False, width), (True, width + 3)):
+        X = packed.whole(packed.n * past + packed.n_rows, row)
+        rows, x = Rows(X.ravel(), row, past), X[packed.n * past :, :width]
+        mirrored = packed.matrix(directions.reverse(tape, rows, steps, width, packed.work, "x"))
+        assert mirrored.shape == x.shape
+        for a, b in zip(packed.sequences(x), packed.sequences(mirrored), strict=True):
+            np.testing.assert_array_equal(a[::-1], b)
+        # <reverse(x), d> = <x, its adjoint(d)>; what is there already stays.
+        d, into = packed.whole(packed.n_rows, width), packed.whole(packed.n_rows, width)
+        before = into.copy()
+        directions.add_reversed(
+            tape, Rows(into.reshape(-1), width, False), Rows(d.ravel(), width, False), steps
+        )
+        assert np.vdot(mirrored, d) == np.vdot(x, into - before) != 0
+        np.testing.assert_array_equal(into - before, d[packed.order.reversed_rows])
+
+
+def layer_of(n_hidden, width, has_c=False):
+    """What `directions` knows of a layer."""
+    return SimpleNamespace(
+        n_hidden=n_hidden, width=width, cell=SimpleNamespace(has_c=has_c),
+        states=lambda trace: Rows(trace.H, width, True),
+    )  # fmt: skip
+
+
+@packed_cases
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("n_directions", [1, 2])
+def test_join_and_its_adjoint(packed, n_threads, n_directions):
+    steps, width, work, tape = packed.steps, packed.width, packed.work, AtOnce(n_threads)
+    n, row = packed.n, width + 3
+    layer = layer_of(width, row)
+    states = [packed.whole(n + packed.n_rows, row) for _ in range(n_directions)]
+    parts = [(layer, SimpleNamespace(H=s.ravel())) for s in states]
+    joined = packed.matrix(directions.join(tape, parts, steps, work, "y"))
+    assert joined.shape == (packed.n_rows, n_directions * width)
+    for d, s in enumerate(states):
+        own = packed.sequences(s[n:, :width])
+        for a, both in zip(own, packed.sequences(joined), strict=True):
+            np.testing.assert_array_equal(both[:, d * width :][:, :width], a[::-1] if d else a)
+
+    # Columns of the gradient go back to their direction, the rest of its rows is zero.
+    dY, product = packed.whole(packed.n_rows, n_directions * width + 1), 0
+    for d, s in enumerate(states):
+        own = directions.split(
+            tape, Rows(dY.ravel(), dY.shape[1], False), d * width, layer, d == 1, steps, work, d
+        )
+        own = packed.matrix(own)
+        assert own.shape == (packed.n_rows, row)
+        np.testing.assert_array_equal(own[:, width:], 0)
+        rows = packed.order.reversed_rows if d else slice(None)
+        np.testing.assert_array_equal(own[:, :width], dY[:, d * width : (d + 1) * width][rows])
+        product += np.vdot(s[n:], own)
+    assert product == np.vdot(joined, dY[:, :-1])
+
+
+@packed_cases
+def test_last_states_and_their_adjoint(packed):
+    steps, n, row, work = packed.steps, packed.n, packed.width + 3, packed.work
+    layers = layer_of(packed.width, row), layer_of(2, row, has_c=True)
+    states = [packed.whole(n + packed.n_rows, row) for _ in layers]
+    parts = [(layer, SimpleNamespace(H=s.ravel())) for layer, s in zip(layers, states)]
+    last = packed.matrix(directions.last_states(AtOnce(), parts, steps, work), per_step=False)
+    ends = n + packed.order.row_at[packed.order.lengths - 1] + np.arange(n)
+    expected = [s[ends, : layer.n_hidden] for layer, s in zip(layers, states)]
+    np.testing.assert_array_equal(last, np.concatenate(expected, axis=1))
+
+    given, column = packed.whole(n, last.shape[1] + 1), 0
+    for layer in layers:
+        for d_last in (Rows(given.ravel(), given.shape[1], False), None):
+            dH, dC = np.full((2, steps.sequences, row), np.nan, packed.dtype)
+            layer.gradient_of_states = lambda *_, dH=dH, dC=dC: (dH.reshape(-1), dC.reshape(-1))
+            directions.begin_backward(AtOnce(), layer, d_last, column, steps, work, "d")
+            own = given[:, column : column + layer.n_hidden] * (d_last is not None)
+            np.testing.assert_array_equal(dH[:n, : layer.n_hidden], own)
+            np.testing.assert_array_equal(dH[:n, layer.n_hidden :], 0)
+            np.testing.assert_array_equal(dC[:n], 0 if layer.cell.has_c else np.nan)
+            assert np.isnan(dH[n:]).all()
+            assert np.isnan(dC[n:]).all()
+        column += layer.n_hidden
+
+
+@packed_cases
+def test_last_states_that_were_not_kept(packed):
+    """Cells that are updated in place lie in the first rows; columns beside them stay."""
+    states, out = packed.whole(packed.n, packed.width), packed.whole(packed.n, packed.width + 4)
+    expected = out.copy()
+    expected[:, 2:5] = states[:, :3]
+    directions.direction_kernels(packed.dtype).last_states(
+        packed.steps.sizes, packed.steps.row_at, packed.steps.lengths, packed.width, states.ravel(), False,
+        3, 2, packed.width + 4, out.reshape(-1),
+    )  # fmt: skip
+    np.testing.assert_array_equal(out, expected)
 
 
 @packed_cases
 @pytest.mark.parametrize("kind", ["mean", "max"])
-def test_pool(packed, kind):
-    steps, B, width = packed.steps, len(packed.steps), packed.width
-    out, _, where = pool(kind, packed.X.ravel(), width, steps, steps.lengths, None, packed.work)
-    expected = np.stack([getattr(s, kind)(axis=0) for s in packed.sequences()])
-    np.testing.assert_allclose(out.reshape(B, width), expected, rtol=8 * EPS[packed.dtype])
-    # Its backward pass is its derivative: for a linear map, the inner products agree.
-    d_row = width + 2
-    dout = packed.normal(B, d_row)
-    dX = pool_backward(kind, dout.ravel(), d_row, where, width, steps, steps.lengths, packed.work)
-    dX = dX.reshape(-1, width)
-    for i, (x, dx) in enumerate(zip(packed.sequences(), packed.sequences(dX), strict=True)):
+@pytest.mark.parametrize("past", [False, True])
+def test_pool(packed, kind, past):
+    steps, n, width, row = packed.steps, packed.n, packed.width, packed.width + 2
+    X = packed.normal(n * past + packed.n_rows, row)
+    out, where = pooling.pool(AtOnce(), kind, Rows(X.ravel(), row, past), width, steps, packed.work)
+    x = packed.sequences(X[n * past :, :width])
+    expected = np.stack([getattr(s, kind)(axis=0) for s in x])
+    got, size = packed.matrix(out, per_step=False), np.stack([np.abs(s).mean(axis=0) for s in x])
+    assert got.shape == expected.shape
+    assert (np.abs(got - expected) <= 12 * EPS[packed.dtype] * size).all()
+    # Its backward pass is its derivative; columns beyond the pooled ones get none.
+    dout = packed.normal(n, row)
+    dX = pooling.pool_backward(
+        AtOnce(), kind, Rows(dout.ravel(), row, False), where, width, steps, packed.work
+    )
+    dX = packed.matrix(dX)
+    np.testing.assert_array_equal(dX[:, width:], 0)
+    for i, (s, ds) in enumerate(zip(x, packed.sequences(dX[:, :width]), strict=True)):
         if kind == "mean":
-            share = np.tile(dout[i, :width] / packed.dtype.type(len(x)), (len(x), 1))
+            expected = np.tile(dout[i, :width] / packed.dtype.type(len(s)), (len(s), 1))
         else:
-            share = np.where(x == x.max(axis=0), dout[i, :width], 0)
-        np.testing.assert_allclose(dx, share, rtol=4 * EPS[packed.dtype])
+            expected = np.where(s == s.max(axis=0), dout[i, :width], 0)
+        np.testing.assert_array_equal(ds, expected)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("kind", ["mean", "max"])
-def test_pool_over_chunks_is_pool(kind):
+@pytest.mark.parametrize("size", [1, 3])
+def test_pool_over_chunks_is_pool(kind, dtype, size):
     """The same bits, and each chunk's gradient goes to its own steps."""
-    lengths = np.array([9, 7, 7, 4, 2, 1])
-    whole = Packed(lengths, np.dtype(np.float64))
-    expected = pool(
-        kind, whole.X.ravel(), whole.width, whole.steps, lengths, None, whole.work
-    )[0].reshape(len(lengths), -1)  # fmt: skip
-    sequences, carried, hits = whole.sequences(), None, np.zeros(expected.shape)
-    for first, steps in chunks(lengths, 3):
-        B = len(steps)
-        X = np.stack([
-            sequences[i][first + t] for t, i in zip(steps.step, steps.sequence, strict=True)
-        ])  # fmt: skip
-        carried = None if carried is None else carried.reshape(-1, whole.width)[:B].copy()
-        out, carried, where = pool(kind, X.ravel(), whole.width, steps, lengths[:B], carried, whole.work)
-        ends = first + steps.lengths == lengths[:B]
-        np.testing.assert_array_equal(out.reshape(B, -1)[ends], expected[:B][ends])
-        if kind == "max":
-            hits[:B][ends] += where.reshape(B, -1)[ends] >= 0
-    if kind == "max":  # -1: the maximum lies in an earlier chunk
-        in_last = [s.argmax(axis=0) >= (len(s) - 1) // 3 * 3 for s in sequences]
-        np.testing.assert_array_equal(hits, np.stack(in_last))
+    packed = Packed([9, 7, 7, 4, 2, 1], dtype)
+    width, X = packed.width, packed.normal(packed.n_rows, packed.width)
+    X[-1, 0] = np.nan  # the last step of the longest
+    X[0, 1] = np.nan  # its first one, which later chunks must not hide
+    whole, where_in_all = pooling.pool(
+        AtOnce(), kind, Rows(X.ravel(), width, False), width, packed.steps, packed.work
+    )
+    whole, sequences, work = packed.matrix(whole, per_step=False), packed.sequences(X), Workspace(dtype)
+    np.testing.assert_array_equal(np.isnan(whole), np.arange(6 * width).reshape(6, width) < 2)
+    in_all = where_in_all.reshape(-1, width)[: packed.n]
+    for _ in range(2):  # the second pass finds the first one's numbers in the workspace
+        hits = np.zeros(whole.shape, int)
+        for first, order, steps in chunks_of(packed.lengths, size):
+            B = len(order)
+            part = np.stack([sequences[i][first + t] for t, i in zip(order.step, order.sequence)])
+            out, where = pooling.pool(AtOnce(), kind, Rows(part.ravel(), width, False), width, steps, work)
+            ends = first + order.lengths == steps.whole[:B]
+            np.testing.assert_array_equal(matrix(out, steps, B, width)[ends], whole[:B][ends])
+            dout = np.ones(B * width, dtype)
+            dX = pooling.pool_backward(AtOnce(), kind, Rows(dout, width, False), where, width, steps, work)
+            dX = matrix(dX, steps, order.n_rows, width)
+            if kind == "mean":
+                np.testing.assert_array_equal(
+                    dX, (1 / steps.whole[order.sequence, None]).astype(dtype) * np.ones(width)
+                )
+                continue
+            last = (packed.order.lengths[:B, None] - 1) // size == first // size
+            own = (order.step[:, None] + first == in_all[order.sequence]) & last[order.sequence]
+            np.testing.assert_array_equal(dX * last[order.sequence], own)
+            hits[:B] += (where.reshape(-1, width)[:B] >= 0) & last
+        if kind == "max":  # -1: the maximum lies in an earlier chunk
+            in_last = in_all // size == (packed.order.lengths[:, None] - 1) // size
+            np.testing.assert_array_equal(hits, in_last)
 
 
 def test_max_pooling_passes_nan_on_and_gives_ties_to_one_step():
     packed = Packed([4, 2], np.dtype(np.float64), width=2)
-    packed.X[:] = 1.0
-    packed.X[2, 1] = np.nan  # step 1 of sequence 0
-    steps = packed.steps
-    out, _, where = pool("max", packed.X.ravel(), 2, steps, steps.lengths, None, packed.work)
-    assert np.isnan(out.reshape(2, 2)[0, 1])
-    np.testing.assert_array_equal(np.isnan(out.reshape(2, 2)), [[False, True], [False, False]])
-    dX = pool_backward("max", np.ones(4), 2, where, 2, steps, steps.lengths, packed.work)
-    totals = np.stack([s.sum(axis=0) for s in packed.sequences(dX.reshape(-1, 2))])
-    np.testing.assert_array_equal(totals[:, 0], 1)
+    X = np.ones((packed.n_rows, 2))
+    X[2, 1] = np.nan  # step 1 of sequence 0
+    steps, work = packed.steps, packed.work
+    out, where = pooling.pool(AtOnce(), "max", Rows(X.ravel(), 2, False), 2, steps, work)
+    np.testing.assert_array_equal(packed.matrix(out, per_step=False), [[1, np.nan], [1, 1]])
+    dX = pooling.pool_backward(AtOnce(), "max", Rows(np.ones(4), 2, False), where, 2, steps, work)
+    first, second = packed.sequences(packed.matrix(dX))
+    np.testing.assert_array_equal(first, [[1, 0], [0, 1], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(second, [[1, 1], [0, 0]])
+
+
+# --- dropout --------------------------------------------------------------------------------------
+GOLDEN, M64 = 0x9E3779B97F4A7C15, 2**64 - 1
+
+
+def mixed(x):
+    """SplitMix64's finaliser on Python's integers."""
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & M64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & M64
+    return x ^ (x >> 31)
+
+
+def kept(seed, epoch, stream, sequence, counters, rate):
+    key = 0
+    for number in (seed, epoch, stream, sequence):
+        key = mixed((key + number * GOLDEN + GOLDEN if number is not seed else number + GOLDEN) & M64)
+    bits = [mixed((key + (counter + 1) * GOLDEN) & M64) for counter in counters]
+    return np.array([(b >> 11) * 2.0**-53 >= rate for b in bits])
+
+
+def test_mix_is_splitmix64():
+    """The generator's first numbers for the seed 1234567, as published."""
+    published = [
+        6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
+        16408922859458223821,
+    ]  # fmt: skip
+    counters = [(1234567 + k * GOLDEN) & M64 for k in range(1, 6)]
+    assert [mixed(x) for x in counters] == published
+    assert [int(mix(np.uint64(x))) for x in counters] == published
 
 
 @packed_cases
-def test_gather(packed):
-    steps, n = packed.steps, len(packed.lengths)
-    values = packed.normal(60, packed.width)
-    starts = packed.rng.integers(0, 60 - max(packed.lengths), n)  # windows may overlap
-    shift, scale = packed.normal(n, packed.width), packed.normal(n, packed.width)
-    rows = steps.rows_of(starts)
-    plain = gather(values, rows, steps, packed.work).reshape(-1, packed.width)
-    np.testing.assert_array_equal(plain, values[rows])
-    scaled = gather(values, rows, steps, packed.work, shift=shift, scale=scale)
-    for i, own in enumerate(packed.sequences(scaled.reshape(-1, packed.width))):
-        k = steps.order[i]
-        window = values[starts[k] : starts[k] + packed.lengths[k]]
-        np.testing.assert_array_equal(own, (window - shift[k]) * scale[k])
+@pytest.mark.parametrize("n_threads", THREADS)
+def test_drop_steps(packed, n_threads):
+    """Each element by its sequence's number, step and column; again, by the same mask, as its gradient."""
+    width, row, rate, numbers = packed.width, packed.width + 2, 0.4, 100 + packed.rng.permutation(packed.n)
+    first, order = 6, packed.order
+    steps = order.filled(sequence=numbers, first=first, epoch=3, room=2)
+    X, d = packed.whole(packed.n_rows, row), packed.whole(packed.n_rows, row)
+    masks = [
+        kept(11, 3, 2, int(number), range(first * width, (first + n) * width), rate).reshape(n, width)
+        for number, n in zip(numbers, order.lengths)
+    ]
+    mask = np.stack([masks[i][t] for t, i in zip(order.step, order.sequence)])
+    assert packed.n_rows < 7 or 0 < mask.mean() < 1
+    for rows in (X, d):
+        expected = rows.copy()
+        expected[:, :width] *= mask * packed.dtype.type(1 / (1 - rate))
+        flat = rows.ravel()
+        drop_steps(AtOnce(n_threads), Rows(flat, row, False), steps, 11, 2, width, rate)
+        np.testing.assert_array_equal(flat.reshape(rows.shape), expected)
 
 
 @packed_cases
-def test_reverse_join_and_their_adjoints(packed):
-    steps, width, work = packed.steps, packed.width, packed.work
-    B, R, row = len(steps), steps.n_rows, width + 3
-    mirrored = reverse(packed.X.ravel(), steps, width, work, "x").reshape(R, width)
-    for a, b in zip(packed.sequences(), packed.sequences(mirrored), strict=True):
-        np.testing.assert_array_equal(a[::-1], b)
-
-    states = [packed.normal(B + R, row) for _ in range(2)]
-    parts = [(s.ravel(), row, width, d == 1) for d, s in enumerate(states)]
-    joined = join(parts, steps, work, "y").reshape(R, 2 * width)
-    forward, backward = (packed.sequences(s[B:, :width]) for s in states)
-    for a, b, both in zip(forward, backward, packed.sequences(joined), strict=True):
-        np.testing.assert_array_equal(both, np.concatenate([a, b[::-1]], axis=1))
-
-    # spread is the adjoint of join: columns go back to their direction, the rest stays zero.
-    dY = packed.normal(R, 2 * width + 1)
-    for d in range(2):
-        own = spread(dY.ravel(), dY.shape[1], d * width, row, width, d == 1, steps, work, d)
-        own = own.reshape(R, row)
-        np.testing.assert_array_equal(own[:, width:], 0)
-        expected = dY[:, d * width : (d + 1) * width]
-        rows = steps.reversed_rows if d else steps.forward_rows
-        np.testing.assert_array_equal(own[:, :width], expected[rows])
-
-    total = packed.X.copy()
-    add_reversed(total.ravel(), mirrored.ravel(), width, steps, work)
-    np.testing.assert_array_equal(total, 2 * packed.X)
+def test_sequence_mask(packed):
+    numbers, layer = 100 + packed.rng.permutation(packed.n), layer_of(5, 8)
+    steps = packed.order.filled(sequence=numbers, epoch=3)
+    mask = sequence_mask(AtOnce(), steps, 2**31 - 1, 4, layer, 0.4, packed.work, "m").reshape(-1, 8)
+    expected = [kept(2**31 - 1, 3, 4, int(number), range(5), 0.4) for number in numbers]
+    np.testing.assert_array_equal(mask[:, :5], np.array(expected) * packed.dtype.type(1 / 0.6))
+    np.testing.assert_array_equal(mask[:, 5:], 0)
 
 
 # --- other machines, checked builds: in processes of their own ------------------------------------
@@ -539,13 +1079,14 @@ def test_other_machines(cpu, expected, tmp_path):
 BOUNDS = """
 import numpy as np
 from numba import njit
-from skrnn.backends.cpu.gemm import make_cell_tile, make_tile
-from skrnn.backends.cpu.simd import lanes, make_load, make_store
+from skrnn.backends.cpu.bfloat16 import available, store_half
+from skrnn.backends.cpu.gemm import make_column_sums, make_multiply, make_preactivations
+from skrnn.backends.cpu.simd import clear, copy, lanes, make_load, make_store
 
 dtype = np.dtype(np.float32)
 L = lanes(dtype)
-load3, store3, tile = make_load(3), make_store(3), make_tile(2, 3)
-cell_tile = make_cell_tile(2, 4, (0, 3), (1, 4))
+load3, store3, multiply3, sums3 = make_load(3), make_store(3), make_multiply(3), make_column_sums(3)
+preactivations = make_preactivations(4, (0, 3), (1, 4))
 n_checked = 0
 
 @njit
@@ -557,40 +1098,95 @@ def write(x, at):
     store3(x, at, load3(np.zeros(3 * L, np.float32), 0))
 
 @njit
-def multiply(a, b, c, a0, b0, c0):  # A (2, 2 blocks of 5), B (10, 3 L), C (2, 3 L)
-    tile(a, a0, 12, 1, 6, b, b0, 3 * L, c, c0, 3 * L, 5, 2)
+def multiply(M, a, b, c, a0, b0, c0):  # A (M, 2 blocks of 5), B (10, 3 L), C (M, 3 L)
+    multiply3(M, a, a0, 12, 1, 6, b, b0, 3 * L, c, c0, 3 * L, 5, 2)
 
 @njit
-def cell(x, w, h, u, bias, z, x0, w0, h0, u0, bias0, z0):  # 2 rows, 3 inputs, 5 hidden units
-    cell_tile(x, x0, 3, 3, w, w0, h, h0, 7, 5, u, u0, bias, bias0, z, z0, 4 * L)
+def multiply_columns(M, a, b, c, a0, b0, c0):  # A stored by columns: (5, M)
+    multiply3(M, a, a0, 1, max(M, 1), 0, b, b0, 3 * L, c, c0, 3 * L, 5, 1)
 
-def check(function, sizes):
+@njit
+def cell(M, x, w, h, u, bias, z, x0, w0, h0, u0, bias0, z0):  # 3 inputs, 5 hidden units
+    preactivations(M, x, x0, 3, 3, w, w0, h, h0, 7, 5, u, u0, bias, bias0, z, z0, 4 * L)
+
+@njit
+def column_sums(depth, g, sums, g0, sums0):
+    sums3(depth, g, g0, 4 * L, sums, sums0)
+
+@njit
+def multiply_pairs(M, a, b, c, a0, b0, c0):  # the same of bfloat16, 10 elements and 20 rows
+    multiply3(M, a, a0, 24, 2, 12, b, b0, 2 * 3 * L, c, c0, 3 * L, 5, 2)
+
+@njit
+def pairs(M, x, w, h, u, bias, z, x0, w0, h0, u0, bias0, z0):  # 6 inputs, 10 hidden units
+    preactivations(M, x, x0, 6, 3, w, w0, h, h0, 14, 5, u, u0, bias, bias0, z, z0, 4 * L)
+
+@njit
+def write_half(x, at):
+    store_half(x, at, load3(np.zeros(3 * L, np.float32), 0)[0])
+
+@njit
+def clear_5(x, at):
+    clear(x, at, 5)
+
+@njit
+def copy_5(x, y, x_at, y_at):
+    copy(5, x, x_at, y, y_at)
+
+@njit
+def nothing(x, y, x_at, y_at):
+    copy(0, x, x_at, y, y_at)
+    clear(y, y_at, 0)
+
+def check(function, sizes, *rows, halves=()):
     '''`function` takes arrays of exactly these sizes, at offset 0, and nothing beyond them.'''
     global n_checked
-    arrays = [np.zeros(n, dtype) for n in sizes]
+    arrays = [np.zeros(n, np.uint16 if k in halves else dtype) for k, n in enumerate(sizes)]
     zeros = [0] * len(sizes)
-    function(*arrays, *zeros)
+    function(*rows, *arrays, *zeros)
     for k, size in enumerate(sizes):
         for shorter, offset in ((1, 0), (0, 1), (0, -1), (size, 0)):
             cut, offsets = list(arrays), list(zeros)
-            cut[k], offsets[k] = np.zeros(size - shorter, dtype), offset
+            cut[k], offsets[k] = np.zeros(size - shorter, arrays[k].dtype), offset
             try:
-                function(*cut, *offsets)
+                function(*rows, *cut, *offsets)
             except IndexError:
                 n_checked += 1
             else:
-                raise SystemExit(f"{function.__name__}: operand {k} size -{shorter} at {offset}")
+                raise SystemExit(f"{function.__name__}{rows}: operand {k} size -{shorter} at {offset}")
 
 check(read, [3 * L])
 check(write, [3 * L])
-check(multiply, [12 + 6 + 5, 10 * 3 * L, 2 * 3 * L])
-check(cell, [6, 3 * 3 * L, 7 + 5, 5 * 3 * L, 4 * L, 2 * 4 * L])
+check(clear_5, [5])
+check(copy_5, [5, 5])
+for M in (1, 2, 19):
+    check(multiply, [(M - 1) * 12 + 6 + 5, 10 * 3 * L, M * 3 * L], M)
+    check(multiply_columns, [M * 5, 5 * 3 * L, M * 3 * L], M)
+    check(cell, [M * 3, 3 * 3 * L, (M - 1) * 7 + 5, 5 * 3 * L, 4 * L, M * 4 * L], M)
+    check(column_sums, [(M - 1) * 4 * L + 3 * L, 3 * L], M)
 print(n_checked)
+n_checked = 0
+if available():
+    check(write_half, [L], halves=[0])
+    for M in (1, 2, 19):
+        check(multiply_pairs, [(M - 1) * 24 + 12 + 10, 20 * 3 * L, M * 3 * L], M, halves=[0, 1])
+        sizes = [M * 6, 6 * 3 * L, (M - 1) * 14 + 10, 10 * 3 * L, 4 * L, M * 4 * L]
+        check(pairs, sizes, M, halves=[0, 1, 2, 3])
+    assert n_checked == 4 * (1 + 3 * (3 + 6))
+
+# No rows: a share of nothing begins where the rows before it end.
+a, b, c, z = (np.zeros(n, dtype) for n in (2 * 12, 10 * 3 * L, 2 * 3 * L, 2 * 4 * L))
+x, w, h, u, bias = (np.zeros(n, dtype) for n in (2 * 3, 3 * 3 * L, 2 * 7, 5 * 3 * L, 4 * L))
+for k in range(3):
+    nothing(a, c, 12 * k, 3 * L * k)
+    multiply(0, a, b, c, 12 * k, 0, 3 * L * k)
+    multiply_columns(0, a, b, c, k, 0, 3 * L * k)
+    cell(0, x, w, h, u, bias, z, 3 * k, 0, 7 * k, 0, 0, 4 * L * k)
 """
 
 
 def test_checked_build(tmp_path):
-    """NUMBA_BOUNDSCHECK=1 covers vector loads, stores and tiles, which Numba's own check does not see."""
+    """NUMBA_BOUNDSCHECK=1 covers vectors, products and copies, which Numba's own check does not see."""
     result = run_python(BOUNDS, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
     assert result.returncode == 0, result.stdout + result.stderr
-    assert int(result.stdout) == 4 * (1 + 1 + 3 + 6)
+    assert int(result.stdout) == 4 * (1 + 1 + 1 + 2 + 3 * (3 + 3 + 6 + 2))

@@ -10,13 +10,16 @@ import time
 import joblib
 import numpy as np
 import pytest
+from numba.core import config
 from sklearn.model_selection import cross_val_score
 from threadpoolctl import threadpool_limits
 
 import skrnn.backends.cpu.threads as threads
 from skrnn import GRURegressor, LSTMClassifier, LSTMRegressor, RNNRegressor
+from skrnn.backends.cpu.tape import Tape
 from skrnn.estimators.jobs import effective_threads
 
+CHECKED = bool(config.BOUNDSCHECK)  # then one thread makes all calls, from Python, in the place of each
 CELLS = [
     {"cell": "rnn"},
     {"cell": "rnn", "activation": "relu"},
@@ -37,24 +40,35 @@ def digest(est):
 
 @pytest.fixture
 def seen(monkeypatch):
-    """For each set of tasks handed to the pool, the threads that ran them."""
-    calls, run = [], threads.run
+    """For each replay on several threads, those that ran it; a single one replays without a team."""
+    teams, together = [], threads.together
 
-    def record(tasks):
-        ran_on = []
+    def record(n_threads, task, *args):
+        ran_on, sizes = {}, set()
 
-        def noting(task):
-            def noted():
-                ran_on.append(threading.get_ident())
-                task()
+        def noting(thread, n, *rest):
+            ran_on[thread] = threading.get_ident()
+            sizes.add(n)
+            task(thread, n, *rest)
 
-            return noted
+        together(n_threads, noting, *args)
+        assert sizes == {len(ran_on)} == {len(set(ran_on.values()))}
+        assert sorted(ran_on) == list(range(len(ran_on)))
+        teams.append(list(ran_on.values()))
 
-        run([noting(task) for task in tasks])
-        calls.append(ran_on)
+    monkeypatch.setattr(threads, "together", record)
+    return teams
 
-    monkeypatch.setattr(threads, "run", record)
-    return calls
+
+@pytest.fixture
+def eight_threads(monkeypatch):
+    """A pool for teams of eight, whatever the machine has."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "cpu_count", lambda: 8)
+        pool = threads.Pool()
+    monkeypatch.setattr(threads, "_pool", pool)
+    yield
+    pool.executor.shutdown()
 
 
 # Threads -----------------------------------------------------------------------------------------
@@ -88,30 +102,51 @@ def test_two_threads_give_the_bits_of_one(options, seen):
         seen.clear()
         est = RNNRegressor(128, max_iter=2, random_state=0, n_jobs=n_jobs, **options).fit(X, y)
         fits.append((digest(est), est.predict(X)))
-        tasks = [len(call) for call in seen]
-        assert max(tasks) == n_jobs
-        if n_jobs == 2:
-            assert tasks.count(2) > 4  # over time and weights, forward and back
-            assert any(len(set(call)) == 2 for call in seen)
+        if n_jobs == 1 or CHECKED:
+            assert seen == []
+        else:
+            assert {len(team) for team in seen} == {2}
+            assert len(seen) > 2  # both epochs and the prediction
     (one, predicted_by_one), (two, predicted_by_two) = fits
     assert one == two
     for a, b in zip(predicted_by_one, predicted_by_two, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
+def test_threads_share_all_that_takes_time(monkeypatch):
+    """In time and over weights, forward and back; that each has its part is tested kernel by kernel."""
+    tapes, run = [], Tape.run
+
+    def record(self, *args):
+        tapes.append(self)
+        run(self, *args)
+
+    monkeypatch.setattr(Tape, "run", record)
+    X, y = large(n=4, T=20)
+    LSTMRegressor(9, max_iter=1, num_layers=2, bidirectional=True, dropout=0.1, random_state=0).fit(X, y)
+    training, *_ = tapes
+    shared = {call.kernel._cache._key[0] for call in training.calls if call.shared}
+    assert shared == {
+        "gather", "forward", "copy_columns", "drop_steps", "dense_forward", "loss", "dense_weight_gradients",
+        "transpose", "dense_input_gradient", "backward", "weight_gradients", "input_gradient",
+        "add_reversed", "squares", "update",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("n_jobs", [3, 5, 64])
-def test_more_threads_than_processors_or_sequences(n_jobs):
+def test_more_threads_than_processors_or_sequences(n_jobs, seen, eight_threads):
     X, y = large(n=4)
     options = dict(hidden_size=128, max_iter=1, random_state=0)
-    assert digest(LSTMRegressor(n_jobs=n_jobs, **options).fit(X, y)) == digest(
-        LSTMRegressor(n_jobs=1, **options).fit(X, y)
-    )
+    expected = digest(LSTMRegressor(n_jobs=1, **options).fit(X, y))
+    assert seen == []
+    assert digest(LSTMRegressor(n_jobs=n_jobs, **options).fit(X, y)) == expected
+    assert CHECKED or max(map(len, seen)) == min(n_jobs, 8)
 
 
 def test_small_work_stays_on_one_thread(seen):
     X = np.random.default_rng(0).standard_normal((64, 10, 2))
     LSTMRegressor(8, max_iter=1, n_jobs=2, random_state=0).fit(X, X[:, 0, 0]).predict(X)
-    assert {len(call) for call in seen} == {1}
+    assert seen == []
 
 
 def test_limits_are_respected():
@@ -137,15 +172,17 @@ def test_limits_are_respected():
 
 def test_a_limit_reaches_the_kernels(seen):
     X, y = large(n=8)
+    LSTMRegressor(128, max_iter=1, random_state=0, n_jobs=2).fit(X, y)
+    assert CHECKED or seen  # the work is large enough
+    seen.clear()
     with threadpool_limits(1):
         LSTMRegressor(128, max_iter=1, random_state=0).fit(X, y)
-    assert {len(call) for call in seen} == {1}
-    seen.clear()
+    assert seen == []
     cross_val_score(LSTMRegressor(128, max_iter=1), X, y, cv=2, n_jobs=1, error_score="raise")
     with joblib.parallel_backend("threading", n_jobs=2):
         seen.clear()
         cross_val_score(LSTMRegressor(128, max_iter=1), X, y, cv=2, error_score="raise")
-    assert {len(call) for call in seen} == {1}
+    assert seen == []
 
 
 # Batches -----------------------------------------------------------------------------------------
@@ -251,7 +288,7 @@ def test_threads_predicting_with_one_estimator():
 def test_a_forked_child_predicts_and_fits(seen):
     X, y = large(n=12)
     est = LSTMRegressor(128, max_iter=1, random_state=0, n_jobs=2).fit(X, y)
-    assert max(map(len, seen)) == 2  # so that threads are there that the child will lack
+    assert CHECKED or seen  # so that threads are there that the child will lack
     expected, fitted = est.predict(X), digest(est)
     child = os.fork()
     if child == 0:  # no assertion may escape into pytest's copy
@@ -283,7 +320,7 @@ from skrnn import LSTMClassifier
 
 X = np.random.default_rng(0).standard_normal((40, 9, 3)).astype(np.float32)
 est = LSTMClassifier(
-    20, num_layers=2, bidirectional=True, dropout=0.2, recurrent_dropout=0.2, max_iter=4, random_state=3,
+    40, num_layers=2, bidirectional=True, dropout=0.2, recurrent_dropout=0.2, max_iter=4, random_state=3,
     early_stopping=True, n_jobs={n_jobs},
 ).fit(X, X[:, -1, 0] > 0)
 bits = b"".join(w.tobytes() for w in est.weights_.values()) + np.array(est.loss_curve_).tobytes()
@@ -291,7 +328,7 @@ print(hashlib.sha256(bits).hexdigest())
 """
 
 
-def test_the_same_seed_gives_the_same_bits_in_every_process():
+def test_the_same_seed_gives_the_same_bits_in_every_process(seen):
     digests = []
     for n_jobs, seed in [(1, "0"), (2, "1")]:
         digests.append(
@@ -303,11 +340,12 @@ def test_the_same_seed_gives_the_same_bits_in_every_process():
         )  # fmt: skip
     X = np.random.default_rng(0).standard_normal((40, 9, 3)).astype(np.float32)
     est = LSTMClassifier(
-        20, num_layers=2, bidirectional=True, dropout=0.2, recurrent_dropout=0.2, max_iter=4,
-        random_state=3, early_stopping=True,
+        40, num_layers=2, bidirectional=True, dropout=0.2, recurrent_dropout=0.2, max_iter=4,
+        random_state=3, early_stopping=True, n_jobs=2,
     )  # fmt: skip
     here = digest(est.fit(X, X[:, -1, 0] > 0))
     assert digests == [here, here]
+    assert CHECKED or seen  # the work is large enough for two threads
     assert digest(est.set_params(random_state=4).fit(X, X[:, -1, 0] > 0)) != here
 
 

@@ -61,6 +61,8 @@ def words_of(value: Any) -> tuple[str, tuple[int, ...]]:
     if isinstance(value, np.ndarray):
         if value.ndim != 1 or not value.flags.c_contiguous:
             raise ValueError(f"a tape takes flat arrays, got shape {value.shape}")
+        if value.dtype not in CODES:
+            raise TypeError(f"a tape takes no arrays of {value.dtype}")
         return CODES[value.dtype] + "*", (value.__array_interface__["data"][0], len(value))
     if isinstance(value, bool):
         return "?", (int(value),)
@@ -152,6 +154,8 @@ class Call(NamedTuple):
     args: tuple
     shared: bool  # between the threads; else the first one makes it alone
     condition: np.ndarray | None
+    codes: tuple[str, ...]
+    words_from: int  # where its words begin among those of the tape
 
 
 CALL_WORDS = 4  # of a call in the table: entry, arguments, shared, address of the condition
@@ -194,17 +198,30 @@ class Tape:
         self.n_threads = n_threads
         self.stop = np.zeros(1, np.intp)
         self.calls: list[Call] = []
+        self._words: list[int] = []
+        self._known: dict[int, tuple[str, tuple[int, ...]]] = {}  # most arrays take part in many calls
         self._condition: np.ndarray | None = None
         self._table: np.ndarray | None = None
         self._kept: list[Any] = []
 
     def call(self, function: Any, *args: Any) -> None:
         """Record a call that the first thread makes alone."""
-        self.calls.append(Call(function, args, False, self._condition))
+        self._record(function, args, False)
 
     def share(self, function: Any, *args: Any) -> None:
         """Record a call that all threads make, as ``function(thread, n_threads, *args)``."""
-        self.calls.append(Call(function, args, True, self._condition))
+        self._record(function, args, True)
+
+    def _record(self, function: Any, args: tuple, shared: bool) -> None:
+        codes, start, known = [], len(self._words), self._known
+        for arg in args:
+            if id(arg) not in known:
+                known[id(arg)] = words_of(arg)
+            code, words = known[id(arg)]
+            codes.append(code)
+            self._words += words
+        self.calls.append(Call(function, args, shared, self._condition, tuple(codes), start))
+        self._table = None
 
     @contextmanager
     def only_if(self, condition: np.ndarray) -> Iterator[None]:
@@ -219,28 +236,17 @@ class Tape:
             self._condition = None
 
     def _compile(self) -> np.ndarray:
-        known: dict[int, tuple[str, tuple[int, ...]]] = {}  # most arrays take part in many calls
-        words: list[int] = []
-        rows = []
-        for function, args, shared, condition in self.calls:
-            codes, start = [], len(words)
-            for arg in args:
-                if id(arg) not in known:
-                    known[id(arg)] = words_of(arg)
-                code, own = known[id(arg)]
-                codes.append(code)
-                words += own
-            address, keep = entry(function, tuple(codes), shared)
+        words, rows = np.array(self._words, np.int64), []
+        self._kept = [words]
+        for call in self.calls:
+            address, keep = entry(call.kernel, call.codes, call.shared)
             self._kept.append(keep)
-            guard = 0 if condition is None else condition.ctypes.data
-            rows.append((address, start, int(shared), guard))
-        packed, table = np.array(words, np.int64), np.array(rows, np.int64)
-        self._kept.append(packed)
-        table[:, 1] = packed.ctypes.data + 8 * table[:, 1]
-        return table.ravel()
+            guard = 0 if call.condition is None else call.condition.ctypes.data
+            rows += (address, words.ctypes.data + 8 * call.words_from, int(call.shared), guard)
+        return np.array(rows, np.int64)
 
     def run(self, times: int = 1, flops: float = 0.0) -> None:
-        """Replay, with a look at Python now and then (for Ctrl-C), or until a kernel sets `stop`.
+        """Replay, with a look at Python now and then (for Ctrl-C), until a kernel sets `stop`.
 
         `flops`, of one replay, say how many threads pay.
         """
@@ -266,11 +272,15 @@ class Tape:
             return partial(self._run_in_python, 1, 1)
         if self._table is None:
             self._table = self._compile()
-        return partial(replay, 0, 1, 1, self._table, self.stop, self.stop)
+        play = partial(replay, 0, 1, 1, self._table, self.stop, self.stop)
+        play.tape = self  # type: ignore[attr-defined]  # whose arrays it reads
+        return play
 
     def _run_in_python(self, times: int, n_threads: int) -> None:
         for _ in range(times):
-            for function, args, shared, condition in self.calls:
+            if self.stop[0]:
+                break
+            for function, args, shared, condition, *_ in self.calls:
                 if condition is not None and condition[0] == 0:
                     continue
                 if shared:
@@ -278,5 +288,3 @@ class Tape:
                         function(thread, n_threads, *args)
                 else:
                     function(*args)
-            if self.stop[0]:
-                break
