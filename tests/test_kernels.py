@@ -1190,3 +1190,12 @@ def test_checked_build(tmp_path):
     result = run_python(BOUNDS, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
     assert result.returncode == 0, result.stdout + result.stderr
     assert int(result.stdout) == 4 * (1 + 1 + 1 + 2 + 3 * (3 + 3 + 6 + 2))
+
+
+def test_sequences_of_another_type_are_refused():
+    """A kernel of one float type would read the numbers of the other as nonsense."""
+    network = Network(2, 1, hidden_size=3, dtype=np.float32)
+    sequences = Sequences.from_arrays([np.zeros((4, 2))])
+    jobs = Jobs(sequences.lengths, 1, None)
+    with pytest.raises(TypeError, match="sequences of float64 for a network of float32"):
+        network.read(Tape(), sequences, jobs.room(), jobs)

@@ -58,10 +58,10 @@ class FittedNetwork:
     def _given_layout(self) -> dict[str, Any]:
         return {"features_per_step": self.features_per_step, "newest_first": self.newest_first}
 
-    def _read_X(self, X: Any, reset: bool) -> Input:
+    def _read_X(self, X: Any, reset: bool, dtype: str | None = None) -> Input:
         if reset:  # kept with the model: reading the same columns in another way would be nonsense
             self._row_layout = self._given_layout
-        return read_X(self, X, reset=reset, dtype=kept_as(self.dtype), **self._row_layout)
+        return read_X(self, X, reset=reset, dtype=kept_as(dtype or self.dtype), **self._row_layout)
 
     @staticmethod
     def _check_shapes(weights: Mapping[str, np.ndarray], network: Network) -> None:
@@ -125,7 +125,7 @@ class FittedNetwork:
     ) -> tuple[Input, np.ndarray, State]:
         """(Input, raw outputs or hidden states in X's float type, last states if they are wanted)."""
         check_is_fitted(self)
-        input = self._read_X(X, reset=False)
+        input = self._read_X(X, reset=False, dtype=self._architecture["dtype"])
         network = self._fitted_network()
         self._check_shapes(self.weights_, network)
         if input.sequences.n_features != network.n_in:  # kernels do not check

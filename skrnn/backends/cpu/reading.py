@@ -132,6 +132,8 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
 
 def read(tape, steps, jobs, sequences, work) -> Rows:
     """The sequences of the next of `jobs`: fills `steps` and returns its rows (R, F)."""
+    if sequences.values.dtype != work.dtype:
+        raise TypeError(f"sequences of {sequences.values.dtype} for a network of {work.dtype}")
     kernels, F = reading_kernels(work.dtype), sequences.n_features
     shift, scale = sequences.shift, sequences.scale
     tape.call(next_job, jobs.table.reshape(-1), jobs.cursor, jobs.job)

@@ -15,6 +15,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
+from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
@@ -294,6 +295,8 @@ def clear(typingctx, array, start, count):
 @intrinsic
 def copy(typingctx, count, source, source_start, target, target_start):
     """target[target_start:][:count] = source[source_start:][:count]; they must not overlap."""
+    if source.dtype != target.dtype:
+        raise TypingError(f"cannot copy {source.dtype} to {target.dtype}")
 
     def codegen(context, builder, sig, args):
         x, n_bytes = stretch(context, builder, sig, args, 1, 2, 0)
