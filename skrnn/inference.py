@@ -74,7 +74,7 @@ def run(
         for buffer, array in zip(own, arrays, strict=True):
             backend.scatter(tape, buffer, steps, False, ends, H, array)
         states.append((arrays[0], arrays[1] if len(arrays) == 2 else None))
-    tape.run(len(table), network.flops(sequences.n_steps) / len(table))
+    tape.run(len(table), network.flops(sequences.n_steps) / len(table), network.flops(steps.rows))
     return output, states
 
 
@@ -97,7 +97,7 @@ class Stepper:
         self._steps.sequence[:] = np.arange(n)
         self._finite = np.zeros(1, np.intp)
         x = backend.aligned(n * network.n_in, network.dtype)
-        self._tape = tape = backend.Tape()
+        tape = backend.Tape()
         backend.next_step(tape, x, self._finite, self._steps)
         with tape.only_if(self._finite):
             out = network.forward(
@@ -116,6 +116,7 @@ class Stepper:
 
     def reset(self, state: State | None = None) -> None:
         """Begin new sequences from `state`, or from zeros."""
+        # the first step: `next_step` counts on before it reads
         self._steps.sizes[SIZE_FIRST], self._steps.sizes[SIZE_CARRIED], self._steps.whole[:] = -1, 1, 0
         H = self._network.hidden_size
         for k, own in enumerate(self._carried):

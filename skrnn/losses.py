@@ -25,7 +25,7 @@ class Loss(NamedTuple):
         ``n_raw(n_outputs)``, raw outputs of the head.
     row : callable
         ``row(jit) -> f(raw, y, d, p) -> l``: the value for raw outputs (n_raw,) and targets
-        (n_outputs,); writes the gradient by `raw` to d (n_raw,). `p`: the parameters.
+        (n_outputs,); writes the gradient with respect to `raw` into d (n_raw,). `p`: the parameters.
     link : callable
         ``link(raw) -> predictions`` (M, n_outputs), or class probabilities.
     parameters : tuple of float

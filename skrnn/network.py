@@ -196,6 +196,8 @@ class Network:
         for k, layer in enumerate(self.layers):
             for d, direction in enumerate(layer):
                 index, mask = k * self.directions + d, None
+                # Streams of random numbers: even ones for the recurrent masks of a layer's directions, odd
+                # ones for the dropout above a layer.
                 if dropout_seed is not None and self.recurrent_dropout > 0:
                     mask = backend.sequence_mask(
                         tape, steps, dropout_seed, 2 * index, direction, self.recurrent_dropout, work, index

@@ -103,6 +103,7 @@ class Trainer:
         """A tape that trains on the next job: reads it, runs forward and, if it learns, updates."""
         network, jobs, (sequences, y, w) = self.network, self.jobs, self.data
         tape, steps = network.backend.Tape(network.n_threads), jobs.room()
+        self.rows = steps.rows
         dropout_seed = self.seed if network.dropout > 0 or network.recurrent_dropout > 0 else None
         grads = network.backend.aligned(network.size, network.dtype)
         X = network.read(tape, sequences, steps, jobs)
@@ -135,7 +136,8 @@ class Trainer:
         done = (table[:, JOB_START] // jobs.batch_size + table[:, JOB_FIRST] / longest) / n_batches
         self.rates[learns] = [rate(share) for share in done[learns].tolist()]
         self.statistics[:] = 0
-        self.tape.run(len(table), 3 * self.network.flops(self.data.sequences.n_steps) / len(table))
+        flops = self.network.flops
+        self.tape.run(len(table), 3 * flops(self.data.sequences.n_steps) / len(table), 3 * flops(self.rows))
         if self.tape.stop[0]:
             value, _, _ = self.statistics[jobs.cursor[0]]
             raise Diverged("The gradient" if math.isfinite(value) else "The loss", s)
@@ -147,7 +149,8 @@ class Trainer:
         }
 
     def _mark_learning(self, table: np.ndarray) -> np.ndarray:
-        """Which jobs have a target with a weight; those at a minibatch's end that have none are dropped."""
+        """Set JOB_LEARNS where a job has a target with a weight; drop the jobs after a minibatch's last
+        such one. Returns the rows in use."""
         w, order, sequences = self.data.w, self.jobs.order, self.data.sequences
         starts, lengths = sequences.starts, sequences.lengths
         per_step, chunked = self.network.return_sequences, self.settings.tbptt_steps is not None

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from .backends.cpu.simd import lanes
 from .estimators import RNNClassifier, RNNRegressor
+from .network import kept_as
 
 CELLS: dict[str, dict[str, Any]] = {
     "rnn": {"cell": "rnn"},
@@ -22,18 +24,19 @@ CELLS: dict[str, dict[str, Any]] = {
     "gru": {"cell": "gru"},
     "gru_reset_before": {"cell": "gru", "reset_after": False},
 }
-# Hidden units that fill 1, 2, 3 and 4 of the widest vectors: every size uses one of these kernels.
-HIDDEN_SIZES = (16, 32, 48, 64)
 
 
-def fits(cells: list[str], dtypes: list[str], hidden_sizes: list[int]) -> Iterator[tuple[Any, Any]]:
-    """(estimator, y) whose fits between them need all the kernels of these cells."""
+def fits(cells: list[str], dtypes: list[str], hidden_sizes: list[int] | None) -> Iterator[tuple[Any, Any]]:
+    """(estimator, y) whose fits between them need the kernels of these cells, for Adam and the default
+    losses."""
     number = np.linspace(0, 1, 8)
     letter = np.array(list("abcabcab"))
     for dtype in dtypes:
+        # 1 to 4 vectors of units: every size uses one of these kernels
+        sizes = hidden_sizes or [k * lanes(kept_as(dtype)) for k in (1, 2, 3, 4)]
         for name in cells:
             cell = {**CELLS[name], "dtype": dtype, "max_iter": 1}
-            for size in hidden_sizes:
+            for size in sizes:
                 for options in ({}, {"num_layers": 2}, {"num_layers": 2, "bidirectional": True}):
                     yield RNNRegressor(size, **options, **cell), number
             for options in (
@@ -53,9 +56,11 @@ def main() -> None:
     """Read the command line and compile."""
     parser = argparse.ArgumentParser(prog="python -m skrnn.warmup", description=__doc__.partition("\n")[0])
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["rnn", "lstm", "gru"])
-    parser.add_argument("--dtypes", nargs="+", choices=["float32", "float64"], default=["float32"])
     parser.add_argument(
-        "--hidden-sizes", nargs="+", type=int, default=HIDDEN_SIZES, metavar="H",
+        "--dtypes", nargs="+", choices=["float32", "float64", "bfloat16"], default=["float32"]
+    )
+    parser.add_argument(
+        "--hidden-sizes", nargs="+", type=int, default=None, metavar="H",
         help="sizes that will be used; by default, all",
     )  # fmt: skip
     options = parser.parse_args()
@@ -66,6 +71,9 @@ def main() -> None:
     tasks = list(fits(options.cells, options.dtypes, options.hidden_sizes))
     for estimator, y in tqdm(tasks, desc="kernels", unit="fit"):
         estimator.fit(X, y).predict(X)
+        if not estimator.bidirectional:
+            estimator.predict_with_state(X, estimator.predict_with_state(X)[1])
+            estimator.stream().step(X[0, 0])
     print(f"compiled, or found compiled, in {time.perf_counter() - start:.0f} s")
 
 

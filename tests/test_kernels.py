@@ -22,6 +22,7 @@ from skrnn.backends.cpu.gemm import make_column_sums, make_multiply, make_preact
 from skrnn.backends.cpu.layers import compiled
 from skrnn.backends.cpu.recurrent import ROW_BLOCK, input_gradient, layer_kernels
 from skrnn.backends.cpu.simd import clear, copy, lanes, machine, make_load, make_store
+from skrnn.backends.cpu.tape import Tape
 from skrnn.backends.cpu.threads import own_sequences, share
 from skrnn.backends.cpu.workspace import Rows, Workspace
 from skrnn.batches import (
@@ -35,6 +36,7 @@ from skrnn.batches import (
     SIZE_T,
     Jobs,
 )
+from skrnn.network import Network
 from skrnn.sequences import Sequences
 
 load1, store1 = make_load(1), make_store(1)
@@ -305,6 +307,31 @@ def test_a_row_is_the_same_bits_in_any_tile(dtype, width, transposed):
             part, rows = p.c.copy(), p.at[first : first + M]
             part[rows] = together[rows]
             np.testing.assert_array_equal(p.run(first, M), part)  # the rows asked for, and no other
+
+
+@cache
+def multiply_fetching(width):
+    intrinsic = make_multiply(width, fetches=True)
+
+    @njit
+    def call(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks, ahead):
+        intrinsic(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks, ahead)
+
+    return call
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_fetching_changes_nothing(dtype, width):
+    """What is called into the cache may lie anywhere, and is not read."""
+    for M, ahead in ((1, 0), (20, -40), (7, 2**40), (20, -(2**40))):
+        p = Product(np.random.default_rng(M), dtype, M, width, 37, 3)
+        c = p.c.copy()
+        multiply_fetching(width)(
+            M, p.a, p.a0, p.a_row, p.a_k, p.a_block, p.b, p.b0, p.b_k, c, p.c0, p.c_row, p.depth, p.blocks,
+            ahead,
+        )  # fmt: skip
+        np.testing.assert_array_equal(c, p.run())
 
 
 # Panels of the cells: (vectors, those that the input feeds, those that the hidden state feeds).
@@ -1086,6 +1113,7 @@ from skrnn.backends.cpu.simd import clear, copy, lanes, make_load, make_store
 dtype = np.dtype(np.float32)
 L = lanes(dtype)
 load3, store3, multiply3, sums3 = make_load(3), make_store(3), make_multiply(3), make_column_sums(3)
+fetching3 = make_multiply(3, fetches=True)
 preactivations = make_preactivations(4, (0, 3), (1, 4))
 n_checked = 0
 
@@ -1100,6 +1128,10 @@ def write(x, at):
 @njit
 def multiply(M, a, b, c, a0, b0, c0):  # A (M, 2 blocks of 5), B (10, 3 L), C (M, 3 L)
     multiply3(M, a, a0, 12, 1, 6, b, b0, 3 * L, c, c0, 3 * L, 5, 2)
+
+@njit
+def fetching(M, a, b, c, a0, b0, c0):
+    fetching3(M, a, a0, 12, 1, 6, b, b0, 3 * L, c, c0, 3 * L, 5, 2, 1000)
 
 @njit
 def multiply_columns(M, a, b, c, a0, b0, c0):  # A stored by columns: (5, M)
@@ -1161,6 +1193,7 @@ check(clear_5, [5])
 check(copy_5, [5, 5])
 for M in (1, 2, 19):
     check(multiply, [(M - 1) * 12 + 6 + 5, 10 * 3 * L, M * 3 * L], M)
+    check(fetching, [(M - 1) * 12 + 6 + 5, 10 * 3 * L, M * 3 * L], M)
     check(multiply_columns, [M * 5, 5 * 3 * L, M * 3 * L], M)
     check(cell, [M * 3, 3 * 3 * L, (M - 1) * 7 + 5, 5 * 3 * L, 4 * L, M * 4 * L], M)
     check(column_sums, [(M - 1) * 4 * L + 3 * L, 3 * L], M)
@@ -1180,6 +1213,7 @@ x, w, h, u, bias = (np.zeros(n, dtype) for n in (2 * 3, 3 * 3 * L, 2 * 7, 5 * 3 
 for k in range(3):
     nothing(a, c, 12 * k, 3 * L * k)
     multiply(0, a, b, c, 12 * k, 0, 3 * L * k)
+    fetching(0, a, b, c, 12 * k, 0, 3 * L * k)
     multiply_columns(0, a, b, c, k, 0, 3 * L * k)
     cell(0, x, w, h, u, bias, z, 3 * k, 0, 7 * k, 0, 0, 4 * L * k)
 """
@@ -1189,7 +1223,7 @@ def test_checked_build(tmp_path):
     """NUMBA_BOUNDSCHECK=1 covers vectors, products and copies, which Numba's own check does not see."""
     result = run_python(BOUNDS, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
     assert result.returncode == 0, result.stdout + result.stderr
-    assert int(result.stdout) == 4 * (1 + 1 + 1 + 2 + 3 * (3 + 3 + 6 + 2))
+    assert int(result.stdout) == 4 * (1 + 1 + 1 + 2 + 3 * (3 + 3 + 3 + 6 + 2))
 
 
 def test_sequences_of_another_type_are_refused():

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "windows": {"sequences"},
     "metrics": {"sequences"},
     "display": set(),
-    "warmup": {"estimators"},
+    "warmup": {"backends", "estimators", "network"},
 }
 # Where each of the larger packages may be imported. Those marked are imported when used, not before.
 SCIKIT_LEARN = {"estimators", "preprocessing", "metrics", "display"}

@@ -142,6 +142,12 @@ def test_a_later_fit_does_not_reach_a_stream():
     assert not np.array_equal(est.predict(X[:, :1]), expected)
     np.testing.assert_array_equal(stream.step(X[:, 0]), expected)
 
+    labels = np.array(["a", "b"])[np.arange(5) % 2]
+    classifier = GRUClassifier(4, max_iter=1, random_state=0).fit(X, labels)
+    expected, stream = classifier.predict(X[:, :1]), classifier.stream(5)
+    classifier.fit(X, np.arange(5))
+    np.testing.assert_array_equal(stream.step(X[:, 0]), expected)
+
 
 def test_bad_steps_change_nothing():
     X, y = data()
@@ -159,6 +165,9 @@ def test_bad_steps_change_nothing():
         with pytest.raises(ValueError, match=r"expected \(batch, n_features\) = \(5, 3\)"):
             stream.step(wrong)
     np.testing.assert_array_equal(stream.step(X[:, 1]), untouched.step(X[:, 1]))
+    for wrong in (X[:, 1] + 0j, np.full((5, 3), "1"), np.ma.masked_array(X[:, 1], X[:, 1] > 0)):
+        with pytest.raises(ValueError, match=r"x (has dtype|is a masked array)"):
+            stream.step(wrong)
     with pytest.raises(ValueError, match="state"):
         stream.state = np.zeros((1, 5, 4))
     np.testing.assert_array_equal(stream.step(X[:, 2]), untouched.step(X[:, 2]))
@@ -172,8 +181,9 @@ def test_what_cannot_be_streamed():
     with pytest.raises(ValueError, match="bidirectional"):
         est.stream()
     est = LSTMRegressor(4, max_iter=1).fit(X, y[:, -1])
-    with pytest.raises(ValueError, match="batch must be at least 1"):
-        est.stream(0)
+    for batch in (0, -1, 2.5, "1", None):
+        with pytest.raises(ValueError, match="batch must be an integer of at least 1"):
+            est.stream(batch)
     with pytest.raises(ValueError, match="predict_quantiles needs loss="):
         est.stream(method="predict_quantiles")
     with pytest.raises(ValueError, match="method must be one of predict"):

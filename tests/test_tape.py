@@ -244,11 +244,12 @@ def test_the_number_of_repetitions(compiled, times):
 
 
 def test_bursts_do_not_change_the_number(compiled, monkeypatch):
-    monkeypatch.setattr(tapes, "BURST_SECONDS", 1e-5)
-    tape, count = Tape(), np.zeros(1, np.intp)
-    tape.call(add_one, count)
-    tape.run(10_001)
-    assert count[0] == 10_001
+    monkeypatch.setattr(tapes, "BURST_FLOPS", 1e6)
+    for flops in (0.0, 2e5, 1e9):
+        tape, count = Tape(), np.zeros(1, np.intp)
+        tape.call(add_one, count)
+        tape.run(10_001, flops)
+        assert count[0] == 10_001
 
 
 def test_one_kernel_for_several_types(build):

@@ -1,7 +1,7 @@
 """Where the arithmetic happens: the contract between the network and a device.
 
-A backend is a module with the names of `NAMES`. `Network`, `inference` and `training` use nothing
-else of it. They do not compute: they record kernel calls on a tape, which is then replayed for every
+A backend is a module with the names of `NAMES`; nothing else of it is used. Its functions do not
+compute: they record kernel calls on a tape, which is then replayed for every
 minibatch. What differs from one minibatch to the next, the kernels read from the arrays of
 `skrnn.batches.Steps` and `Jobs`.
 
@@ -26,8 +26,9 @@ width, steps)``
 ``scatter(tape, X, steps, per_step,      Results back to their sequences, whose steps end before ``ends[i]``
 ends, n, out)``                          in `out`.
 ``RecurrentLayer(cell, n_in, n_hidden,   One layer in one direction. ``size``: parameters it takes of a flat
-dtype, *, activation, reset_after)``     vector, biases from ``bias_from`` on. ``pack(weights, flat)``,
-                                         ``unpack(flat)``: from and to host arrays in PyTorch's layout.
+dtype, *, activation, reset_after,       vector, biases from ``bias_from`` on. ``pack(weights, flat)``,
+half)``                                  ``unpack(flat)``: from and to host arrays in PyTorch's layout.
+                                         ``n_in``, ``n_hidden``; ``flops(n_rows)`` of a forward pass.
 ``.forward(tape, params, X, steps,       Returns a trace, of which ``states(trace)`` are the hidden states,
 mask, keep, work, name)``                rows (R, H). First states are those of `carried` or zero.
 ``.keep_last(tape, trace, ...)``         Copies the last states to ``carried(steps, work, name)``.
@@ -35,12 +36,14 @@ mask, keep, work, name)``                rows (R, H). First states are those of 
 dY, steps, need_dX, work, name)``        from ``gradient_of_states``, where that of the first is left.
                                          Writes all of `grads`; returns dX, rows (R, F), or None.
 ``Dense(n_in, n_out, dtype)``            The head, likewise; the loss fills ``gradient_of_output``.
-``objective(tape, loss, raw, d, ...)``   The loss of raw outputs, into `statistics`, and its gradient.
+``objective(tape, loss, raw, d, ...)``   The loss of raw outputs and its gradient. A row of `statistics`: sum
+                                         of weighted losses, sum of weights; then the optimiser's norm.
 ``Optimizer(solver, ranges, size,        ``update(tape, w, g, rates, statistics, row)`` clips and updates;
 dtype, *, ...)``                         ``m``, ``v``, ``n_steps`` are its state.
 ``reverse``, ``join``, ``split``,        Directions: read backwards; side by side, in forward order; a joined
 ``add_reversed``, ``last_states``,       gradient apart again; the gradient of a reversed input; the last
 ``begin_backward``                       states side by side; their gradient, or zero, to each direction.
+                                         `join` and `last_states` take ``[(layer, trace), ...]``.
 ``pool``, ``pool_backward``              Mean or maximum over time.
 ``supports_bfloat16()``                  Whether layers may be made with ``half=True``.
 ``sequence_mask``, ``drop_steps``        Dropout masks from counters (seed, epoch, stream, sequence, step,

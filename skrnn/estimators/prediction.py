@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -155,7 +157,7 @@ class FittedNetwork:
         input, raw, states = self._run(X, state=state, last=True)
         return self._shape(input, self._answer("predict")(raw)), stacked(states)
 
-    def stream(self, batch: int = 1, method: str = "predict") -> Stream:
+    def stream(self, batch: Any = 1, method: str = "predict") -> Stream:
         """Read sequences one step at a time, for data that arrive one step at a time.
 
         Parameters
@@ -175,16 +177,18 @@ class FittedNetwork:
         Raises
         ------
         ValueError
-            For a bidirectional network, which would have to know the sequence's end.
+            For a bidirectional network, which would have to know the sequence's end; for a `batch` below
+            1; for a `method` that the estimator has not, or not with its loss.
         """
         check_is_fitted(self)
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1, got {batch}")
+        if not isinstance(batch, Integral) or batch < 1:
+            raise ValueError(f"batch must be an integer of at least 1, got {batch!r}")
         if self._architecture["bidirectional"]:
             raise ValueError("a bidirectional network reads a sequence from both ends: it cannot be streamed")
         network = self._fitted_network()
         self._check_shapes(self.weights_, network)
-        return Stream(network, network.pack(self.weights_), batch, self._answer(method))
+        as_fitted_now = copy.copy(self)  # with its classes or quantiles
+        return Stream(network, network.pack(self.weights_), int(batch), as_fitted_now._answer(method))
 
     def hidden_states(self, X: Any) -> np.ndarray:
         """States of the top layer after every step.

@@ -28,8 +28,6 @@ WORD = ir.IntType(32)
 class BFloat(ir.types.Type):
     """LLVM's type, which llvmlite does not know."""
 
-    intrinsic_name = "bf16"
-
     def _to_string(self):
         return "bfloat"
 
@@ -47,6 +45,7 @@ PAIRS = ir.VectorType(BFloat(), 2 * LANES)
 @cache
 def available() -> bool:
     """Whether the processor that Numba compiles for has AVX512_BF16."""
+    # Asked of the compiler, not of the processor: it follows NUMBA_CPU_NAME and NUMBA_CPU_FEATURES.
     probe = """
     define void @probe(ptr %p, ptr %q) {
       %x = load <16 x float>, ptr %p

@@ -73,7 +73,7 @@ class RecurrentLayer:
     ) -> None:
         if half and not bfloat16.available():
             raise ValueError(
-                "dtype='bfloat16' needs a processor with AVX512_BF16, which this one is not; use 'float32'"
+                "dtype='bfloat16' needs a processor with AVX512_BF16, which this one lacks; use 'float32'"
             )
         if cell != "rnn":
             activation = "tanh"  # one compiled kernel whatever the unused parameter says

@@ -108,6 +108,10 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
         w_panel, u_panel = x_depth * in_width * L * pair, h_depth * hidden_width * L * pair
         v_row = late_width * L * pair
         G_rows, x_first = R if keep else B, B if x_past else 0
+        if half:
+            read, read_late = A2, RH2
+        else:
+            read, read_late = A, RH
         for t in range(sizes[SIZE_T]):
             n = min(counts[t], hi)
             if n <= lo:
@@ -119,12 +123,8 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
             x0, a0 = (x_first + row_at[t] + lo) * x_row, (prev + lo) * Hp
             for p in range(P):
                 g0 = (p * G_rows + g_first) * z_row
-                if half:
-                    preactivations(n - lo, X, x0, x_row, x_depth, W, p * w_panel, A2, a0, Hp, h_depth, U,
-                                   p * u_panel, bias, p * z_row, G, g0 + lo * z_row, z_row)  # fmt: skip
-                else:
-                    preactivations(n - lo, X, x0, x_row, x_depth, W, p * w_panel, A, a0, Hp, h_depth, U,
-                                   p * u_panel, bias, p * z_row, G, g0 + lo * z_row, z_row)  # fmt: skip
+                preactivations(n - lo, X, x0, x_row, x_depth, W, p * w_panel, read, a0, Hp, h_depth, U,
+                               p * u_panel, bias, p * z_row, G, g0 + lo * z_row, z_row)  # fmt: skip
                 if two_stage:
                     for row in range(lo, n):
                         z, a = g0 + row * z_row, (prev + row) * Hp + p * L
@@ -136,15 +136,11 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
                 else:
                     advance(lo, n, p, P, g0, prev, new, c_prev, c_new, H, A, A2, C, G, mask, masked)
             if two_stage:
-                rh0 = ((prev if keep else 0) + lo) * Hp
+                rh0 = ((prev if keep and not half else 0) + lo) * Hp
                 for p in range(P):
                     g0 = (p * G_rows + g_first) * z_row
-                    if half:
-                        multiply_late(n - lo, RH2, lo * Hp, Hp, pair, 0, V, p * h_depth * v_row, v_row,
-                                      G, g0 + lo * z_row + late_lo * L, z_row, h_depth, 1)  # fmt: skip
-                    else:
-                        multiply_late(n - lo, RH, rh0, Hp, pair, 0, V, p * h_depth * v_row, v_row,
-                                      G, g0 + lo * z_row + late_lo * L, z_row, h_depth, 1)  # fmt: skip
+                    multiply_late(n - lo, read_late, rh0, Hp, pair, 0, V, p * h_depth * v_row, v_row,
+                                  G, g0 + lo * z_row + late_lo * L, z_row, h_depth, 1)  # fmt: skip
                     advance(lo, n, p, P, g0, prev, new, c_prev, c_new, H, A, A2, C, G, mask, masked)
 
     @cache
@@ -191,7 +187,10 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
                             store1(dH, row * Hp + at, (dh,))
                             if has_c:
                                 store1(dC, row * Hp + at, (dc,))
-                dz0 = g_first + lo * z_row
+                if half:
+                    dZ, dz0, dz_panel = G2, lo * z_row, B * z_row
+                else:
+                    dZ, dz0, dz_panel = G, g_first + lo * z_row, panel
                 # The step before comes next: its gates are fetched from memory during this one's product.
                 # Of those that the product does not read, the later panels fetch one more each.
                 ahead = (row_at[max(t - 1, 0)] - row_at[t]) * z_row - hidden_lo * L
@@ -199,13 +198,9 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
                     clear(D, lo * Hp, (n - lo) * Hp)
                     for q in range(P // wide):
                         vt0 = q * P * late_width * L * wide * L
-                        if half:
-                            multiply(n - lo, G2, lo * z_row + late_lo * L, z_row, pair, B * z_row, VT, vt0,
-                                     wide * L * pair, D, lo * Hp + q * wide * L, Hp, late_width * L // pair,
-                                     P)  # fmt: skip
-                        else:
-                            multiply(n - lo, G, dz0 + late_lo * L, z_row, pair, panel, VT, vt0, wide * L,
-                                     D, lo * Hp + q * wide * L, Hp, late_width * L, P)  # fmt: skip
+                        multiply(n - lo, dZ, dz0 + late_lo * L, z_row, pair, dz_panel, VT, vt0,
+                                 wide * L * pair, D, lo * Hp + q * wide * L, Hp, late_width * L // pair,
+                                 P)  # fmt: skip
                     for p in range(P):
                         for row in range(lo, n):
                             at, g = row * Hp + p * L, p * panel + g_first + row * z_row
@@ -222,11 +217,11 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
                 for q in range(P * units // wide):
                     ut0 = q * P * hidden_width * L * wide * L
                     if half:
-                        multiply(n - lo, G2, lo * z_row + hidden_lo * L, z_row, pair, B * z_row, UT, ut0,
+                        multiply(n - lo, dZ, dz0 + hidden_lo * L, z_row, pair, dz_panel, UT, ut0,
                                  wide * L * pair, target, lo * Hp + q * wide * L, Hp,
                                  hidden_width * L // pair, P)  # fmt: skip
                     else:
-                        multiply_fetching(n - lo, G, dz0 + hidden_lo * L, z_row, pair, panel, UT, ut0,
+                        multiply_fetching(n - lo, dZ, dz0 + hidden_lo * L, z_row, pair, dz_panel, UT, ut0,
                                           wide * L, target, lo * Hp + q * wide * L, Hp, hidden_width * L, P,
                                           ahead + min(q, width - hidden_width) * L)  # fmt: skip
                 if two_stage or masked:

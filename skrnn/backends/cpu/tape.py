@@ -11,7 +11,6 @@ With NUMBA_BOUNDSCHECK=1 the calls are made from Python, so that their errors ar
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -30,7 +29,8 @@ from . import threads
 from .jit import kernel
 from .simd import INT
 
-BURST_SECONDS = 0.05  # of replays between two looks at Python
+LEAST_FLOPS = 1e5  # what the calls of a replay cost anyway
+BURST_FLOPS = 1e9  # of replays between two looks at Python: less than 0.1 s on a slow machine
 THREAD_FLOPS = 3e7  # of a replay that make one more thread pay
 
 # Type codes of what a tape can hold: those of NumPy's dtypes, with a star for a flat array.
@@ -163,7 +163,10 @@ CALL_WORDS = 4  # of a call in the table: entry, arguments, shared, address of t
 
 @kernel("replay")
 def replay(thread, n_threads, times, table, stop, meeting):
-    """Run a tape `times` times, or until `stop` is set."""
+    """Run a tape `times` times, or until `stop` is set.
+
+    table: `CALL_WORDS` integers a call; meeting: see `threads.meet`, not used by one thread.
+    """
     for _ in range(times):
         for k in range(0, len(table), CALL_WORDS):
             if table[k + 3] != 0 and word_at(table[k + 3]) == 0:
@@ -199,10 +202,11 @@ class Tape:
         self.stop = np.zeros(1, np.intp)
         self.calls: list[Call] = []
         self._words: list[int] = []
-        self._known: dict[int, tuple[str, tuple[int, ...]]] = {}  # most arrays take part in many calls
+        # Most arrays take part in many calls. By `id`, which stays theirs: `calls` keeps the arguments.
+        self._known: dict[int, tuple[str, tuple[int, ...]]] = {}
         self._condition: np.ndarray | None = None
         self._table: np.ndarray | None = None
-        self._kept: list[Any] = []
+        self._kept: list[Any] = []  # what lies at the addresses in `_table`
 
     def call(self, function: Any, *args: Any) -> None:
         """Record a call that the first thread makes alone."""
@@ -213,21 +217,19 @@ class Tape:
         self._record(function, args, True)
 
     def _record(self, function: Any, args: tuple, shared: bool) -> None:
-        codes, start, known = [], len(self._words), self._known
+        found = {id(arg): self._known.get(id(arg)) or words_of(arg) for arg in args}
+        codes = tuple(found[id(arg)][0] for arg in args)
+        self.calls.append(Call(function, args, shared, self._condition, codes, len(self._words)))
+        self._known |= found  # from here on, as one of them may have been refused
         for arg in args:
-            if id(arg) not in known:
-                known[id(arg)] = words_of(arg)
-            code, words = known[id(arg)]
-            codes.append(code)
-            self._words += words
-        self.calls.append(Call(function, args, shared, self._condition, tuple(codes), start))
+            self._words += found[id(arg)][1]
         self._table = None
 
     @contextmanager
     def only_if(self, condition: np.ndarray) -> Iterator[None]:
         """What is recorded meanwhile is left out of a replay while ``condition[0]`` is 0.
 
-        `condition` may change before the first of these calls, not between them.
+        `condition` may change before the first of these calls, not between them. Not to be nested.
         """
         self._condition = condition
         try:
@@ -245,10 +247,13 @@ class Tape:
             rows += (address, words.ctypes.data + 8 * call.words_from, int(call.shared), guard)
         return np.array(rows, np.int64)
 
-    def run(self, times: int = 1, flops: float = 0.0) -> None:
+    def run(self, times: int = 1, flops: float = 0.0, most_flops: float | None = None) -> None:
         """Replay, with a look at Python now and then (for Ctrl-C), until a kernel sets `stop`.
 
-        `flops`, of one replay, say how many threads pay.
+        Parameters
+        ----------
+        flops : of a replay on average: say how many threads pay. 0: one thread
+        most_flops : of the longest replay, if they differ: say how many may run before the next look
         """
         n_threads = min(self.n_threads, 1 + int(flops // THREAD_FLOPS))
         if config.BOUNDSCHECK:
@@ -256,15 +261,14 @@ class Tape:
         if self._table is None:
             self._table = self._compile()
         table, stop = self._table, self.stop
-        burst = 1
+        burst = max(1, int(BURST_FLOPS // max(most_flops or flops, LEAST_FLOPS)))
         while times > 0 and not stop[0]:
-            start, n = time.perf_counter(), min(times, burst)
+            n = min(times, burst)
             if n_threads == 1:
                 replay(0, 1, n, table, stop, stop)
             else:
                 threads.together(n_threads, replay, n, table, stop)
             times -= n
-            burst = max(1, int(n * BURST_SECONDS / (time.perf_counter() - start)))
 
     def player(self) -> Callable[[], None]:
         """A function that replays once on this thread, with as little ado as there can be."""
@@ -273,7 +277,7 @@ class Tape:
         if self._table is None:
             self._table = self._compile()
         play = partial(replay, 0, 1, 1, self._table, self.stop, self.stop)
-        play.tape = self  # type: ignore[attr-defined]  # whose arrays it reads
+        play.keeps = self, self._kept  # type: ignore[attr-defined]  # what it reads
         return play
 
     def _run_in_python(self, times: int, n_threads: int) -> None:
