@@ -10,7 +10,7 @@ from numba import njit
 
 import skrnn
 from benchmarks.shapes import BETAS, EPSILON, LEARNING_RATE, MAX_NORM, Shape, data, weights
-from benchmarks.work import Unavailable, Work, work
+from benchmarks.work import Work, work
 from skrnn import losses
 from skrnn.backends import cpu
 from skrnn.backends.cpu import gemm, simd
@@ -176,8 +176,6 @@ def stream(cell: str, F: int, H: int) -> Work:
     """One step of one sequence, the state carried from call to call."""
     shape = Shape(1, 10, F, H)
     model = estimator(cell, H, max_iter=1, n_jobs=1)
-    if not hasattr(model, "stream"):
-        raise Unavailable("this version of skrnn has no `stream`")
     model.fit(*data(shape, 32)).set_weights(weights(cell, shape))
     state, x = model.stream(batch=1), data(shape)[0][:, 0]  # (1, F)
     return work(lambda: state.step(x))

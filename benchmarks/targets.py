@@ -94,8 +94,6 @@ def ragged(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
 
 
 def streaming(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
-    if "skrnn" not in row["times"]:
-        return
     if row["cell"] == "lstm":
         yield Target("microseconds", 1e6 * median(row, "skrnn"), STREAM_MICROSECONDS, at_least=False)
     for name, label in {"onnx_runtime": "ONNX Runtime", "pytorch": "PyTorch"}.items():

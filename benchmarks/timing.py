@@ -68,10 +68,8 @@ def ratio(theirs: list[float], ours: list[float]) -> dict[str, Any]:
 
 def compared(rounds: Seconds) -> dict[str, Any]:
     """The part of a row of the report that every table has: times, and ratios to ours."""
-    ours = rounds.get("skrnn")
+    ours = rounds["skrnn"]
     return {
         "times": {name: summary(seconds) for name, seconds in rounds.items()},
-        "ratios": {
-            name: ratio(seconds, ours) for name, seconds in rounds.items() if name != "skrnn" and ours
-        },
+        "ratios": {name: ratio(seconds, ours) for name, seconds in rounds.items() if name != "skrnn"},
     }

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...batches import SIZE_B, SIZE_FIRST, SIZE_T
 from .jit import kernel
-from .simd import clear, copy
+from .simd import clear
 from .workspace import Rows
 
 
@@ -44,7 +44,7 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
                 clear(dX, at + width, dX_row - width)
 
     @kernel("pool_max", dtype.name)
-    def pool_max(sizes, counts, row_at, width, x_row, x_past, X, largest, where, out):
+    def pool_max(sizes, counts, row_at, width, x_row, x_past, X, largest, where):
         """largest (B, width): over each sequence's steps so far; where: its step in this chunk, or -1."""
         B = sizes[SIZE_B]
         skip = B if x_past else 0
@@ -60,7 +60,6 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
                     if X[x + j] > largest[i * width + j] or X[x + j] != X[x + j]:
                         largest[i * width + j] = X[x + j]
                         where[i * width + j] = t
-        copy(B * width, largest, 0, out, 0)
 
     @kernel("pool_max_backward", dtype.name)
     def pool_max_backward(sizes, counts, row_at, width, d_row, dout, where, dX_row, dX):
@@ -80,23 +79,23 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
     )
 
 
-def pool(tape, kind, X: Rows, width, steps, work) -> tuple[Rows, np.ndarray]:
+def pool(tape, kind, X: Rows, width, steps, work) -> tuple[Rows, np.ndarray | None]:
     """Mean or maximum of rows X (R, width) over time: rows (B, width), and what `pool_backward` needs."""
     kernels, size = pooling_kernels(work.dtype), steps.sequences * width
-    out = work.get("pool", size=size)
     so_far = work.get("pool", "so far", size=size)
-    where = work.get("pool", "where", size=size, dtype=np.dtype(np.intp))
-    if kind == "mean":
-        tape.call(
-            kernels.pool_mean, steps.sizes, steps.counts, steps.row_at, steps.whole, width, X.row, X.past,
-            X.array, so_far, out,
-        )  # fmt: skip
-    else:
+    if kind == "max":
+        where = work.get("pool", "where", size=size, dtype=np.dtype(np.intp))
         tape.call(
             kernels.pool_max, steps.sizes, steps.counts, steps.row_at, width, X.row, X.past, X.array, so_far,
-            where, out,
+            where,
         )  # fmt: skip
-    return Rows(out, width, False), where
+        return Rows(so_far, width, False), where
+    out = work.get("pool", "mean", size=size)
+    tape.call(
+        kernels.pool_mean, steps.sizes, steps.counts, steps.row_at, steps.whole, width, X.row, X.past,
+        X.array, so_far, out,
+    )  # fmt: skip
+    return Rows(out, width, False), None
 
 
 def pool_backward(tape, kind, dout: Rows, where, width, steps, work) -> Rows:

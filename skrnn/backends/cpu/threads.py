@@ -1,4 +1,4 @@
-"""Threads that replay a tape together, and the place where they meet after each call.
+"""Threads that replay a tape together: their shares of the work, and where they meet after each call.
 
 They come from a private pool: made when first needed, thrown away in a forked child (threads do not
 survive a fork), shared by every fit of the process. Nobody waits for a thread that is busy elsewhere:
@@ -150,7 +150,8 @@ def together(n_threads: int, task: Callable[..., None], *args: Any) -> None:
             pool.free.release()
 
     try:
-        futures += (pool.executor.submit(help_with, thread) for thread in range(1, n))
+        for thread in range(1, n):  # one by one: what follows an interrupt counts those submitted
+            futures.append(pool.executor.submit(help_with, thread))  # noqa: PERF401
         task(0, n, *args, meeting)
     except BaseException:  # Ctrl-C before this thread took part: the others must not wait for it
         meeting[2 * LINE] = 1

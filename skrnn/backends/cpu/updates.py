@@ -20,21 +20,23 @@ BLOCK = 4096  # squares are added in blocks, so that the norm is the same for an
 def compile_squares(dtype: np.dtype):
     @kernel("squares", dtype.name)
     def squares(thread, n_threads, g, sums):
-        """sums[b] = sum of squares of block b in float64: four sums side by side, added in a fixed order."""
+        """sums[b] = sum of squares of block b in float64: four sums side by side, so that no addition has to
+        wait for the one before."""
         first, last = share(thread, n_threads, len(sums))
-        for b in range(first, last):
-            x = g[b * BLOCK : (b + 1) * BLOCK]
-            q = len(x) // 4
-            w, x, y, z, rest = x[:q], x[q : 2 * q], x[2 * q : 3 * q], x[3 * q : 4 * q], x[4 * q :]
+        for k in range(first, last):
+            block = g[k * BLOCK : (k + 1) * BLOCK]
+            n = len(block) // 4
+            a, b, c, d = block[:n], block[n : 2 * n], block[2 * n : 3 * n], block[3 * n : 4 * n]
+            rest = block[4 * n :]
             s, t, u, v = 0.0, 0.0, 0.0, 0.0
-            for i in range(q):
-                s += np.float64(w[i]) ** 2
-                t += np.float64(x[i]) ** 2
-                u += np.float64(y[i]) ** 2
-                v += np.float64(z[i]) ** 2
+            for i in range(n):
+                s += np.float64(a[i]) ** 2
+                t += np.float64(b[i]) ** 2
+                u += np.float64(c[i]) ** 2
+                v += np.float64(d[i]) ** 2
             for i in range(len(rest)):
                 s += np.float64(rest[i]) ** 2
-            sums[b] = s + t + u + v
+            sums[k] = s + t + u + v
 
     return squares
 
@@ -45,7 +47,8 @@ def compile_update(solver: str, dtype: np.dtype):
     decoupled = solver == "adamw"
 
     @kernel("update", solver, dtype.name)
-    def update(thread, n_threads, w, g, m, v, ranges, settings, sums, rates, n_steps, statistics, row, stop):
+    def update(thread, n_threads, w, g, m, v, ranges, alpha, momentum, nesterov, beta_1, beta_2, epsilon,
+               max_norm, sums, rates, n_steps, statistics, row, stop):  # fmt: skip
         """Clip `g` and update `w`; a norm that is not finite leaves all as it was and stops the tape."""
         total = 0.0
         for b in range(len(sums)):
@@ -57,8 +60,6 @@ def compile_update(solver: str, dtype: np.dtype):
             if thread == 0:
                 stop[0] = 1
             return
-        alpha, momentum, nesterov, beta_1 = settings[0], settings[1], settings[2], settings[3]
-        beta_2, epsilon, max_norm = settings[4], settings[5], settings[6]
         clip = scalar(max_norm / norm if norm > max_norm else 1.0)
         rate = min(rates[row[0]], largest)
         h = Hyper(
@@ -115,7 +116,8 @@ class Optimizer:
         self.ranges = np.array(ranges, np.intp).ravel()
         epsilon = max(epsilon, float(np.finfo(dtype).tiny))  # must not become 0 in float32
         max_norm = np.inf if max_norm is None else max_norm
-        self.settings = alpha, momentum, float(nesterov), beta_1, beta_2, epsilon, max_norm
+        hyper = alpha, momentum, nesterov, beta_1, beta_2, epsilon, max_norm
+        self.hyper = [float(x) for x in hyper]
         self.m, self.v = np.zeros(size, dtype), np.zeros(size, dtype)
         self.n_steps = np.zeros(1, np.intp)
 
@@ -130,5 +132,5 @@ class Optimizer:
         tape.share(compile_squares(self.dtype), g, sums)
         tape.share(
             compile_update(self.solver, self.dtype), w, g, self.m, self.v, self.ranges,
-            np.array(self.settings, np.float64), sums, rates, self.n_steps, statistics, row, tape.stop,
+            *self.hyper, sums, rates, self.n_steps, statistics, row, tape.stop,
         )  # fmt: skip
