@@ -38,6 +38,12 @@ def digest(est):
     return hashlib.sha256(bits + np.array(est.loss_curve_).tobytes()).hexdigest()
 
 
+@pytest.fixture(autouse=True)
+def early_threads(monkeypatch):
+    """Threads from less work on than usual, so that what is shared here need not take long."""
+    monkeypatch.setattr("skrnn.backends.cpu.tape.THREAD_FLOPS", 3e7)
+
+
 @pytest.fixture
 def seen(monkeypatch):
     """For each replay on several threads, those that ran it; a single one replays without a team."""

@@ -31,7 +31,7 @@ from .simd import INT
 
 LEAST_FLOPS = 1e5  # what the calls of a replay cost anyway
 BURST_FLOPS = 1e9  # of replays between two looks at Python: less than 0.1 s on a slow machine
-THREAD_FLOPS = 3e7  # of a replay that make one more thread pay
+THREAD_FLOPS = 3e8  # of a replay that make one more thread pay
 
 # Type codes of what a tape can hold: those of NumPy's dtypes, with a star for a flat array.
 SCALARS = {
