@@ -13,7 +13,9 @@ from benchmarks.work import Work
 
 SAMPLE = 0.002  # seconds; shorter calls are repeated until a sample takes about this long
 SHORT_CALL = 0.02  # calls up to this long get an untimed one before each sample: caches as in a loop
-SETTLE = 0.01  # with several threads: the others' idle threads spin for a while before they sleep
+# With several threads, for samples as in a loop: a second core needs a while to come up, and the idle
+# threads of the library before spin on for a while.
+TEAM_SAMPLE, TEAM_START = 0.01, 0.03
 
 Seconds = dict[str, list[float]]  # by name, seconds per call of every round
 
@@ -35,11 +37,12 @@ def plan(short: bool, seconds: float = 3.5) -> Plan:
 
 def interleave(works: Mapping[str, Work], plan: Plan, threads: int = 1) -> Seconds:
     """Measure all works turn by turn."""
+    sample = SAMPLE if threads == 1 else TEAM_SAMPLE
     once = {}
     for name, work in works.items():
         work.sample(1)
-        once[name] = min(work.sample(1) for _ in range(3))
-    calls = {name: max(1, math.ceil(SAMPLE / max(seconds, 1e-7))) for name, seconds in once.items()}
+        once[name] = max(1e-7, min(work.sample(1) for _ in range(3)))
+    calls = {name: math.ceil(sample / seconds) for name, seconds in once.items()}
     rounds: Seconds = {name: [] for name in works}
     start = time.perf_counter()
     for k in range(plan.most):
@@ -47,8 +50,8 @@ def interleave(works: Mapping[str, Work], plan: Plan, threads: int = 1) -> Secon
             break
         for name, work in works.items():
             if threads > 1:
-                time.sleep(SETTLE)
-            if once[name] < SHORT_CALL:
+                work.sample(math.ceil(TEAM_START / once[name]))
+            elif once[name] < SHORT_CALL:
                 work.sample(1)
             rounds[name].append(work.sample(calls[name]) / calls[name])
     return rounds

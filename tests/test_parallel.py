@@ -38,43 +38,27 @@ def digest(est):
     return hashlib.sha256(bits + np.array(est.loss_curve_).tobytes()).hexdigest()
 
 
-@pytest.fixture(autouse=True)
-def early_threads(monkeypatch):
-    """Threads from less work on than usual, so that what is shared here need not take long."""
-    monkeypatch.setattr("skrnn.backends.cpu.tape.THREAD_FLOPS", 3e7)
-
-
 @pytest.fixture
 def seen(monkeypatch):
-    """For each replay on several threads, those that ran it; a single one replays without a team."""
-    teams, together = [], threads.together
+    """For each replay that may have help, how many threads took part; it waits for those asleep."""
+    teams, lead = [], threads.Pool.lead
 
-    def record(n_threads, task, *args):
-        ran_on, sizes = {}, set()
+    def record(self, *args, **options):
+        before = self.boxes[threads.CALLS :: threads.BOX].copy()
+        lead(self, *args, **options)
+        teams.append(1 + np.count_nonzero(self.boxes[threads.CALLS :: threads.BOX] > before))
 
-        def noting(thread, n, *rest):
-            ran_on[thread] = threading.get_ident()
-            sizes.add(n)
-            task(thread, n, *rest)
-
-        together(n_threads, noting, *args)
-        assert sizes == {len(ran_on)} == {len(set(ran_on.values()))}
-        assert sorted(ran_on) == list(range(len(ran_on)))
-        teams.append(list(ran_on.values()))
-
-    monkeypatch.setattr(threads, "together", record)
+    monkeypatch.setattr(threads.Pool, "lead", record)
+    monkeypatch.setattr(threads, "WAKE_FLOPS", 0)
+    monkeypatch.setattr(threads, "LOOK_FLOPS", 1.0)
+    monkeypatch.setattr(threads, "_pool", threads.Pool(max(1, threads.usable_processors() - 1)))
     return teams
 
 
 @pytest.fixture
-def eight_threads(monkeypatch):
+def eight_threads(seen, monkeypatch):
     """A pool for teams of eight, whatever the machine has."""
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "cpu_count", lambda: 8)
-        pool = threads.Pool()
-    monkeypatch.setattr(threads, "_pool", pool)
-    yield
-    pool.executor.shutdown()
+    monkeypatch.setattr(threads, "_pool", threads.Pool(7))
 
 
 # Threads -----------------------------------------------------------------------------------------
@@ -111,7 +95,7 @@ def test_two_threads_give_the_bits_of_one(options, seen):
         if n_jobs == 1 or CHECKED:
             assert seen == []
         else:
-            assert {len(team) for team in seen} == {2}
+            assert set(seen) == {2}
             assert len(seen) > 2  # both epochs and the prediction
     (one, predicted_by_one), (two, predicted_by_two) = fits
     assert one == two
@@ -146,7 +130,7 @@ def test_more_threads_than_processors_or_sequences(n_jobs, seen, eight_threads):
     expected = digest(LSTMRegressor(n_jobs=1, **options).fit(X, y))
     assert seen == []
     assert digest(LSTMRegressor(n_jobs=n_jobs, **options).fit(X, y)) == expected
-    assert CHECKED or max(map(len, seen)) == min(n_jobs, 8)
+    assert CHECKED or max(seen) == min(n_jobs, 8)
 
 
 def test_small_work_stays_on_one_thread(seen):

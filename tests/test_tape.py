@@ -18,7 +18,7 @@ from numba.core import config
 from skrnn.backends.cpu import tape as tapes
 from skrnn.backends.cpu import threads
 from skrnn.backends.cpu.tape import THREAD_FLOPS, TYPES, Tape, words_of
-from skrnn.backends.cpu.threads import share
+from skrnn.backends.cpu.threads import own_range
 
 MANY = 1e12  # operations: as many threads as a tape may have
 LINE = 8  # words between numbers that different threads write
@@ -43,22 +43,23 @@ def build(request, monkeypatch):
 
 @pytest.fixture
 def pool(monkeypatch):
-    """Three threads to spare, whatever the machine has; all of them free again at the end."""
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "cpu_count", lambda: 4)
-        pool = threads.Pool()
+    """Three helpers, whatever the machine has; replays wait for those that they wake."""
+    pool = threads.Pool(3)
     monkeypatch.setattr(threads, "_pool", pool)
+    monkeypatch.setattr(threads, "LOOK_FLOPS", 1.0)
     yield pool
-    assert take(pool) == 3
-    pool.executor.shutdown()
+    wait_for(lambda: states(pool) <= {threads.ASLEEP})  # none is still hired or busy
 
 
-def take(pool, n=100):
-    """Hold up to `n` of the pool's free threads; returns how many."""
-    taken = 0
-    while taken < n and pool.free.acquire(blocking=False):
-        taken += 1
-    return taken
+def states(pool):
+    return set(pool.boxes[threads.STATE :: threads.BOX].tolist())
+
+
+def wait_for(what):
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 # --- arguments ------------------------------------------------------------------------------------
@@ -500,61 +501,111 @@ def test_no_call_begins_before_the_last_has_ended(compiled, pool, n_threads, bet
     assert not wrong.any()
 
 
-def teams_of(monkeypatch):
-    """The numbers of threads that `together` is asked for, call by call."""
-    asked, together = [], threads.together
-
-    def record(n_threads, *args):
-        asked.append(n_threads)
-        together(n_threads, *args)
-
-    monkeypatch.setattr(threads, "together", record)
-    return asked
-
-
 @pytest.mark.parametrize(("flops", "expected"), [
     (0, 1), (0.99 * THREAD_FLOPS, 1), (THREAD_FLOPS, 2), (2.5 * THREAD_FLOPS, 3), (MANY, 4),
 ])  # fmt: skip
 def test_small_work_is_not_shared(compiled, pool, monkeypatch, flops, expected):
-    asked, tape, counts = teams_of(monkeypatch), Tape(4), np.zeros(5 * 5 * LINE, np.intp)
+    monkeypatch.setattr(threads, "WAKE_FLOPS", 0)
+    tape, counts = Tape(4), np.zeros(5 * 5 * LINE, np.intp)
     tape.share(count_call, counts)
     tape.run(1, flops)
-    assert asked == ([] if expected == 1 else [expected])
     assert counts.reshape(5, 5, LINE)[expected, :expected, 0].tolist() == [1] * expected
+    assert counts.sum() == expected
 
 
+@pytest.mark.parametrize("flops", [threads.WAKE_FLOPS / 2, threads.WAKE_FLOPS])
+def test_helpers_are_woken_for_long_work_or_one_piece_after_another(compiled, pool, monkeypatch, flops):
+    """Not for a short one alone: it would be over before they are there."""
+    tape, counts, now = Tape(2), np.zeros(5 * 5 * LINE, np.intp), [100.0]
+    tape.share(count_call, counts)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    teams = []
+    for pause in (1.0, 1.0, 1e-3):
+        wait_for(lambda: states(pool) == {threads.ASLEEP})
+        now[0] += pause
+        counts[:] = 0
+        tape.run(1, flops)
+        teams.append(1 + int(counts.reshape(5, 5, LINE)[2, 0, 0]))
+    assert teams == ([1, 1, 2] if flops < threads.WAKE_FLOPS else [2, 2, 2])
+
+
+@pytest.mark.parametrize("state", [threads.HIRED, threads.BUSY])
 @pytest.mark.parametrize("busy", [0, 1, 2, 3])
-def test_only_free_threads_are_asked(compiled, pool, busy):
+def test_only_free_threads_are_asked(compiled, pool, busy, state):
     """Nobody waits for those that work elsewhere."""
-    assert take(pool, busy) == busy
+    boxes = pool.boxes.reshape(3, threads.BOX)
+    boxes[:busy, threads.STATE] = state
     tape, counts = Tape(64), np.zeros(5 * 5 * LINE, np.intp)
     tape.share(count_call, counts)
     tape.run(10, MANY)
     n = 4 - busy
     assert counts.reshape(5, 5, LINE)[n, :n, 0].tolist() == [10] * n
-    for _ in range(busy):
-        pool.free.release()
+    assert boxes[:busy, threads.STATE].tolist() == [state] * busy
+    assert boxes[:, threads.CALLS].tolist() == [0] * busy + [10] * (3 - busy)
+    boxes[:busy, threads.STATE] = threads.ASLEEP
+
+
+@kernel
+def wait_until(flag):
+    while threads.load_atomically(flag, 0) == 0:
+        threads.give_way()
+
+
+def test_who_wakes_up_late_joins(compiled, pool, monkeypatch):
+    """The replay has begun without a helper; the call after next has one."""
+    monkeypatch.setattr(threads, "LOOK_FLOPS", np.inf)  # waits for none
+    ring = pool._ring
+    monkeypatch.setattr(pool, "_ring", lambda i: None)  # not yet
+
+    def joins():
+        tape, counts, flag = Tape(2), np.zeros(5 * 5 * LINE, np.intp), np.zeros(1, np.intp)
+        by_team = counts.reshape(5, 5, LINE)[:, :, 0]
+        tape.share(count_call, counts)
+        tape.call(wait_until, flag)
+        tape.share(count_call, counts)
+        leader = threading.Thread(target=tape.run, args=(1, MANY), daemon=True)
+        leader.start()
+        wait_for(lambda: by_team[1, 0] == 1)
+        ring(0)
+        wait_for(lambda: pool.boxes[threads.STATE] == threads.READY)
+        flag[0] = 1
+        leader.join(timeout=60)
+        return by_team[2, :2].tolist() == [1, 1]
+
+    # It goes to sleep again where this thread has to wait for a processor.
+    assert any(joins() for _ in range(20))
+
+
+def test_helpers_go_to_sleep(compiled, pool):
+    tape, counts = Tape(4), np.zeros(5 * 5 * LINE, np.intp)
+    tape.share(count_call, counts)
+    for _ in range(2):  # and wake up again
+        tape.run(1, MANY)
+        wait_for(lambda: states(pool) == {threads.ASLEEP})
+    assert counts.reshape(5, 5, LINE)[4, :4, 0].tolist() == [2] * 4
 
 
 @kernel
 def add_index(thread, n_threads, teams, x):
     if thread == 0:
         teams[n_threads] += 1
-    lo, hi = share(thread, n_threads, len(x))
+    lo, hi = own_range(thread, n_threads, len(x))
     for i in range(lo, hi):
         x[i] += i
 
 
 @kernel
 def mirror(thread, n_threads, x, y):
-    lo, hi = share(thread, n_threads, len(x))
+    lo, hi = own_range(thread, n_threads, len(x))
     for i in range(lo, hi):
         y[i] = x[len(x) - 1 - i]
 
 
 @pytest.mark.parametrize("many", ["one process", "eight threads"])
-def test_results_do_not_depend_on_who_is_free(compiled, pool, many):
+def test_results_do_not_depend_on_who_is_free(compiled, pool, monkeypatch, many):
     """Eight threads replay tapes that want four threads each, where there are three to spare."""
+    if many == "eight threads":  # they would wait for each other's helpers
+        monkeypatch.setattr(threads, "LOOK_FLOPS", MANY / 100)
     n_runs, teams = 300, np.zeros((8, 5), np.intp)
 
     def work(k):
@@ -579,89 +630,27 @@ def test_results_do_not_depend_on_who_is_free(compiled, pool, many):
         assert teams[0].tolist() == [0, 0, 0, 0, n_runs]
 
 
-# --- together -------------------------------------------------------------------------------------
-def test_a_team(pool):
-    """This thread is the first; every member gets its number, the team's size and the arguments."""
-    seen, all_here = [], threading.Barrier(3)
-
-    def task(thread, n, *args):
-        all_here.wait(timeout=60)
-        seen.append((thread, n, threading.get_ident(), *args))
-
-    threads.together(3, task, "a", 5)
-    assert sorted(member[0] for member in seen) == [0, 1, 2]
-    assert len({member[2] for member in seen}) == 3
-    assert {member[0]: member[2] for member in seen}[0] == threading.get_ident()
-    for _, n, _, *args, meeting in seen:
-        assert (n, args) == (3, ["a", 5])
-        assert meeting is seen[0][-1]
-
-
-@pytest.mark.parametrize("failing", [0, 2])
-def test_errors_come_back_when_all_have_ended(pool, failing):
-    ended = []
-
-    def task(thread, n, meeting):
-        if thread == failing:
-            raise LookupError(thread)
-        time.sleep(0.1)
-        ended.append(thread)
-
-    with pytest.raises(LookupError, match=str(failing)):
-        threads.together(4, task)
-    assert sorted(ended) == sorted({0, 1, 2, 3} - {failing})
-
-
-def counting_tape(n_threads):
-    tape, counts = Tape(n_threads), np.zeros(5 * 5 * LINE, np.intp)
+# --- interrupts -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("rung", [0, 1, 2])
+def test_an_interrupt_before_the_replay(compiled, pool, monkeypatch, rung):
+    """Helpers that are awake already are free for the next one."""
+    tape, counts = Tape(4), np.zeros(5 * 5 * LINE, np.intp)
     tape.share(count_call, counts)
-    tape.run(1, MANY)
-    counts[:] = 0
-    return tape, counts.reshape(5, 5, LINE)[:, :, 0]
+    ring, asked = pool._ring, []
 
-
-def test_an_interrupt_before_this_thread_took_part(compiled, pool):
-    """The others do not wait for it."""
-    tape, counts = counting_tape(4)
-
-    def interrupted(thread, *args):
-        if thread == 0:
+    def interrupted(i):
+        if len(asked) == rung:
             raise KeyboardInterrupt
-        tapes.replay(thread, *args)
-
-    def work(_):
-        with pytest.raises(KeyboardInterrupt):
-            threads.together(4, interrupted, 100, tape._table, tape.stop)
-
-    in_threads(work, [0])
-    assert counts.max() <= 1
-    counts[:] = 0
-    tape.run(7, MANY)
-    assert counts[4, :4].tolist() == [7] * 4
-
-
-@pytest.mark.parametrize("started", [0, 1, 2])
-def test_an_interrupt_before_all_were_asked(compiled, pool, monkeypatch, started):
-    tape, counts = counting_tape(4)
-    submit, asked = pool.executor.submit, []
-
-    def interrupted(*args):
-        if len(asked) == started:
-            raise KeyboardInterrupt
-        asked.append(args)
-        return submit(*args)
-
-    def work(_):
-        with pytest.raises(KeyboardInterrupt):
-            tape.run(100, MANY)
+        asked.append(i)
+        ring(i)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pool.executor, "submit", interrupted)
-        in_threads(work, [0])
-    assert counts.max() <= 1
-    counts[:] = 0
+        patch.setattr(pool, "_ring", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tape.run(100, MANY)
+    assert not counts.any()
     tape.run(7, MANY)
-    assert counts[4, :4].tolist() == [7] * 4
+    assert counts.reshape(5, 5, LINE)[4, :4, 0].tolist() == [7] * 4
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")

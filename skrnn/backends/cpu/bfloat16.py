@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from ...batches import SIZE_B, SIZE_R
 from .jit import kernel
 from .simd import INT, check_span, machine, pointer
-from .threads import share
+from .threads import own_range
 
 WORD = ir.IntType(32)
 
@@ -113,7 +113,7 @@ def store_half(typingctx, array, offset, value):
 @kernel("half_rows")
 def half_rows(thread, n_threads, sizes, n, X, x_row, past, out_row, out):
     """out (R, out_row) = rows X (R, n) as bfloat16, zero beyond n."""
-    lo, hi = share(thread, n_threads, sizes[SIZE_R])
+    lo, hi = own_range(thread, n_threads, sizes[SIZE_R])
     skip = sizes[SIZE_B] if past else 0
     for r in range(lo, hi):
         source, target = X[(skip + r) * x_row : (skip + r) * x_row + n], out[r * out_row : (r + 1) * out_row]
@@ -134,7 +134,7 @@ def half_first(sizes, width, states, out):
 def half_panels(thread, n_threads, P, depth, row, W, out):
     """out (P, ceil(depth / 2), row, 2) = the panels W (P, depth, row), two rows interleaved."""
     pairs = (depth + 1) // 2
-    first, last = share(thread, n_threads, P * pairs)
+    first, last = own_range(thread, n_threads, P * pairs)
     for k in range(first, last):
         source = (k // pairs * depth + 2 * (k % pairs)) * row
         alone = 2 * (k % pairs) + 1 == depth

@@ -14,7 +14,7 @@ from .jit import kernel
 from .recurrent import ROW_BLOCK, layer_kernels
 from .simd import clear, copy, lanes
 from .tape import Tape
-from .threads import share
+from .threads import own_range
 from .workspace import Parameters, Rows, Workspace
 
 
@@ -26,7 +26,7 @@ def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
     @kernel("dense_forward", dtype.name)
     def forward(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, W, b, out):
         """out (M, P L) = X (M, n_in) @ W + b."""
-        lo, hi = share(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
+        lo, hi = own_range(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
         x0, row = ((sizes[SIZE_B] if x_past else 0) + lo) * x_row, P * L
         for m in range(lo, hi):
             copy(row, b, 0, out, m * row)
@@ -37,7 +37,7 @@ def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
     def weight_gradients(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, d, dW, db):
         """dW (P, n_in, L) = X^T @ d (M, P L), db = sum of d over rows."""
         M, skip, row = sizes[SIZE_R] if per_step else sizes[SIZE_B], sizes[SIZE_B] if x_past else 0, P * L
-        lo, hi = share(thread, n_threads, n_in)
+        lo, hi = own_range(thread, n_threads, n_in)
         for p in range(P):
             w0 = (p * n_in + lo) * L
             clear(dW, w0, (hi - lo) * L)
@@ -58,7 +58,7 @@ def dense_input_gradient(dtype: np.dtype, wide: int):
     @kernel("dense_input_gradient", dtype.name, wide)
     def input_gradient(thread, n_threads, sizes, per_step, n_out, P, panels, d, WT, dX):
         """dX (M, panels wide L) = d (M, n_out) @ WT, whose panels have P L rows."""
-        lo, hi = share(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
+        lo, hi = own_range(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
         row = panels * wide * L
         clear(dX, lo * row, (hi - lo) * row)
         for q in range(panels):

@@ -10,7 +10,7 @@ import numpy as np
 from ...batches import SIZE_B, SIZE_T
 from .jit import kernel
 from .simd import clear, copy
-from .threads import share
+from .threads import own_range
 from .workspace import Rows
 
 
@@ -29,7 +29,7 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
 
         The source's rows begin after B more if `past`; `cleared` columns after them become 0.
         """
-        lo, hi = share(thread, n_threads, sizes[SIZE_T])
+        lo, hi = own_range(thread, n_threads, sizes[SIZE_T])
         skip = sizes[SIZE_B] if past else 0
         for t in range(lo, hi):
             for i in range(counts[t]):
@@ -42,7 +42,7 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
     @kernel("add_reversed", dtype.name)
     def add_reversed(thread, n_threads, sizes, counts, row_at, lengths, row, source, target):
         """target[mirrored r] += source[r], `row` columns."""
-        lo, hi = share(thread, n_threads, sizes[SIZE_T])
+        lo, hi = own_range(thread, n_threads, sizes[SIZE_T])
         for t in range(lo, hi):
             for i in range(counts[t]):
                 a, b = (row_at[t] + i) * row, mirrored(row_at, lengths, t, i) * row

@@ -12,7 +12,7 @@ from .elementary import keyed
 from .jit import kernel
 from .simd import clear
 from .tape import Tape
-from .threads import share
+from .threads import own_range
 from .workspace import Rows, Workspace
 
 
@@ -38,7 +38,7 @@ def compile_loss(name: str, row: Callable, dtype: np.dtype):
         total = 0.0
         for m in range(M):
             total += row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted)[1]
-        lo, hi = share(thread, n_threads, M)
+        lo, hi = own_range(thread, n_threads, M)
         clear(d, lo * d_row, (hi - lo) * d_row)
         for m in range(lo, hi):
             at, weight = row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted)

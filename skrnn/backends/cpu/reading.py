@@ -26,7 +26,7 @@ from ...batches import (
 )
 from .jit import kernel
 from .simd import clear, copy
-from .threads import share
+from .threads import own_range
 from .workspace import Rows
 
 
@@ -71,11 +71,11 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
                out):  # fmt: skip
         """out (R, width): rows of `values`, as (row - shift) * scale of its sequence if `scaled`."""
         if not scaled:
-            lo, hi = share(thread, n_threads, sizes[SIZE_R])
+            lo, hi = own_range(thread, n_threads, sizes[SIZE_R])
             for r in range(lo, hi):
                 copy(width, values, row[r] * width, out, r * width)
             return
-        lo, hi = share(thread, n_threads, sizes[SIZE_T])
+        lo, hi = own_range(thread, n_threads, sizes[SIZE_T])
         for t in range(lo, hi):
             for i in range(counts[t]):
                 r, own = row_at[t] + i, sequence[i] * width

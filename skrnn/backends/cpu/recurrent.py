@@ -42,7 +42,7 @@ from .bfloat16 import store_half
 from .gemm import make_column_sums, make_multiply, make_preactivations
 from .jit import kernel
 from .simd import clear, copy, lanes, make_load, make_store
-from .threads import own_sequences, share
+from .threads import own_range, own_sequences
 
 ROW_BLOCK = 128  # rows of a weight gradient handled at a time: their part of G stays in the L1 cache
 
@@ -244,7 +244,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
         Hp, z_row, x_first = P * units * L, width * L, B if x_past else 0
         w_row, u_row, v_row = in_width * L, hidden_width * L, late_width * L
         splits = (n_threads + P - 1) // P  # threads to a panel
-        first, last = share(thread, n_threads, P * splits)
+        first, last = own_range(thread, n_threads, P * splits)
         for item in range(first, last):
             p, k = item // splits, item % splits
             i, i_end = F * k // splits, F * (k + 1) // splits
@@ -320,7 +320,7 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
         """WT: the panels W (P, n_in, row) as a (P row, n_in) matrix in panels of `wide` vectors."""
         columns = wide * L
         panels = (n_in + columns - 1) // columns
-        first, last = share(thread, n_threads, P)
+        first, last = own_range(thread, n_threads, P)
         for p in range(first, last):
             for q in range(panels):
                 target = (q * P + p) * row * columns
@@ -346,7 +346,7 @@ def input_gradient(dtype: np.dtype, wide: int):
     def input_gradient(thread, n_threads, sizes, P, panels, z_row, first, depth, G, WT, dX):
         """dX (R, panels wide L) = columns `first` to `first + depth` of G (P, R, z_row) @ WT."""
         R, row = sizes[SIZE_R], panels * wide * L
-        lo, hi = share(thread, n_threads, R)
+        lo, hi = own_range(thread, n_threads, R)
         clear(dX, lo * row, (hi - lo) * row)
         for q in range(panels):
             multiply(hi - lo, G, lo * z_row + first, z_row, 1, R * z_row, WT, q * P * depth * wide * L,

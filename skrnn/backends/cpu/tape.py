@@ -2,7 +2,7 @@
 
 A training step of a small network is twenty kernels of a few microseconds each: called from Python,
 most of its time would go into the calls. A tape keeps their addresses and arguments; one compiled
-loop replays them, as often as it is told to, on one thread or on several that meet after each call.
+loop replays them, as often as it is told to, alone or with helpers (`threads`).
 What changes from one replay to the next (the minibatch, its lengths, the learning rate) the kernels
 read from arrays.
 
@@ -31,7 +31,7 @@ from .simd import INT
 
 LEAST_FLOPS = 1e5  # what the calls of a replay cost anyway
 BURST_FLOPS = 1e9  # of replays between two looks at Python: less than 0.1 s on a slow machine
-THREAD_FLOPS = 3e8  # of a replay that make one more thread pay
+THREAD_FLOPS = 2e7  # of a replay that make one more thread pay
 
 # Type codes of what a tape can hold: those of NumPy's dtypes, with a star for a flat array.
 SCALARS = {
@@ -129,17 +129,6 @@ def entry(dispatcher, codes: tuple[str, ...], shared: bool) -> tuple[int, Any]:
 
 
 @intrinsic
-def call_entry(typingctx, address, words, thread, n_threads):
-    def codegen(context, builder, sig, args):
-        ty = ir.FunctionType(ir.VoidType(), [INT] * 3)
-        builder.call(builder.inttoptr(args[0], ty.as_pointer()), args[1:])
-        return context.get_dummy_value()
-
-    n = types.intp
-    return types.void(n, n, n, n), codegen
-
-
-@intrinsic
 def word_at(typingctx, address):
     def codegen(context, builder, sig, args):
         return builder.load(builder.inttoptr(args[0], INT.as_pointer()))
@@ -162,25 +151,32 @@ CALL_WORDS = 4  # of a call in the table: entry, arguments, shared, address of t
 
 
 @kernel("replay")
-def replay(thread, n_threads, times, table, stop, meeting):
+def replay(times, table, stop, boxes, hired, looks):
     """Run a tape `times` times, or until `stop` is set.
 
-    table: `CALL_WORDS` integers a call; meeting: see `threads.meet`, not used by one thread.
+    table: `CALL_WORDS` integers a call; boxes: of the helpers; hired: room for as many as may help;
+    looks: how often to look for them before the first call.
     """
+    n = threads.hire(boxes, hired, 0)  # helpers so far
+    while n < len(hired) and looks > 0:
+        threads.give_way()
+        n = threads.hire(boxes, hired, n)
+        looks -= 1
     for _ in range(times):
         for k in range(0, len(table), CALL_WORDS):
             if table[k + 3] != 0 and word_at(table[k + 3]) == 0:
                 continue
-            if table[k + 2] != 0 or thread == 0:
-                call_entry(table[k], table[k + 1], thread, n_threads)
-            if n_threads > 1 and not threads.meet(meeting, n_threads):
-                return
-        stopped = stop[0] != 0
-        # Once more, so that nobody reads a condition or `stop` that the next repetition has set.
-        if n_threads > 1 and not threads.meet(meeting, n_threads):
-            return
-        if stopped:
-            return
+            if table[k + 2] == 0 or len(hired) == 0:
+                threads.call_entry(table[k], table[k + 1], 0, 1)
+            else:
+                n = threads.hire(boxes, hired, n)
+                threads.call_together(boxes, hired, n, table[k], table[k + 1])
+        if stop[0] != 0:
+            break
+    threads.dismiss(boxes, hired, n)
+
+
+ALONE = np.zeros(0, np.intp)  # in the place of boxes and helpers
 
 
 class Tape:
@@ -265,9 +261,9 @@ class Tape:
         while times > 0 and not stop[0]:
             n = min(times, burst)
             if n_threads == 1:
-                replay(0, 1, n, table, stop, stop)
+                replay(n, table, stop, ALONE, ALONE, 0)
             else:
-                threads.together(n_threads, replay, n, table, stop)
+                threads.pool().lead(replay, n, table, stop, n_helpers=n_threads - 1, flops=n * flops)
             times -= n
 
     def player(self) -> Callable[[], None]:
@@ -276,7 +272,7 @@ class Tape:
             return partial(self._run_in_python, 1, 1)
         if self._table is None:
             self._table = self._compile()
-        play = partial(replay, 0, 1, 1, self._table, self.stop, self.stop)
+        play = partial(replay, 1, self._table, self.stop, ALONE, ALONE, 0)
         play.keeps = self, self._kept  # type: ignore[attr-defined]  # what it reads
         return play
 

@@ -1,9 +1,14 @@
-"""Threads that replay a tape together: their shares of the work, and where they meet after each call.
+"""Threads that help to replay a tape, and what share of a call's work is whose.
 
-They come from a private pool: made when first needed, thrown away in a forked child (threads do not
-survive a fork), shared by every fit of the process. Nobody waits for a thread that is busy elsewhere:
-a team is made of those that are free, so that it cannot lock up, and results do not depend on its
-size.
+A replay is led by the thread that asked for it; helpers stand by for moments in which there is
+something to share. A helper that has had nothing to do for a few milliseconds goes to sleep, and the
+leader never waits for one to wake up or to be free: it makes each call with those that are there. So
+threads cannot lock up, a second one never makes small work slower, and as no result depends on their
+number, nobody sees a difference but in time.
+
+Every helper has a box, a cache line through which it is hired and given calls. The pool is made when
+first needed, shared by every fit of the process, and thrown away in a forked child (threads do not
+survive a fork).
 """
 
 from __future__ import annotations
@@ -11,8 +16,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -23,22 +28,19 @@ from numba.extending import intrinsic
 
 from ...batches import SIZE_B, SIZE_R
 from .jit import kernel
-from .simd import pointer
+from .simd import INT, pointer
 
-LINE = 8  # words of a cache line
-PATIENCE = 4_000  # looks at the other threads before the processor is offered to someone else
-
-
-# --- meeting ----------------------------------------------------------------------------------------
-@intrinsic
-def add_atomically(typingctx, array, index, value):
-    """array[index] += value; returns what was there before."""
-
-    def codegen(context, builder, sig, args):
-        at = pointer(context, builder, sig.args[0], args[0], args[1])
-        return builder.atomic_rmw("add", at, args[2], "acq_rel")
-
-    return types.intp(array, types.intp, types.intp), codegen
+# --- boxes ------------------------------------------------------------------------------------------
+BOX = 8  # words of a box, a cache line: the state, then what to call
+STATE, ENTRY, WORDS, THREAD, N_THREADS, CALLS = range(6)  # CALLS: made in all
+# ASLEEP -> READY by the helper, READY -> HIRED by a leader, HIRED -> BUSY -> HIRED for every call,
+# HIRED -> READY by the leader when its replay has ended, READY -> ASLEEP by a helper that waited in vain.
+ASLEEP, READY, HIRED, BUSY = range(4)
+LOOKS = 2_000  # at a box before the processor is offered to someone else between two of them
+LAST_LOOK = 12_000  # of a helper that waits for a leader, about 3 ms
+STAND_BY = 3e-3  # seconds after which the next work follows no longer on the last
+WAKE_FLOPS = 2e8  # about 2 ms
+LOOK_FLOPS = 1.5e6  # of a replay for each look at boxes that should be ready soon: 5 % of its time
 
 
 @intrinsic
@@ -48,6 +50,27 @@ def load_atomically(typingctx, array, index):
         return builder.load_atomic(at, "acquire", 8)
 
     return types.intp(array, types.intp), codegen
+
+
+@intrinsic
+def store_atomically(typingctx, array, index, value):
+    def codegen(context, builder, sig, args):
+        at = pointer(context, builder, sig.args[0], args[0], args[1])
+        builder.store_atomic(args[2], at, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def exchange(typingctx, array, index, expected, value):
+    """array[index] = value if it is `expected`; whether it was."""
+
+    def codegen(context, builder, sig, args):
+        at = pointer(context, builder, sig.args[0], args[0], args[1])
+        return builder.extract_value(builder.cmpxchg(at, args[2], args[3], "acq_rel", "acquire"), 1)
+
+    return types.boolean(array, types.intp, types.intp, types.intp), codegen
 
 
 @intrinsic
@@ -63,30 +86,79 @@ def give_way(typingctx):
     return types.void(), codegen
 
 
-@kernel("meet")
-def meet(meeting, n_threads):
-    """Wait until all threads have come here; False if they will not, because the replay is called off.
+@intrinsic
+def call_entry(typingctx, address, words, thread, n_threads):
+    """``f(words, thread, n_threads)`` of the function at an address; see `tape.entry`."""
 
-    `meeting`, on cache lines of their own: how many have come; how often all have; called off.
-    """
-    round_ = load_atomically(meeting, LINE)
-    if add_atomically(meeting, 0, 1) == n_threads - 1:
-        add_atomically(meeting, 0, -n_threads)
-        add_atomically(meeting, LINE, 1)
-        return True
+    def codegen(context, builder, sig, args):
+        ty = ir.FunctionType(ir.VoidType(), [INT] * 3)
+        builder.call(builder.inttoptr(args[0], ty.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(n, n, n, n), codegen
+
+
+# --- the leader's side ------------------------------------------------------------------------------
+@kernel("hire")
+def hire(boxes, hired, n):
+    """Hire helpers that are ready, until there are ``len(hired)``; `n` are hired already."""
+    box = 0
+    while n < len(hired) and box < len(boxes):
+        if load_atomically(boxes, box + STATE) == READY and exchange(boxes, box + STATE, READY, HIRED):
+            hired[n] = box
+            n += 1
+        box += BOX
+    return n
+
+
+@kernel("call_together")
+def call_together(boxes, hired, n, entry, words):
+    """A call that the leader and its `n` helpers share; returns when all have made it."""
+    for i in range(n):
+        box = hired[i]
+        boxes[box + ENTRY], boxes[box + WORDS] = entry, words
+        boxes[box + THREAD], boxes[box + N_THREADS] = i + 1, n + 1
+        store_atomically(boxes, box + STATE, BUSY)
+    call_entry(entry, words, 0, n + 1)
+    for i in range(n):
+        looks = 0
+        while load_atomically(boxes, hired[i] + STATE) == BUSY:
+            looks += 1
+            if looks > LOOKS:
+                give_way()
+
+
+@kernel("dismiss")
+def dismiss(boxes, hired, n):
+    for i in range(n):
+        store_atomically(boxes, hired[i] + STATE, READY)
+
+
+# --- the helper's side ------------------------------------------------------------------------------
+@kernel("help_out")
+def help_out(boxes, box):
+    """Make the calls that leaders put into a box, until none has for a while."""
+    store_atomically(boxes, box + STATE, READY)
     looks = 0
-    while load_atomically(meeting, LINE) == round_:
-        if load_atomically(meeting, 2 * LINE) != 0:
-            return False
+    while True:
+        state = load_atomically(boxes, box + STATE)
+        if state == BUSY:
+            call_entry(boxes[box + ENTRY], boxes[box + WORDS], boxes[box + THREAD], boxes[box + N_THREADS])
+            boxes[box + CALLS] += 1
+            store_atomically(boxes, box + STATE, HIRED)
+            looks = 0
+            continue
         looks += 1
-        if looks > PATIENCE:
+        if looks > LOOKS:
             give_way()
-    return True
+        if looks > LAST_LOOK and exchange(boxes, box + STATE, READY, ASLEEP):
+            return
 
 
 # --- shares of the work -----------------------------------------------------------------------------
-@kernel("share")
-def share(thread, n_threads, n):
+@kernel("own_range")
+def own_range(thread, n_threads, n):
     """The thread's range of n things."""
     return n * thread // n_threads, n * (thread + 1) // n_threads
 
@@ -108,15 +180,77 @@ def own_sequences(thread, n_threads, sizes, lengths):
 
 
 # --- the pool ---------------------------------------------------------------------------------------
+def usable_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Pool:
-    def __init__(self) -> None:
-        n = max(1, (os.cpu_count() or 1) - 1)
-        self.executor = ThreadPoolExecutor(n, thread_name_prefix="skrnn")
-        self.free = threading.Semaphore(n)
+    """Helpers, one for each processor but the leader's; their threads are started when first wanted.
+
+    Attributes
+    ----------
+    boxes : ndarray of shape (BOX * n,)
+    """
+
+    def __init__(self, n: int) -> None:
+        self.boxes = np.zeros(BOX * (n + 1), np.intp)
+        past_line = self.boxes.ctypes.data // self.boxes.itemsize % BOX
+        self.boxes = self.boxes[(BOX - past_line) % BOX :][: BOX * n]
+        self.bells: list[threading.Event] = []
+        self.lock = threading.Lock()
+        self._last = -STAND_BY  # when a replay with helpers ended
+
+    def lead(self, replay: Callable[..., None], *args: Any, n_helpers: int, flops: float) -> None:
+        """``replay(*args, boxes, hired, looks)`` on this thread, with up to `n_helpers` helpers.
+
+        Those asleep are woken for work that is long or follows on other work: waking one costs up to
+        0.1 ms, and as much again until it is there.
+        """
+        wake = flops >= WAKE_FLOPS or time.perf_counter() - self._last < STAND_BY
+        ready = asleep = 0
+        for i, state in enumerate(self.boxes[STATE::BOX].tolist()):
+            if ready + asleep == n_helpers:
+                break
+            if state == READY:
+                ready += 1
+            elif state == ASLEEP and wake:
+                asleep += 1
+                self._ring(i)
+        looks = int(flops / LOOK_FLOPS) if asleep else 0
+        replay(*args, self.boxes, np.zeros(ready + asleep, np.intp), looks)
+        self._last = time.perf_counter()
+
+    def _ring(self, i: int) -> None:
+        if i >= len(self.bells):
+            with self.lock:
+                while i >= len(self.bells):
+                    bell = threading.Event()
+                    threading.Thread(
+                        target=self._serve, args=(bell, BOX * len(self.bells)), name="skrnn", daemon=True
+                    ).start()
+                    self.bells.append(bell)
+        self.bells[i].set()
+
+    def _serve(self, bell: threading.Event, box: int) -> None:
+        while True:
+            bell.wait()
+            bell.clear()
+            help_out(self.boxes, box)
 
 
 _pool: Pool | None = None
 _lock = threading.Lock()
+
+
+def pool() -> Pool:
+    """The process's helpers."""
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = Pool(usable_processors() - 1)
+        return _pool
 
 
 def _forget() -> None:
@@ -126,43 +260,3 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
-
-
-def together(n_threads: int, task: Callable[..., None], *args: Any) -> None:
-    """``task(thread, n, *args, meeting)`` on this thread and up to `n_threads` - 1 free ones.
-
-    Returns, or raises, when none is running any more.
-    """
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = Pool()
-        pool = _pool
-    helpers, futures = 0, []
-    while helpers < n_threads - 1 and pool.free.acquire(blocking=False):
-        helpers += 1
-    n, meeting = helpers + 1, np.zeros(3 * LINE, np.intp)
-
-    def help_with(thread: int) -> None:
-        try:
-            task(thread, n, *args, meeting)
-        finally:
-            pool.free.release()
-
-    try:
-        for thread in range(1, n):  # one by one: what follows an interrupt counts those submitted
-            futures.append(pool.executor.submit(help_with, thread))  # noqa: PERF401
-        task(0, n, *args, meeting)
-    except BaseException:  # Ctrl-C before this thread took part: the others must not wait for it
-        meeting[2 * LINE] = 1
-        for _ in range(helpers - len(futures)):
-            pool.free.release()
-        raise
-    finally:
-        try:
-            wait(futures)
-        except KeyboardInterrupt:  # the others still write to buffers that the caller may use again
-            wait(futures)
-            raise
-    for future in futures:
-        future.result()

@@ -11,7 +11,7 @@ from ...optimizers import RULES, Hyper
 from .elementary import keyed
 from .jit import kernel
 from .tape import Tape
-from .threads import share
+from .threads import own_range
 
 BLOCK = 4096  # squares are added in blocks, so that the norm is the same for any number of threads
 
@@ -22,7 +22,7 @@ def compile_squares(dtype: np.dtype):
     def squares(thread, n_threads, g, sums):
         """sums[b] = sum of squares of block b in float64: four sums side by side, so that no addition has to
         wait for the one before."""
-        first, last = share(thread, n_threads, len(sums))
+        first, last = own_range(thread, n_threads, len(sums))
         for k in range(first, last):
             block = g[k * BLOCK : (k + 1) * BLOCK]
             n = len(block) // 4
@@ -67,7 +67,7 @@ def compile_update(solver: str, dtype: np.dtype):
             scalar(1 - beta_1), scalar(1 - beta_2), scalar(epsilon), scalar(1 - beta_1 ** n_steps[0]),
             scalar(1 - beta_2 ** n_steps[0]), scalar(1),
         )  # fmt: skip
-        first, last = share(thread, n_threads, len(w))
+        first, last = own_range(thread, n_threads, len(w))
         for k in range(0, len(ranges), 3):
             start, end = max(first, ranges[k]), min(last, ranges[k + 1])
             decays = ranges[k + 2] != 0
