@@ -23,19 +23,21 @@ def repeated(work: Work, times: int) -> Work:
 
 def epoch(short: bool, threads: tuple[int, ...]) -> Iterator[dict[str, Any]]:
     """An epoch of ours beside as many of our training steps on prepared arrays, and beside peers."""
-    n = threads[0]
-    with open_peers(EPOCH_PEERS[: 1 if short else None], n) as (peers, absent):
-        for cell in CELLS[: 1 if short else None]:
-            for H in [32] if short else BATCHES:
-                shape, batches = Shape(32, 50, 8, H), BATCHES[H]
-                size = batches * shape.B
-                mine = {
-                    "skrnn": ours.epoch(cell, shape, size, n),
-                    "skrnn_steps": repeated(ours.training_step(cell, shape, n), batches),
-                }
-                theirs = {name: partial(make, "epoch", cell, shape, size) for name, make in peers.items()}
-                found = compare(mine, theirs, absent, timing.plan(short, 5.0), n, steps=None)
-                yield {"cell": cell, "shape": shape, "threads": n, "minibatches": batches, **found}
+    for n in threads[: 1 if short else None]:
+        with open_peers(EPOCH_PEERS[: 1 if short or n > 1 else None], n) as (peers, absent):
+            for cell in CELLS[: 1 if short else None]:
+                for H in [32] if short else BATCHES:
+                    shape, batches = Shape(32, 50, 8, H), BATCHES[H]
+                    size = batches * shape.B
+                    mine = {
+                        "skrnn": ours.epoch(cell, shape, size, n),
+                        "skrnn_steps": repeated(ours.training_step(cell, shape, n), batches),
+                    }
+                    if n > 1:
+                        mine["skrnn_one_thread"] = ours.epoch(cell, shape, size, 1)
+                    theirs = {name: partial(make, "epoch", cell, shape, size) for name, make in peers.items()}
+                    found = compare(mine, theirs, absent, timing.plan(short, 5.0), n, steps=None)
+                    yield {"cell": cell, "shape": shape, "threads": n, "minibatches": batches, **found}
 
 
 def predict(short: bool, threads: tuple[int, ...]) -> Iterator[dict[str, Any]]:

@@ -86,7 +86,7 @@ def training_step(cell: str, shape: Shape, threads: int, dtype: str = "float32")
     steps, rows = prepared(net, list(X))
     tape = cpu.Tape(threads)
     record_update(tape, net, params, rows, steps, y[:, None])
-    flops = 3 * net.flops(shape.B * shape.T)
+    flops = net.flops(shape.B * shape.T, training=True)
     return work(lambda: tape.run(1, flops), lambda: net.unpack(params)["head.weight"])
 
 
@@ -99,7 +99,7 @@ def ragged_training_step(cell: str, shape: Shape, lengths: np.ndarray, threads: 
     steps = jobs.room()
     rows = net.read(tape, sequences, steps, jobs)
     record_update(tape, net, params, rows, steps, y[:, None])
-    flops = 3 * net.flops(sequences.n_steps)
+    flops = net.flops(sequences.n_steps, training=True)
 
     def run():
         jobs.plan(np.arange(len(X)))

@@ -56,15 +56,19 @@ def median(row: Mapping[str, Any], name: str) -> float:
     return row["times"][name]["median"]
 
 
+def two_threads(row: Mapping[str, Any]) -> Iterator[Target]:
+    bound = TWO_THREADS if Shape(*row["shape"]).H >= 128 else NO_SLOWER
+    yield Target("times one thread", row["ratios"]["skrnn_one_thread"]["ratio"], bound)
+    for ratio in ratios(row, ["pytorch"]).values():
+        yield Target("PyTorch / skrnn", ratio, 1.0)
+
+
 # --- by part --------------------------------------------------------------------------------------
 def network(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
     cell, shape, threads = row["cell"], Shape(*row["shape"]), row["threads"]
     theirs = ratios(row, ("pytorch", "onnx_runtime"))
     if threads > 1:
-        bound = TWO_THREADS if shape.H >= 128 else NO_SLOWER
-        yield Target("times one thread", row["ratios"]["skrnn_one_thread"]["ratio"], bound)
-        if "pytorch" in theirs:
-            yield Target("PyTorch / skrnn", theirs["pytorch"], 1.0)
+        yield from two_threads(row)
         return
     if shape == SINGLE:
         if part == "forward" and cell == "lstm":
@@ -82,7 +86,9 @@ def network(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
 
 
 def epoch(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
-    if Shape(*row["shape"]).H >= 32:
+    if row["threads"] > 1:
+        yield from two_threads(row)
+    elif Shape(*row["shape"]).H >= 32:
         cost = median(row, "skrnn") / median(row, "skrnn_steps")
         yield Target("epoch / its training steps", cost, EPOCH, at_least=False)
 

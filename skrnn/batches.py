@@ -24,7 +24,7 @@ class Steps:
 
     Parameters
     ----------
-    sequences, steps, rows : int
+    max_sequences, max_steps, max_rows : int
         Room for so many sequences, steps of one of them, and steps of all of them together.
 
     Attributes
@@ -32,24 +32,24 @@ class Steps:
     sizes : ndarray of shape (6,)
         B, T, R: sequences, steps of the longest, steps of all; number of the first step (of sequences
         read in chunks); whether states are carried over from the chunk before; number of the epoch.
-    counts, row_at : ndarray of shape (steps,)
-    lengths, whole : ndarray of shape (sequences,)
+    counts, row_at : ndarray of shape (max_steps,)
+    lengths, whole : ndarray of shape (max_sequences,)
         Steps of each sequence in this chunk, and in all.
-    sequence : ndarray of shape (sequences,)
+    sequence : ndarray of shape (max_sequences,)
         Its number in the data set.
-    row : ndarray of shape (rows,)
+    row : ndarray of shape (max_rows,)
         Where each packed row lies in the table of all steps.
     """
 
-    sequences: int
-    steps: int
-    rows: int
+    max_sequences: int
+    max_steps: int
+    max_rows: int
 
     def __post_init__(self) -> None:
         self.sizes = np.zeros(6, np.intp)
-        self.counts, self.row_at = np.zeros((2, self.steps), np.intp)
-        self.lengths, self.whole, self.sequence = np.zeros((3, self.sequences), np.intp)
-        self.row = np.zeros(self.rows, np.intp)
+        self.counts, self.row_at = np.zeros((2, self.max_steps), np.intp)
+        self.lengths, self.whole, self.sequence = np.zeros((3, self.max_sequences), np.intp)
+        self.row = np.zeros(self.max_rows, np.intp)
 
     @property
     def layout(self) -> tuple[np.ndarray, ...]:
@@ -65,7 +65,7 @@ class Jobs:
     lengths : ndarray of shape (n,)
         Steps of each sequence.
     batch_size : int
-    size : int or None
+    chunk_size : int or None
         Steps of a sequence that are read at a time, at most.
 
     Attributes
@@ -79,23 +79,23 @@ class Jobs:
         That row.
     """
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, size: int | None) -> None:
+    def __init__(self, lengths: np.ndarray, batch_size: int, chunk_size: int | None) -> None:
         n = len(lengths)
         self.lengths, self.batch_size, self.longest = lengths, min(batch_size, n), int(lengths.max())
-        self.size = self.longest if size is None else min(size, self.longest)
+        self.chunk_size = self.longest if chunk_size is None else min(chunk_size, self.longest)
         n_batches = -(-n // self.batch_size)
         self.order = np.arange(n)
-        self.table = np.zeros((n_batches * -(-self.longest // self.size), JOB_FIELDS), np.intp)
+        self.table = np.zeros((n_batches * -(-self.longest // self.chunk_size), JOB_FIELDS), np.intp)
         self.cursor, self.job = np.zeros(1, np.intp), np.zeros(JOB_FIELDS, np.intp)
 
     def room(self) -> Steps:
         """`Steps` with room for any of the jobs."""
-        longest = np.minimum(np.sort(self.lengths)[-self.batch_size :], self.size)
+        longest = np.minimum(np.sort(self.lengths)[-self.batch_size :], self.chunk_size)
         return Steps(len(longest), int(longest[-1]), int(longest.sum()))
 
     def plan(self, order: np.ndarray, epoch: int = 0) -> np.ndarray:
         """Jobs that read every sequence once, minibatches in this order; the rows of `table` in use."""
-        n, size, batch_size, lengths = len(order), self.size, self.batch_size, self.lengths[order]
+        n, size, batch_size, lengths = len(order), self.chunk_size, self.batch_size, self.lengths[order]
         if (lengths != lengths[0]).any():  # ties keep their order
             order = order[np.lexsort((-lengths, np.arange(n) // batch_size))]
         self.order[:] = order

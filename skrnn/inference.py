@@ -52,8 +52,8 @@ def run(
     width = network.width if hidden else network.n_out
     output = np.empty((sequences.n_steps if per_step else n, width), network.dtype)
     # A reverse direction reads from the far end: it needs the whole sequence at once.
-    size = None if network.directions == 2 else max(1, n_rows // min(n, BATCH))
-    jobs = Jobs(sequences.lengths, BATCH, size)
+    chunk_size = None if network.directions == 2 else max(1, n_rows // min(n, BATCH))
+    jobs = Jobs(sequences.lengths, BATCH, chunk_size)
     table = jobs.plan(np.argsort(-sequences.lengths, kind="stable"))
     steps = jobs.room()
 
@@ -74,7 +74,7 @@ def run(
         for buffer, array in zip(own, arrays, strict=True):
             backend.scatter(tape, buffer, steps, False, ends, H, array)
         states.append((arrays[0], arrays[1] if len(arrays) == 2 else None))
-    tape.run(len(table), network.flops(sequences.n_steps) / len(table), network.flops(steps.rows))
+    tape.run(len(table), network.flops(sequences.n_steps / len(table)), network.flops(steps.max_rows))
     return output, states
 
 

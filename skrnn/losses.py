@@ -43,57 +43,65 @@ def same(x: Any) -> Any:
 
 
 # --- regression -------------------------------------------------------------------------------------
+def elementwise(term: Callable) -> Callable:
+    """A loss whose outputs count one by one, from ``term(jit) -> f(raw, y, p) -> (l, d)`` of one of them."""
+
+    def make(jit):
+        term_of = term(jit)
+
+        @jit
+        def row(raw, y, d, p):
+            total, n = 0.0, len(y)
+            for j in range(n):
+                value, slope = term_of(raw[j], y[j], p)
+                total += value
+                d[j] = slope / n
+            return total / n
+
+        return row
+
+    return make
+
+
+@elementwise
 def _squared_error(jit):
     @jit
-    def row(raw, y, d, p):
-        total, n = 0.0, len(y)
-        for j in range(n):
-            error = raw[j] - y[j]
-            total += error * error
-            d[j] = 2 * error / n
-        return total / n
+    def term(raw, y, p):
+        error = raw - y
+        return error * error, 2 * error
 
-    return row
+    return term
 
 
+@elementwise
 def _absolute_error(jit):
     @jit
-    def row(raw, y, d, p):
-        total, n = 0.0, len(y)
-        for j in range(n):
-            error = raw[j] - y[j]
-            total += abs(error)
-            d[j] = (1 if error > 0 else -1 if error < 0 else error) / n  # NaN stays NaN
-        return total / n
+    def term(raw, y, p):
+        error = raw - y
+        return abs(error), 1 if error > 0 else -1 if error < 0 else error  # NaN stays NaN
 
-    return row
+    return term
 
 
+@elementwise
 def _huber(jit):
     @jit
-    def row(raw, y, d, p):
-        total, n, delta = 0.0, len(y), p[0]
-        for j in range(n):
-            error = raw[j] - y[j]
-            clipped = delta if error > delta else -delta if error < -delta else error
-            total += clipped * (error - clipped / 2)
-            d[j] = clipped / n
-        return total / n
+    def term(raw, y, p):
+        error, delta = raw - y, p[0]
+        clipped = delta if error > delta else -delta if error < -delta else error
+        return clipped * (error - clipped / 2), clipped
 
-    return row
+    return term
 
 
+@elementwise
 def _poisson(jit):
     @jit
-    def row(raw, y, d, p):
-        total, n = 0.0, len(y)
-        for j in range(n):
-            rate = math.exp(raw[j])
-            total += rate - y[j] * raw[j]
-            d[j] = (rate - y[j]) / n
-        return total / n
+    def term(raw, y, p):
+        rate = math.exp(raw)
+        return rate - y * raw, rate - y
 
-    return row
+    return term
 
 
 def _quantile(jit):
@@ -187,19 +195,16 @@ def _multiclass(jit):
     return row
 
 
+@elementwise
 def _independent(jit):
     """y of 0 and 1: one sigmoid and one cross-entropy per column."""
     softplus_of, sigmoid_of = _softplus(jit), _sigmoid(jit)
 
     @jit
-    def row(raw, y, d, p):
-        total, n = 0.0, len(y)
-        for j in range(n):
-            total += softplus_of(raw[j]) - y[j] * raw[j]
-            d[j] = (sigmoid_of(raw[j]) - y[j]) / n
-        return total / n
+    def term(raw, y, p):
+        return softplus_of(raw) - y * raw, sigmoid_of(raw) - y
 
-    return row
+    return term
 
 
 def _sigmoid(jit):

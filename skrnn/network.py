@@ -70,7 +70,7 @@ class Network:
         n_threads: int = 1,
     ) -> None:
         self.backend = backend = backends.get(device)
-        half, self.dtype = dtype == "bfloat16", kept_as(dtype)
+        bf16, self.dtype = dtype == "bfloat16", array_dtype(dtype)
         dtype = self.dtype
         self.cell, self.hidden_size, self.num_layers = cell, hidden_size, num_layers
         self.directions = 2 if bidirectional else 1
@@ -78,7 +78,7 @@ class Network:
         self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
         self.n_in, self.n_out, self.width = n_in, n_out, hidden_size * self.directions
         self.work, self.n_threads = backend.Workspace(dtype), n_threads
-        options = {"activation": activation, "reset_after": reset_after, "half": half}
+        options = {"activation": activation, "reset_after": reset_after, "bf16": bf16}
         self.layers = [
             [
                 backend.RecurrentLayer(cell, self.width if k else n_in, hidden_size, dtype, **options)
@@ -285,12 +285,12 @@ class Network:
                 backend.drop_steps(tape, dY, steps, dropout_seed, 2 * (k - 1) + 1, self.width, self.dropout)
         return dY
 
-    def flops(self, n_rows: int) -> float:
-        """Of a forward pass over so many steps."""
-        return sum(direction.flops(n_rows) for _, direction in self._recurrent())
+    def flops(self, n_rows: float, training: bool = False) -> float:
+        """Of a forward pass over so many steps; a backward pass takes twice as many."""
+        return (3 if training else 1) * sum(direction.flops(n_rows) for _, direction in self._recurrent())
 
 
-def kept_as(dtype: Any) -> np.dtype:
+def array_dtype(dtype: Any) -> np.dtype:
     """The type of all arrays: bfloat16 is a way to multiply, what is multiplied is kept as float32."""
     return np.dtype(np.float32 if dtype == "bfloat16" else dtype)
 

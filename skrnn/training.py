@@ -103,7 +103,7 @@ class Trainer:
         """A tape that trains on the next job: reads it, runs forward and, if it learns, updates."""
         network, jobs, (sequences, y, w) = self.network, self.jobs, self.data
         tape, steps = network.backend.Tape(network.n_threads), jobs.room()
-        self.rows = steps.rows
+        self.rows = steps.max_rows
         dropout_seed = self.seed if network.dropout > 0 or network.recurrent_dropout > 0 else None
         grads = network.backend.aligned(network.size, network.dtype)
         X = network.read(tape, sequences, steps, jobs)
@@ -136,8 +136,8 @@ class Trainer:
         done = (table[:, JOB_START] // jobs.batch_size + table[:, JOB_FIRST] / longest) / n_batches
         self.rates[learns] = [rate(share) for share in done[learns].tolist()]
         self.statistics[:] = 0
-        flops = self.network.flops
-        self.tape.run(len(table), 3 * flops(self.data.sequences.n_steps) / len(table), 3 * flops(self.rows))
+        mean_rows, flops = self.data.sequences.n_steps / len(table), self.network.flops
+        self.tape.run(len(table), flops(mean_rows, training=True), flops(self.rows, training=True))
         if self.tape.stop[0]:
             value, _, _ = self.statistics[jobs.cursor[0]]
             raise Diverged("The gradient" if math.isfinite(value) else "The loss", s)

@@ -16,7 +16,7 @@ import numpy as np
 
 from .backends.cpu.simd import lanes
 from .estimators import RNNClassifier, RNNRegressor
-from .network import kept_as
+from .network import array_dtype
 
 CELLS: dict[str, dict[str, Any]] = {
     "rnn": {"cell": "rnn"},
@@ -33,7 +33,7 @@ def fits(cells: list[str], dtypes: list[str], hidden_sizes: list[int] | None) ->
     letter = np.array(list("abcabcab"))
     for dtype in dtypes:
         # 1 to 4 vectors of units: every size uses one of these kernels
-        sizes = hidden_sizes or [k * lanes(kept_as(dtype)) for k in (1, 2, 3, 4)]
+        sizes = hidden_sizes or [k * lanes(array_dtype(dtype)) for k in (1, 2, 3, 4)]
         for name in cells:
             cell = {**CELLS[name], "dtype": dtype, "max_iter": 1}
             for size in sizes:

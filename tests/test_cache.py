@@ -19,7 +19,18 @@ from numba.core.caching import CompileResultCacheImpl
 from numba.core.dispatcher import Dispatcher
 
 from skrnn import losses
-from skrnn.backends.cpu import dense, directions, dropout, jit, layers, pooling, reading, recurrent, updates
+from skrnn.backends.cpu import (
+    dense,
+    directions,
+    dropout,
+    jit,
+    layers,
+    pooling,
+    reading,
+    recurrent,
+    transposed,
+    updates,
+)
 from skrnn.backends.cpu.objective import compile_loss
 from skrnn.optimizers import RULES
 
@@ -184,13 +195,18 @@ def every_kernel():
             *(("rnn", f, True, units) for f in ("tanh", "relu", "sigmoid") for units in (1, 2, 3, 4)),
             ("lstm", "tanh", True, 1), ("gru", "tanh", True, 1), ("gru", "tanh", False, 1),
         ):  # fmt: skip
-            for half in {False, dtype == np.float32}:
-                _, kernels = layers.compiled(*cell, dtype, units, half)
+            for bf16 in {False, dtype == np.float32}:
+                _, kernels = layers.compiled(*cell, dtype, units, bf16)
                 for wide in (1, 2, 3, 4):
                     kernels.backward(wide)
         for wide in (1, 2, 3, 4):
-            recurrent.input_gradient(dtype, wide), dense.dense_input_gradient(dtype, wide)
-        recurrent.layer_kernels(dtype), dense.dense_kernels(dtype), directions.direction_kernels(dtype)
+            transposed.input_gradient(dtype, wide)
+        (
+            transposed.transpose(dtype),
+            recurrent.layer_kernels(dtype),
+            dense.dense_kernels(dtype),
+            directions.direction_kernels(dtype),
+        )
         pooling.pooling_kernels(dtype), reading.reading_kernels(dtype), dropout.dropout_kernels(dtype)
         updates.compile_squares(dtype)
         for solver in RULES:

@@ -20,10 +20,11 @@ from skrnn.backends.cpu.dropout import drop_steps, mix, sequence_mask
 from skrnn.backends.cpu.elementary import functions
 from skrnn.backends.cpu.gemm import make_column_sums, make_multiply, make_preactivations, widest
 from skrnn.backends.cpu.layers import compiled
-from skrnn.backends.cpu.recurrent import ROW_BLOCK, input_gradient, layer_kernels
+from skrnn.backends.cpu.recurrent import ROW_BLOCK
 from skrnn.backends.cpu.simd import clear, copy, lanes, machine, make_load, make_store
 from skrnn.backends.cpu.tape import Tape
-from skrnn.backends.cpu.threads import own_sequences, share
+from skrnn.backends.cpu.threads import own_range, own_sequences
+from skrnn.backends.cpu.transposed import input_gradient, transpose
 from skrnn.backends.cpu.workspace import Rows, Workspace
 from skrnn.batches import (
     JOB_CARRIED,
@@ -431,7 +432,7 @@ def test_transpose(dtype, n_in, n_threads):
         W = rng.standard_normal((P, n_in, row)).astype(dtype)
         expected = transposed(W, wide, L)
         WT = np.full(expected.size, np.nan, dtype)
-        AtOnce(n_threads).share(layer_kernels(dtype).transpose, P, n_in, row, wide, W.ravel(), WT)
+        AtOnce(n_threads).share(transpose(dtype), P, n_in, row, wide, W.ravel(), WT)
         np.testing.assert_array_equal(WT, expected)
 
 
@@ -520,7 +521,7 @@ def test_input_gradient(dtype, wide):
         panels = -(-F // (wide * L))
         sizes = np.zeros(6, np.intp)
         sizes[SIZE_R] = R
-        args = sizes, P, panels, z_row, first, depth, G.ravel(), WT
+        args = sizes, True, P, G.ravel(), z_row, first, depth, panels, WT, P * depth
         dX = np.zeros(R * panels * wide * L, dtype)
         (one,), _ = by_each_thread(1, kernel, args, [dX])
         got, read = one.reshape(R, -1), G[:, :, first : first + depth].astype(float)
@@ -572,10 +573,10 @@ def test_head(dtype, per_step, n_out):
 
 # --- shares of the work ---------------------------------------------------------------------------
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 4, 7, 16])
-def test_share(n_threads):
+def test_own_range(n_threads):
     """Neighbouring ranges that cover all things and differ by one at most."""
     for n in range(41):
-        ranges = [share(thread, n_threads, n) for thread in range(n_threads)]
+        ranges = [own_range(thread, n_threads, n) for thread in range(n_threads)]
         assert (ranges[0][0], ranges[-1][1]) == (0, n)
         assert all(a[1] == b[0] for a, b in pairwise(ranges))
         sizes = [hi - lo for lo, hi in ranges]
@@ -1106,7 +1107,7 @@ def test_other_machines(cpu, expected, tmp_path):
 BOUNDS = """
 import numpy as np
 from numba import njit
-from skrnn.backends.cpu.bfloat16 import available, store_half
+from skrnn.backends.cpu.bfloat16 import available, store_bf16
 from skrnn.backends.cpu.gemm import make_column_sums, make_multiply, make_preactivations
 from skrnn.backends.cpu.simd import clear, copy, lanes, make_load, make_store
 
@@ -1154,8 +1155,8 @@ def pairs(M, x, w, h, u, bias, z, x0, w0, h0, u0, bias0, z0):  # 6 inputs, 10 hi
     preactivations(M, x, x0, 6, 3, w, w0, h, h0, 14, 5, u, u0, bias, bias0, z, z0, 4 * L)
 
 @njit
-def write_half(x, at):
-    store_half(x, at, load3(np.zeros(3 * L, np.float32), 0)[0])
+def write_bf16(x, at):
+    store_bf16(x, at, load3(np.zeros(3 * L, np.float32), 0)[0])
 
 @njit
 def clear_5(x, at):
@@ -1200,7 +1201,7 @@ for M in (1, 2, 19):
 print(n_checked)
 n_checked = 0
 if available():
-    check(write_half, [L], halves=[0])
+    check(write_bf16, [L], halves=[0])
     for M in (1, 2, 19):
         check(multiply_pairs, [(M - 1) * 24 + 12 + 10, 20 * 3 * L, M * 3 * L], M, halves=[0, 1])
         sizes = [M * 6, 6 * 3 * L, (M - 1) * 14 + 10, 10 * 3 * L, 4 * L, M * 4 * L]

@@ -51,14 +51,21 @@ def seen(monkeypatch):
     monkeypatch.setattr(threads.Pool, "lead", record)
     monkeypatch.setattr(threads, "WAKE_FLOPS", 0)
     monkeypatch.setattr(threads, "LOOK_FLOPS", 1.0)
-    monkeypatch.setattr(threads, "_pool", threads.Pool(max(1, threads.usable_processors() - 1)))
-    return teams
+    yield from keep(threads.Pool(max(1, threads.usable_processors() - 1)), teams, monkeypatch)
+
+
+def keep(pool, value, monkeypatch):
+    """The helpers of this test, which do not go to sleep meanwhile; gives `value`."""
+    monkeypatch.setattr(threads, "_pool", pool)
+    pool.boxes[threads.PATIENCE :: threads.BOX] = 2**60
+    yield value
+    pool.boxes[threads.PATIENCE :: threads.BOX] = 0
 
 
 @pytest.fixture
 def eight_threads(seen, monkeypatch):
     """A pool for teams of eight, whatever the machine has."""
-    monkeypatch.setattr(threads, "_pool", threads.Pool(7))
+    yield from keep(threads.Pool(7), None, monkeypatch)
 
 
 # Threads -----------------------------------------------------------------------------------------
@@ -118,7 +125,7 @@ def test_threads_share_all_that_takes_time(monkeypatch):
     shared = {call.kernel._cache._key[0] for call in training.calls if call.shared}
     assert shared == {
         "gather", "forward", "copy_columns", "drop_steps", "dense_forward", "loss", "dense_weight_gradients",
-        "transpose", "dense_input_gradient", "backward", "weight_gradients", "input_gradient",
+        "transpose", "backward", "weight_gradients", "input_gradient",
         "add_reversed", "squares", "update",
     }  # fmt: skip
 

@@ -43,11 +43,13 @@ def build(request, monkeypatch):
 
 @pytest.fixture
 def pool(monkeypatch):
-    """Three helpers, whatever the machine has; replays wait for those that they wake."""
+    """Three helpers, whatever the machine has, that stay awake; replays wait for those that they wake."""
     pool = threads.Pool(3)
+    pool.boxes[threads.PATIENCE :: threads.BOX] = 2**60
     monkeypatch.setattr(threads, "_pool", pool)
     monkeypatch.setattr(threads, "LOOK_FLOPS", 1.0)
     yield pool
+    pool.boxes[threads.PATIENCE :: threads.BOX] = threads.LAST_LOOK
     wait_for(lambda: states(pool) <= {threads.ASLEEP})  # none is still hired or busy
 
 
@@ -519,9 +521,11 @@ def test_helpers_are_woken_for_long_work_or_one_piece_after_another(compiled, po
     tape, counts, now = Tape(2), np.zeros(5 * 5 * LINE, np.intp), [100.0]
     tape.share(count_call, counts)
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    teams = []
+    teams, patience = [], pool.boxes[threads.PATIENCE :: threads.BOX]
     for pause in (1.0, 1.0, 1e-3):
+        patience[:] = 0
         wait_for(lambda: states(pool) == {threads.ASLEEP})
+        patience[:] = 2**60
         now[0] += pause
         counts[:] = 0
         tape.run(1, flops)
@@ -557,30 +561,31 @@ def test_who_wakes_up_late_joins(compiled, pool, monkeypatch):
     ring = pool._ring
     monkeypatch.setattr(pool, "_ring", lambda i: None)  # not yet
 
-    def joins():
-        tape, counts, flag = Tape(2), np.zeros(5 * 5 * LINE, np.intp), np.zeros(1, np.intp)
-        by_team = counts.reshape(5, 5, LINE)[:, :, 0]
-        tape.share(count_call, counts)
-        tape.call(wait_until, flag)
-        tape.share(count_call, counts)
-        leader = threading.Thread(target=tape.run, args=(1, MANY), daemon=True)
-        leader.start()
-        wait_for(lambda: by_team[1, 0] == 1)
-        ring(0)
-        wait_for(lambda: pool.boxes[threads.STATE] == threads.READY)
-        flag[0] = 1
-        leader.join(timeout=60)
-        return by_team[2, :2].tolist() == [1, 1]
-
-    # It goes to sleep again where this thread has to wait for a processor.
-    assert any(joins() for _ in range(20))
+    tape, counts, flag = Tape(2), np.zeros(5 * 5 * LINE, np.intp), np.zeros(1, np.intp)
+    by_team = counts.reshape(5, 5, LINE)[:, :, 0]
+    tape.share(count_call, counts)
+    tape.call(wait_until, flag)
+    tape.share(count_call, counts)
+    leader = threading.Thread(target=tape.run, args=(1, MANY), daemon=True)
+    leader.start()
+    wait_for(lambda: by_team[1, 0] == 1)
+    ring(0)
+    wait_for(lambda: pool.boxes[threads.STATE] == threads.READY)
+    flag[0] = 1
+    leader.join(timeout=60)
+    assert not leader.is_alive()
+    assert by_team[1, 0] == 1
+    assert by_team[2, :2].tolist() == [1, 1]
 
 
 def test_helpers_go_to_sleep(compiled, pool):
     tape, counts = Tape(4), np.zeros(5 * 5 * LINE, np.intp)
     tape.share(count_call, counts)
     for _ in range(2):  # and wake up again
+        pool.boxes[threads.PATIENCE :: threads.BOX] = 2**60
         tape.run(1, MANY)
+        assert states(pool) == {threads.READY}
+        pool.boxes[threads.PATIENCE :: threads.BOX] = threads.LAST_LOOK
         wait_for(lambda: states(pool) == {threads.ASLEEP})
     assert counts.reshape(5, 5, LINE)[4, :4, 0].tolist() == [2] * 4
 

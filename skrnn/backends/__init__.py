@@ -27,7 +27,7 @@ width, steps)``
 ends, n, out)``                          in `out`.
 ``RecurrentLayer(cell, n_in, n_hidden,   One layer in one direction. ``size``: parameters it takes of a flat
 dtype, *, activation, reset_after,       vector, biases from ``bias_from`` on. ``pack(weights, flat)``,
-half)``                                  ``unpack(flat)``: from and to host arrays in PyTorch's layout.
+bf16)``                                  ``unpack(flat)``: from and to host arrays in PyTorch's layout.
                                          ``n_in``, ``n_hidden``; ``flops(n_rows)`` of a forward pass.
 ``.forward(tape, params, X, steps,       Returns a trace, of which ``states(trace)`` are the hidden states,
 mask, keep, work, name)``                rows (R, H). First states are those of `carried` or zero.
@@ -38,14 +38,14 @@ dY, steps, need_dX, work, name)``        from ``gradient_of_states``, where that
 ``Dense(n_in, n_out, dtype)``            The head, likewise; the loss fills ``gradient_of_output``.
 ``objective(tape, loss, raw, d, ...)``   The loss of raw outputs and its gradient. A row of `statistics`: sum
                                          of weighted losses, sum of weights; then the optimiser's norm.
-``Optimizer(solver, ranges, size,        ``update(tape, w, g, rates, statistics, row)`` clips and updates;
+``Optimizer(solver, ranges, size,        ``update(tape, w, g, rates, statistics, number)`` clips and updates;
 dtype, *, ...)``                         ``m``, ``v``, ``n_steps`` are its state.
 ``reverse``, ``join``, ``split``,        Directions: read backwards; side by side, in forward order; a joined
 ``add_reversed``, ``last_states``,       gradient apart again; the gradient of a reversed input; the last
 ``begin_backward``                       states side by side; their gradient, or zero, to each direction.
                                          `join` and `last_states` take ``[(layer, trace), ...]``.
 ``pool``, ``pool_backward``              Mean or maximum over time.
-``supports_bfloat16()``                  Whether layers may be made with ``half=True``.
+``supports_bfloat16()``                  Whether layers may be made with ``bf16=True``.
 ``sequence_mask``, ``drop_steps``        Dropout masks from counters (seed, epoch, stream, sequence, step,
                                          unit): the same numbers on every device.
 ======================================== ==================================================================

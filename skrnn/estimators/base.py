@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from .. import inference
 from ..losses import Loss
-from ..network import kept_as
+from ..network import array_dtype
 from ..training import Data, Diverged, Progress, Settings, Trainer, history_columns
 from .inputs import Input
 from .parameters import CONSTRAINTS
@@ -211,7 +211,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 f"{self._given_layout}"
             )
         input = self._read_X(X, reset)
-        w = read_weights(sample_weight, input, self.return_sequences, kept_as(self.dtype))
+        w = read_weights(sample_weight, input, self.return_sequences, array_dtype(self.dtype))
         values, w = self._read_targets(y, w, input, reset=reset, **targets)
         return Data(input.sequences, values, w)
 

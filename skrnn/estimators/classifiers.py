@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 
 from .. import losses
 from ..losses import Loss
-from ..network import kept_as
+from ..network import array_dtype
 from .base import RecurrentEstimator
 from .inputs import Input
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, documented
@@ -87,11 +87,11 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         elif multilabel != self._multilabel or (multilabel and labels.shape[1] != len(self.classes_)):
             raise ValueError("y is of another kind (classes or label sets) than the y of the first fit")
         if multilabel:
-            targets = np.where(used[:, None], labels, 0).astype(kept_as(self.dtype))
+            targets = np.where(used[:, None], labels, 0).astype(array_dtype(self.dtype))
         else:
-            targets = self._encode(labels, used, input, name)[:, None].astype(kept_as(self.dtype))
+            targets = self._encode(labels, used, input, name)[:, None].astype(array_dtype(self.dtype))
         if self.class_weight is not None and training:
-            weight = self._class_weights(labels, used).astype(kept_as(self.dtype))
+            weight = self._class_weights(labels, used).astype(array_dtype(self.dtype))
             w = weight if w is None else w * weight
             if not w.any():
                 raise ValueError("class_weight and sample_weight together leave only zero weights")

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import backends, inference
 from ..inference import State
-from ..network import Network, kept_as
+from ..network import Network, array_dtype
 from .inputs import Input, read_X, shape_like
 from .jobs import effective_threads
 from .streaming import Stream, read_state, stacked
@@ -63,7 +63,7 @@ class FittedNetwork:
     def _read_X(self, X: Any, reset: bool, dtype: str | None = None) -> Input:
         if reset:  # kept with the model: reading the same columns in another way would be nonsense
             self._row_layout = self._given_layout
-        return read_X(self, X, reset=reset, dtype=kept_as(dtype or self.dtype), **self._row_layout)
+        return read_X(self, X, reset=reset, dtype=array_dtype(dtype or self.dtype), **self._row_layout)
 
     @staticmethod
     def _check_shapes(weights: Mapping[str, np.ndarray], network: Network) -> None:

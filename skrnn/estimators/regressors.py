@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from .. import losses
 from ..losses import Loss
-from ..network import kept_as
+from ..network import array_dtype
 from ..training import Data
 from .base import RecurrentEstimator
 from .inputs import Input
@@ -61,7 +61,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         name: str = "y",
     ) -> tuple[np.ndarray, np.ndarray | None]:
         rows = read_rows(y, input, self.return_sequences, name)
-        targets = read_numbers(rows, w, input, self.return_sequences, kept_as(self.dtype), name)
+        targets = read_numbers(rows, w, input, self.return_sequences, array_dtype(self.dtype), name)
         if reset:
             self._flat_targets, self._n_targets = rows.flat, targets.shape[1]
         elif targets.shape[1] != self._n_targets:

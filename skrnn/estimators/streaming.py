@@ -31,7 +31,10 @@ class Stream:
         self._stepper = Stepper(network, params, batch)
         # looked up once: a step takes two microseconds
         self._advance, self._x, self._raw = self._stepper.advance, self._stepper.x, self._stepper.out
-        self._batch, self._shape = batch, self._x.shape
+        self._dtype, self._shape = self._x.dtype, self._x.shape
+        # a lone sequence's step may come without its axis
+        self._shape_alone = self._x.shape[1:] if batch == 1 else None
+        self._batch = batch
 
     def step(self, x: Any) -> Any:
         """Read the next step of every sequence.
@@ -52,11 +55,12 @@ class Stream:
             If `x` has another shape, or holds anything but finite numbers. The state is then what it
             was before.
         """
-        if type(x) is not np.ndarray or x.dtype != self._x.dtype:
+        if type(x) is not np.ndarray or x.dtype != self._dtype:
             x = read_numbers(x)
-        alone = x.shape == self._shape[1:] and self._batch == 1
-        if x.shape != self._shape and not alone:
-            raise ValueError(f"x has shape {x.shape}, expected (batch, n_features) = {self._shape}")
+        shape = x.shape
+        alone = shape == self._shape_alone
+        if not alone and shape != self._shape:
+            raise ValueError(f"x has shape {shape}, expected (batch, n_features) = {self._shape}")
         self._x[:] = x
         if not self._advance():
             row, column = np.argwhere(~np.isfinite(self._x))[0]

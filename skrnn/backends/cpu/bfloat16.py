@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from ...batches import SIZE_B, SIZE_R
 from .jit import kernel
-from .simd import INT, check_span, machine, pointer
+from .simd import INT, check_span, machine, part, pointer
 from .threads import own_range
 
 WORD = ir.IntType(32)
@@ -86,7 +86,7 @@ def add_products(builder, vec, x, y, total):
 
 # --- conversion: rounded to nearest, ties to even ----------------------------------------------------
 @intrinsic
-def half_of(typingctx, x):
+def to_bf16(typingctx, x):
     """A float32 as bfloat16, in a uint16."""
 
     def codegen(context, builder, sig, args):
@@ -96,50 +96,50 @@ def half_of(typingctx, x):
 
 
 @intrinsic
-def store_half(typingctx, array, offset, value):
+def store_bf16(typingctx, array, offset, value):
     """array[offset:][:16] = a vector as bfloat16."""
 
     def codegen(context, builder, sig, args):
         last = builder.add(args[1], ir.Constant(INT, LANES - 1))
         check_span(context, builder, sig.args[0], args[0], args[1], last)
-        at, half = pointer(context, builder, sig.args[0], args[0], args[1]), ir.VectorType(BFloat(), LANES)
-        store = builder.store(builder.fptrunc(args[2], half), builder.bitcast(at, half.as_pointer()))
+        at, vector = pointer(context, builder, sig.args[0], args[0], args[1]), ir.VectorType(BFloat(), LANES)
+        store = builder.store(builder.fptrunc(args[2], vector), builder.bitcast(at, vector.as_pointer()))
         store.align = 2
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), codegen
 
 
-@kernel("half_rows")
-def half_rows(thread, n_threads, sizes, n, X, x_row, past, out_row, out):
+@kernel("bf16_rows")
+def bf16_rows(thread, n_threads, sizes, n, X, x_row, past, out_row, out):
     """out (R, out_row) = rows X (R, n) as bfloat16, zero beyond n."""
     lo, hi = own_range(thread, n_threads, sizes[SIZE_R])
     skip = sizes[SIZE_B] if past else 0
     for r in range(lo, hi):
-        source, target = X[(skip + r) * x_row : (skip + r) * x_row + n], out[r * out_row : (r + 1) * out_row]
+        source, target = part(X, (skip + r) * x_row, n), part(out, r * out_row, out_row)
         for j in range(n):
-            target[j] = half_of(source[j])
+            target[j] = to_bf16(source[j])
         for j in range(n, out_row):
             target[j] = 0
 
 
-@kernel("half_first")
-def half_first(sizes, width, states, out):
+@kernel("bf16_first")
+def bf16_first(sizes, width, states, out):
     """The first B rows of `states` (B + R, width) as bfloat16."""
     for j in range(sizes[SIZE_B] * width):
-        out[j] = half_of(states[j])
+        out[j] = to_bf16(states[j])
 
 
-@kernel("half_panels")
-def half_panels(thread, n_threads, P, depth, row, W, out):
+@kernel("bf16_panels")
+def bf16_panels(thread, n_threads, P, depth, row, W, out):
     """out (P, ceil(depth / 2), row, 2) = the panels W (P, depth, row), two rows interleaved."""
     pairs = (depth + 1) // 2
     first, last = own_range(thread, n_threads, P * pairs)
     for k in range(first, last):
         source = (k // pairs * depth + 2 * (k % pairs)) * row
         alone = 2 * (k % pairs) + 1 == depth
-        even, target = W[source : source + row], out[2 * k * row : 2 * (k + 1) * row]
-        odd = even if alone else W[source + row : source + 2 * row]
+        even, target = part(W, source, row), part(out, 2 * k * row, 2 * row)
+        odd = even if alone else part(W, source + row, row)
         for j in range(row):
-            target[2 * j] = half_of(even[j])
-            target[2 * j + 1] = 0 if alone else half_of(odd[j])
+            target[2 * j] = to_bf16(even[j])
+            target[2 * j + 1] = 0 if alone else to_bf16(odd[j])

@@ -11,10 +11,11 @@ import numpy as np
 from ...batches import SIZE_B, SIZE_R, Steps
 from .gemm import make_column_sums, make_multiply, widest
 from .jit import kernel
-from .recurrent import ROW_BLOCK, layer_kernels
+from .recurrent import ROW_BLOCK
 from .simd import clear, copy, lanes
 from .tape import Tape
 from .threads import own_range
+from .transposed import input_gradient, transpose
 from .workspace import Parameters, Rows, Workspace
 
 
@@ -51,23 +52,6 @@ def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
     return SimpleNamespace(forward=forward, weight_gradients=weight_gradients)
 
 
-@cache
-def dense_input_gradient(dtype: np.dtype, wide: int):
-    L, multiply = lanes(dtype), make_multiply(wide)
-
-    @kernel("dense_input_gradient", dtype.name, wide)
-    def input_gradient(thread, n_threads, sizes, per_step, n_out, P, panels, d, WT, dX):
-        """dX (M, panels wide L) = d (M, n_out) @ WT, whose panels have P L rows."""
-        lo, hi = own_range(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
-        row = panels * wide * L
-        clear(dX, lo * row, (hi - lo) * row)
-        for q in range(panels):
-            multiply(hi - lo, d, lo * P * L, P * L, 1, 0, WT, q * P * L * wide * L, wide * L,
-                     dX, lo * row + q * wide * L, row, n_out, 1)  # fmt: skip
-
-    return input_gradient
-
-
 class Dense:
     """The head: out = x W^T + b, with weights in PyTorch's layout (n_out, n_in)."""
 
@@ -98,7 +82,7 @@ class Dense:
     def forward(self, tape: Tape, params, X: Rows, steps: Steps, per_step, work: Workspace) -> Rows:
         """Record out (M, at least n_out) of X (M, n_in)."""
         views = self.parameters.views(params)
-        n_rows = steps.rows if per_step else steps.sequences
+        n_rows = steps.max_rows if per_step else steps.max_sequences
         out = work.get("head", "out", size=n_rows * self.width)
         tape.share(
             dense_kernels(self.dtype).forward, steps.sizes, per_step, self.n_in, self.panels, *X,
@@ -108,7 +92,7 @@ class Dense:
 
     def gradient_of_output(self, steps: Steps, per_step, work: Workspace) -> Rows:
         """Rows (M, width) for the loss to fill: zero beyond n_out."""
-        n_rows = steps.rows if per_step else steps.sequences
+        n_rows = steps.max_rows if per_step else steps.max_sequences
         return Rows(work.get("head", "dout", size=n_rows * self.width), self.width, False)
 
     def backward(self, tape: Tape, params, grads, X: Rows, steps: Steps, per_step, work: Workspace) -> Rows:
@@ -122,13 +106,11 @@ class Dense:
             into["weight"], into["bias"],
         )  # fmt: skip
         WT = work.get("head", "transposed", size=row * self.width)
-        tape.share(
-            layer_kernels(self.dtype).transpose, self.panels, self.n_in, self.lanes, wide, views["weight"], WT
-        )
-        n_rows = steps.rows if per_step else steps.sequences
+        tape.share(transpose(self.dtype), self.panels, self.n_in, self.lanes, wide, views["weight"], WT)
+        n_rows = steps.max_rows if per_step else steps.max_sequences
         dX = work.get("head", "dX", size=n_rows * row)
         tape.share(
-            dense_input_gradient(self.dtype, wide), steps.sizes, per_step, self.n_out, self.panels,
-            vectors // wide, d, WT, dX,
+            input_gradient(self.dtype, wide), steps.sizes, per_step, 1, d, self.width, 0, self.n_out,
+            vectors // wide, WT, self.width, dX,
         )  # fmt: skip
         return Rows(dX, row, False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...batches import SIZE_B, SIZE_T
 from .jit import kernel
-from .simd import clear, copy
+from .simd import clear, copy, part
 from .threads import own_range
 from .workspace import Rows
 
@@ -46,7 +46,7 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
         for t in range(lo, hi):
             for i in range(counts[t]):
                 a, b = (row_at[t] + i) * row, mirrored(row_at, lengths, t, i) * row
-                x, y = source[a : a + row], target[b : b + row]
+                x, y = part(source, a, row), part(target, b, row)
                 for j in range(row):
                     y[j] += x[j]
 
@@ -81,7 +81,7 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
 
 def reverse(tape, X: Rows, steps, n, work, name) -> Rows:
     """Every sequence from its own end."""
-    out = work.get("reverse", name, size=steps.rows * n)
+    out = work.get("reverse", name, size=steps.max_rows * n)
     tape.share(direction_kernels(work.dtype).copy_columns, *steps.layout, True, *X, 0, out, n, 0, n, 0)
     return Rows(out, n, False)
 
@@ -89,7 +89,7 @@ def reverse(tape, X: Rows, steps, n, work, name) -> Rows:
 def join(tape, parts, steps, work, name) -> Rows:
     """The states of a layer's directions, (layer, trace) each, side by side and in forward order."""
     row, at = sum(layer.n_hidden for layer, _ in parts), 0
-    out = work.get("join", name, size=steps.rows * row)
+    out = work.get("join", name, size=steps.max_rows * row)
     for d, (layer, trace) in enumerate(parts):
         tape.share(
             direction_kernels(work.dtype).copy_columns, *steps.layout, d == 1, *layer.states(trace), 0,
@@ -102,7 +102,7 @@ def join(tape, parts, steps, work, name) -> Rows:
 def split(tape, dY: Rows, column, layer, reverse, steps, work, name) -> Rows:
     """The columns of a joined gradient that are one direction's, in its own order."""
     width, n = layer.width, layer.n_hidden
-    out = work.get("split", name, size=steps.rows * width)
+    out = work.get("split", name, size=steps.max_rows * width)
     tape.share(
         direction_kernels(work.dtype).copy_columns, *steps.layout, reverse, *dY, column, out, width, 0, n,
         width - n,
@@ -121,7 +121,7 @@ def add_reversed(tape, target: Rows, source: Rows, steps) -> None:
 def last_states(tape, parts, steps, work) -> Rows:
     """Hidden states after each sequence's last step, directions side by side: rows (B, D)."""
     row, at = sum(layer.n_hidden for layer, _ in parts), 0
-    out = work.get("last states", size=steps.sequences * row)
+    out = work.get("last states", size=steps.max_sequences * row)
     for layer, trace in parts:
         tape.call(
             direction_kernels(work.dtype).last_states, steps.sizes, steps.row_at, steps.lengths, layer.width,

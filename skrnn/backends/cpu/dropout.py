@@ -72,7 +72,7 @@ def dropout_kernels(dtype: np.dtype) -> SimpleNamespace:
 
 def sequence_mask(tape, steps, seed, stream, layer, rate, work, name) -> np.ndarray:
     """Recurrent dropout: flat (B, layer.width), one mask per sequence."""
-    out = work.get("mask", name, size=steps.sequences * layer.width)
+    out = work.get("mask", name, size=steps.max_sequences * layer.width)
     tape.call(
         dropout_kernels(work.dtype).sequence_mask, steps.sizes, steps.sequence, seed, stream, layer.n_hidden,
         layer.width, float(rate), out,

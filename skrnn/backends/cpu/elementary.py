@@ -5,27 +5,29 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numba.extending import register_jitable
+from llvmlite import ir
+from numba.extending import intrinsic, register_jitable
 
 from ...cells import Functions
 from .jit import named
-from .simd import fma, power_of_two, where_greater, where_less
+from .simd import emit_fma, fma, power_of_two, where_greater, where_less
 
 
 def horner(dtype, *coefficients):
     """Polynomial, highest power first, as a chain of fused multiply-adds."""
-    head, *tail = (dtype(c) for c in coefficients)
-    step = jit(lambda x: head, dtype, coefficients[0])
-    for n, c in enumerate(tail, 2):
-        step = _horner_step(step, c, dtype, *coefficients[:n])
-    return step
 
+    @intrinsic
+    def polynomial(typingctx, x):
+        def codegen(context, builder, sig, args):
+            head, *tail = (ir.Constant(x.llvm, [float(dtype(c))] * x.lanes) for c in coefficients)
+            total = head
+            for c in tail:
+                total = emit_fma(builder, x, total, args[0], c)
+            return total
 
-def _horner_step(inner, constant, *key):
-    def step(x):
-        return fma(inner(x), x, constant)
+        return x(x), codegen
 
-    return jit(step, *key)
+    return polynomial
 
 
 def jit(function, *key):

@@ -21,20 +21,21 @@ from . import bfloat16
 from .directions import direction_kernels
 from .elementary import functions, keyed
 from .gemm import widest
-from .recurrent import compile_cell, input_gradient, layer_kernels
+from .recurrent import compile_cell, layer_kernels
 from .simd import lanes
 from .tape import Tape
+from .transposed import input_gradient, transpose
 from .workspace import Parameters, Rows, Workspace
 
-HALF = np.dtype(np.uint16)  # what holds a bfloat16
+BF16 = np.dtype(np.uint16)  # what holds a bfloat16
 
 
 @cache
-def compiled(cell: str, activation: str, reset_after: bool, dtype: np.dtype, units: int, half: bool):
+def compiled(cell: str, activation: str, reset_after: bool, dtype: np.dtype, units: int, bf16: bool):
     key = f"{cell} {activation} {reset_after}"
     named_after_cell = functions(dtype)._replace(jit=keyed(key, dtype.name))
     built = cells.build(named_after_cell, cell, activation, reset_after)
-    return built, compile_cell(built, key, dtype, units, half)
+    return built, compile_cell(built, key, dtype, units, bf16)
 
 
 @dataclass
@@ -59,7 +60,7 @@ class RecurrentLayer:
         See `skrnn.cells.build`.
     n_in, n_hidden : int
         Features per step, hidden units.
-    half : bool
+    bf16 : bool
         Whether products in time read bfloat16; all else is float32 then.
 
     Raises
@@ -69,9 +70,9 @@ class RecurrentLayer:
     """
 
     def __init__(
-        self, cell, n_in, n_hidden, dtype, *, activation="tanh", reset_after=True, half=False
+        self, cell, n_in, n_hidden, dtype, *, activation="tanh", reset_after=True, bf16=False
     ) -> None:
-        if half and not bfloat16.available():
+        if bf16 and not bfloat16.available():
             raise ValueError(
                 "dtype='bfloat16' needs a processor with AVX512_BF16, which this one lacks; use 'float32'"
             )
@@ -79,12 +80,12 @@ class RecurrentLayer:
             activation = "tanh"  # one compiled kernel whatever the unused parameter says
         if cell != "gru":
             reset_after = True
-        self.dtype, self.n_in, self.n_hidden, self.half = dtype, n_in, n_hidden, half
+        self.dtype, self.n_in, self.n_hidden, self.bf16 = dtype, n_in, n_hidden, bf16
         self.lanes = L = lanes(dtype)
         self.vectors = -(-n_hidden // L)
         # A cell with one slot fills a tile with several vectors of units instead.
         self.units = units = widest(self.vectors) if cell == "rnn" else 1
-        self.cell, self.kernels = compiled(cell, activation, bool(reset_after), dtype, units, half)
+        self.cell, self.kernels = compiled(cell, activation, bool(reset_after), dtype, units, bf16)
         self.panels = P = self.vectors // units
         self.width = self.vectors * L  # Hp: hidden units with the unused lanes of the last vector
         self.z_row = units * self.cell.n_slots * L
@@ -139,7 +140,7 @@ class RecurrentLayer:
         return {name: w.reshape(shapes.get(name, -1)) for name, w in weights.items()}
 
     # --- passes ------------------------------------------------------------------------------------
-    def flops(self, n_rows: int) -> float:
+    def flops(self, n_rows: float) -> float:
         """Of a forward pass over so many steps; activations count as eight products."""
         return 2.0 * n_rows * self.width * self.cell.n_slots * (self.n_in + self.n_hidden + 8)
 
@@ -153,7 +154,7 @@ class RecurrentLayer:
         keep : whether `backward` will follow
         """
         cell, Hp, P = self.cell, self.width, self.panels
-        B, R = steps.sequences, steps.rows
+        B, R = steps.max_sequences, steps.max_rows
         kernels, views, empty = layer_kernels(self.dtype), self.parameters.views(params), work.empty
         bias = work.get(name, "bias", size=P * self.z_row)
         for k, (part, (lo, _)) in enumerate(self.ranges.items()):
@@ -175,15 +176,15 @@ class RecurrentLayer:
         weights = {part: views[f"{part} weight"] for part in self.ranges}
         A2 = RH2 = work.empty
         read = X
-        if self.half:
-            A2, RH2 = (work.get(name, k, size=n * Hp, dtype=HALF) for k, n in (("A2", B + R), ("RH2", B)))
-            tape.call(bfloat16.half_first, steps.sizes, Hp, A, A2)
+        if self.bf16:
+            A2, RH2 = (work.get(name, k, size=n * Hp, dtype=BF16) for k, n in (("A2", B + R), ("RH2", B)))
+            tape.call(bfloat16.bf16_first, steps.sizes, Hp, A, A2)
             row = self.n_in + self.n_in % 2
-            read = Rows(work.get(name, "X2", size=R * row, dtype=HALF), row, False)
-            tape.share(bfloat16.half_rows, steps.sizes, self.n_in, *X, row, read.array)
+            read = Rows(work.get(name, "X2", size=R * row, dtype=BF16), row, False)
+            tape.share(bfloat16.bf16_rows, steps.sizes, self.n_in, *X, row, read.array)
             for part, row in self.rows.items():
                 depth = self.n_in if part == "input" else self.n_hidden
-                weights[part] = self._half_panels(tape, P, depth, row, weights[part], work, name, part)
+                weights[part] = self._bf16_panels(tape, P, depth, row, weights[part], work, name, part)
         tape.share(
             self.kernels.forward, *steps.layout, self.n_in, self.n_hidden, P, *read, weights["input"],
             weights["hidden"], weights.get("late", empty), bias, H, A, A2, C, G, RH, RH2,
@@ -191,9 +192,9 @@ class RecurrentLayer:
         )  # fmt: skip
         return Trace(X, H, A, C, G, RH, mask)
 
-    def _half_panels(self, tape, P, depth, row, panels, work, *name) -> np.ndarray:
-        out = work.get(*name, "half", size=P * (depth + depth % 2) * row, dtype=HALF)
-        tape.share(bfloat16.half_panels, P, depth, row, panels, out)
+    def _bf16_panels(self, tape, P, depth, row, panels, work, *name) -> np.ndarray:
+        out = work.get(*name, "bf16", size=P * (depth + depth % 2) * row, dtype=BF16)
+        tape.share(bfloat16.bf16_panels, P, depth, row, panels, out)
         return out
 
     def states(self, trace: Trace) -> Rows:
@@ -202,7 +203,7 @@ class RecurrentLayer:
 
     def carried(self, steps: Steps, work: Workspace, name) -> list[Rows]:
         """States (B, Hp) that a chunk takes over from the one before: h, and c of a cell that has it."""
-        names, size = ("h", "c") if self.cell.has_c else ("h",), steps.sequences * self.width
+        names, size = ("h", "c") if self.cell.has_c else ("h",), steps.max_sequences * self.width
         return [Rows(work.get(name, "carried", state, size=size), self.width, False) for state in names]
 
     def keep_last(self, tape: Tape, trace: Trace, steps: Steps, keep, work: Workspace, name) -> None:
@@ -246,19 +247,19 @@ class RecurrentLayer:
             size = -(-n_out // self.lanes) * self.lanes * P * row
             transposed[part] = work.get(name, "transposed", part, size=size)
             tape.share(
-                kernels.transpose, P, n_out, row, wide[part], views[f"{part} weight"], transposed[part]
+                transpose(self.dtype), P, n_out, row, wide[part], views[f"{part} weight"], transposed[part]
             )
         G2 = work.empty
-        if self.half:
-            G2 = work.get(name, "G2", size=steps.sequences * P * z_row, dtype=HALF)
+        if self.bf16:
+            G2 = work.get(name, "G2", size=steps.max_sequences * P * z_row, dtype=BF16)
             for part in [part for part in self.ranges if part != "input"]:
                 columns = wide[part] * self.lanes
-                transposed[part] = self._half_panels(
+                transposed[part] = self._bf16_panels(
                     tape, Hp // columns, P * self.rows[part], columns, transposed[part], work, name,
                     "transposed", part,
                 )  # fmt: skip
         dH, dC = self.gradient_of_states(steps, work, name)
-        D = work.get(name, "D", size=steps.sequences * Hp) if masked or late else empty
+        D = work.get(name, "D", size=steps.max_sequences * Hp) if masked or late else empty
         tape.share(
             self.kernels.backward(wide["hidden"]), *steps.layout, P, trace.H, trace.A, trace.C, trace.G, G2,
             empty if dY is None else dY.array, 0 if dY is None else dY.row, dY is not None, dH, dC, D,
@@ -277,16 +278,17 @@ class RecurrentLayer:
         if not need_dX:
             return None
         vectors = -(-F // self.lanes)
-        dX = work.get(name, "dX", size=steps.rows * vectors * self.lanes)
+        dX = work.get(name, "dX", size=steps.max_rows * vectors * self.lanes)
         lo, _ = self.ranges["input"]
         tape.share(
-            input_gradient(self.dtype, wide["input"]), steps.sizes, P, vectors // wide["input"], z_row,
-            lo * self.lanes, self.rows["input"], trace.G, transposed["input"], dX,
+            input_gradient(self.dtype, wide["input"]), steps.sizes, True, P, trace.G, z_row,
+            lo * self.lanes, self.rows["input"], vectors // wide["input"], transposed["input"],
+            P * self.rows["input"], dX,
         )  # fmt: skip
         return Rows(dX, vectors * self.lanes, False)
 
     def gradient_of_states(self, steps: Steps, work: Workspace, name) -> tuple[np.ndarray, np.ndarray]:
         """Flat (B, Hp) dH and dC."""
-        size = steps.sequences * self.width
+        size = steps.max_sequences * self.width
         dH = work.get(name, "dH", size=size)
         return dH, work.get(name, "dC", size=size) if self.cell.has_c else work.empty

@@ -10,7 +10,7 @@ import numpy as np
 from ...batches import SIZE_B, SIZE_FIRST, SIZE_R, Steps
 from .elementary import keyed
 from .jit import kernel
-from .simd import clear
+from .simd import clear, part
 from .tape import Tape
 from .threads import own_range
 from .workspace import Rows, Workspace
@@ -44,10 +44,12 @@ def compile_loss(name: str, row: Callable, dtype: np.dtype):
             at, weight = row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted)
             values[m], weights[m] = 0.0, weight
             if weight > 0:
-                d_m = d[m * d_row : m * d_row + n_raw]
-                values[m] = row_loss(
-                    raw[m * raw_row : m * raw_row + n_raw], y[at * n_y : (at + 1) * n_y], d_m, p
+                raw_m, y_m, d_m = (
+                    part(raw, m * raw_row, n_raw),
+                    part(y, at * n_y, n_y),
+                    part(d, m * d_row, n_raw),
                 )
+                values[m] = row_loss(raw_m, y_m, d_m, p)
                 share_of_row = scalar(weight / total)
                 for k in range(n_raw):
                     d_m[k] *= share_of_row
@@ -56,14 +58,14 @@ def compile_loss(name: str, row: Callable, dtype: np.dtype):
 
 
 @kernel("add_losses")
-def add_losses(sizes, per_step, values, weights, statistics, update, stop):
-    """statistics (., 3) of this update: sum of weighted losses, sum of weights."""
+def add_losses(sizes, per_step, values, weights, statistics, number, stop):
+    """statistics (n_updates, 3), row `number`: sum of weighted losses, sum of weights."""
     total, weight = 0.0, 0.0
     for m in range(sizes[SIZE_R] if per_step else sizes[SIZE_B]):
         weight += weights[m]
         if weights[m] > 0:
             total += weights[m] * values[m]
-    at = 3 * update[0]
+    at = 3 * number[0]
     statistics[at], statistics[at + 1] = total, weight
     if not np.isfinite(total):
         stop[0] = 1
@@ -80,7 +82,7 @@ def objective(
     y,
     w,
     statistics,
-    update,
+    number,
     work: Workspace,
 ) -> None:
     """Record the loss of the outputs `raw`, and its gradient `d`.
@@ -89,9 +91,9 @@ def objective(
     ----------
     loss : skrnn.losses.Loss
     y, w : targets (n, k) and weights (n,) or None, by sequence, or by place in the table of all steps
-    statistics, update : flat (n_updates, 3) float64, written at row ``update[0]``
+    statistics, number : flat (n_updates, 3) float64, written at row ``number[0]``, that of this update
     """
-    M = steps.rows if per_step else steps.sequences
+    M = steps.max_rows if per_step else steps.max_sequences
     values, weights = (work.get("loss", k, size=M, dtype=np.dtype(np.float64)) for k in ("values", "weights"))
     parameters = np.asarray(loss.parameters, work.dtype)
     tape.share(
@@ -99,4 +101,4 @@ def objective(
         steps.sequence, steps.row, per_step, raw.array, raw.row, n_raw, y.reshape(-1), y.shape[1],
         work.empty if w is None else w, w is not None, parameters, d.array, d.row, values, weights,
     )  # fmt: skip
-    tape.call(add_losses, steps.sizes, per_step, values, weights, statistics, update, tape.stop)
+    tape.call(add_losses, steps.sizes, per_step, values, weights, statistics, number, tape.stop)

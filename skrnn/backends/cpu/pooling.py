@@ -9,7 +9,7 @@ import numpy as np
 
 from ...batches import SIZE_B, SIZE_FIRST, SIZE_T
 from .jit import kernel
-from .simd import clear
+from .simd import clear, part
 from .workspace import Rows
 
 
@@ -27,7 +27,7 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
         for t in range(sizes[SIZE_T]):
             for i in range(counts[t]):
                 x = (skip + row_at[t] + i) * x_row
-                source, target = X[x : x + width], total[i * width : (i + 1) * width]
+                source, target = part(X, x, width), part(total, i * width, width)
                 for j in range(width):
                     target[j] += source[j]
         for i in range(B):
@@ -81,7 +81,7 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
 
 def pool(tape, kind, X: Rows, width, steps, work) -> tuple[Rows, np.ndarray | None]:
     """Mean or maximum of rows X (R, width) over time: rows (B, width), and what `pool_backward` needs."""
-    kernels, size = pooling_kernels(work.dtype), steps.sequences * width
+    kernels, size = pooling_kernels(work.dtype), steps.max_sequences * width
     so_far = work.get("pool", "so far", size=size)
     if kind == "max":
         where = work.get("pool", "where", size=size, dtype=np.dtype(np.intp))
@@ -101,7 +101,7 @@ def pool(tape, kind, X: Rows, width, steps, work) -> tuple[Rows, np.ndarray | No
 def pool_backward(tape, kind, dout: Rows, where, width, steps, work) -> Rows:
     """The gradient of the pooled rows."""
     kernels, row = pooling_kernels(work.dtype), dout.row
-    dX = work.get("pool", "dX", size=steps.rows * row)
+    dX = work.get("pool", "dX", size=steps.max_rows * row)
     if kind == "mean":
         tape.call(
             kernels.pool_mean_backward, steps.sizes, steps.counts, steps.row_at, steps.whole, width, dout.row,

@@ -141,7 +141,7 @@ def read(tape, steps, jobs, sequences, work) -> Rows:
         pack, jobs.job, jobs.order, sequences.starts, sequences.lengths, *steps.layout, steps.whole,
         steps.sequence, steps.row,
     )  # fmt: skip
-    out, scaled = work.get("X", size=steps.rows * F), shift is not None
+    out, scaled = work.get("X", size=steps.max_rows * F), shift is not None
     tape.share(
         kernels.gather, steps.sizes, steps.counts, steps.row_at, steps.sequence, steps.row,
         sequences.values.reshape(-1), F, shift.reshape(-1) if scaled else work.empty,

@@ -38,7 +38,7 @@ import numpy as np
 
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_R, SIZE_T
 from ...cells import Cell
-from .bfloat16 import store_half
+from .bfloat16 import store_bf16
 from .gemm import make_column_sums, make_multiply, make_preactivations
 from .jit import kernel
 from .simd import clear, copy, lanes, make_load, make_store
@@ -47,11 +47,11 @@ from .threads import own_range, own_sequences
 ROW_BLOCK = 128  # rows of a weight gradient handled at a time: their part of G stays in the L1 cache
 
 
-def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) -> SimpleNamespace:
+def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) -> SimpleNamespace:
     """Kernels ``forward`` and ``weight_gradients`` of a cell for one float type, and a factory for
     ``backward(wide)``; each is compiled when first called.
 
-    With `half`, the products in time read bfloat16: X, W, U, V, UT, VT are pairs (see `bfloat16`), and
+    With `bf16`, the products in time read bfloat16: X, W, U, V, UT, VT are pairs (see `bfloat16`), and
     A2, RH2 and G2 hold what A, RH and G do.
     """
     L, S, has_c, two_stage = lanes(dtype), cell.n_slots, cell.has_c, cell.reset is not None
@@ -65,7 +65,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
     in_lo, hidden_lo, late_lo = in_columns[0], hidden_columns[0], late_columns[0]
     in_width, hidden_width = in_columns[1] - in_lo, hidden_columns[1] - hidden_lo
     late_width = late_columns[1] - late_lo
-    pair = 2 if half else 1  # elements that a product takes at a time
+    pair = 2 if bf16 else 1  # elements that a product takes at a time
     preactivations = make_preactivations(width, in_columns, hidden_columns)
     multiply_in, multiply_hidden = make_multiply(in_width), make_multiply(hidden_width)
     multiply_late = make_multiply(late_width or 1)
@@ -77,7 +77,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
     cell_reset = cell.reset or cell.forward
     cell_reset_backward = cell.reset_backward or cell.backward
 
-    @kernel("advance", key, dtype.name, units, half)
+    @kernel("advance", key, dtype.name, units, bf16)
     def advance(lo, hi, p, P, g0, prev, new, c_prev, c_new, H, A, A2, C, G, mask, masked):
         """Cell update of panel p, rows lo to hi, once their pre-activations are in G."""
         Hp = P * units * L
@@ -95,10 +95,10 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
                 if masked:
                     h = h * load1(mask, row * Hp + at)[0]
                     store1(A, (new + row) * Hp + at, (h,))
-                if half:
-                    store_half(A2, (new + row) * Hp + at, h)
+                if bf16:
+                    store_bf16(A2, (new + row) * Hp + at, h)
 
-    @kernel("forward", key, dtype.name, units, half)
+    @kernel("forward", key, dtype.name, units, bf16)
     def forward(thread, n_threads, sizes, counts, row_at, lengths, F, n_hidden, P, X, x_row, x_past,
                 W, U, V, bias, H, A, A2, C, G, RH, RH2, mask, masked, keep):  # fmt: skip
         lo, hi = own_sequences(thread, n_threads, sizes, lengths)
@@ -108,7 +108,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
         w_panel, u_panel = x_depth * in_width * L * pair, h_depth * hidden_width * L * pair
         v_row = late_width * L * pair
         G_rows, x_first = R if keep else B, B if x_past else 0
-        if half:
+        if bf16:
             read, read_late = A2, RH2
         else:
             read, read_late = A, RH
@@ -131,12 +131,12 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
                         gates, rh = cell_reset(load_slots(G, z), load1(A, a)[0])
                         store_slots(G, z, gates)
                         store1(RH, a if keep else row * Hp + p * L, (rh,))
-                        if half:
-                            store_half(RH2, row * Hp + p * L, rh)
+                        if bf16:
+                            store_bf16(RH2, row * Hp + p * L, rh)
                 else:
                     advance(lo, n, p, P, g0, prev, new, c_prev, c_new, H, A, A2, C, G, mask, masked)
             if two_stage:
-                rh0 = ((prev if keep and not half else 0) + lo) * Hp
+                rh0 = ((prev if keep and not bf16 else 0) + lo) * Hp
                 for p in range(P):
                     g0 = (p * G_rows + g_first) * z_row
                     multiply_late(n - lo, read_late, rh0, Hp, pair, 0, V, p * h_depth * v_row, v_row,
@@ -148,7 +148,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
         """The kernel for transposed weights in panels of `wide` vectors."""
         multiply, multiply_fetching = make_multiply(wide), make_multiply(wide, fetches=True)
 
-        @kernel("backward", key, dtype.name, units, wide, half)
+        @kernel("backward", key, dtype.name, units, wide, bf16)
         def backward(thread, n_threads, sizes, counts, row_at, lengths, P, H, A, C, G, G2, dY, dY_row, has_dY,
                      dH, dC, D, UT, VT, mask, masked):  # fmt: skip
             """dH, dC (B, Hp): in, gradient of each sequence's last state; out, of its first state.
@@ -180,14 +180,14 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
                             dc = load1(dC, row * Hp + at)[0] if has_c else h_prev
                             dz, dh, dc = cell_backward(load_slots(G, g), h_prev, c_prev, c, dh, dc)
                             store_slots(G, g, dz)
-                            if half:
+                            if bf16:
                                 for s in range(S):
                                     g2 = ((p * B + row) * width + u * S + s) * L
-                                    store_half(G2, g2, load1(G, g + s * L)[0])
+                                    store_bf16(G2, g2, load1(G, g + s * L)[0])
                             store1(dH, row * Hp + at, (dh,))
                             if has_c:
                                 store1(dC, row * Hp + at, (dc,))
-                if half:
+                if bf16:
                     dZ, dz0, dz_panel = G2, lo * z_row, B * z_row
                 else:
                     dZ, dz0, dz_panel = G, g_first + lo * z_row, panel
@@ -207,16 +207,16 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
                             a = load1(A, (prev + row) * Hp + p * L)[0]
                             dz, da = cell_reset_backward(load_slots(G, g), a, load1(D, at)[0])
                             store_slots(G, g, dz)
-                            if half:
+                            if bf16:
                                 for s in range(S):
-                                    store_half(G2, ((p * B + row) * width + s) * L, load1(G, g + s * L)[0])
+                                    store_bf16(G2, ((p * B + row) * width + s) * L, load1(G, g + s * L)[0])
                             store1(D, at, (da,))
                 elif masked:
                     clear(D, lo * Hp, (n - lo) * Hp)
                 target = D if two_stage or masked else dH
                 for q in range(P * units // wide):
                     ut0 = q * P * hidden_width * L * wide * L
-                    if half:
+                    if bf16:
                         multiply(n - lo, dZ, dz0 + hidden_lo * L, z_row, pair, dz_panel, UT, ut0,
                                  wide * L * pair, target, lo * Hp + q * wide * L, Hp,
                                  hidden_width * L // pair, P)  # fmt: skip
@@ -281,8 +281,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, half: bool) 
 
 @cache
 def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
-    """What a layer does around the recurrence: first states, biases, transposed weights."""
-    L = lanes(dtype)
+    """What a layer does around the recurrence: first states and biases."""
 
     @kernel("begin", dtype.name)
     def begin(sizes, width, carried, states):
@@ -315,41 +314,4 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
             for j in range(part_row):
                 out[p * part_row + j] = sums[p * bias_row + first + j]
 
-    @kernel("transpose", dtype.name)
-    def transpose(thread, n_threads, P, n_in, row, wide, W, WT):
-        """WT: the panels W (P, n_in, row) as a (P row, n_in) matrix in panels of `wide` vectors."""
-        columns = wide * L
-        panels = (n_in + columns - 1) // columns
-        first, last = own_range(thread, n_threads, P)
-        for p in range(first, last):
-            for q in range(panels):
-                target = (q * P + p) * row * columns
-                real = min(columns, n_in - q * columns)
-                if real < columns:
-                    clear(WT, target, row * columns)
-                for i in range(real):
-                    source = (p * n_in + q * columns + i) * row
-                    for j in range(row):
-                        WT[target + j * columns + i] = W[source + j]
-
-    return SimpleNamespace(
-        begin=begin, mask_first=mask_first, add_bias=add_bias, take_bias=take_bias, transpose=transpose
-    )
-
-
-@cache
-def input_gradient(dtype: np.dtype, wide: int):
-    """The kernel for the gradient of a layer's input, in panels of `wide` vectors."""
-    L, multiply = lanes(dtype), make_multiply(wide)
-
-    @kernel("input_gradient", dtype.name, wide)
-    def input_gradient(thread, n_threads, sizes, P, panels, z_row, first, depth, G, WT, dX):
-        """dX (R, panels wide L) = columns `first` to `first + depth` of G (P, R, z_row) @ WT."""
-        R, row = sizes[SIZE_R], panels * wide * L
-        lo, hi = own_range(thread, n_threads, R)
-        clear(dX, lo * row, (hi - lo) * row)
-        for q in range(panels):
-            multiply(hi - lo, G, lo * z_row + first, z_row, 1, R * z_row, WT, q * P * depth * wide * L,
-                     wide * L, dX, lo * row + q * wide * L, row, depth, P)  # fmt: skip
-
-    return input_gradient
+    return SimpleNamespace(begin=begin, mask_first=mask_first, add_bias=add_bias, take_bias=take_bias)

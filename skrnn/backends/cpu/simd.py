@@ -19,6 +19,7 @@ from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.np import arrayobj
 
 INT = ir.IntType(64)
 LLVM_SCALARS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
@@ -278,6 +279,22 @@ def stretch(context, builder, sig, args, array, offset, count):
     item = context.get_abi_sizeof(context.get_data_type(sig.args[array].dtype))
     start = pointer(context, builder, sig.args[array], args[array], args[offset])
     return start, builder.mul(args[count], ir.Constant(INT, item))
+
+
+@intrinsic
+def part(typingctx, array, start, count):
+    """array[start:][:count]"""
+
+    def codegen(context, builder, sig, args):
+        at, _ = stretch(context, builder, sig, args, 0, 1, 2)
+        size = ir.Constant(INT, context.get_abi_sizeof(at.type.pointee))
+        view = context.make_array(sig.return_type)(context, builder)
+        arrayobj.populate_array(
+            view, data=at, shape=[args[2]], strides=[size], itemsize=size, meminfo=None, parent=None
+        )
+        return view._getvalue()
+
+    return types.Array(array.dtype, 1, "C")(array, types.intp, types.intp), codegen
 
 
 @intrinsic

@@ -58,6 +58,8 @@ TYPES = SCALARS | {f"{code}*": types.Array(ty, 1, "C") for code, ty in SCALARS.i
 # --- calling a kernel by its address ----------------------------------------------------------------
 def words_of(value: Any) -> tuple[str, tuple[int, ...]]:
     """A value's type code, and the 64-bit words that stand for it on a tape."""
+    if type(value) is int:  # most are: the cost of recording is part of every `predict`
+        return "l", (value,)
     if isinstance(value, np.ndarray):
         if value.ndim != 1 or not value.flags.c_contiguous:
             raise ValueError(f"a tape takes flat arrays, got shape {value.shape}")
@@ -147,15 +149,39 @@ class Call(NamedTuple):
     words_from: int  # where its words begin among those of the tape
 
 
-CALL_WORDS = 4  # of a call in the table: entry, arguments, shared, address of the condition
+CALL_BYTES = 4 * 8  # of a call in the table: entry, arguments, shared, address of the condition
+
+
+@kernel("left_out")
+def left_out(call):
+    """Whether the condition of a call is 0."""
+    condition = word_at(call + 24)
+    return condition != 0 and word_at(condition) == 0
+
+
+@kernel("play")
+def play(table, end):
+    """Make the calls of a table, from its address up to its end, on this thread."""
+    for call in range(table, end, CALL_BYTES):
+        if not left_out(call):
+            threads.call_entry(word_at(call), word_at(call + 8), 0, 1)
 
 
 @kernel("replay")
-def replay(times, table, stop, boxes, hired, looks):
-    """Run a tape `times` times, or until `stop` is set.
+def replay(times, table, end, stop):
+    """Play a table `times` times, or until `stop` is set."""
+    for _ in range(times):
+        play(table, end)
+        if stop[0] != 0:
+            break
 
-    table: `CALL_WORDS` integers a call; boxes: of the helpers; hired: room for as many as may help;
-    looks: how often to look for them before the first call.
+
+@kernel("replay_together")
+def replay_together(times, table, end, stop, boxes, hired, looks):
+    """`replay` with helpers.
+
+    boxes: of the helpers; hired: room for as many as may help; looks: how often to look for them
+    before the first call.
     """
     n = threads.hire(boxes, hired, 0)  # helpers so far
     while n < len(hired) and looks > 0:
@@ -163,20 +189,17 @@ def replay(times, table, stop, boxes, hired, looks):
         n = threads.hire(boxes, hired, n)
         looks -= 1
     for _ in range(times):
-        for k in range(0, len(table), CALL_WORDS):
-            if table[k + 3] != 0 and word_at(table[k + 3]) == 0:
+        for call in range(table, end, CALL_BYTES):
+            if left_out(call):
                 continue
-            if table[k + 2] == 0 or len(hired) == 0:
-                threads.call_entry(table[k], table[k + 1], 0, 1)
+            if word_at(call + 16) == 0:
+                threads.call_entry(word_at(call), word_at(call + 8), 0, 1)
             else:
                 n = threads.hire(boxes, hired, n)
-                threads.call_together(boxes, hired, n, table[k], table[k + 1])
+                threads.call_together(boxes, hired, n, word_at(call), word_at(call + 8))
         if stop[0] != 0:
             break
     threads.dismiss(boxes, hired, n)
-
-
-ALONE = np.zeros(0, np.intp)  # in the place of boxes and helpers
 
 
 class Tape:
@@ -213,12 +236,12 @@ class Tape:
         self._record(function, args, True)
 
     def _record(self, function: Any, args: tuple, shared: bool) -> None:
-        found = {id(arg): self._known.get(id(arg)) or words_of(arg) for arg in args}
-        codes = tuple(found[id(arg)][0] for arg in args)
+        found = [self._known.get(id(arg)) or words_of(arg) for arg in args]
+        codes = tuple([code for code, _ in found])
         self.calls.append(Call(function, args, shared, self._condition, codes, len(self._words)))
-        self._known |= found  # from here on, as one of them may have been refused
-        for arg in args:
-            self._words += found[id(arg)][1]
+        self._known.update(zip(map(id, args), found))  # only now: one of them may have been refused
+        for _, words in found:
+            self._words += words
         self._table = None
 
     @contextmanager
@@ -232,6 +255,13 @@ class Tape:
             yield
         finally:
             self._condition = None
+
+    def _compiled(self) -> tuple[int, int]:
+        """First and last address of the table, compiled if it is not."""
+        if self._table is None:
+            self._table = self._compile()
+        start = self._table.ctypes.data
+        return start, start + self._table.nbytes
 
     def _compile(self) -> np.ndarray:
         words, rows = np.array(self._words, np.int64), []
@@ -254,27 +284,26 @@ class Tape:
         n_threads = min(self.n_threads, 1 + int(flops // THREAD_FLOPS))
         if config.BOUNDSCHECK:
             return self._run_in_python(times, n_threads)
-        if self._table is None:
-            self._table = self._compile()
-        table, stop = self._table, self.stop
+        table, end = self._compiled()
+        stop = self.stop
         burst = max(1, int(BURST_FLOPS // max(most_flops or flops, LEAST_FLOPS)))
         while times > 0 and not stop[0]:
             n = min(times, burst)
             if n_threads == 1:
-                replay(n, table, stop, ALONE, ALONE, 0)
+                replay(n, table, end, stop)
             else:
-                threads.pool().lead(replay, n, table, stop, n_helpers=n_threads - 1, flops=n * flops)
+                threads.pool().lead(
+                    replay_together, n, table, end, stop, n_helpers=n_threads - 1, flops=n * flops
+                )
             times -= n
 
     def player(self) -> Callable[[], None]:
         """A function that replays once on this thread, with as little ado as there can be."""
         if config.BOUNDSCHECK:
             return partial(self._run_in_python, 1, 1)
-        if self._table is None:
-            self._table = self._compile()
-        play = partial(replay, 1, self._table, self.stop, ALONE, ALONE, 0)
-        play.keeps = self, self._kept  # type: ignore[attr-defined]  # what it reads
-        return play
+        once = partial(play, *self._compiled())
+        once.keeps = self, self._table, self._kept  # type: ignore[attr-defined]  # what it reads
+        return once
 
     def _run_in_python(self, times: int, n_threads: int) -> None:
         for _ in range(times):

@@ -31,13 +31,14 @@ from .jit import kernel
 from .simd import INT, pointer
 
 # --- boxes ------------------------------------------------------------------------------------------
-BOX = 8  # words of a box, a cache line: the state, then what to call
-STATE, ENTRY, WORDS, THREAD, N_THREADS, CALLS = range(6)  # CALLS: made in all
+BOX = 8  # words of a box, a cache line
+# The state; what to call; calls made in all; how often a helper looks for a leader before it goes to sleep.
+STATE, ENTRY, WORDS, THREAD, N_THREADS, CALLS, PATIENCE = range(7)
 # ASLEEP -> READY by the helper, READY -> HIRED by a leader, HIRED -> BUSY -> HIRED for every call,
 # HIRED -> READY by the leader when its replay has ended, READY -> ASLEEP by a helper that waited in vain.
 ASLEEP, READY, HIRED, BUSY = range(4)
 LOOKS = 2_000  # at a box before the processor is offered to someone else between two of them
-LAST_LOOK = 12_000  # of a helper that waits for a leader, about 3 ms
+LAST_LOOK = 12_000  # of a helper: about 3 ms
 STAND_BY = 3e-3  # seconds after which the next work follows no longer on the last
 WAKE_FLOPS = 2e8  # about 2 ms
 LOOK_FLOPS = 1.5e6  # of a replay for each look at boxes that should be ready soon: 5 % of its time
@@ -152,7 +153,7 @@ def help_out(boxes, box):
         looks += 1
         if looks > LOOKS:
             give_way()
-        if looks > LAST_LOOK and exchange(boxes, box + STATE, READY, ASLEEP):
+        if looks > boxes[box + PATIENCE] and exchange(boxes, box + STATE, READY, ASLEEP):
             return
 
 
@@ -198,6 +199,7 @@ class Pool:
         self.boxes = np.zeros(BOX * (n + 1), np.intp)
         past_line = self.boxes.ctypes.data // self.boxes.itemsize % BOX
         self.boxes = self.boxes[(BOX - past_line) % BOX :][: BOX * n]
+        self.boxes[PATIENCE::BOX] = LAST_LOOK
         self.bells: list[threading.Event] = []
         self.lock = threading.Lock()
         self._last = -STAND_BY  # when a replay with helpers ended

@@ -10,6 +10,7 @@ import numpy as np
 from ...optimizers import RULES, Hyper
 from .elementary import keyed
 from .jit import kernel
+from .simd import part
 from .tape import Tape
 from .threads import own_range
 
@@ -24,10 +25,10 @@ def compile_squares(dtype: np.dtype):
         wait for the one before."""
         first, last = own_range(thread, n_threads, len(sums))
         for k in range(first, last):
-            block = g[k * BLOCK : (k + 1) * BLOCK]
-            n = len(block) // 4
-            a, b, c, d = block[:n], block[n : 2 * n], block[2 * n : 3 * n], block[3 * n : 4 * n]
-            rest = block[4 * n :]
+            at, size = k * BLOCK, min(BLOCK, len(g) - k * BLOCK)
+            n = size // 4
+            a, b, c, d = part(g, at, n), part(g, at + n, n), part(g, at + 2 * n, n), part(g, at + 3 * n, n)
+            rest = part(g, at + 4 * n, size - 4 * n)
             s, t, u, v = 0.0, 0.0, 0.0, 0.0
             for i in range(n):
                 s += np.float64(a[i]) ** 2
@@ -48,20 +49,20 @@ def compile_update(solver: str, dtype: np.dtype):
 
     @kernel("update", solver, dtype.name)
     def update(thread, n_threads, w, g, m, v, ranges, alpha, momentum, nesterov, beta_1, beta_2, epsilon,
-               max_norm, sums, rates, n_steps, statistics, row, stop):  # fmt: skip
+               max_norm, sums, rates, n_steps, statistics, number, stop):  # fmt: skip
         """Clip `g` and update `w`; a norm that is not finite leaves all as it was and stops the tape."""
         total = 0.0
         for b in range(len(sums)):
             total += sums[b]
         norm = sqrt(total)
         if thread == 0:
-            statistics[3 * row[0] + 2] = norm
+            statistics[3 * number[0] + 2] = norm
         if not np.isfinite(norm):
             if thread == 0:
                 stop[0] = 1
             return
         clip = scalar(max_norm / norm if norm > max_norm else 1.0)
-        rate = min(rates[row[0]], largest)
+        rate = min(rates[number[0]], largest)
         h = Hyper(
             scalar(rate), scalar(momentum), scalar(nesterov), scalar(beta_1), scalar(beta_2),
             scalar(1 - beta_1), scalar(1 - beta_2), scalar(epsilon), scalar(1 - beta_1 ** n_steps[0]),
@@ -74,8 +75,14 @@ def compile_update(solver: str, dtype: np.dtype):
             l2 = scalar(alpha if decays and not decoupled else 0.0)
             shrink = scalar(1 - rate * alpha if decays and decoupled else 1.0)
             if start < end:
-                w_k, g_k, m_k, v_k = w[start:end], g[start:end], m[start:end], v[start:end]
-                for i in range(len(w_k)):
+                n = end - start
+                w_k, g_k, m_k, v_k = (
+                    part(w, start, n),
+                    part(g, start, n),
+                    part(m, start, n),
+                    part(v, start, n),
+                )
+                for i in range(n):
                     g_i = g_k[i] * clip + l2 * w_k[i]
                     w_k[i], m_k[i], v_k[i] = rule(w_k[i] * shrink, g_i, m_k[i], v_k[i], h)
 
@@ -121,8 +128,8 @@ class Optimizer:
         self.m, self.v = np.zeros(size, dtype), np.zeros(size, dtype)
         self.n_steps = np.zeros(1, np.intp)
 
-    def update(self, tape: Tape, w, g, rates: np.ndarray, statistics: np.ndarray, row: np.ndarray) -> None:
-        """Record: clip `g` to `max_norm` (None: not) and update `w` at the rate ``rates[row[0]]``.
+    def update(self, tape: Tape, w, g, rates: np.ndarray, statistics: np.ndarray, number: np.ndarray) -> None:
+        """Record: clip `g` to `max_norm` (None: not) and update `w` at the rate ``rates[number[0]]``.
 
         The norm before clipping goes to column 2 of `statistics` (., 3), flat. One that is not finite
         leaves `w` and the moments as they were, and stops the tape.
@@ -132,5 +139,5 @@ class Optimizer:
         tape.share(compile_squares(self.dtype), g, sums)
         tape.share(
             compile_update(self.solver, self.dtype), w, g, self.m, self.v, self.ranges,
-            *self.hyper, sums, rates, self.n_steps, statistics, row, tape.stop,
+            *self.hyper, sums, rates, self.n_steps, statistics, number, tape.stop,
         )  # fmt: skip

@@ -1,0 +1,60 @@
+"""Transposed panels of weights, and the product with them that brings a gradient back to the input."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from ...batches import SIZE_B, SIZE_R
+from .gemm import make_multiply
+from .jit import kernel
+from .simd import clear, lanes
+from .threads import own_range
+
+
+@cache
+def transpose(dtype: np.dtype):
+    L = lanes(dtype)
+
+    @kernel("transpose", dtype.name)
+    def transpose(thread, n_threads, P, n_in, row, wide, W, WT):
+        """WT: the panels W (P, n_in, row) as a (P row, n_in) matrix in panels of `wide` vectors."""
+        columns = wide * L
+        panels = (n_in + columns - 1) // columns
+        first, last = own_range(thread, n_threads, P)
+        for p in range(first, last):
+            for q in range(panels):
+                target = (q * P + p) * row * columns
+                real = min(columns, n_in - q * columns)
+                if real < columns:
+                    clear(WT, target, row * columns)
+                for i in range(real):
+                    source = (p * n_in + q * columns + i) * row
+                    for j in range(row):
+                        WT[target + j * columns + i] = W[source + j]
+
+    return transpose
+
+
+@cache
+def input_gradient(dtype: np.dtype, wide: int):
+    """The kernel for transposed weights in panels of `wide` vectors."""
+    L, multiply = lanes(dtype), make_multiply(wide)
+
+    @kernel("input_gradient", dtype.name, wide)
+    def input_gradient(thread, n_threads, sizes, per_step, blocks, d, d_row, first, depth, panels, WT,
+                       WT_rows, dX):  # fmt: skip
+        """dX (M, panels wide L) = columns `first` to `first + depth` of d (blocks, M, d_row) @ WT.
+
+        M: R if `per_step`, else B. WT (panels, WT_rows, wide L): `depth` rows for each block.
+        """
+        M, columns = sizes[SIZE_R] if per_step else sizes[SIZE_B], wide * L
+        lo, hi = own_range(thread, n_threads, M)
+        row = panels * columns
+        clear(dX, lo * row, (hi - lo) * row)
+        for q in range(panels):
+            multiply(hi - lo, d, lo * d_row + first, d_row, 1, M * d_row, WT, q * WT_rows * columns, columns,
+                     dX, lo * row + q * columns, row, depth, blocks)  # fmt: skip
+
+    return input_gradient
