@@ -35,7 +35,7 @@ def run(
     last : bool
         Whether the last states are wanted.
     n_rows : int
-        Steps run together, at most, where no reverse direction needs a whole sequence at once.
+        Steps run together, at most, where the network does not need whole sequences at once.
 
     Returns
     -------
@@ -51,8 +51,9 @@ def run(
     per_step = hidden or network.return_sequences
     width = network.width if hidden else network.n_out
     output = np.empty((sequences.n_steps if per_step else n, width), network.dtype)
-    # A reverse direction reads from the far end: it needs the whole sequence at once.
-    chunk_size = None if network.directions == 2 else max(1, n_rows // min(n, BATCH))
+    # A reverse direction reads from the far end, a skip everything: they need the whole sequence at once.
+    whole = network.directions == 2 or network.skip is not None
+    chunk_size = None if whole else max(1, n_rows // min(n, BATCH))
     jobs = Jobs(sequences.lengths, BATCH, chunk_size)
     table = jobs.plan(np.argsort(-sequences.lengths, kind="stable"))
     steps = jobs.room()

@@ -28,7 +28,7 @@ class Pass(NamedTuple):
         Raw head outputs, of sorted sequences or packed steps.
     hidden : rows (R, D), or None
         The top layer's states per step, where they were asked for.
-    traces, features, where
+    traces, features, where, unfolded
         What the backward pass needs.
     """
 
@@ -37,6 +37,7 @@ class Pass(NamedTuple):
     traces: dict[tuple[int, int], Any]
     features: Any
     where: Any
+    unfolded: Any
 
 
 class Network:
@@ -46,6 +47,8 @@ class Network:
     ----------
     n_in, n_out : int
         Features per time step, outputs of the head.
+    skip_steps : int or None
+        Steps of every sequence, for a linear map from all of them straight to the outputs.
     n_threads : int
         Upper bound; results do not depend on it.
     """
@@ -63,6 +66,7 @@ class Network:
         reset_after: bool = True,
         pooling: str = "last",
         return_sequences: bool = False,
+        skip_steps: int | None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         dtype: np.dtype | type | str = np.float32,
@@ -86,11 +90,15 @@ class Network:
             ]
             for k in range(num_layers)
         ]
-        self.head = backend.Dense(self.width, n_out, dtype)
+        self.head = backend.Dense(self.width, n_out, dtype, "head")
+        self.skip_steps, self.skip = skip_steps, None
+        if skip_steps is not None:
+            self.skip = backend.Dense(skip_steps * n_in, n_out, dtype, "skip", bias=False)
         self._slices: dict[Any, slice] = {}
         self.decay_ranges: list[tuple[int, int, bool]] = []
         at = 0
-        for key, part in [*self._recurrent(), ("head", self.head)]:
+        maps = {"head": self.head} | ({} if self.skip is None else {"skip": self.skip})
+        for key, part in [*self._recurrent(), *maps.items()]:
             self._slices[key] = slice(at, at + part.size)
             self.decay_ranges += [
                 (at, at + part.bias_from, True),
@@ -119,7 +127,8 @@ class Network:
                 f"weight_hh{s}": (rows, self.hidden_size),
             }
             shapes |= {f"bias_ih{s}": (rows,), f"bias_hh{s}": (rows,)}
-        return shapes | {"head.weight": (self.n_out, self.width), "head.bias": (self.n_out,)}
+        shapes |= {"head.weight": (self.n_out, self.width), "head.bias": (self.n_out,)}
+        return shapes if self.skip is None else shapes | {"skip.weight": (self.n_out, self.skip.n_in)}
 
     def pack(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         """Flat parameters from arrays with PyTorch's names."""
@@ -129,6 +138,8 @@ class Network:
             layer.pack({n: weights[n + self.suffix(key)] for n in names}, flat[self._slices[key]])
         head = {n: weights[f"head.{n}"] for n in ("weight", "bias")}
         self.head.pack(head, flat[self._slices["head"]])
+        if self.skip is not None:
+            self.skip.pack({"weight": weights["skip.weight"]}, flat[self._slices["skip"]])
         return flat
 
     def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
@@ -139,16 +150,18 @@ class Network:
             weights |= {name + self.suffix(key): value for name, value in part.items()}
         head = self.head.unpack(flat[self._slices["head"]])
         weights |= {f"head.{name}": value for name, value in head.items()}
+        if self.skip is not None:
+            weights["skip.weight"] = self.skip.unpack(flat[self._slices["skip"]])["weight"]
         return {name: weights[name] for name in self.shapes()}
 
     def initial_weights(self, rng: np.random.RandomState) -> dict[str, np.ndarray]:
         """Glorot-uniform input weights (Glorot & Bengio 2010), orthogonal recurrent weights (Saxe et
-        al. 2014), zero biases but 1 for the forget gate (Gers et al. 2000)."""
+        al. 2014), zero biases but 1 for the forget gate (Gers et al. 2000); a skip of zeros."""
         H, gates, weights = self.hidden_size, GATES[self.cell], {}
         for name, shape in self.shapes().items():
             if name.startswith("weight_hh"):
                 value = np.concatenate([orthogonal(rng, H) for _ in gates])
-            elif len(shape) == 1:
+            elif len(shape) == 1 or name == "skip.weight":
                 value = np.zeros(shape)
                 if name.startswith("bias_ih") and "f" in gates:
                     forget = gates.index("f") * H
@@ -226,7 +239,11 @@ class Network:
         out = self.head.forward(
             tape, params[self._slices["head"]], features, steps, self.return_sequences, work
         )
-        return Pass(out, joined, traces, features, where)
+        unfolded = None
+        if self.skip is not None:
+            unfolded = backend.unfold(tape, X, steps, self.n_in, work)
+            self.skip.forward(tape, params[self._slices["skip"]], unfolded, steps, False, work, onto=out)
+        return Pass(out, joined, traces, features, where, unfolded)
 
     def _join(self, tape, traces, k, steps, copy=False):
         """The states of a layer's directions side by side, in forward order."""
@@ -256,8 +273,11 @@ class Network:
         are left in the layers' `gradient_of_states`.
         """
         backend, work, per_step = self.backend, self.work, self.return_sequences
-        s = self._slices["head"]
-        dY = self.head.backward(tape, params[s], grads[s], pass_.features, steps, per_step, work)
+        d, s = self.output_gradient(steps), self._slices["head"]
+        dY = self.head.backward(tape, params[s], grads[s], pass_.features, d, steps, per_step, True, work)
+        if self.skip is not None:
+            s = self._slices["skip"]
+            self.skip.backward(tape, params[s], grads[s], pass_.unfolded, d, steps, False, False, work)
         from_last = not per_step and self.pooling == "last"
         if not per_step and not from_last:
             dY = backend.pool_backward(tape, self.pooling, dY, pass_.where, self.width, steps, work)

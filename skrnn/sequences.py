@@ -125,6 +125,80 @@ class Sequences:
         return [steps[begin:end] for begin, end in pairwise(bounds)]
 
 
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What sequences, or their steps, are to be answered with: rows of a table, or stretches of it.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, k)
+        C-contiguous.
+    at : ndarray of shape (n,), dtype intp, or None
+        First row of each target: of sequence i, or of the step in row i of the table of steps. None: row i.
+    steps : int
+        Rows of a target, one after the other: targets over one long series share them, as windows do.
+    shift, scale : ndarray of shape (n, k) or None
+        With them, the target of sequence i is ``(rows - shift[i]) * scale[i]``; not for targets of steps.
+
+    Raises
+    ------
+    ValueError
+        If a shape, a dtype or a range would let a kernel read outside of `values`.
+    """
+
+    values: np.ndarray
+    at: np.ndarray | None = None
+    steps: int = 1
+    shift: np.ndarray | None = None
+    scale: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        values, at = self.values, self.at
+        _check_table("targets", values)
+        if at is None:
+            if self.steps != 1 or self.shift is not None:
+                raise ValueError("targets of several steps, or scaled ones, need `at`")
+            return
+        if at.ndim != 1 or at.dtype != np.intp:
+            raise ValueError(f"at must be a 1-D array of intp, got {_describe(at)}")
+        if self.steps < 1 or np.any((at < 0) | (self.steps > len(values) - at)):
+            raise ValueError(f"a target reads outside of the {len(values)} rows of values")
+        for name, table in ("shift", self.shift), ("scale", self.scale):
+            if table is not None and (
+                table.shape != (len(at), values.shape[1]) or table.dtype != values.dtype
+            ):
+                raise ValueError(
+                    f"{name} must have shape {(len(at), values.shape[1])} and dtype {values.dtype}, got "
+                    f"{_describe(table)}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.values) if self.at is None else len(self.at)
+
+    @property
+    def width(self) -> int:
+        """Numbers of one target."""
+        return self.steps * self.values.shape[1]
+
+    def take(self, rows: Any) -> Targets:
+        """The targets that an index array, a mask or a slice picks."""
+        if self.at is None:
+            return Targets(self.values[rows])
+        shift, scale = (
+            None if table is None else np.ascontiguousarray(table[rows]) for table in (self.shift, self.scale)
+        )
+        return Targets(self.values, self.at[rows], self.steps, shift, scale)
+
+    def matrix(self) -> np.ndarray:
+        """All targets as rows (n, width)."""
+        if self.at is None:
+            return self.values
+        each = self.values[self.at[:, None] + np.arange(self.steps)]
+        if self.shift is not None and self.scale is not None:
+            each = (each - self.shift[:, None]) * self.scale[:, None]
+        return each.reshape(len(self.at), -1)
+
+
 def object_array(items: list[Any]) -> np.ndarray:
     """A 1-D object array of the items, also where numpy would stack them."""
     array = np.empty(len(items), dtype=object)

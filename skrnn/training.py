@@ -15,7 +15,7 @@ from . import inference
 from .batches import JOB_COUNT, JOB_FIRST, JOB_LEARNS, JOB_SIZE, JOB_START, Jobs
 from .losses import Loss
 from .network import Network
-from .sequences import Sequences
+from .sequences import Sequences, Targets
 
 
 class Data(NamedTuple):
@@ -24,12 +24,13 @@ class Data(NamedTuple):
     Attributes
     ----------
     sequences : Sequences
-    y : ndarray of shape (n, n_targets), or (rows of `sequences.values`, n_targets) per step
+    y : Targets
+        One for each sequence, or per step one for each row of `sequences.values`.
     w : ndarray of shape (n,) or (rows of `sequences.values`,), or None for equal weights
     """
 
     sequences: Sequences
-    y: np.ndarray
+    y: Targets
     w: np.ndarray | None
 
 

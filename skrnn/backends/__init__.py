@@ -23,6 +23,7 @@ work)``                                  (value - shift) * scale of its sequence
 ``next_step(tape, x, finite, steps)``    Instead of `read`, for sequences read one step at a time.
 ``start_from(tape, given, carried,       Sequences begin in the states `given` (n, H).
 width, steps)``
+``unfold(tape, X, steps, F, work)``      All steps of each sequence in one row (B, T F), for equal lengths.
 ``scatter(tape, X, steps, per_step,      Results back to their sequences, whose steps end before ``ends[i]``
 ends, n, out)``                          in `out`.
 ``RecurrentLayer(cell, n_in, n_hidden,   One layer in one direction. ``size``: parameters it takes of a flat
@@ -35,7 +36,8 @@ mask, keep, work, name)``                rows (R, H). First states are those of 
 ``.backward(tape, params, grads, trace,  dY: rows (R, H) or None. The gradient of the last states is taken
 dY, steps, need_dX, work, name)``        from ``gradient_of_states``, where that of the first is left.
                                          Writes all of `grads`; returns dX, rows (R, F), or None.
-``Dense(n_in, n_out, dtype)``            The head, likewise; the loss fills ``gradient_of_output``.
+``Dense(n_in, n_out, dtype, name,        A linear map, likewise; the loss fills ``gradient_of_output``.
+bias)``                                  Without a bias it adds to the outputs of another.
 ``objective(tape, loss, raw, d, ...)``   The loss of raw outputs and its gradient. A row of `statistics`: sum
                                          of weighted losses, sum of weights; then the optimiser's norm.
 ``Optimizer(solver, ranges, size,        ``update(tape, w, g, rates, statistics, number)`` clips and updates;
@@ -79,6 +81,7 @@ NAMES = {
     "split",
     "start_from",
     "supports_bfloat16",
+    "unfold",
 }
 
 

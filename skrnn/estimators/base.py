@@ -18,8 +18,9 @@ from sklearn.utils._param_validation import InvalidParameterError
 from .. import inference
 from ..losses import Loss
 from ..network import array_dtype
+from ..sequences import Targets
 from ..training import Data, Diverged, Progress, Settings, Trainer, history_columns
-from .inputs import Input
+from .inputs import Input, check_equal_lengths
 from .parameters import CONSTRAINTS
 from .prediction import FittedNetwork
 from .progress import progress_bar
@@ -58,8 +59,8 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         reset: bool,
         training: bool = True,
         name: str = "y",
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Targets as an (m, k) array for the loss, and weights (m,) with class weights in them."""
+    ) -> tuple[Targets, np.ndarray | None]:
+        """Targets for the loss, and weights (m,) with class weights in them."""
 
     @abstractmethod
     def _make_loss(self) -> Loss:
@@ -165,7 +166,8 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         if not np.isfinite(raw).all():
             raise Diverged("The output", trainer.settings)
         rows = target_rows(validation, self.return_sequences)
-        return self._score_rows(raw, validation.y[rows], None if validation.w is None else validation.w[rows])
+        y = validation.y.take(rows).matrix()
+        return self._score_rows(raw, y, None if validation.w is None else validation.w[rows])
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool, **targets: Any) -> Self:
         with self._unchanged_on_error():
@@ -203,6 +205,13 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 "tbptt_steps cannot be combined with bidirectional=True: the reverse direction starts at "
                 "a sequence's end, which a chunk does not hold"
             )
+        if getattr(self, "linear_skip", False):
+            for name, why in (
+                ("return_sequences", "a window is answered once"),
+                ("tbptt_steps", "it reads all steps of a window at once"),
+            ):
+                if getattr(self, name):
+                    raise InvalidParameterError(f"linear_skip cannot be combined with {name}: {why}")
 
     def _read_data(self, X: Any, y: Any, sample_weight: Any, reset: bool, **targets: Any) -> Data:
         if not reset and self._row_layout != self._given_layout:
@@ -212,6 +221,11 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             )
         input = self._read_X(X, reset)
         w = read_weights(sample_weight, input, self.return_sequences, array_dtype(self.dtype))
+        self._skip_steps = None
+        if getattr(self, "linear_skip", False):
+            self._skip_steps = check_equal_lengths(
+                input.sequences, None if reset else self._architecture["skip_steps"]
+            )
         values, w = self._read_targets(y, w, input, reset=reset, **targets)
         return Data(input.sequences, values, w)
 
@@ -222,6 +236,8 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         if X_val is not None:
             try:
                 input = self._read_X(X_val, reset=False)
+                if self._skip_steps is not None:
+                    check_equal_lengths(input.sequences, self._skip_steps)
             except ValueError as error:
                 raise ValueError(f"X_val: {error}") from error
             check_not_cut(len(input.sequences), len(data.sequences))
@@ -233,7 +249,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 split=self.validation_split,
                 fraction=self.validation_fraction,
                 random_state=self.random_state,
-                labels=None if self.return_sequences else self._stratify(data.y),
+                labels=None if self.return_sequences else self._stratify(data.y.matrix()),
                 per_step=self.return_sequences,
             )
         else:
@@ -248,7 +264,8 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     def _network_parameters(self) -> dict[str, Any]:
         """What a fit freezes: later changes of these parameters wait for the next fit."""
         names = [*NETWORK_PARAMETERS, *(name for name in CELL_PARAMETERS if hasattr(self, name))]
-        return {name: getattr(self, name) for name in names} | {"cell": self._cell}
+        parameters = {name: getattr(self, name) for name in names}
+        return parameters | {"cell": self._cell, "skip_steps": self._skip_steps}
 
     @property
     def _cell(self) -> str:

@@ -15,6 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from .. import losses
 from ..losses import Loss
 from ..network import array_dtype
+from ..sequences import Targets
 from .base import RecurrentEstimator
 from .inputs import Input
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, documented
@@ -67,7 +68,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         training: bool = True,
         name: str = "y",
         classes: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    ) -> tuple[Targets, np.ndarray | None]:
         rows = read_rows(y, input, self.return_sequences, name)
         labels, multilabel = read_labels(rows, w, input, self.return_sequences, name)
         used = np.ones(len(labels), bool) if w is None else w > 0
@@ -95,7 +96,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             w = weight if w is None else w * weight
             if not w.any():
                 raise ValueError("class_weight and sample_weight together leave only zero weights")
-        return targets, w
+        return Targets(targets), w
 
     def _class_weights(self, labels: np.ndarray, used: np.ndarray) -> np.ndarray:
         """Weights of rows from `class_weight`; 0 for the unlabelled."""

@@ -87,6 +87,12 @@ def read_X(
         If X is not one of these forms, holds what is not a finite number, or disagrees with what
         the estimator was fitted on. The message names the sequence and the step.
     """
+    if isinstance(X, Sequences):  # windows over series, already checked
+        if reset:
+            estimator._input_kind = "sequences"
+        check_kind(estimator, "sequences")
+        _agree_on_features(estimator, X.n_features, reset)
+        return Input(X, "sequences", True, X.values.dtype.type)
     if isinstance(X, np.ma.MaskedArray):
         raise ValueError("X is a masked array; fill it, for example with X.filled(numpy.nan)")
     X, kind, ragged = recognise(X)
@@ -120,6 +126,19 @@ def shape_like(input: Input, flat: np.ndarray) -> np.ndarray:
     if input.ragged:
         return object_array(sequences.split(flat))
     return flat.reshape(len(sequences), -1, *flat.shape[1:])
+
+
+def check_equal_lengths(sequences: Sequences, steps: int | None = None) -> int:
+    """The steps of every sequence; raise a ValueError where they are not the same, or not `steps`."""
+    expected = int(sequences.lengths[0]) if steps is None else steps
+    wrong = np.flatnonzero(sequences.lengths != expected)
+    if len(wrong):
+        i = int(wrong[0])
+        raise ValueError(
+            f"linear_skip needs sequences of equal length: sequence {i} has {sequences.lengths[i]} steps, "
+            f"expected {expected}"
+        )
+    return expected
 
 
 def check_kind(estimator: Any, kind: str) -> None:

@@ -22,6 +22,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "recurrent_dropout": [SHARE],
     "pooling": [StrOptions({"last", "mean", "max"})],
     "return_sequences": ["boolean"],
+    "linear_skip": ["boolean"],
     "features_per_step": [COUNT],
     "newest_first": ["boolean"],
     "solver": [StrOptions({"adam", "adamw", "sgd", "rmsprop"})],
@@ -94,6 +95,12 @@ DOCS = {
     "return_sequences": (
         "bool",
         "Whether there is a target, and a prediction, for every time step.",
+    ),
+    "linear_skip": (
+        "bool",
+        "Add a linear map from all steps straight to the outputs, trained with the rest: what is linear in a "
+        "window of a series, such as its last value or the one of a season ago, the network need not learn. "
+        "For sequences of equal length with one target each.",
     ),
     "features_per_step": (
         "int",
@@ -201,7 +208,8 @@ DOCS = {
 ATTRIBUTES = """
 weights_ : dict of str to ndarray
     Weights with PyTorch's names, layout and gate order (``weight_ih_l0``, ``weight_hh_l0``,
-    ``bias_ih_l0``, ``bias_hh_l0``, ``..._reverse``), plus ``head.weight`` and ``head.bias``.
+    ``bias_ih_l0``, ``bias_hh_l0``, ``..._reverse``), plus ``head.weight`` and ``head.bias``, and
+    ``skip.weight`` (outputs, steps times features) with `linear_skip`.
 n_iter_ : int
     Epochs trained.
 loss_, best_loss_ : float

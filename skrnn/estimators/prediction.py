@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import backends, inference
 from ..inference import State
 from ..network import Network, array_dtype
-from .inputs import Input, read_X, shape_like
+from .inputs import Input, check_equal_lengths, read_X, shape_like
 from .jobs import effective_threads
 from .streaming import Stream, read_state, stacked
 from .targets import Rows, read_rows, read_weights
@@ -132,6 +132,8 @@ class FittedNetwork:
         self._check_shapes(self.weights_, network)
         if input.sequences.n_features != network.n_in:  # kernels do not check
             raise ValueError(f"X has {input.sequences.n_features} features per step, expected {network.n_in}")
+        if network.skip_steps is not None:
+            check_equal_lengths(input.sequences, network.skip_steps)
         first = None if state is None else read_state(state, len(input.sequences), network)
         params = network.pack(self.weights_)
         raw, states = inference.run(network, params, input.sequences, state=first, hidden=hidden, last=last)
@@ -177,14 +179,17 @@ class FittedNetwork:
         Raises
         ------
         ValueError
-            For a bidirectional network, which would have to know the sequence's end; for a `batch` below
-            1; for a `method` that the estimator has not, or not with its loss.
+            For a bidirectional network, which would have to know the sequence's end; with `linear_skip`,
+            which reads whole windows; for a `batch` below 1; for a `method` that the estimator has not, or
+            not with its loss.
         """
         check_is_fitted(self)
         if not isinstance(batch, Integral) or batch < 1:
             raise ValueError(f"batch must be an integer of at least 1, got {batch!r}")
         if self._architecture["bidirectional"]:
             raise ValueError("a bidirectional network reads a sequence from both ends: it cannot be streamed")
+        if self._architecture["skip_steps"] is not None:
+            raise ValueError("linear_skip reads all steps of a window at once: it cannot be streamed")
         network = self._fitted_network()
         self._check_shapes(self.weights_, network)
         as_fitted_now = copy.copy(self)  # with its classes or quantiles

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 from .. import losses
 from ..losses import Loss
 from ..network import array_dtype
+from ..sequences import Targets
 from ..training import Data
 from .base import RecurrentEstimator
 from .inputs import Input
@@ -59,15 +60,19 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         reset: bool,
         training: bool = True,
         name: str = "y",
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        rows = read_rows(y, input, self.return_sequences, name)
-        targets = read_numbers(rows, w, input, self.return_sequences, array_dtype(self.dtype), name)
+    ) -> tuple[Targets, np.ndarray | None]:
+        if isinstance(y, Targets):  # windows, already checked
+            targets, flat = y, False
+        else:
+            rows = read_rows(y, input, self.return_sequences, name)
+            flat, dtype = rows.flat, array_dtype(self.dtype)
+            targets = Targets(read_numbers(rows, w, input, self.return_sequences, dtype, name))
         if reset:
-            self._flat_targets, self._n_targets = rows.flat, targets.shape[1]
-        elif targets.shape[1] != self._n_targets:
-            raise ValueError(f"{name} has {targets.shape[1]} outputs, expected {self._n_targets}")
-        if self.loss == "poisson" and (targets < 0).any():
-            row = int(np.argmax((targets < 0).any(axis=1)))
+            self._flat_targets, self._n_targets = flat, targets.width
+        elif targets.width != self._n_targets:
+            raise ValueError(f"{name} has {targets.width} outputs, expected {self._n_targets}")
+        if self.loss == "poisson" and (targets.values < 0).any():
+            row = int(np.argmax((targets.values < 0).any(axis=1)))
             where = place(row, input, self.return_sequences, name)
             raise ValueError(f'loss="poisson" needs y >= 0, but {where} is negative')
         self._fitted_loss = self.loss
@@ -151,7 +156,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
 
     def _check_validation(self, validation: Data) -> None:
         w, rows = validation.w, target_rows(validation, self.return_sequences)
-        n = len(validation.y[rows]) if w is None else np.count_nonzero(w[rows])
+        n = len(validation.y.take(rows)) if w is None else np.count_nonzero(w[rows])
         if n < 2:
             raise ValueError(
                 f"The validation set is too small: R^2 needs at least 2 targets, it holds {n}. Raise "
@@ -203,6 +208,7 @@ class RNNRegressor(_Regressor):
         recurrent_dropout: float = 0.0,
         pooling: str = "last",
         return_sequences: bool = False,
+        linear_skip: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
         loss: str = "squared_error",
@@ -245,6 +251,7 @@ class RNNRegressor(_Regressor):
         self.recurrent_dropout = recurrent_dropout
         self.pooling = pooling
         self.return_sequences = return_sequences
+        self.linear_skip = linear_skip
         self.features_per_step = features_per_step
         self.newest_first = newest_first
         self.loss = loss
@@ -313,6 +320,7 @@ class LSTMRegressor(_Regressor):
         recurrent_dropout: float = 0.0,
         pooling: str = "last",
         return_sequences: bool = False,
+        linear_skip: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
         loss: str = "squared_error",
@@ -352,6 +360,7 @@ class LSTMRegressor(_Regressor):
         self.recurrent_dropout = recurrent_dropout
         self.pooling = pooling
         self.return_sequences = return_sequences
+        self.linear_skip = linear_skip
         self.features_per_step = features_per_step
         self.newest_first = newest_first
         self.loss = loss
@@ -429,6 +438,7 @@ class GRURegressor(_Regressor):
         recurrent_dropout: float = 0.0,
         pooling: str = "last",
         return_sequences: bool = False,
+        linear_skip: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
         loss: str = "squared_error",
@@ -469,6 +479,7 @@ class GRURegressor(_Regressor):
         self.recurrent_dropout = recurrent_dropout
         self.pooling = pooling
         self.return_sequences = return_sequences
+        self.linear_skip = linear_skip
         self.features_per_step = features_per_step
         self.newest_first = newest_first
         self.loss = loss

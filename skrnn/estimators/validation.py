@@ -71,7 +71,7 @@ def part(data: Data, rows: np.ndarray, per_step: bool) -> Data:
     sequences = data.sequences.take(rows)
     if per_step:
         return Data(sequences, data.y, data.w)
-    return Data(sequences, data.y[rows], None if data.w is None else data.w[rows])
+    return Data(sequences, data.y.take(rows), None if data.w is None else data.w[rows])
 
 
 def target_rows(data: Data, per_step: bool) -> Any:
@@ -97,7 +97,7 @@ def _indices(
             kind(n_splits=1, test_size=fraction, random_state=seed).split(np.zeros(n), labels)
         )
         return train, held_back
-    targets = np.zeros(n) if per_step else data.y[:, 0]
+    targets = np.zeros(n) if per_step else data.y.matrix()[:, 0]
     first = next(iter(split.split(np.zeros((n, 1)), targets)), None)
     if first is None:
         raise ValueError(f"validation_split={split!r} makes no split of {n} sequences")

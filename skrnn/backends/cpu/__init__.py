@@ -7,7 +7,7 @@ from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer
 from .objective import objective
 from .pooling import pool, pool_backward
-from .reading import next_step, read, scatter, start_from
+from .reading import next_step, read, scatter, start_from, unfold
 from .tape import Tape
 from .updates import Optimizer
 from .workspace import Rows, Workspace, aligned
@@ -36,4 +36,5 @@ __all__ = [
     "split",
     "start_from",
     "supports_bfloat16",
+    "unfold",
 ]

@@ -1,4 +1,4 @@
-"""The dense head, on the recurrent layers' products."""
+"""Linear maps, the head among them, on the recurrent layers' products."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("dense_forward", dtype.name)
     def forward(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, W, b, out):
-        """out (M, P L) = X (M, n_in) @ W + b."""
+        """out (M, P L) = X (M, n_in) @ W + b; without b, added to what is there."""
         lo, hi = own_range(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
         x0, row = ((sizes[SIZE_B] if x_past else 0) + lo) * x_row, P * L
-        for m in range(lo, hi):
-            copy(row, b, 0, out, m * row)
+        if len(b) > 0:
+            for m in range(lo, hi):
+                copy(row, b, 0, out, m * row)
         for p in range(P):
             multiply(hi - lo, X, x0, x_row, 1, 0, W, p * n_in * L, L, out, lo * row + p * L, row, n_in, 1)
 
     @kernel("dense_weight_gradients", dtype.name)
     def weight_gradients(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, d, dW, db):
-        """dW (P, n_in, L) = X^T @ d (M, P L), db = sum of d over rows."""
+        """dW (P, n_in, L) = X^T @ d (M, P L), db = sum of d over rows, if there is a bias."""
         M, skip, row = sizes[SIZE_R] if per_step else sizes[SIZE_B], sizes[SIZE_B] if x_past else 0, P * L
         lo, hi = own_range(thread, n_threads, n_in)
         for p in range(P):
             w0 = (p * n_in + lo) * L
             clear(dW, w0, (hi - lo) * L)
-            if thread == 0:
+            if thread == 0 and len(db) > 0:
                 clear(db, p * L, L)
                 column_sums(M, d, p * L, row, db, p * L)
             for r in range(0, M, ROW_BLOCK):
@@ -53,13 +54,24 @@ def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
 
 
 class Dense:
-    """The head: out = x W^T + b, with weights in PyTorch's layout (n_out, n_in)."""
+    """A linear map: out = x W^T + b, with weights in PyTorch's layout (n_out, n_in).
 
-    def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
+    Parameters
+    ----------
+    n_in, n_out : int
+    name : str
+        Of its buffers.
+    bias : bool
+        Without one, `forward` adds to the outputs of another map.
+    """
+
+    def __init__(self, n_in: int, n_out: int, dtype: np.dtype, name: str = "head", bias: bool = True) -> None:
         self.n_in, self.n_out, self.dtype, self.lanes = n_in, n_out, dtype, lanes(dtype)
+        self.name = name
         self.panels = -(-n_out // self.lanes)
         self.width = self.panels * self.lanes
-        self.parameters = Parameters({"weight": (n_in * self.width,), "bias": (self.width,)})
+        shapes = {"weight": (n_in * self.width,), "bias": (self.width if bias else 0,)}
+        self.parameters = Parameters(shapes)
         self.size = self.parameters.size
         self.bias_from = n_in * self.width
 
@@ -68,22 +80,23 @@ class Dense:
         padded = np.zeros((self.width, self.n_in), self.dtype)
         padded[: self.n_out] = weights["weight"]
         views["weight"][:] = padded.reshape(self.panels, self.lanes, -1).transpose(0, 2, 1).ravel()
-        views["bias"][:] = 0
-        views["bias"][: self.n_out] = weights["bias"]
+        if "bias" in weights:
+            views["bias"][:] = 0
+            views["bias"][: self.n_out] = weights["bias"]
 
     def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         views = self.parameters.views(flat)
         weight = views["weight"].reshape(self.panels, self.n_in, self.lanes).transpose(0, 2, 1)
-        return {
-            "weight": weight.reshape(self.width, -1)[: self.n_out].copy(),
-            "bias": views["bias"][: self.n_out].copy(),
-        }
+        weights = {"weight": weight.reshape(self.width, -1)[: self.n_out].copy()}
+        return weights | ({"bias": views["bias"][: self.n_out].copy()} if len(views["bias"]) else {})
 
-    def forward(self, tape: Tape, params, X: Rows, steps: Steps, per_step, work: Workspace) -> Rows:
-        """Record out (M, at least n_out) of X (M, n_in)."""
+    def forward(
+        self, tape: Tape, params, X: Rows, steps: Steps, per_step, work: Workspace, onto: Rows | None = None
+    ) -> Rows:
+        """Record out (M, at least n_out) of X (M, n_in); without a bias it is added `onto` other outputs."""
         views = self.parameters.views(params)
         n_rows = steps.max_rows if per_step else steps.max_sequences
-        out = work.get("head", "out", size=n_rows * self.width)
+        out = work.get(self.name, "out", size=n_rows * self.width) if onto is None else onto.array
         tape.share(
             dense_kernels(self.dtype).forward, steps.sizes, per_step, self.n_in, self.panels, *X,
             views["weight"], views["bias"], out,
@@ -93,24 +106,30 @@ class Dense:
     def gradient_of_output(self, steps: Steps, per_step, work: Workspace) -> Rows:
         """Rows (M, width) for the loss to fill: zero beyond n_out."""
         n_rows = steps.max_rows if per_step else steps.max_sequences
-        return Rows(work.get("head", "dout", size=n_rows * self.width), self.width, False)
+        return Rows(work.get(self.name, "dout", size=n_rows * self.width), self.width, False)
 
-    def backward(self, tape: Tape, params, grads, X: Rows, steps: Steps, per_step, work: Workspace) -> Rows:
-        """Record the gradients of the parameters, and that of X: (M, n_in rounded up to whole vectors)."""
+    def backward(
+        self, tape: Tape, params, grads, X: Rows, d: Rows, steps: Steps, per_step, need_dX, work: Workspace
+    ) -> Rows | None:
+        """Record the gradients of the parameters from those of the outputs, d (M, width).
+
+        Returns dX, rows (M, n_in rounded up to whole vectors), or None.
+        """
         views, into = self.parameters.views(params), self.parameters.views(grads)
-        d = self.gradient_of_output(steps, per_step, work).array
+        tape.share(
+            dense_kernels(self.dtype).weight_gradients, steps.sizes, per_step, self.n_in, self.panels, *X,
+            d.array, into["weight"], into["bias"],
+        )  # fmt: skip
+        if not need_dX:
+            return None
         vectors = -(-self.n_in // self.lanes)
         wide, row = widest(vectors), vectors * self.lanes
-        tape.share(
-            dense_kernels(self.dtype).weight_gradients, steps.sizes, per_step, self.n_in, self.panels, *X, d,
-            into["weight"], into["bias"],
-        )  # fmt: skip
-        WT = work.get("head", "transposed", size=row * self.width)
+        WT = work.get(self.name, "transposed", size=row * self.width)
         tape.share(transpose(self.dtype), self.panels, self.n_in, self.lanes, wide, views["weight"], WT)
         n_rows = steps.max_rows if per_step else steps.max_sequences
-        dX = work.get("head", "dX", size=n_rows * row)
+        dX = work.get(self.name, "dX", size=n_rows * row)
         tape.share(
-            input_gradient(self.dtype, wide), steps.sizes, per_step, 1, d, self.width, 0, self.n_out,
+            input_gradient(self.dtype, wide), steps.sizes, per_step, 1, d.array, self.width, 0, self.n_out,
             vectors // wide, WT, self.width, dX,
         )  # fmt: skip
         return Rows(dX, row, False)

@@ -31,9 +31,13 @@ def compile_loss(name: str, row: Callable, dtype: np.dtype):
     row_loss, scalar = row(keyed("loss", name, dtype.name)), dtype.type
 
     @kernel("loss", name, dtype.name)
-    def rows(thread, n_threads, sizes, lengths, whole, sequence, row, per_step, raw, raw_row, n_raw, y, n_y,
-             w, weighted, p, d, d_row, values, weights):  # fmt: skip
-        """values, weights (M,): each row's loss and weight; d (M, d_row): the gradient of the mean."""
+    def rows(thread, n_threads, sizes, lengths, whole, sequence, row, per_step, raw, raw_row, n_raw, y, y_at,
+             y_row, shift, scale, scaled, targets, n_y, w, weighted, p, d, d_row, values, weights):  # fmt: skip
+        """values, weights (M,): each row's loss and weight; d (M, d_row): the gradient of the mean.
+
+        A target: n_y numbers from row `y_at` of y (., y_row) on, or from its own row where `y_at` is empty;
+        as (target - shift) * scale of its sequence in targets (M, n_y) if `scaled`.
+        """
         M = sizes[SIZE_R] if per_step else sizes[SIZE_B]
         total = 0.0
         for m in range(M):
@@ -44,12 +48,15 @@ def compile_loss(name: str, row: Callable, dtype: np.dtype):
             at, weight = row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted)
             values[m], weights[m] = 0.0, weight
             if weight > 0:
-                raw_m, y_m, d_m = (
-                    part(raw, m * raw_row, n_raw),
-                    part(y, at * n_y, n_y),
-                    part(d, m * d_row, n_raw),
-                )
-                values[m] = row_loss(raw_m, y_m, d_m, p)
+                first = (y_at[at] if len(y_at) > 0 else at) * y_row
+                y_m = part(y, first, n_y)
+                if scaled:
+                    y_m = part(targets, m * n_y, n_y)
+                    for j in range(n_y):
+                        k = at * y_row + j % y_row
+                        y_m[j] = (y[first + j] - shift[k]) * scale[k]
+                d_m = part(d, m * d_row, n_raw)
+                values[m] = row_loss(part(raw, m * raw_row, n_raw), y_m, d_m, p)
                 share_of_row = scalar(weight / total)
                 for k in range(n_raw):
                     d_m[k] *= share_of_row
@@ -90,15 +97,19 @@ def objective(
     Parameters
     ----------
     loss : skrnn.losses.Loss
-    y, w : targets (n, k) and weights (n,) or None, by sequence, or by place in the table of all steps
+    y, w : Targets, and weights (n,) or None, by sequence, or by place in the table of all steps
     statistics, number : flat (n_updates, 3) float64, written at row ``number[0]``, that of this update
     """
     M = steps.max_rows if per_step else steps.max_sequences
     values, weights = (work.get("loss", k, size=M, dtype=np.dtype(np.float64)) for k in ("values", "weights"))
-    parameters = np.asarray(loss.parameters, work.dtype)
+    parameters, scaled = np.asarray(loss.parameters, work.dtype), y.shift is not None
+    scaling = (y.shift.reshape(-1), y.scale.reshape(-1)) if scaled else (work.empty, work.empty)
+    targets = work.get("loss", "targets", size=M * y.width) if scaled else work.empty
+    at = np.zeros(0, np.intp) if y.at is None else y.at
     tape.share(
         compile_loss(loss.name, loss.row, work.dtype), steps.sizes, steps.lengths, steps.whole,
-        steps.sequence, steps.row, per_step, raw.array, raw.row, n_raw, y.reshape(-1), y.shape[1],
+        steps.sequence, steps.row, per_step, raw.array, raw.row, n_raw, y.values.reshape(-1), at,
+        y.values.shape[1], *scaling, scaled, targets, y.width,
         work.empty if w is None else w, w is not None, parameters, d.array, d.row, values, weights,
     )  # fmt: skip
     tape.call(add_losses, steps.sizes, per_step, values, weights, statistics, number, tape.stop)

@@ -83,6 +83,15 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
                     value = (values[row[r] * width + j] - shift[own + j]) * scale[own + j]
                     out[r * width + j] = value
 
+    @kernel("unfold", dtype.name)
+    def unfold(thread, n_threads, sizes, row_at, F, X, x_row, x_past, out):
+        """out (B, T F): sequences of equal length, each in a row."""
+        lo, hi = own_range(thread, n_threads, sizes[SIZE_B])
+        T, x_first = sizes[SIZE_T], sizes[SIZE_B] if x_past else 0
+        for i in range(lo, hi):
+            for t in range(T):
+                copy(F, X, (x_first + row_at[t] + i) * x_row, out, (i * T + t) * F)
+
     @kernel("next_step", dtype.name)
     def next_step(x, finite, sizes, whole):
         """One more step of every sequence, if all of x is `finite`."""
@@ -127,6 +136,7 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
         next_step=next_step,
         start_from=start_from,
         scatter=scatter,
+        unfold=unfold,
     )
 
 
@@ -153,6 +163,13 @@ def read(tape, steps, jobs, sequences, work) -> Rows:
 def next_step(tape, x, finite, steps) -> None:
     """The sequences, read one step at a time, go on by one if all of x is finite: ``finite[0]``."""
     tape.call(reading_kernels(x.dtype).next_step, x, finite, steps.sizes, steps.whole)
+
+
+def unfold(tape, X: Rows, steps, F, work) -> Rows:
+    """All steps of each sequence as a row (B, T F), where all have as many as `steps` has room for."""
+    out, row = work.get("unfolded", size=steps.max_sequences * steps.max_steps * F), steps.max_steps * F
+    tape.share(reading_kernels(work.dtype).unfold, steps.sizes, steps.row_at, F, *X, out)
+    return Rows(out, row, False)
 
 
 def start_from(tape, given, carried: np.ndarray, width, steps) -> None:
