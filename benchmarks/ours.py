@@ -16,7 +16,7 @@ from skrnn.backends import cpu
 from skrnn.backends.cpu import gemm, simd
 from skrnn.batches import Jobs, Steps
 from skrnn.network import Network
-from skrnn.sequences import Sequences
+from skrnn.sequences import Sequences, Targets
 
 FLOAT = np.dtype(np.float32)
 
@@ -72,7 +72,7 @@ def record_update(tape: cpu.Tape, net: Network, params, rows, steps: Steps, y: n
     grads, statistics, first = cpu.aligned(net.size, FLOAT), np.zeros(3), np.zeros(1, np.intp)
     pass_ = net.forward(tape, params, rows, steps, keep=True)
     net.backend.objective(
-        tape, losses.squared_error, pass_.out, net.output_gradient(steps), 1, steps, False, y, None,
+        tape, losses.squared_error, pass_.out, net.output_gradient(steps), 1, steps, False, Targets(y), None,
         statistics, first, net.work,
     )  # fmt: skip
     net.backward(tape, params, grads, pass_, steps)

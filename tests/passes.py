@@ -7,6 +7,7 @@ import numpy as np
 
 from skrnn import backends
 from skrnn.backends.cpu.workspace import Rows
+from skrnn.sequences import Targets
 from skrnn.batches import SIZE_B, SIZE_CARRIED, SIZE_EPOCH, SIZE_FIRST, SIZE_R, SIZE_T, Steps
 
 
@@ -125,7 +126,8 @@ def loss_of(loss, raw, y, w=None):
     tape, statistics = backend.Tape(), np.zeros(3)
     d = Rows(np.full(M * (n_raw + 1), np.nan, dtype), n_raw + 1, False)
     backend.objective(
-        tape, loss, Rows(raw.ravel(), n_raw, False), d, n_raw, packed.filled(), False, np.asarray(y, dtype),
+        tape, loss, Rows(raw.ravel(), n_raw, False), d, n_raw, packed.filled(), False,
+        Targets(np.ascontiguousarray(y, dtype)),
         None if w is None else np.asarray(w, dtype), statistics, np.zeros(1, np.intp),
         backend.Workspace(dtype),
     )  # fmt: skip

@@ -164,6 +164,32 @@ def test_gradients_are_central_differences(cell, shape, head, lengths):
         assert relative_error(gradients[name], expected) < 1e-6, name
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("n_outputs", [1, 2, 19])
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[3]], ids=label)
+def test_a_skip_adds_a_linear_map_of_all_steps(shape, n_outputs, pooling):
+    """To the outputs; its gradient is that of a linear map, and the rest has the same as without it."""
+    rng, options = np.random.default_rng(0), {"cell": "gru", **shape, "pooling": pooling}
+    lengths = [5, 5, 5]
+    problem = Problem(options, lengths, n_outputs=n_outputs)
+    network = Network(2, n_outputs, hidden_size=3, dtype=np.float64, skip_steps=5, **options)
+    W, dout = rng.standard_normal((n_outputs, 10)), rng.standard_normal((3, n_outputs))
+    flat = np.stack(problem.X).reshape(3, -1)[problem.steps.order]
+    plain = problem.forward(keep=True)
+    params = network.pack(problem.weights | {"skip.weight": W})
+    X, state = problem.packed(problem.X).ravel(), problem.sorted_state()
+    pass_ = Forward(network, params, X, problem.steps, state=state, keep=True)
+    np.testing.assert_allclose(pass_.out, plain.out + flat @ W.T, atol=1e-12)
+    grads, plain_grads = np.full(network.size, np.nan), np.full(problem.network.size, np.nan)
+    pass_.backprop(dout, grads)
+    plain.backprop(dout, plain_grads)
+    gradients = network.unpack(grads)
+    np.testing.assert_allclose(gradients.pop("skip.weight"), dout.T @ flat, atol=1e-12)
+    for name, expected in problem.network.unpack(plain_grads).items():
+        np.testing.assert_array_equal(gradients[name], expected)
+    np.testing.assert_array_equal(network.unpack(params)["skip.weight"], W)
+
+
 @pytest.mark.parametrize("hidden_size", [1, 7, 33, 70])
 @pytest.mark.parametrize("cell", CELLS, ids=label)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

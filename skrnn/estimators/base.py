@@ -220,7 +220,10 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 f"{self._given_layout}"
             )
         input = self._read_X(X, reset)
-        w = read_weights(sample_weight, input, self.return_sequences, array_dtype(self.dtype))
+        if isinstance(y, Targets):
+            w = None if sample_weight is None else sample_weight.astype(array_dtype(self.dtype))
+        else:
+            w = read_weights(sample_weight, input, self.return_sequences, array_dtype(self.dtype))
         self._skip_steps = None
         if getattr(self, "linear_skip", False):
             self._skip_steps = check_equal_lengths(

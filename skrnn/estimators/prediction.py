@@ -159,6 +159,13 @@ class FittedNetwork:
         input, raw, states = self._run(X, state=state, last=True)
         return self._shape(input, self._answer("predict")(raw)), stacked(states)
 
+    def _last_answer(self, X: Any, method: str) -> tuple[np.ndarray, Any]:
+        """The answer after the last step of each sequence, and the states there, of a fit per step."""
+        at_end = copy.copy(self)
+        at_end._architecture = self._architecture | {"return_sequences": False, "pooling": "last"}
+        _, raw, states = at_end._run(X, last=True)
+        return self._answer(method)(raw), stacked(states)
+
     def stream(self, batch: Any = 1, method: str = "predict") -> Stream:
         """Read sequences one step at a time, for data that arrive one step at a time.
 

@@ -1,0 +1,232 @@
+"""One regressor on all series of a panel: trained on their windows or histories, asked for what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.utils import get_tags
+
+from ..estimators.base import RecurrentEstimator
+from ..network import array_dtype
+from ..sequences import Sequences, Targets
+from .inputs import Inputs, Table, ranges
+from .panel import Panel
+from .scaling import Transform
+from .splits import hold_back_windows
+from .windows import flat_windows, scaled_targets, scaled_windows, window_scale
+
+Scaling = tuple[np.ndarray, np.ndarray] | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is learnt, and of what; see the forecasters' parameters of the same names.
+
+    Attributes
+    ----------
+    step : int
+        Steps that the regressor answers at once: the horizon, or 1 where it answers its own answers.
+    """
+
+    lags: int | None
+    step: int
+    transform: Transform
+    window_scale: str | None
+    calendar: tuple[str, ...]
+    max_windows: int | None
+    validation_fraction: float | None
+
+
+class Model:
+    """A regressor and what is done to its data; made by `train`.
+
+    Parameters
+    ----------
+    settings : Settings
+    panel : Panel
+        The histories to learn.
+    regressor : regressor
+        Unfitted; it is fitted here.
+    rng : RandomState
+        Which windows are taken where there are more than `max_windows`.
+    """
+
+    def __init__(self, settings: Settings, panel: Panel, regressor: Any, rng: np.random.RandomState) -> None:
+        self.settings, self.regressor = settings, regressor
+        self.recurrent = isinstance(regressor, RecurrentEstimator)
+        dtype = array_dtype(regressor.dtype) if self.recurrent else np.dtype(np.float64)
+        self.n_targets = panel.values.shape[1]
+        self.transform = settings.transform.fit(panel)
+        learnt = self.transform.transform(panel)
+        ahead = [settings.step] if settings.lags is None else [*range(settings.step, 0, -settings.lags)]
+        self.inputs = Inputs(panel, list(settings.calendar), ahead, dtype)
+        table = self.inputs.table(learnt)
+        targets = np.ascontiguousarray(table.values[:, : self.n_targets])
+        unknown = ~learnt.observed.all(axis=1)[ranges(panel.starts[:-1], panel.stops)]
+        if settings.lags is None:
+            self._learn_histories(panel, table, targets, unknown)
+        else:
+            self._learn_windows(panel, table, targets, unknown, rng)
+
+    # --- training --------------------------------------------------------------------------------------
+    def _first_rows(self, panel: Panel, table: Table, needed: int, what: str) -> np.ndarray:
+        """The first row of each series that is learnt; a ValueError where fewer than `needed` follow."""
+        lost = self.transform.settings.n_lost
+        short = np.flatnonzero(panel.lengths < lost + needed)
+        if len(short):
+            i = int(short[0])
+            more = f" and {lost} for differences" if lost else ""
+            others = f" ({len(short)} series are too short)" if len(short) > 1 else ""
+            raise ValueError(
+                f"{panel.name(i)} has {panel.lengths[i]} rows, but {what} needs at least {needed}{more}{others}"
+            )
+        return table.starts + lost
+
+    def _learn_windows(
+        self, panel: Panel, table: Table, targets: np.ndarray, unknown: np.ndarray, rng: np.random.RandomState
+    ) -> None:
+        s, lags, step = self.settings, self.settings.lags, self.settings.step
+        assert lags is not None
+        first = self._first_rows(panel, table, lags + step, f"lags={lags} with a horizon of {step}")
+        counts = table.stops - first - lags - step + 1
+        starts, held_back = ranges(first, first + counts), None
+        if s.validation_fraction is not None:
+            # no target of a window to train on is one of a window held back
+            train, held_back = hold_back_windows(counts, s.validation_fraction, gap=step - 1)
+            starts, held_back = starts[train], starts[held_back]
+        if s.max_windows is not None and len(starts) > s.max_windows:
+            starts = np.sort(rng.choice(starts, s.max_windows, replace=False))
+        X, y, w = self._windows(table, targets, unknown, starts)
+        if not self.recurrent:
+            self._fit_flat(X, y, w)
+        elif held_back is None:
+            self.regressor.fit(X, y, w)
+        else:
+            X_val, y_val, w_val = self._windows(table, targets, unknown, held_back)
+            known = slice(None) if w_val is None else w_val > 0
+            self.regressor.fit(X, y, w, X_val=X_val.take(known), y_val=y_val.take(known))
+
+    def _windows(
+        self, table: Table, targets: np.ndarray, unknown: np.ndarray, starts: np.ndarray
+    ) -> tuple[Sequences, Targets, np.ndarray | None]:
+        lags, step = self.settings.lags, self.settings.step
+        assert lags is not None
+        scaling = self._scaling(targets, starts)
+        X = scaled_windows(table.values, starts, lags, scaling)
+        y = scaled_targets(targets, starts + lags, step, scaling)
+        if not unknown.any():
+            return X, y, None
+        before = np.concatenate([[0], np.cumsum(unknown)])
+        missing = before[starts + lags + step] - before[starts + lags]
+        return X, y, (missing == 0).astype(np.float64)
+
+    def _scaling(self, targets: np.ndarray, starts: np.ndarray) -> Scaling:
+        scale, lags = self.settings.window_scale, self.settings.lags
+        return None if scale is None or lags is None else window_scale(scale, targets, lags, starts)
+
+    def _fit_flat(self, X: Sequences, y: Targets, w: np.ndarray | None) -> None:
+        known = slice(None) if w is None else w > 0
+        rows, answers = flat_windows(X.take(known)), y.take(known).matrix()
+        if y.width == 1:
+            answers = answers[:, 0]
+        elif not get_tags(self.regressor).target_tags.multi_output:
+            self.regressor = MultiOutputRegressor(self.regressor)
+        self.regressor.fit(rows, answers)
+
+    def _learn_histories(
+        self, panel: Panel, table: Table, targets: np.ndarray, unknown: np.ndarray
+    ) -> None:
+        """Whole histories, with an answer after every step of which all targets are known."""
+        step, n_rows = self.settings.step, len(targets)
+        first = self._first_rows(panel, table, 1 + step, f"a horizon of {step}")
+        lengths = table.stops - first
+        X = Sequences(table.values, first, lengths)
+        at = np.minimum(np.arange(n_rows) + 1, n_rows - step)
+        before = np.concatenate([[0], np.cumsum(unknown)])
+        known = np.zeros(n_rows)
+        inside = ranges(first, table.stops - step)
+        known[inside] = before[inside + 1 + step] == before[inside + 1]
+        self.regressor.set_params(return_sequences=True)
+        self.regressor.fit(X, Targets(targets, at, step), known)
+
+    # --- forecasts -------------------------------------------------------------------------------------
+    def forecast(
+        self, panel: Panel, future: np.ndarray, stamps: pd.Index, method: str = "predict"
+    ) -> np.ndarray:
+        """The steps after the histories of a panel, in the user's units.
+
+        Parameters
+        ----------
+        panel : Panel
+            Series of fit, with these or other histories.
+        future : ndarray of shape (n_series, h, n_futr)
+            What is known of these steps.
+        stamps : Index of shape (n_series * h,)
+        method : {"predict", "predict_quantiles"}
+
+        Returns
+        -------
+        ndarray of shape (n_series, h, n_targets) or (n_series, h, n_targets, n_quantiles)
+        """
+        h, step, lags = future.shape[1], self.settings.step, self.settings.lags
+        learnt = self.transform.transform(panel)
+        table = self.inputs.table(learnt, lags, future, stamps)
+        if self.inputs.masked:
+            later = ranges(table.stops, table.stops + h)
+            table.values[later, self.n_targets : 2 * self.n_targets] = 1
+        if lags is None:
+            first = self._first_rows(panel, table, 1, "a forecast")
+            answers = self._from_histories(table, first, h, method)
+        else:
+            self._first_rows(panel, table, lags, f"a forecast from lags={lags}")
+            if step == 1 and h > 1:
+                answers = self._step_by_step(table, h, method)
+            else:
+                answers = self._ask(table, table.stops - lags, method)[:, :h]
+        return self.transform.invert(answers, panel)
+
+    def _ask(self, table: Table, starts: np.ndarray, method: str) -> np.ndarray:
+        """Answers (n_series, step, n_targets) to windows, in units of the table."""
+        lags, n = self.settings.lags, self.n_targets
+        assert lags is not None
+        scaling = self._scaling(table.values[:, :n], starts)
+        X = scaled_windows(table.values, starts, lags, scaling)
+        if self.recurrent:
+            answers = getattr(self.regressor, method)(X)
+        else:
+            answers = self.regressor.predict(flat_windows(X))
+        answers = np.asarray(answers, np.float64).reshape(len(starts), self.settings.step, n, *answers.shape[2:])
+        if scaling is None:
+            return answers
+        extra = (None,) * (answers.ndim - 3)
+        shift, scale = (part[:, None, :][..., *extra] for part in scaling)
+        return answers * scale + shift
+
+    def _step_by_step(self, table: Table, h: int, method: str) -> np.ndarray:
+        """Each answer becomes the last row of the next window."""
+        answers = []
+        for k in range(h):
+            starts = table.stops - self.settings.lags + k
+            answers.append(self._ask(table, starts, method))
+            table.values[table.stops + k, : self.n_targets] = answers[-1][:, 0]
+        return np.concatenate(answers, axis=1)
+
+    def _from_histories(self, table: Table, first: np.ndarray, h: int, method: str) -> np.ndarray:
+        """The answer after the last step; with a step of 1 each answer is read in turn."""
+        n, step = self.n_targets, self.settings.step
+        X = Sequences(table.values, first, table.stops - first)
+        answer, state = self.regressor._last_answer(X, method)
+        if step > 1 or h == 1:
+            return np.asarray(answer, np.float64).reshape(len(first), step, n, *answer.shape[2:])[:, :h]
+        stream, answers = self.regressor.stream(batch=len(first), method=method), []
+        stream.state = state
+        for k in range(h):
+            answers.append(np.asarray(answer, np.float64).reshape(len(first), n))
+            if k + 1 < h:
+                table.values[table.stops + k, :n] = answers[-1]
+                answer = stream.step(table.values[table.stops + k])
+        return np.stack(answers, axis=1)
