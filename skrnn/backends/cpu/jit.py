@@ -120,6 +120,11 @@ class KernelCache(NullCache):
                 temporary.unlink()
 
 
+# For what only kernels call: taken into each of them before it is compiled, which takes less time than to
+# compile it by itself.
+inlined = njit(inline="always", error_model="numpy")
+
+
 def kernel(*key):
     """Compile a function as a serial `nogil` kernel; `key` tells apart kernels from one factory.
 

@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 
 from . import threads
-from .jit import kernel
+from .jit import inlined, kernel
 from .simd import INT
 
 LEAST_FLOPS = 1e5  # what the calls of a replay cost anyway
@@ -152,7 +152,7 @@ class Call(NamedTuple):
 CALL_BYTES = 4 * 8  # of a call in the table: entry, arguments, shared, address of the condition
 
 
-@kernel("left_out")
+@inlined
 def left_out(call):
     """Whether the condition of a call is 0."""
     condition = word_at(call + 24)
@@ -168,17 +168,8 @@ def play(table, end):
 
 
 @kernel("replay")
-def replay(times, table, end, stop):
-    """Play a table `times` times, or until `stop` is set."""
-    for _ in range(times):
-        play(table, end)
-        if stop[0] != 0:
-            break
-
-
-@kernel("replay_together")
-def replay_together(times, table, end, stop, boxes, hired, looks):
-    """`replay` with helpers.
+def replay(times, table, end, stop, boxes, hired, looks):
+    """Make the calls of a table `times` times, or until `stop` is set.
 
     boxes: of the helpers; hired: room for as many as may help; looks: how often to look for them
     before the first call.
@@ -200,6 +191,9 @@ def replay_together(times, table, end, stop, boxes, hired, looks):
         if stop[0] != 0:
             break
     threads.dismiss(boxes, hired, n)
+
+
+ALONE = np.zeros(0, np.intp)  # in the place of boxes and helpers
 
 
 class Tape:
@@ -290,11 +284,9 @@ class Tape:
         while times > 0 and not stop[0]:
             n = min(times, burst)
             if n_threads == 1:
-                replay(n, table, end, stop)
+                replay(n, table, end, stop, ALONE, ALONE, 0)
             else:
-                threads.pool().lead(
-                    replay_together, n, table, end, stop, n_helpers=n_threads - 1, flops=n * flops
-                )
+                threads.pool().lead(replay, n, table, end, stop, n_helpers=n_threads - 1, flops=n * flops)
             times -= n
 
     def player(self) -> Callable[[], None]:

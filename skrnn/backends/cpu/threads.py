@@ -27,7 +27,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ...batches import SIZE_B, SIZE_R
-from .jit import kernel
+from .jit import inlined, kernel
 from .simd import INT, pointer
 
 # --- boxes ------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def call_entry(typingctx, address, words, thread, n_threads):
 
 
 # --- the leader's side ------------------------------------------------------------------------------
-@kernel("hire")
+@inlined
 def hire(boxes, hired, n):
     """Hire helpers that are ready, until there are ``len(hired)``; `n` are hired already."""
     box = 0
@@ -113,7 +113,7 @@ def hire(boxes, hired, n):
     return n
 
 
-@kernel("call_together")
+@inlined
 def call_together(boxes, hired, n, entry, words):
     """A call that the leader and its `n` helpers share; returns when all have made it."""
     for i in range(n):
@@ -130,7 +130,7 @@ def call_together(boxes, hired, n, entry, words):
                 give_way()
 
 
-@kernel("dismiss")
+@inlined
 def dismiss(boxes, hired, n):
     for i in range(n):
         store_atomically(boxes, hired[i] + STATE, READY)
