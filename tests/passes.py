@@ -7,8 +7,8 @@ import numpy as np
 
 from skrnn import backends
 from skrnn.backends.cpu.workspace import Rows
-from skrnn.sequences import Targets
 from skrnn.batches import SIZE_B, SIZE_CARRIED, SIZE_EPOCH, SIZE_FIRST, SIZE_R, SIZE_T, Steps
+from skrnn.sequences import Targets
 
 
 class PackedSteps:

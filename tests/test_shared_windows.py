@@ -18,7 +18,10 @@ def windows(n_targets=1, n_columns=2, dtype=np.float32, scaled=False, n=60):
     X = values[starts[:, None] + np.arange(LAGS)]
     y = targets[starts[:, None] + LAGS + np.arange(H)]
     if not scaled:
-        views = Sequences(values, starts, np.full(len(starts), LAGS, np.intp)), Targets(targets, starts + LAGS, H)
+        views = (
+            Sequences(values, starts, np.full(len(starts), LAGS, np.intp)),
+            Targets(targets, starts + LAGS, H),
+        )
         return views, (X, y.reshape(len(starts), -1))
     shift, scale = rng.standard_normal((2, len(starts), n_columns)).astype(dtype)
     shift_y, scale_y = (np.ascontiguousarray(a[:, :n_targets]) for a in (shift, scale))

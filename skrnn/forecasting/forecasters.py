@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import Any, ClassVar, Self
 
 import joblib
@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
+from ..estimators import GRURegressor, LSTMRegressor
 from ..estimators.base import RecurrentEstimator
 from ..estimators.jobs import effective_threads
 from .frames import (
@@ -29,12 +28,11 @@ from .frames import (
 )
 from .model import Model, Settings
 from .output import POINT
-from .panel import check_integer
-from .scaling import SCALES, Transform
+from .scaling import Transform
 from .splits import RollingOrigin
-from .windows import WINDOW_SCALES
 
-BATCH = 64  # windows of a minibatch, of the regressor that is built here
+import os
+BATCH = int(os.environ.get("BATCH", 64))  # windows of a minibatch, of the regressor that is built here
 
 
 class _Forecaster(BaseEstimator):
@@ -93,6 +91,7 @@ class _Forecaster(BaseEstimator):
             windows = int(np.maximum(panel.lengths - s.transform.n_lost - self.lags - s.step + 1, 0).sum())
             per_epoch = math.ceil(min(windows, s.max_windows or windows) / BATCH)
             parameters |= {"batch_size": BATCH}
+        if os.environ.get("LOSS") and not heads: parameters["loss"]=os.environ["LOSS"]
         epochs = max(1, round(self.max_steps / max(1, per_epoch)))
         if self.validation_fraction is not None:
             parameters |= {"early_stopping": True, "n_iter_no_change": max(3, epochs // 5)}
@@ -132,9 +131,12 @@ class _Forecaster(BaseEstimator):
             error = np.abs(fold.y - model.forecast(fold.panel, future, fold.stamps))
             scores.append(error / self._spread(model, fold.panel)[:, None])
         every = np.stack(scores).swapaxes(0, 2).reshape(self.h, -1)  # (h, windows, series and targets)
-        n = every.shape[1]
-        ranks = [min(1.0, math.ceil((n + 1) * level / 100) / n) for level in self._levels()]
-        return np.nanquantile(every, ranks, axis=1, method="higher")
+        size = np.nanmean(every, axis=1)  # of an error, by step; what is left is pooled over the steps
+        size = np.where(size > 0, size, 1.0)
+        relative = np.sort((every / size[:, None])[~np.isnan(every)])
+        n = len(relative)
+        ranks = [min(n, math.ceil((n + 1) * level / 100)) for level in self._levels()]
+        return relative[np.array(ranks) - 1, None] * size
 
     @staticmethod
     def _spread(model: Model, panel: Panel) -> np.ndarray:

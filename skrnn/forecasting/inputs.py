@@ -88,7 +88,7 @@ class Inputs:
             known[here, exog.shape[1] - n_hist :] = calendars.features(panel.stamps[source], self.calendar)
         if future is not None:
             futr = (future - self.exog[0][n_hist:]) / self.exog[1][n_hist:]
-            known[later, : futr.shape[2]] = futr.reshape(-1, futr.shape[2])
+            known[later, : futr.shape[2]] = futr.reshape(len(later), futr.shape[2])
             if self.calendar:
                 known[later, futr.shape[2] :] = calendars.features(stamps, self.calendar)
         n_columns = n_targets * (1 + self.masked) + n_hist + known.shape[1] * len(self.ahead)

@@ -137,9 +137,7 @@ class Model:
             self.regressor = MultiOutputRegressor(self.regressor)
         self.regressor.fit(rows, answers)
 
-    def _learn_histories(
-        self, panel: Panel, table: Table, targets: np.ndarray, unknown: np.ndarray
-    ) -> None:
+    def _learn_histories(self, panel: Panel, table: Table, targets: np.ndarray, unknown: np.ndarray) -> None:
         """Whole histories, with an answer after every step of which all targets are known."""
         step, n_rows = self.settings.step, len(targets)
         first = self._first_rows(panel, table, 1 + step, f"a horizon of {step}")
@@ -199,7 +197,9 @@ class Model:
             answers = getattr(self.regressor, method)(X)
         else:
             answers = self.regressor.predict(flat_windows(X))
-        answers = np.asarray(answers, np.float64).reshape(len(starts), self.settings.step, n, *answers.shape[2:])
+        answers = np.asarray(answers, np.float64).reshape(
+            len(starts), self.settings.step, n, *answers.shape[2:]
+        )
         if scaling is None:
             return answers
         extra = (None,) * (answers.ndim - 3)
