@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "training": {"inference", "network", "batches", "losses", "sequences"},
     "estimators": {"backends", "inference", "losses", "network", "sequences", "training"},
     "preprocessing": {"estimators", "sequences"},
+    "forecasting": set(),
     "windows": {"sequences"},
     "metrics": {"sequences"},
     "display": set(),
@@ -46,11 +47,12 @@ HOMES = {
     "sklearn": SCIKIT_LEARN,
     "scipy": SCIKIT_LEARN,
     "joblib": {"estimators"},
-    "pandas": {"windows"},
+    "pandas": {"windows", "forecasting"},
+    "utilsforecast": {"forecasting"},
     "tqdm": {"estimators", "warmup"},
     "matplotlib": {"display"},
 }
-WHEN_USED = {"tqdm", "matplotlib"}
+WHEN_USED = {"tqdm", "matplotlib", "utilsforecast"}
 
 
 class Import:

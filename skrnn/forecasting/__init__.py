@@ -1,0 +1,1 @@
+"""Forecasting from pandas: time series in and forecasts out, in the user's own form."""

@@ -1,0 +1,380 @@
+"""From a Series, a wide or a long frame to a `Panel`, and on from there with more data.
+
+What comes after the history is in `future.py`, the way back to frames in `output.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .frequency import find_freq
+from .future import future_frame, futures, read_future
+from .gaps import Rows, as_integers, complete
+from .output import write_cross_validation, write_forecast
+from .panel import Form, Panel, first_few, quote, series_name
+from .stamps import as_stamps, check_same_time
+from .static import read_static, static_of_frame, static_of_rows
+
+__all__ = [
+    "Form",
+    "Panel",
+    "extend",
+    "future_frame",
+    "futures",
+    "read_future",
+    "read_panel",
+    "write_cross_validation",
+    "write_forecast",
+]
+
+
+def read_panel(
+    data: pd.Series | pd.DataFrame,
+    *,
+    freq: Any = None,
+    missing: str = "error",
+    id_col: Hashable = "unique_id",
+    time_col: Hashable = "ds",
+    target_col: Hashable = "y",
+    futr_exog: Any = (),
+    hist_exog: Any = (),
+    stat_exog: Any = (),
+    static_df: pd.DataFrame | None = None,
+    multivariate: bool = False,
+    like: Panel | None = None,
+) -> Panel:
+    """Read time series.
+
+    Parameters
+    ----------
+    data : Series or DataFrame
+        A Series, or a wide frame with one series per column that is no covariate, have a sorted index of
+        dates, periods or integers. A frame with a column `id_col` or `time_col` is a long one; its rows
+        may be in any order and its index says nothing. Columns of a long frame that nothing names are
+        left out. Data are copied.
+    freq : str, offset or int, default=None
+        The step in time. None: the frequency of the index, else what can be inferred from the longest
+        series; for integers, the smallest difference.
+    missing : {"error", "interpolate", "mask"}, default="error"
+        What to do about gaps and about NaN in targets and covariates: refuse them; fill them, linearly
+        in time and at the end of a series with the last value; or fill them and remember which targets.
+        A series may not start with NaN.
+    id_col, time_col, target_col : names
+        Columns of a long frame. `id_col` is also that of `static_df`.
+    futr_exog, hist_exog, stat_exog : name or list of names, default=()
+        Numeric columns that are known in the future; numeric columns that are not; and covariates that
+        are constant per series, numbers or categories. Those of a wide frame are shared by its series.
+    static_df : DataFrame, default=None
+        One row per series with `id_col` and the columns of `stat_exog`. None: they are columns of the
+        long frame.
+    multivariate : bool, default=False
+        Whether the columns of a wide frame are one series with several targets.
+    like : Panel, default=None
+        What was read for `fit`. The data must have its form, columns and frequency, and none but its
+        series. All other parameters except `static_df` are taken from it; without that, and without
+        such columns, the static covariates are too.
+
+    Returns
+    -------
+    Panel
+        Series of a long frame in the order of their sorted ids, those of a wide frame as the columns;
+        with `like`, in its order.
+
+    Raises
+    ------
+    TypeError
+        If `data` is no Series or DataFrame, or `freq` is of the wrong kind.
+    ValueError
+        If the data are not as described here. The message names the series and the stamp.
+    """
+    if like is None:
+        if missing not in ("error", "interpolate", "mask"):
+            raise ValueError(f"missing must be 'error', 'interpolate' or 'mask', got {missing!r}")
+        hist, futr, stat = (_as_tuple(names) for names in (hist_exog, futr_exog, stat_exog))
+        form = _recognise(data, id_col, time_col, target_col, hist, futr, stat, multivariate, missing)
+    else:
+        form = like.form
+        _check_like(data, form)
+    rows, static = _read(data, form, like, static_df)
+    inferred = False
+    if like is not None:
+        freq = like.freq
+    else:
+        if freq is None and form.kind != "long":
+            freq = getattr(data.index, "freq", None)
+        inferred = freq is None
+        freq = find_freq(rows.stamps, rows.starts, freq)
+    values, columns = _read_static(static, rows.ids, like)
+    rows, observed = complete(rows, form, freq, inferred)
+    stops = rows.starts[1:]
+    return Panel(
+        rows.ids,
+        rows.starts,
+        stops,
+        rows.stamps,
+        rows.values,
+        observed,
+        rows.exog,
+        values,
+        columns,
+        freq,
+        form,
+    )
+
+
+def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
+    """Append new rows to the histories of some or all series.
+
+    Parameters
+    ----------
+    panel : Panel
+    data : Series or DataFrame
+        In the form of the panel; the rows of each series come after its history. With
+        ``missing="interpolate"`` or ``"mask"`` there may be a gap in between, and the start may be NaN.
+
+    Returns
+    -------
+    Panel
+        With the series of `panel`.
+
+    Raises
+    ------
+    ValueError
+        As of `read_panel`; and if a stamp is not after the end of its series.
+    """
+    form = panel.form
+    _check_like(data, form)
+    new, _ = _read(data, form, panel, None)
+    mine = panel.ids.get_indexer(new.ids)
+    late = new.stamps[new.starts[:-1]] > panel.last_stamps[mine]
+    if not late.all():
+        i = int(np.argmin(late))
+        known = f"which is not after {panel.last_stamps[mine[i]]}, the last one known"
+        raise ValueError(f"{series_name(new.ids[i])} goes on at {new.stamps[new.starts[i]]}, {known}")
+    own = np.repeat(np.arange(len(panel.ids)), panel.lengths)
+    old = np.arange(len(own)) + np.repeat(
+        panel.starts[:-1] - np.cumsum(panel.lengths) + panel.lengths, panel.lengths
+    )
+    series = np.concatenate([own, np.repeat(mine, np.diff(new.starts))])
+    order = np.argsort(series, kind="stable")
+    values = np.where(panel.observed, panel.values, np.nan)  # what was filled is filled anew
+    rows = Rows(
+        panel.ids,
+        np.searchsorted(series[order], np.arange(len(panel.ids) + 1)),
+        panel.stamps[old].append(new.stamps)[order],
+        np.concatenate([values[old], new.values])[order],
+        np.concatenate([panel.exog[old], new.exog])[order],
+    )
+    rows, observed = complete(rows, form, panel.freq, inferred=False)
+    return replace(
+        panel,
+        starts=rows.starts,
+        stops=rows.starts[1:],
+        stamps=rows.stamps,
+        values=rows.values,
+        observed=observed,
+        exog=rows.exog,
+    )
+
+
+def _recognise(
+    data: Any,
+    id_col: Hashable,
+    time_col: Hashable,
+    target_col: Hashable,
+    hist_exog: tuple,
+    futr_exog: tuple,
+    stat_exog: tuple,
+    multivariate: bool,
+    missing: str,
+) -> Form:
+    """The form of the data, its columns checked."""
+    exog = hist_exog + futr_exog
+    kind = _kind(data, id_col, time_col)
+    if kind == "series":
+        if exog:
+            raise ValueError(f"a Series has no columns, but {first_few(exog)} are to be: give a DataFrame")
+        names = pd.Index([data.name], dtype=object)
+    elif kind == "long":
+        if multivariate:
+            raise ValueError("multivariate=True needs a wide frame, with one target per column")
+        _check_columns(
+            data, [id_col, time_col, target_col, *exog], "a long frame has one row per series and time"
+        )
+        names = pd.Index([target_col], dtype=object)
+    else:
+        _check_columns(data, exog)
+        names = data.columns[~data.columns.isin(exog)]
+        if not len(names):
+            raise ValueError("no column is left to forecast")
+    if multivariate and stat_exog:
+        raise ValueError("stat_exog tells series apart, of which multivariate=True has one")
+    roles = [*([id_col, time_col] if kind == "long" else []), *names, *exog, *stat_exog]
+    twice = [name for i, name in enumerate(roles) if name in roles[:i]]
+    if twice:
+        raise ValueError(f"columns have two roles: {first_few(twice)}")
+    stamp_name = time_col if kind == "long" else data.index.name
+    return Form(kind, names, id_col, stamp_name, hist_exog, futr_exog, stat_exog, bool(multivariate), missing)
+
+
+def _kind(data: Any, id_col: Hashable, time_col: Hashable) -> str:
+    if isinstance(data, pd.Series):
+        return "series"
+    if not isinstance(data, pd.DataFrame):
+        raise TypeError(f"expected a pandas Series or DataFrame, got {type(data).__name__}")
+    if data.columns.nlevels > 1:
+        raise ValueError("the columns have several levels; give every series one name")
+    if not data.columns.is_unique:
+        twice = data.columns[data.columns.duplicated()]
+        raise ValueError(f"column names are not unique: {first_few(twice)}")
+    return "long" if id_col in data.columns or time_col in data.columns else "wide"
+
+
+def _check_like(data: Any, form: Form) -> None:
+    """Refuse data of another form, or with other columns."""
+    words = {"series": "a Series", "wide": "a wide frame", "long": "a long frame"}
+    kind = _kind(data, form.id_name, form.stamp_name if form.kind == "long" else form.id_name)
+    if kind != form.kind:
+        raise ValueError(f"the model was fitted on {words[form.kind]}, got {words[kind]}")
+    exog = [*form.hist_exog, *form.futr_exog]
+    if kind == "series":
+        unseen = [] if data.name == form.names[0] or form.names[0] is None else [data.name]
+    elif kind == "wide":
+        _check_columns(data, [*form.names, *exog])
+        unseen = list(data.columns[~data.columns.isin([*form.names, *exog])])
+    else:
+        _check_columns(data, [form.id_name, form.stamp_name, *form.names, *exog])
+        return
+    if unseen:
+        raise ValueError(f"series were not there in fit: {first_few(unseen)}")
+
+
+def _check_columns(frame: pd.DataFrame, columns: list | tuple, hint: str = "") -> None:
+    lacking = [column for column in columns if column not in frame.columns]
+    if lacking:
+        hint = f" ({hint})" if hint else ""
+        raise ValueError(f"columns are not in the frame: {first_few(lacking)}{hint}")
+
+
+def _read(data: Any, form: Form, like: Panel | None, static_df: pd.DataFrame | None) -> tuple[Rows, Any]:
+    """The rows, sorted, and a frame of the static covariates, or None to take those of `like`."""
+    if not len(data):
+        raise ValueError("there are no rows")
+    if static_df is not None and not form.stat_exog:
+        raise ValueError("there is a static_df, but stat_exog names none of its columns")
+    if form.kind == "long":
+        rows, order = _read_long(data, form, like)
+    else:
+        rows, order = _read_indexed(data, form, like), None
+    if static_df is not None:
+        return rows, static_of_frame(static_df, form.id_name, rows.ids, form.stat_exog)
+    names = list(form.stat_exog)
+    if like is not None and (order is None or not set(names) <= set(data.columns)):
+        return rows, None
+    if order is None:
+        if names:
+            raise ValueError(
+                f"stat_exog={names} of a Series or a wide frame is read from static_df: give one"
+            )
+        return rows, pd.DataFrame(index=rows.ids)
+    _check_columns(data, names, "stat_exog are columns of the long frame where there is no static_df")
+    return rows, static_of_rows(data[names].iloc[order], rows.starts, rows.ids)
+
+
+def _read_static(static: pd.DataFrame | None, ids: pd.Index, like: Panel | None) -> tuple[np.ndarray, tuple]:
+    if static is None and like is not None:
+        return like.static[like.ids.get_indexer(ids)], like.static_columns
+    return read_static(static, None if like is None else like.static_columns)
+
+
+def _read_indexed(data: Any, form: Form, like: Panel | None) -> Rows:
+    """A Series or a wide frame; the columns of the latter one below the other, unless multivariate."""
+    stamps = as_stamps(data.index, "the index")
+    if like is not None:
+        stamps = check_same_time(stamps, like.stamps, "the index")
+    steps = np.diff(as_integers(stamps))
+    if (steps <= 0).any():
+        k = int((steps <= 0).argmax())
+        if steps[k] == 0:
+            raise ValueError(f"the index has {stamps[k]} more than once")
+        raise ValueError(
+            f"the index is not sorted: {stamps[k]} is followed by {stamps[k + 1]}; use sort_index()"
+        )
+    if form.kind == "series":
+        frame = data.to_frame("y" if data.name is None else data.name)
+        ids = frame.columns
+    else:
+        frame, ids = data, form.names
+    hint = "; a long frame has the columns id_col, time_col and target_col" if form.kind == "wide" else ""
+    values = _numbers(frame, ids, hint)
+    exog = _numbers(frame, [*form.hist_exog, *form.futr_exog])
+    n_rows, n_series = values.shape
+    if form.multivariate:
+        return Rows(pd.Index(["all"]), np.array([0, n_rows]), stamps, values, exog)
+    starts = n_rows * np.arange(n_series + 1)
+    ids = ids if like is None else like.ids  # a Series without a name in fit may have one now
+    stamps = stamps if n_series == 1 else stamps[np.tile(np.arange(n_rows), n_series)]
+    return Rows(ids, starts, stamps, values.T.reshape(-1, 1), np.tile(exog, (n_series, 1)))
+
+
+def _read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Rows, np.ndarray]:
+    """A long frame, and the order that sorts its rows."""
+    codes, ids = pd.factorize(data[form.id_name], sort=True)
+    if (codes < 0).any():
+        raise ValueError(f"{quote(form.id_name)} is missing in row {(codes < 0).argmax()}")
+    if like is not None:
+        where = like.ids.astype(object).get_indexer(ids.astype(object))
+        if (where < 0).any():
+            raise ValueError(f"series were not there in fit: {first_few(ids[where < 0])}")
+        codes, ids = np.argsort(np.argsort(where))[codes], like.ids[np.sort(where)]
+    column = f"column {quote(form.stamp_name)}"
+    stamps = as_stamps(pd.Index(data[form.stamp_name]), column)
+    if like is not None:
+        stamps = check_same_time(stamps, like.stamps, column)
+    order = _sort(codes, as_integers(stamps))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(ids)))])
+    stamps = stamps[order]
+    again = np.diff(as_integers(stamps)) == 0
+    again[starts[1:-1] - 1] = False
+    if again.any():
+        row = int(again.argmax())
+        i = np.searchsorted(starts, row, side="right") - 1
+        raise ValueError(f"{series_name(ids[i])} has {stamps[row]} more than once")
+    values = _numbers(data, form.names)[order]
+    exog = _numbers(data, [*form.hist_exog, *form.futr_exog])[order]
+    return Rows(ids.rename(None), starts, stamps.rename(None), values, exog), order
+
+
+def _sort(codes: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The order that sorts by code, then time."""
+    order = _counting_sort(codes)
+    if ((np.diff(codes[order]) == 0) & (np.diff(times[order]) < 0)).any():
+        order = _counting_sort(pd.factorize(times, sort=True)[0])
+        order = order[_counting_sort(codes[order])]
+    return order
+
+
+def _counting_sort(codes: np.ndarray) -> np.ndarray:
+    """The order that sorts small integers and changes nothing else; NumPy counts where they are short."""
+    return np.argsort(codes.astype(np.uint16) if codes.max() < 2**16 else codes, kind="stable")
+
+
+def _numbers(frame: pd.DataFrame, columns: Any, hint: str = "") -> np.ndarray:
+    """Columns as a new float64 array of shape (n_rows, n_columns)."""
+    part = frame[list(columns)]
+    for name, dtype in part.dtypes.items():
+        if not pd.api.types.is_numeric_dtype(dtype) or getattr(dtype, "kind", "") == "c":
+            raise ValueError(f"column {quote(name)} is not numeric but {dtype}{hint}")
+    return np.array(part.to_numpy(np.float64, na_value=np.nan), order="C")
+
+
+def _as_tuple(names: Any) -> tuple:
+    """Several names as a tuple; a string is one name, and so is a number."""
+    if names is None:
+        return ()
+    return tuple(names) if isinstance(names, list | tuple | pd.Index | np.ndarray) else (names,)

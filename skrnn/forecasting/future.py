@@ -1,0 +1,148 @@
+"""What comes after the history: its stamps, and the covariates that are known there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .frequency import stamps_after
+from .panel import Panel, first_few, quote, series_name
+from .stamps import as_stamps, check_same_time
+
+
+def futures(panel: Panel, h: int) -> pd.Index:
+    """The next `h` stamps of every series, after its own last one.
+
+    Parameters
+    ----------
+    panel : Panel
+    h : int
+
+    Returns
+    -------
+    Index of shape (n_series * h,)
+        Series after series, of the dtype of the history's.
+    """
+    return stamps_after(panel.last_stamps, h, panel.freq)
+
+
+def future_frame(panel: Panel, h: int) -> pd.DataFrame:
+    """The rows for which `predict` needs covariates.
+
+    Parameters
+    ----------
+    panel : Panel
+    h : int
+
+    Returns
+    -------
+    DataFrame
+        In the user's form: the id and the time column of a long frame, or the index and no column.
+    """
+    stamps = futures(panel, h)
+    if panel.form.kind == "long":
+        return pd.DataFrame({panel.form.id_name: panel.ids.repeat(h), panel.form.stamp_name: stamps})
+    return pd.DataFrame(index=as_index(stamps[:h], panel))
+
+
+def as_index(stamps: pd.Index, panel: Panel) -> pd.Index:
+    """Consecutive stamps as the index of an answer, with the name and the frequency of the user's."""
+    if isinstance(stamps, pd.DatetimeIndex):
+        # It fails where the clocks go forward over one of them, which is off the frequency then.
+        with suppress(ValueError):
+            stamps = pd.DatetimeIndex(stamps, freq=panel.freq)
+    return stamps.rename(panel.form.stamp_name)
+
+
+def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndarray:
+    """Covariates of the next `h` steps of every series.
+
+    Parameters
+    ----------
+    X_df : DataFrame
+        In the form of the history, rows in any order: with the id and time columns of a long frame, or
+        with the index of a Series or wide frame, whose series share the covariates. Other columns, other
+        series and stamps outside of the horizon are left out.
+    panel : Panel
+    h : int
+    names : list of k names
+        Numeric columns of `X_df`.
+
+    Returns
+    -------
+    ndarray of shape (n_series, h, k), float64
+
+    Raises
+    ------
+    TypeError
+        If `X_df` is not a DataFrame.
+    ValueError
+        If a column or a row is missing, a row is there twice, the times are of another kind or time zone
+        than in `fit`, a column is not numeric or a value is NaN or infinite. The series and the stamp
+        are named.
+    """
+    form, names = panel.form, list(names)
+    long = form.kind == "long"
+    if not isinstance(X_df, pd.DataFrame):
+        raise TypeError(f"X_df has to be a DataFrame, got {type(X_df).__name__}")
+    needed = [*([form.id_name, form.stamp_name] if long else []), *names]
+    lacking = [name for name in needed if name not in X_df.columns]
+    if lacking:
+        raise ValueError(f"columns are not in X_df: {first_few(lacking)}")
+    what = f"column {quote(form.stamp_name)} of X_df" if long else "the index of X_df"
+    stamps = as_stamps(pd.Index(X_df[form.stamp_name]) if long else X_df.index, what)
+    stamps = check_same_time(stamps, panel.stamps, what)
+    wanted = futures(panel, h)
+    n_keys = len(panel.ids) if long else 1
+    if long:
+        series = panel.ids.astype(object).get_indexer(pd.Index(X_df[form.id_name]).astype(object))
+    else:
+        series, wanted = np.zeros(len(X_df), np.intp), wanted[:h]
+    codes, uniques = pd.factorize(wanted)
+    times = uniques.get_indexer(stamps)
+    used = np.flatnonzero((series >= 0) & (times >= 0))
+    keys = pd.Index(series[used] * len(uniques) + times[used])
+    if keys.has_duplicates:
+        row = used[keys.duplicated().argmax()]
+        of = f"{series_name(panel.ids[series[row]])} has " if long else ""
+        raise ValueError(f"X_df: {of}{stamps[row]}{'' if long else ' is there'} more than once")
+    rows = keys.get_indexer(np.repeat(np.arange(n_keys), h) * len(uniques) + codes)
+    _check_rows(rows.reshape(n_keys, h), wanted, panel, long)
+    values = _numbers(X_df[names].iloc[used[rows]]).reshape(n_keys, h, len(names))
+    _check_values(values, names, wanted, panel, long)
+    return np.repeat(values, len(panel.ids) // n_keys, axis=0)
+
+
+def _check_rows(rows: np.ndarray, wanted: pd.Index, panel: Panel, long: bool) -> None:
+    lacking = rows < 0
+    if not lacking.any():
+        return
+    i = int(lacking.any(axis=1).argmax())
+    first = wanted[i * rows.shape[1] + int(lacking[i].argmax())]
+    count, series = np.count_nonzero(lacking[i]), np.count_nonzero(lacking.any(axis=1))
+    of = f" of {series_name(panel.ids[i])}" if long else ""
+    more = f" ({np.count_nonzero(lacking)} rows of {series} series in all)" if series > 1 else ""
+    raise ValueError(
+        f"X_df lacks {count} of the {rows.shape[1]} rows{of} that are forecast, the first of them {first}"
+        f"{more}; make_future_dataframe() makes them"
+    )
+
+
+def _numbers(frame: pd.DataFrame) -> np.ndarray:
+    for name, dtype in frame.dtypes.items():
+        if not pd.api.types.is_numeric_dtype(dtype) or getattr(dtype, "kind", "") == "c":
+            raise ValueError(f"X_df: column {quote(name)} is not numeric but {dtype}")
+    return frame.to_numpy(np.float64, na_value=np.nan)
+
+
+def _check_values(values: np.ndarray, names: list, wanted: pd.Index, panel: Panel, long: bool) -> None:
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        i, step, column = (int(place[0]) for place in np.nonzero(wrong))
+        what = "NaN" if np.isnan(values[i, step, column]) else "infinite"
+        of = f" of {series_name(panel.ids[i])}" if long else ""
+        stamp = wanted[i * values.shape[1] + step]
+        raise ValueError(f"X_df: {quote(names[column])}{of} is {what} at {stamp}")

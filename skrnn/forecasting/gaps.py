@@ -1,0 +1,200 @@
+"""Gaps and NaN in time series: saying where they are, and filling them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .frequency import freq_name, infer_freq, missing_after, off_freq, stamps_after
+from .panel import Form, quote, series_name
+
+FILLED_BY = "missing='interpolate' and missing='mask' fill"
+
+
+class Rows(NamedTuple):
+    """Series below series in one table, sorted by time within each; NaN is where a value is missing.
+
+    The fields are those of a `Panel`.
+    """
+
+    ids: pd.Index
+    starts: np.ndarray
+    stamps: pd.Index
+    values: np.ndarray
+    exog: np.ndarray
+
+
+def as_integers(stamps: pd.Index) -> np.ndarray:
+    """Stamps as int64, in their own unit."""
+    return stamps.asi8 if hasattr(stamps, "asi8") else stamps.to_numpy(np.int64)
+
+
+def complete(rows: Rows, form: Form, freq: Any, inferred: bool) -> tuple[Rows, np.ndarray]:
+    """Check that every series follows the frequency, and fill what is missing if the form says so.
+
+    Parameters
+    ----------
+    rows : Rows
+    form : Form
+    freq : offset or int
+    inferred : bool
+        Whether `freq` was found in the data and not given. A series that has another frequency is then
+        taken for a mistake, and not filled.
+
+    Returns
+    -------
+    rows : Rows
+        Without gaps and without NaN: linear in time between what is known, and the last known value at
+        the end of a series.
+    observed : ndarray of shape (n_rows, n_targets), bool
+        False where ``missing="mask"`` filled a value.
+
+    Raises
+    ------
+    ValueError
+        If a series is off the frequency or has another one; has a gap, or NaN, that is not to be filled,
+        or NaN at its start; or a value is infinite. The series and the stamp are named.
+    """
+    missing = _check_steps(rows, form, freq, inferred)
+    if missing.any():
+        rows = _insert(rows, missing, freq)
+    for table, names in (rows.values, None), (rows.exog, form.hist_exog + form.futr_exog):
+        if np.isinf(table).any():
+            raise ValueError(f"{_place(rows, form, np.isinf(table), names, 'infinite')}")
+        lacking = np.isnan(table)
+        if lacking.any():
+            if form.missing == "error":
+                where = _place(rows, form, lacking, names, "NaN")
+                raise ValueError(f"{where}; {FILLED_BY} it")
+            _check_starts(rows, form, lacking, names)
+    observed = np.ones(rows.values.shape, bool)
+    if form.missing == "mask":
+        observed = ~np.isnan(rows.values)
+    times = as_integers(rows.stamps)
+    return rows._replace(
+        values=_interpolate(rows.values, rows.starts, times), exog=_interpolate(rows.exog, rows.starts, times)
+    ), observed
+
+
+def _series_of(rows: Rows, row: Any) -> Any:
+    return np.searchsorted(rows.starts, row, side="right") - 1
+
+
+def _check_steps(rows: Rows, form: Form, freq: Any, inferred: bool) -> np.ndarray:
+    """Stamps that are missing after each row, shape (n_rows,); errors as of `complete`."""
+    stamps, starts = rows.stamps, rows.starts
+    wrong = off_freq(stamps[starts[:-1]], freq)
+    if len(wrong):
+        _refuse_if_other_freq(rows, form, freq, wrong[:1])
+        where = f"{_series(rows, form, wrong[0])} starts at {stamps[starts[wrong[0]]]}"
+        raise ValueError(f"{where}, which is not on the frequency {freq_name(freq)}")
+    missing = missing_after(stamps, starts, freq)
+    wrong = np.flatnonzero(missing < 0)
+    if len(wrong):
+        row, i = wrong[0], _series_of(rows, wrong[0])
+        _refuse_if_other_freq(rows, form, freq, [i])
+        steps = f"{stamps[row]} is followed by {stamps[row + 1]}"
+        raise ValueError(f"{_series(rows, form, i)} is not on the frequency {freq_name(freq)}: {steps}")
+    gaps = np.flatnonzero(missing)
+    if len(gaps) and (form.missing == "error" or inferred):
+        number = np.bincount(_series_of(rows, gaps), minlength=len(rows.ids))
+        _refuse_if_other_freq(
+            rows, form, freq, np.flatnonzero((number > 1) & (number == np.diff(starts) - 1))
+        )
+    if len(gaps) and form.missing == "error":
+        i = _series_of(rows, gaps[0])
+        total = missing[starts[i] : starts[i + 1]].sum()
+        first = stamps_after(stamps[gaps[:1]], 1, freq)[0]
+        what = f"{first} is missing" + (f", the first of {total} stamps" if total > 1 else "")
+        series = np.count_nonzero(number)
+        others = f" ({series} series have gaps)" if series > 1 and form.kind == "long" else ""
+        raise ValueError(
+            f"{_series(rows, form, i)} has gaps: {what}{others}; the frequency is {freq_name(freq)}. "
+            f"{FILLED_BY} them"
+        )
+    return missing
+
+
+def _series(rows: Rows, form: Form, i: int) -> str:
+    """What has stamps: a series, or the index of a wide frame, which all its series share."""
+    return "the index" if form.kind == "wide" else series_name(rows.ids[i])
+
+
+def _refuse_if_other_freq(rows: Rows, form: Form, freq: Any, series: Any) -> None:
+    """Raise if one of some series that do not follow the frequency is regular by itself."""
+    for i in series:
+        part = rows.stamps[rows.starts[i] : rows.starts[i + 1]]
+        if isinstance(part, pd.DatetimeIndex):
+            own = infer_freq(part)
+        else:
+            steps = np.unique(np.diff(as_integers(part)))
+            own = int(steps[0]) if len(steps) == 1 and len(part) > 2 and isinstance(freq, int) else None
+        if own is not None and own != freq:
+            others = (
+                ", the frequency of the longest series" if len(rows.ids) > 1 and form.kind == "long" else ""
+            )
+            raise ValueError(
+                f"{_series(rows, form, i)} has the frequency {freq_name(own)}, not {freq_name(freq)}{others}"
+            )
+
+
+def _place(rows: Rows, form: Form, wrong: np.ndarray, names: tuple | None, what: str) -> str:
+    """Where the first wrong value is, in words; `names` are those of covariates, None for targets."""
+    row = int(wrong.any(axis=1).argmax())
+    column = int(wrong[row].argmax())
+    i = int(_series_of(rows, row))
+    many = np.count_nonzero(wrong[rows.starts[i] : rows.starts[i + 1], column])
+    name = series_name(form.names[column] if form.multivariate and names is None else rows.ids[i])
+    if names is not None:
+        name = (
+            f"{quote(names[column])} of {name}" if form.kind == "long" else f"column {quote(names[column])}"
+        )
+    return f"{name} is {what} at {rows.stamps[row]}" + (f", the first of {many} times" if many > 1 else "")
+
+
+def _check_starts(rows: Rows, form: Form, lacking: np.ndarray, names: tuple | None) -> None:
+    firsts = np.zeros(lacking.shape, bool)
+    firsts[rows.starts[:-1]] = lacking[rows.starts[:-1]]
+    if firsts.any():
+        where = _place(rows, form, firsts, names, "NaN")
+        hint = "; in a long frame, series can start at different times" if form.kind == "wide" else ""
+        raise ValueError(f"{where}, the start, where there is nothing to fill it from{hint}")
+
+
+def _insert(rows: Rows, missing: np.ndarray, freq: Any) -> Rows:
+    """Add a row of NaN for every missing stamp."""
+    before = np.cumsum(missing) - missing
+    place = np.arange(len(missing)) + before
+    total = len(missing) + int(missing.sum())
+    gaps = np.flatnonzero(missing)
+    added = stamps_after(rows.stamps[gaps], missing[gaps], freq)
+    is_new = np.ones(total, bool)
+    is_new[place] = False
+    order = np.empty(total, np.intp)
+    order[place] = np.arange(len(missing))
+    order[is_new] = len(missing) + np.arange(len(added))
+    tables = []
+    for table in rows.values, rows.exog:
+        wider = np.full((total, table.shape[1]), np.nan)
+        wider[place] = table
+        tables.append(wider)
+    starts = np.append(place[rows.starts[:-1]], total)
+    return Rows(rows.ids, starts, rows.stamps.append(added)[order], *tables)
+
+
+def _interpolate(table: np.ndarray, starts: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Fill NaN of each series and column, linearly in time; behind the last known value with that one."""
+    lacking = np.isnan(table)
+    if not lacking.any():
+        return table
+    table = table.copy()
+    rows, columns = np.nonzero(lacking)
+    series = np.searchsorted(starts, rows, side="right") - 1
+    for i, column in np.unique(np.stack([series, columns], axis=1), axis=0):
+        part = slice(starts[i], starts[i + 1])
+        gap = lacking[part, column]
+        time = (times[part] - times[part][0]).astype(np.float64)  # from 0: large integers are not exact
+        table[part, column][gap] = np.interp(time[gap], time[~gap], table[part, column][~gap])
+    return table

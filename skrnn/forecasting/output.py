@@ -1,0 +1,142 @@
+"""Forecasts, from arrays back to the form in which the user's data came.
+
+A long frame gets Nixtla's columns: the name of the model for the point forecast, and ``<name>-lo-80`` and
+the like for the rest. The same names are the statistics of a wide frame.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .future import as_index
+from .panel import Panel
+from .splits import Fold
+
+POINT = "point"
+
+
+def write_forecast(panel: Panel, stamps: pd.Index, statistics: dict[str, np.ndarray], model_name: str) -> Any:
+    """The answer of `predict`.
+
+    Parameters
+    ----------
+    panel : Panel
+        The history.
+    stamps : Index of shape (n_series * h,)
+        As of `futures`.
+    statistics : dict from str to ndarray of shape (n_series, h, n_targets)
+        "point" for the point forecast; other names, such as "lo-80", are appended to the column's.
+    model_name : str
+        Name of the point forecast in a long frame and among the statistics of a wide one.
+
+    Returns
+    -------
+    Series or DataFrame
+        - For a Series: a Series of its name; with more than one statistic a DataFrame with the columns
+          ``name, name-lo-80, ...``, and "y" for a Series without a name.
+        - For a wide frame: a DataFrame with its columns; with more than one statistic, with columns of
+          two levels, (series, statistic).
+        - For a long frame: a DataFrame with the id, the time and one column per statistic.
+    """
+    form = panel.form
+    if form.kind == "long":
+        columns = _named(model_name, statistics)
+        return pd.DataFrame(
+            {form.id_name: panel.ids.repeat(len(stamps) // len(panel.ids)), form.stamp_name: stamps}
+            | {name: values.reshape(-1) for name, values in columns.items()}
+        )
+    h = len(stamps) // len(panel.ids)
+    index = as_index(stamps[:h], panel)
+    if form.kind == "series":
+        if len(statistics) == 1:
+            (values,) = statistics.values()
+            return pd.Series(values.reshape(-1), index, name=form.names[0])
+        columns = _named("y" if form.names[0] is None else form.names[0], statistics)
+        return pd.DataFrame({name: values.reshape(-1) for name, values in columns.items()}, index)
+    tables = [_by_column(values) for values in statistics.values()]
+    if len(tables) == 1:
+        return pd.DataFrame(tables[0], index, form.names)
+    return pd.DataFrame(_interleave(tables), index, _two_levels(panel, _named(model_name, statistics)))
+
+
+def write_cross_validation(
+    panel: Panel, folds: list[Fold], statistics: list[dict[str, np.ndarray]], model_name: str
+) -> pd.DataFrame:
+    """The answer of `cross_validation`.
+
+    Parameters
+    ----------
+    panel : Panel
+        All the data.
+    folds : list of Fold
+        With one and the same horizon.
+    statistics : list of dict from str to ndarray of shape (n_series, h, n_targets)
+        For each fold, as of `write_forecast`.
+    model_name : str
+        Name of the point forecast.
+
+    Returns
+    -------
+    DataFrame
+        With the true values, which are NaN where ``missing="mask"`` filled them, and the cutoff, the
+        last stamp that the forecast knew:
+
+        - For a long frame: the id, the time, ``cutoff``, the target and one column per statistic, sorted
+          by series, then cutoff.
+        - For a Series: the time as the index, and the columns ``cutoff, y`` and one per statistic.
+        - For a wide frame: rows of two levels, (cutoff, time), and columns of two levels, (series,
+          statistic), where "y" is one of the statistics.
+    """
+    form = panel.form
+    n_windows, n_series = len(folds), len(panel.ids)
+    h = len(folds[0].stamps) // n_series
+    columns = {"y": [fold.y for fold in folds]}
+    for key, name in zip(statistics[0], _named(model_name, statistics[0])):
+        columns[name] = [forecast[key] for forecast in statistics]
+    stacked = {
+        name: np.stack(values, axis=1) for name, values in columns.items()
+    }  # (n_series, n_windows, h, ...)
+    # From window by window to series by series.
+    order = np.arange(n_windows * n_series * h).reshape(n_windows, n_series, h).swapaxes(0, 1).reshape(-1)
+    stamps = _join([fold.stamps for fold in folds])[order]
+    cutoffs = _join([fold.panel.last_stamps.repeat(h) for fold in folds])[order]
+    if form.kind == "wide":
+        tables = [
+            _by_column(np.concatenate(list(table.swapaxes(0, 1)), axis=1)) for table in stacked.values()
+        ]
+        rows = n_windows * h
+        index = pd.MultiIndex.from_arrays([cutoffs[:rows], stamps[:rows]], names=["cutoff", form.stamp_name])
+        return pd.DataFrame(_interleave(tables), index, _two_levels(panel, stacked))
+    flat = {name: table.reshape(-1) for name, table in stacked.items()}
+    if form.kind == "series":
+        return pd.DataFrame({"cutoff": cutoffs} | flat).set_axis(stamps.rename(form.stamp_name), axis=0)
+    flat = {form.names[0] if name == "y" else name: values for name, values in flat.items()}
+    keys = {form.id_name: panel.ids.repeat(n_windows * h), form.stamp_name: stamps, "cutoff": cutoffs}
+    return pd.DataFrame(keys | flat)
+
+
+def _named(point: Any, statistics: dict[str, np.ndarray]) -> dict[Any, np.ndarray]:
+    """Statistics by column name."""
+    return {point if key == POINT else f"{point}-{key}": values for key, values in statistics.items()}
+
+
+def _by_column(values: np.ndarray) -> np.ndarray:
+    """From (n_series, h, n_targets), where one of series and targets is one, to (h, n_columns)."""
+    return values[0] if values.shape[0] == 1 else values[:, :, 0].T
+
+
+def _interleave(tables: list[np.ndarray]) -> np.ndarray:
+    """Statistics of shape (n_rows, n_columns) side by side for each column."""
+    return np.stack(tables, axis=2).reshape(len(tables[0]), -1)
+
+
+def _two_levels(panel: Panel, statistics: Any) -> pd.MultiIndex:
+    names = panel.form.names
+    return pd.MultiIndex.from_product([names, list(statistics)], names=[names.name, "statistic"])
+
+
+def _join(parts: list[pd.Index]) -> pd.Index:
+    return parts[0].append(parts[1:])

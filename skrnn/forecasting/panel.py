@@ -1,0 +1,150 @@
+"""All series of a data set in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """How the user's data are written, which is how to read more of them and how to answer.
+
+    Attributes
+    ----------
+    kind : {"series", "wide", "long"}
+    names : Index
+        The name of a Series (None where it has none), the target columns of a wide frame, or the
+        target column of a long one.
+    id_name, stamp_name : name
+        The id and the time column of a long frame; `stamp_name` is else the name of the index.
+    hist_exog, futr_exog, stat_exog : tuple of names
+        Covariates that are known up to now, known in the future, and constant per series.
+    multivariate : bool
+        Whether the columns of a wide frame are one series with several targets.
+    missing : {"error", "interpolate", "mask"}
+    """
+
+    kind: str
+    names: pd.Index
+    id_name: Hashable
+    stamp_name: Hashable
+    hist_exog: tuple = ()
+    futr_exog: tuple = ()
+    stat_exog: tuple = ()
+    multivariate: bool = False
+    missing: str = "error"
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One or many series, one below the other in one table, each in time order and without gaps.
+
+    Attributes
+    ----------
+    ids : Index of shape (n_series,)
+        Names of the series. A multivariate panel has one series, and its targets have the names.
+    starts : ndarray of shape (n_series + 1,), dtype intp
+        The table has rows ``starts[i]:starts[i + 1]`` for series i.
+    stops : ndarray of shape (n_series,), dtype intp
+        The history of series i is rows ``starts[i]:stops[i]``. The rest of its rows, of which there
+        are some only in what `until` gives, is the future.
+    stamps : Index of shape (n_rows,)
+    values : ndarray of shape (n_rows, n_targets), float64
+        No NaN: what was missing is filled.
+    observed : ndarray of shape (n_rows, n_targets), bool
+        False where ``missing="mask"`` filled a value.
+    exog : ndarray of shape (n_rows, n_exog), float64
+        Covariates that change in time, in the order of `exog_names`.
+    static : ndarray of shape (n_series, n_static), float64
+        Covariates that do not; numbers as they are, categories as 0 and 1.
+    static_columns : tuple of (name, category)
+        What each column of `static` holds; the category is None for a number.
+    freq : offset or int
+        One step in time; an int for integer stamps.
+    form : Form
+    """
+
+    ids: pd.Index
+    starts: np.ndarray
+    stops: np.ndarray
+    stamps: pd.Index
+    values: np.ndarray
+    observed: np.ndarray
+    exog: np.ndarray
+    static: np.ndarray
+    static_columns: tuple
+    freq: Any
+    form: Form
+
+    @property
+    def exog_names(self) -> tuple:
+        """Names of the columns of `exog`: those of the past only, then those known in the future."""
+        return self.form.hist_exog + self.form.futr_exog
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Rows of each series' history, shape (n_series,)."""
+        return self.stops - self.starts[:-1]
+
+    @property
+    def last_stamps(self) -> pd.Index:
+        """The last stamp of each series' history, shape (n_series,)."""
+        return self.stamps[self.stops - 1]
+
+    def until(self, stops: np.ndarray) -> Panel:
+        """The same panel with shorter histories; the tables are shared, not copied.
+
+        Parameters
+        ----------
+        stops : ndarray of shape (n_series,), dtype intp
+            One past the last row of each series that is to be seen.
+
+        Returns
+        -------
+        Panel
+
+        Raises
+        ------
+        ValueError
+            If a series is left without a row, or has fewer rows than that; it is named.
+        """
+        stops = np.asarray(stops, np.intp)
+        wrong = np.flatnonzero((stops <= self.starts[:-1]) | (stops > self.stops))
+        if len(wrong):
+            i = wrong[0]
+            kept = stops[i] - self.starts[i]
+            raise ValueError(f"{self.name(i)} has {self.lengths[i]} rows, of which {kept} cannot be kept")
+        return replace(self, stops=stops)
+
+    def name(self, i: int, target: int = 0) -> str:
+        """Series i, or a target of a multivariate panel, in the words of an error message."""
+        return series_name(self.form.names[target] if self.form.multivariate else self.ids[i])
+
+    def series_of(self, row: int) -> int:
+        """The series that a row belongs to."""
+        return int(np.searchsorted(self.starts, row, side="right")) - 1
+
+
+def check_integer(name: str, value: Any, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def series_name(name: Any) -> str:
+    return f"series {quote(name)}"
+
+
+def quote(name: Any) -> str:
+    """A name as the user would write it; NumPy's scalars would say their type."""
+    return repr(name.item() if isinstance(name, np.generic) else name)
+
+
+def first_few(names: Any, count: int = 5) -> str:
+    names = list(names)
+    return ", ".join(quote(name) for name in names[:count]) + (", ..." if len(names) > count else "")

@@ -1,0 +1,180 @@
+"""Splits in time: rolling origins, and held-back windows that share no target with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .panel import Panel, check_integer
+
+
+class Fold(NamedTuple):
+    """One cutoff of a rolling origin.
+
+    Attributes
+    ----------
+    panel : Panel
+        The histories up to the cutoff; ``panel.last_stamps`` are the cutoffs.
+    stamps : Index of shape (n_series * h,)
+        The stamps that are held back, series after series.
+    y : ndarray of shape (n_series, h, n_targets)
+        The values held back; NaN where ``missing="mask"`` filled them.
+    exog : ndarray of shape (n_series, h, n_exog)
+        The covariates there, of which only those that are known in the future may be used.
+    """
+
+    panel: Panel
+    stamps: pd.Index
+    y: np.ndarray
+    exog: np.ndarray
+
+
+class RollingOrigin:
+    """Forecasts from several cutoffs, each knowing only what was before it.
+
+    The last window ends where its series ends. It can be the ``cv=`` of a scikit-learn search whose X is
+    a Series or a wide frame, or anything else with its rows in time order; not for a long frame.
+
+    Parameters
+    ----------
+    n_windows : int, default=5
+        How many cutoffs.
+    h : int, default=1
+        Steps after each.
+    step_size : int, default=1
+        Steps from one cutoff to the next; `h` lets no two windows overlap.
+    gap : int, default=0
+        For `split`: rows left out between the history and the window.
+
+    Examples
+    --------
+    >>> from skrnn.forecasting.splits import RollingOrigin
+    >>> [(train.tolist(), test.tolist()) for train, test in RollingOrigin(2, h=2).split(range(5))]
+    [([0, 1], [2, 3]), ([0, 1, 2], [3, 4])]
+    """
+
+    def __init__(self, n_windows: int = 5, h: int = 1, step_size: int = 1, gap: int = 0) -> None:
+        check_integer("n_windows", n_windows)
+        check_integer("h", h)
+        check_integer("step_size", step_size)
+        check_integer("gap", gap, least=0)
+        self.n_windows, self.h, self.step_size, self.gap = n_windows, h, step_size, gap
+
+    def __repr__(self) -> str:
+        return f"RollingOrigin({self.n_windows}, h={self.h}, step_size={self.step_size}, gap={self.gap})"
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Number of windows.
+
+        Parameters
+        ----------
+        X, y, groups : ignored
+
+        Returns
+        -------
+        int
+        """
+        return self.n_windows
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Row positions of the history and of the window, for each cutoff.
+
+        Parameters
+        ----------
+        X : array-like of length n
+            Rows in time order.
+        y, groups : ignored
+
+        Yields
+        ------
+        train, test : ndarray of int
+
+        Raises
+        ------
+        ValueError
+            If there are too few rows.
+        """
+        needed = self._held_back(0) + self.gap + 1
+        if len(X) < needed:
+            raise ValueError(f"{self!r} needs at least {needed} rows, got {len(X)}")
+        for window in range(self.n_windows):
+            cutoff = len(X) - self._held_back(window)
+            yield np.arange(cutoff - self.gap), np.arange(cutoff, cutoff + self.h)
+
+    def folds(self, panel: Panel, min_rows: int = 1) -> Iterator[Fold]:
+        """Histories and what was held back from them; each series is counted from its own end.
+
+        Parameters
+        ----------
+        panel : Panel
+        min_rows : int, default=1
+            Rows of history that every series needs before its first cutoff.
+
+        Yields
+        ------
+        Fold
+
+        Raises
+        ------
+        ValueError
+            If a series is too short; the shortest is named.
+        """
+        needed, shortest = self._held_back(0) + min_rows, int(panel.lengths.argmin())
+        if panel.lengths[shortest] < needed:
+            raise ValueError(
+                f"{panel.name(shortest)} has {panel.lengths[shortest]} rows, but n_windows={self.n_windows}, "
+                f"h={self.h} and step_size={self.step_size} need {needed}, of which {min_rows} before the "
+                "first cutoff"
+            )
+        for window in range(self.n_windows):
+            stops = panel.stops - self._held_back(window)
+            rows = stops[:, None] + np.arange(self.h)
+            y = np.where(panel.observed[rows], panel.values[rows], np.nan)
+            yield Fold(panel.until(stops), panel.stamps[rows.reshape(-1)], y, panel.exog[rows])
+
+    def _held_back(self, window: int) -> int:
+        """Rows from a cutoff to the end."""
+        return self.h + (self.n_windows - 1 - window) * self.step_size
+
+
+def hold_back_windows(counts: np.ndarray, share: float, gap: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split windows into those to train on and, later in time, those to validate on.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_series,), dtype int
+        Windows of each series. They lie in time order, series after series, and start one step apart.
+    share : float
+        How many of each series' windows to validate on, between 0 and 1; rounded up.
+    gap : int
+        Windows left out in between. Windows with `h` targets share no target if it is ``h - 1``; if it
+        is the number of lags more than that, they share no row at all.
+
+    Returns
+    -------
+    train, validation : ndarray of int
+        Positions of windows. A series that would have nothing left to train on holds nothing back.
+
+    Raises
+    ------
+    ValueError
+        If all series are too short for that.
+    """
+    counts = np.asarray(counts)
+    if not 0 < share < 1:
+        raise ValueError(f"the share of windows to validate on must be between 0 and 1, got {share!r}")
+    held_back = np.ceil(share * counts).astype(np.intp)
+    held_back[counts - held_back - gap < 1] = 0
+    if not held_back.any():
+        longest = counts.max(initial=0)
+        raise ValueError(
+            f"no series is long enough to validate on {share:.0%} of its windows and leave out {gap} before "
+            f"them: the longest has {longest}"
+        )
+    to_end = np.repeat(np.cumsum(counts), counts) - np.arange(counts.sum())  # 1 for the last of a series
+    held_back = np.repeat(held_back, counts)
+    train = (to_end > held_back + gap) | (held_back == 0)
+    return np.flatnonzero(train), np.flatnonzero(to_end <= held_back)
