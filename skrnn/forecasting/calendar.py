@@ -20,7 +20,7 @@ def _hour(stamps: pd.DatetimeIndex) -> tuple[Any, Any]:
 
 
 def _dayofweek(stamps: pd.DatetimeIndex) -> tuple[Any, Any]:
-    return stamps.dayofweek, 7
+    return stamps.day_of_week, 7
 
 
 def _day(stamps: pd.DatetimeIndex) -> tuple[Any, Any]:
@@ -28,7 +28,7 @@ def _day(stamps: pd.DatetimeIndex) -> tuple[Any, Any]:
 
 
 def _dayofyear(stamps: pd.DatetimeIndex) -> tuple[Any, Any]:
-    return stamps.dayofyear - 1, 365 + stamps.is_leap_year.astype(int)
+    return stamps.day_of_year - 1, 365 + stamps.is_leap_year.astype(int)
 
 
 def _week(stamps: pd.DatetimeIndex) -> tuple[Any, Any]:
