@@ -227,6 +227,18 @@ def test_static_frame_in_any_order(long):
     assert read_panel(series(name="b"), stat_exog="kind", static_df=table).static.tolist() == [[1]]
 
 
+def test_static_numbers_that_are_categories(long):
+    long["size"] = long["size"].astype("category")
+    panel = read_panel(long, stat_exog=["size"])
+    assert panel.static_columns == (("size", 4), ("size", 7))
+    assert panel.static.tolist() == [[0, 1], [1, 0]]
+
+
+def test_names_in_static_df_may_be_those_of_series():
+    table = pd.DataFrame({"unique_id": list("abc"), "b": [1, 2, 3]})
+    assert read_panel(wide(), stat_exog="b", static_df=table).static.tolist() == [[1], [2], [3]]
+
+
 def test_static_covariates_of_new_data_are_coded_alike(long):
     panel = read_panel(long, stat_exog=["size", "kind"])
     new = long[long["unique_id"] == "b"]
@@ -363,7 +375,7 @@ def test_long_frame_mistakes(long, change, arguments, error, message):
         (
             lambda f: f.assign(b="x"),
             {},
-            "'b' is not numeric but (str|object); a long frame has the columns id_col",
+            "'b' is not numeric but (str|object); the time of a wide .* id_col",
         ),
         (lambda f: pd.concat([f, f], axis=1, keys=["x", "y"]), {}, "the columns have several levels"),
         (lambda f: f.assign(c=f["c"].replace(300, NAN)), {}, "series 'c' is NaN at 2020-01-04"),

@@ -5,6 +5,7 @@ What comes after the history is in `future.py`, the way back to frames in `outpu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
@@ -68,7 +69,8 @@ def read_panel(
         Columns of a long frame. `id_col` is also that of `static_df`.
     futr_exog, hist_exog, stat_exog : name or list of names, default=()
         Numeric columns that are known in the future; numeric columns that are not; and covariates that
-        are constant per series, numbers or categories. Those of a wide frame are shared by its series.
+        are constant per series, numbers or categories (with numbers for names, use ``astype("category")``).
+        The first two are shared by the series of a wide frame.
     static_df : DataFrame, default=None
         One row per series with `id_col` and the columns of `stat_exog`. None: they are columns of the
         long frame.
@@ -151,9 +153,9 @@ def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
     _check_like(data, form)
     new, _ = _read(data, form, panel, None)
     mine = panel.ids.get_indexer(new.ids)
-    late = new.stamps[new.starts[:-1]] > panel.last_stamps[mine]
+    late = as_integers(new.stamps[new.starts[:-1]]) > as_integers(panel.last_stamps[mine])
     if not late.all():
-        i = int(np.argmin(late))
+        i = int(late.argmin())
         known = f"which is not after {panel.last_stamps[mine[i]]}, the last one known"
         raise ValueError(f"{series_name(new.ids[i])} goes on at {new.stamps[new.starts[i]]}, {known}")
     own = np.repeat(np.arange(len(panel.ids)), panel.lengths)
@@ -214,8 +216,8 @@ def _recognise(
             raise ValueError("no column is left to forecast")
     if multivariate and stat_exog:
         raise ValueError("stat_exog tells series apart, of which multivariate=True has one")
-    roles = [*([id_col, time_col] if kind == "long" else []), *names, *exog, *stat_exog]
-    twice = [name for i, name in enumerate(roles) if name in roles[:i]]
+    roles = Counter([*names, *exog, *([id_col, time_col, *stat_exog] if kind == "long" else [])])
+    twice = [name for name, count in roles.items() if count > 1]
     if twice:
         raise ValueError(f"columns have two roles: {first_few(twice)}")
     stamp_name = time_col if kind == "long" else data.index.name
@@ -310,8 +312,8 @@ def _read_indexed(data: Any, form: Form, like: Panel | None) -> Rows:
         ids = frame.columns
     else:
         frame, ids = data, form.names
-    hint = "; a long frame has the columns id_col, time_col and target_col" if form.kind == "wide" else ""
-    values = _numbers(frame, ids, hint)
+    hint = "; the time of a wide frame is its index, and a long one has id_col, time_col and target_col"
+    values = _numbers(frame, ids, hint if form.kind == "wide" else "")
     exog = _numbers(frame, [*form.hist_exog, *form.futr_exog])
     n_rows, n_series = values.shape
     if form.multivariate:

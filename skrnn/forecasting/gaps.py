@@ -61,8 +61,9 @@ def complete(rows: Rows, form: Form, freq: Any, inferred: bool) -> tuple[Rows, n
     if missing.any():
         rows = _insert(rows, missing, freq)
     for table, names in (rows.values, None), (rows.exog, form.hist_exog + form.futr_exog):
-        if np.isinf(table).any():
-            raise ValueError(f"{_place(rows, form, np.isinf(table), names, 'infinite')}")
+        infinite = np.isinf(table)
+        if infinite.any():
+            raise ValueError(_place(rows, form, infinite, names, "infinite"))
         lacking = np.isnan(table)
         if lacking.any():
             if form.missing == "error":
