@@ -134,7 +134,9 @@ def test_an_index_with_the_name_of_a_column(long):
     panel = read_panel(long.set_axis(pd.Index(long["ds"], name="ds"), axis=0))
     assert panel.values[:2, 0].tolist() == [10, 11]
     named = wide().rename_axis(index="a", columns="a")
-    assert read_panel(named).ids.tolist() == ["a", "b", "c"]
+    panel = read_panel(named)
+    assert panel.ids.tolist() == ["a", "b", "c"]
+    assert read_panel(named, like=panel).lengths.tolist() == [6, 6, 6]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_static_covariates_of_new_data_are_coded_alike(long):
     with pytest.raises(
         ValueError, match=r"series 'b' has 'pink' as 'kind', which was not .* were 'blue', 'red'"
     ):
-        read_panel(new.assign(kind="pink"), like=panel)
+        read_panel(long.assign(kind=long["kind"].replace("red", "pink")), like=panel)
     with pytest.raises(ValueError, match=r"'size' was a number in fit and is now (str|object)"):
         read_panel(new.assign(size="big"), like=panel)
 
@@ -338,10 +340,16 @@ def test_static_mistakes(long, change, static, message):
             "series 'b' is infinite at 2020-01-03",
         ),
         (
-            lambda f: f.assign(y=f["y"].replace([11, 13], NAN)),
+            lambda f: f.assign(y=f["y"].replace([11, 13, 2], NAN)),
             {},
             ValueError,
             "series 'a' is NaN at 2020-01-03 00:00:00, the first of 2 times; missing='interpolate'",
+        ),
+        (
+            lambda f: f.assign(y=f["y"].replace(2, NAN)),
+            {},
+            ValueError,
+            "series 'b' is NaN at 2020-01-03 00:00:00; missing='interpolate' and missing='mask' fill it",
         ),
         (
             lambda f: f.assign(price=f["price"].replace(1, NAN)),
@@ -525,6 +533,15 @@ def test_extend_mistakes():
         extend(panel, series()[3:])
     with pytest.raises(ValueError, match="series 'co2' has gaps: 2020-01-05 00:00:00 is missing"):
         extend(panel, series()[5:])
+
+
+def test_the_second_series_goes_on_too_early(long):
+    panel = read_panel(long)
+    late = long.assign(ds=long["ds"] + pd.Timedelta("6D"))
+    with pytest.raises(
+        ValueError, match="series 'b' goes on at 2020-01-04 00:00:00, which is not after 2020-01-04"
+    ):
+        extend(panel, pd.concat([late[late["unique_id"] == "a"], long[long["y"] == 3]]))
 
 
 # --- until ----------------------------------------------------------------------------------------

@@ -117,9 +117,9 @@ def test_local_times_that_the_clocks_skip_or_repeat():
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint16, "Int64"])
 def test_integers(dtype):
+    assert find_freq(pd.Index([5, 10, 20, 21, 31, 32], dtype=dtype), np.array([0, 3, 5, 6])) == 5
     stamps = pd.Index([5, 10, 20, 100, 105], dtype=dtype)
     starts = np.array([0, 3, 5])
-    assert find_freq(stamps, starts) == 5
     assert missing_after(stamps, starts, 5).tolist() == [0, 1, 0, 0, 0]
     after = stamps_after(stamps[[2, 4]], 2, 5)
     pd.testing.assert_index_equal(after, pd.Index([25, 30, 110, 115], dtype=dtype))
@@ -155,7 +155,15 @@ def test_gaps_do_not_hide_the_frequency(freq):
     assert infer_freq(stamps) == pd.tseries.frequencies.to_offset(freq)
 
 
+def test_three_stamps_have_a_frequency():
+    assert infer_freq(dates("ME", "2020", periods=3)) == pd.offsets.MonthEnd()
+    assert find_freq(dates("ME", "2020", periods=3), np.array([0, 3])) == pd.offsets.MonthEnd()
+
+
 def test_no_frequency_is_made_up():
+    parts = dates("h", "2020", periods=40), dates("D", "2021", periods=40), dates("W", "2022", periods=40)
+    assert infer_freq(parts[0].append([*parts[1:]])) is None
+    assert infer_freq(parts[0].append(parts[1][:20])) == pd.offsets.Hour()
     assert infer_freq(dates("D", "2020", periods=2)) is None
     assert infer_freq(dates("D", "2020", periods=9).delete(4)) is None  # might be working days
     steps = np.cumsum(np.random.default_rng(0).integers(1, 9, 200))
@@ -176,6 +184,12 @@ def test_no_frequency_is_made_up():
             None,
             ValueError,
             r"\(8 rows\) has no regular one, or gaps",
+        ),
+        (
+            dates("D", "2020", periods=4).delete(1),
+            None,
+            ValueError,
+            r"\(3 rows\) has no regular one, or gaps",
         ),
         (dates("D", "2020"), "XYZ", ValueError, "freq='XYZ' is not a frequency of pandas"),
         (dates("D", "2020"), "-1D", ValueError, "freq='-1D' does not go forward"),

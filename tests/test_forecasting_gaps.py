@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skrnn.forecasting.frames import read_panel
+from skrnn.forecasting.frames import extend, read_panel
 
 NAN = np.nan
 
@@ -132,6 +132,15 @@ def test_a_sparser_series_is_filled_only_where_the_frequency_is_given():
         ),
         (stack(a=range(0, 20, 5), b=range(0, 60, 20)), "series 'b' has the frequency 20, not 5"),
         (stack(a=range(0, 20, 5), b=[0, 5, 15]), "series 'b' has gaps: 10 is missing; the frequency is 5"),
+        (stack(a=range(0, 20, 5), b=[0, 20]), "series 'b' has gaps: 5 is missing, the first of 3 stamps"),
+        (stack(a=[0, 5, 10, 20, 30, 40]), "series 'a' has gaps: 15 is missing, the first of 3 stamps; the"),
+        (
+            stack(
+                a=pd.period_range("2020", periods=9, freq="M"),
+                b=pd.period_range("2020", periods=9, freq="M")[::3],
+            ),
+            "series 'b' has gaps: 2020-02 is missing, the first of 4 stamps",
+        ),
         (stack(a=range(0, 20, 5), b=[0, 5, 12]), "series 'b' is not on the frequency 5: 5 is followed by 12"),
         (
             stack(
@@ -172,6 +181,18 @@ def test_gaps_that_are_not_filled(frame, message):
 def test_what_cannot_be_filled(values, arguments, message, missing):
     with pytest.raises(ValueError, match=message):
         read_panel(pd.DataFrame(values, days(3)), missing=missing, **arguments)
+
+
+def test_a_sparser_series_is_filled_in_new_data():
+    panel = read_panel(stack(a=days(20), b=days(4)), missing="mask")
+    sparse = stack(a=days(4, freq="3D"), b=days(3, "2020-01-07", freq="3D"))
+    assert read_panel(sparse, like=panel).lengths.tolist() == [10, 7]
+    assert extend(panel, sparse[4:]).lengths.tolist() == [20, 13]
+
+
+def test_the_frequency_of_a_single_series():
+    with pytest.raises(ValueError, match=r"series 'a' has the frequency 'D', not 'h'$"):
+        read_panel(stack(a=days(5)), freq="h")
 
 
 def test_a_series_off_the_frequency_is_not_filled():

@@ -114,7 +114,7 @@ def missing_after(stamps: pd.Index, starts: np.ndarray, freq: Any) -> np.ndarray
         gaps = np.diff(clock)
         odd = np.flatnonzero((gaps != step) & inside[:-1])
         steps, rest = np.divmod(gaps[odd], step)
-        missing[odd] = np.where((rest == 0) & (steps > 0), steps - 1, -1)
+        missing[odd] = np.where(rest == 0, steps - 1, -1)
         return missing
     codes, uniques = pd.factorize(clock)
     following = _add(uniques, freq).asi8
