@@ -36,10 +36,10 @@ NAMES = dict(id_col="city", time_col="when", target_col="sales")
 
 
 def validate(data, levels=LEVELS, **arguments):
-    """Three overlapping windows of four steps, forecast with noise."""
+    """Four overlapping windows of four steps, forecast with noise."""
     rng = np.random.default_rng(1)
     panel = read_panel(data, **arguments)
-    folds = list(RollingOrigin(3, h=4, step_size=2).folds(panel))
+    folds = list(RollingOrigin(4, h=4, step_size=2).folds(panel))
     answers = []
     for fold in folds:
         point = np.nan_to_num(fold.y) + rng.normal(0, 2, fold.y.shape)
@@ -158,6 +158,8 @@ def test_other_models_beside():
         np.mean([part["sales"].abs().mean() for part in groups(scores).values()])
     )
     assert result["naive"].isna().tolist() == [False, True, True, True]
+    half = scores.assign(**{"naive-lo-80": -np.inf})  # no interval
+    assert np.isnan(evaluate(half, "coverage", **NAMES).loc["coverage-80", "naive"])
     both = scores.assign(**{"naive-lo-80": -np.inf, "naive-hi-80": np.inf})
     result = evaluate(both, "coverage", **NAMES)
     assert result.loc["coverage-80", "naive"] == 1

@@ -193,3 +193,30 @@ def test_cross_validation_with_periods_and_integers():
         assert result.index.equals(index[2:])
         assert result["cutoff"].tolist() == [index[1]] * 2
         assert result["cutoff"].dtype == index.dtype
+
+
+@pytest.mark.parametrize("form", ["long", "wide", "joint", "series"])
+def test_every_value_is_in_its_place(form):
+    """The true values, the stamps and the cutoffs belong together: y tells the series and the day."""
+    frame = pd.DataFrame({f"s{i}": 100 * i + np.arange(1.0, 10) for i in range(2)}, days(9))
+    table = (
+        frame.melt(ignore_index=False, var_name="unique_id", value_name="y").rename_axis("ds").reset_index()
+    )
+    data = {"long": table[1:], "series": frame["s1"]}.get(form, frame)
+    panel = read_panel(data, multivariate=form == "joint")
+    folds = list(RollingOrigin(3, h=4).folds(panel))
+    result = write_cross_validation(
+        panel, folds, [{"point": -fold.y, "hi-80": fold.y + 0.5} for fold in folds], "M"
+    )
+    if form in ("wide", "joint"):
+        result = result.stack(0, **({} if pd.__version__ >= "3" else dict(future_stack=True)))
+        result = result.reset_index(names=["cutoff", "ds", "unique_id"])
+    elif form == "series":
+        result = result.rename_axis("ds").reset_index().assign(unique_id="s1")
+    assert len(result) == 3 * 4 * (1 if form == "series" else 2)
+    assert (result["y"] == result["ds"].dt.day + 100 * (result["unique_id"] == "s1")).all()
+    assert (result["M"] == -result["y"]).all()
+    assert (result["M-hi-80"] == result["y"] + 0.5).all()
+    for _, part in result.groupby(["unique_id", "cutoff"]):
+        assert (part["ds"] - part["cutoff"]).dt.days.tolist() == [1, 2, 3, 4]
+    assert sorted(result["cutoff"].dt.day.unique()) == [3, 4, 5]

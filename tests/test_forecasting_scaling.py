@@ -91,6 +91,11 @@ def test_differences():
         assert changed.observed[a:b, 0].tolist() == [False] * 13 + [True] * (b - a - 13)
     assert not np.isnan(panel.values).any()
     assert panel.observed.all()
+    fitted = Transform("minmax", differences=(12,)).fit(panel)
+    ranges = [
+        np.ptp(panel.values[a + 12 : b] - panel.values[a : b - 12]) for a, b in zip(panel.starts, panel.stops)
+    ]
+    np.testing.assert_allclose(fitted.scale[:, 0], ranges)
 
 
 def test_a_difference_is_observed_where_both_values_are():

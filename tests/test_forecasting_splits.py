@@ -137,9 +137,9 @@ def test_parameters(arguments, message):
 
 # --- windows --------------------------------------------------------------------------------------
 def test_held_back_windows_are_the_last_of_each_series():
-    train, held_back = hold_back_windows(np.array([10, 5, 2]), 0.2, gap=1)
-    assert held_back.tolist() == [8, 9, 14]
-    assert train.tolist() == [*range(7), 10, 11, 12, 15, 16]  # nothing would be left of the third series
+    train, held_back = hold_back_windows(np.array([10, 5, 2, 3]), 0.2, gap=1)
+    assert held_back.tolist() == [8, 9, 14, 19]
+    assert train.tolist() == [*range(7), 10, 11, 12, 15, 16, 17]  # nothing would be left of the third series
 
 
 @pytest.mark.parametrize(("h", "lags"), [(1, 3), (4, 3), (4, 9)])

@@ -17,8 +17,8 @@ from .frequency import find_freq
 from .future import future_frame, futures, read_future
 from .gaps import Rows, as_integers, complete
 from .output import write_cross_validation, write_forecast
-from .panel import Form, Panel, first_few, quote, series_name
-from .stamps import as_stamps, check_same_time
+from .panel import Form, Panel, first_few, series_name
+from .reading import read_indexed, read_long
 from .static import read_static, static_of_frame, static_of_rows
 
 __all__ = [
@@ -270,9 +270,9 @@ def _read(data: Any, form: Form, like: Panel | None, static_df: pd.DataFrame | N
     if static_df is not None and not form.stat_exog:
         raise ValueError("there is a static_df, but stat_exog names none of its columns")
     if form.kind == "long":
-        rows, order = _read_long(data, form, like)
+        rows, order = read_long(data, form, like)
     else:
-        rows, order = _read_indexed(data, form, like), None
+        rows, order = read_indexed(data, form, like), None
     if static_df is not None:
         return rows, static_of_frame(static_df, form.id_name, rows.ids, form.stat_exog)
     names = list(form.stat_exog)
@@ -292,87 +292,6 @@ def _read_static(static: pd.DataFrame | None, ids: pd.Index, like: Panel | None)
     if static is None and like is not None:
         return like.static[like.ids.get_indexer(ids)], like.static_columns
     return read_static(static, None if like is None else like.static_columns)
-
-
-def _read_indexed(data: Any, form: Form, like: Panel | None) -> Rows:
-    """A Series or a wide frame; the columns of the latter one below the other, unless multivariate."""
-    stamps = as_stamps(data.index, "the index")
-    if like is not None:
-        stamps = check_same_time(stamps, like.stamps, "the index")
-    steps = np.diff(as_integers(stamps))
-    if (steps <= 0).any():
-        k = int((steps <= 0).argmax())
-        if steps[k] == 0:
-            raise ValueError(f"the index has {stamps[k]} more than once")
-        raise ValueError(
-            f"the index is not sorted: {stamps[k]} is followed by {stamps[k + 1]}; use sort_index()"
-        )
-    if form.kind == "series":
-        frame = data.to_frame("y" if data.name is None else data.name)
-        ids = frame.columns
-    else:
-        frame, ids = data, form.names
-    hint = "; the time of a wide frame is its index, and a long one has id_col, time_col and target_col"
-    values = _numbers(frame, ids, hint if form.kind == "wide" else "")
-    exog = _numbers(frame, [*form.hist_exog, *form.futr_exog])
-    n_rows, n_series = values.shape
-    if form.multivariate:
-        return Rows(pd.Index(["all"]), np.array([0, n_rows]), stamps, values, exog)
-    starts = n_rows * np.arange(n_series + 1)
-    ids = ids if like is None else like.ids  # a Series without a name in fit may have one now
-    stamps = stamps if n_series == 1 else stamps[np.tile(np.arange(n_rows), n_series)]
-    return Rows(ids, starts, stamps, values.T.reshape(-1, 1), np.tile(exog, (n_series, 1)))
-
-
-def _read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Rows, np.ndarray]:
-    """A long frame, and the order that sorts its rows."""
-    codes, ids = pd.factorize(data[form.id_name], sort=True)
-    if (codes < 0).any():
-        raise ValueError(f"{quote(form.id_name)} is missing in row {(codes < 0).argmax()}")
-    if like is not None:
-        where = like.ids.astype(object).get_indexer(ids.astype(object))
-        if (where < 0).any():
-            raise ValueError(f"series were not there in fit: {first_few(ids[where < 0])}")
-        codes, ids = np.argsort(np.argsort(where))[codes], like.ids[np.sort(where)]
-    column = f"column {quote(form.stamp_name)}"
-    stamps = as_stamps(pd.Index(data[form.stamp_name]), column)
-    if like is not None:
-        stamps = check_same_time(stamps, like.stamps, column)
-    order = _sort(codes, as_integers(stamps))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(ids)))])
-    stamps = stamps[order]
-    again = np.diff(as_integers(stamps)) == 0
-    again[starts[1:-1] - 1] = False
-    if again.any():
-        row = int(again.argmax())
-        i = np.searchsorted(starts, row, side="right") - 1
-        raise ValueError(f"{series_name(ids[i])} has {stamps[row]} more than once")
-    values = _numbers(data, form.names)[order]
-    exog = _numbers(data, [*form.hist_exog, *form.futr_exog])[order]
-    return Rows(ids.rename(None), starts, stamps.rename(None), values, exog), order
-
-
-def _sort(codes: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The order that sorts by code, then time."""
-    order = _counting_sort(codes)
-    if ((np.diff(codes[order]) == 0) & (np.diff(times[order]) < 0)).any():
-        order = _counting_sort(pd.factorize(times, sort=True)[0])
-        order = order[_counting_sort(codes[order])]
-    return order
-
-
-def _counting_sort(codes: np.ndarray) -> np.ndarray:
-    """The order that sorts small integers and changes nothing else; NumPy counts where they are short."""
-    return np.argsort(codes.astype(np.uint16) if codes.max() < 2**16 else codes, kind="stable")
-
-
-def _numbers(frame: pd.DataFrame, columns: Any, hint: str = "") -> np.ndarray:
-    """Columns as a new float64 array of shape (n_rows, n_columns)."""
-    part = frame[list(columns)]
-    for name, dtype in part.dtypes.items():
-        if not pd.api.types.is_numeric_dtype(dtype) or getattr(dtype, "kind", "") == "c":
-            raise ValueError(f"column {quote(name)} is not numeric but {dtype}{hint}")
-    return np.array(part.to_numpy(np.float64, na_value=np.nan), order="C")
 
 
 def _as_tuple(names: Any) -> tuple:

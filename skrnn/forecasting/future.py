@@ -10,6 +10,7 @@ import pandas as pd
 
 from .frequency import stamps_after
 from .panel import Panel, first_few, quote, series_name
+from .reading import numbers
 from .stamps import as_stamps, check_same_time
 
 
@@ -111,7 +112,7 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
         raise ValueError(f"X_df: {of}{stamps[row]}{'' if long else ' is there'} more than once")
     rows = keys.get_indexer(np.repeat(np.arange(n_keys), h) * len(uniques) + codes)
     _check_rows(rows.reshape(n_keys, h), wanted, panel, long)
-    values = _numbers(X_df[names].iloc[used[rows]]).reshape(n_keys, h, len(names))
+    values = numbers(X_df[names].iloc[used[rows]], names, where="X_df: ").reshape(n_keys, h, len(names))
     _check_values(values, names, wanted, panel, long)
     return np.repeat(values, len(panel.ids) // n_keys, axis=0)
 
@@ -129,13 +130,6 @@ def _check_rows(rows: np.ndarray, wanted: pd.Index, panel: Panel, long: bool) ->
         f"X_df lacks {count} of the {rows.shape[1]} rows{of} that are forecast, the first of them {first}"
         f"{more}; make_future_dataframe() makes them"
     )
-
-
-def _numbers(frame: pd.DataFrame) -> np.ndarray:
-    for name, dtype in frame.dtypes.items():
-        if not pd.api.types.is_numeric_dtype(dtype) or getattr(dtype, "kind", "") == "c":
-            raise ValueError(f"X_df: column {quote(name)} is not numeric but {dtype}")
-    return frame.to_numpy(np.float64, na_value=np.nan)
 
 
 def _check_values(values: np.ndarray, names: list, wanted: pd.Index, panel: Panel, long: bool) -> None:

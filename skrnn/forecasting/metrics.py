@@ -98,7 +98,7 @@ def evaluate(
             parts[metric] = 200 * score if metric == "smape" else score
     if by == "overall":
         result = pd.DataFrame({name: part.mean() for name, part in parts.items()}).T
-        return result[table.models].rename_axis("metric")
+        return result.reindex(columns=table.models).rename_axis("metric")
     groups = np.unique(table.frame["series" if by == "series" else "cutoff"])
     tables = [part.reindex(index=groups, columns=table.models).to_numpy() for part in parts.values()]
     names, label = (table.ids, id_col) if by == "series" else (table.cutoffs, "cutoff")

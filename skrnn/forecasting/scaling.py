@@ -127,8 +127,7 @@ class Transform:
         if self.scale is None:
             return unscaled
         changed = unscaled.transform(panel)
-        starts = panel.starts[:-1] + self.n_lost
-        shift, scale = fit_scale(self.scale, changed.values, changed.observed, starts, panel.stops)
+        shift, scale = fit_scale(self.scale, changed.values, changed.observed, panel.starts[:-1], panel.stops)
         return FittedTransform(self, panel.ids, shift, scale)
 
 
