@@ -2,243 +2,65 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import joblib
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..estimators import GRURegressor, LSTMRegressor
+from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
 from ..estimators.base import RecurrentEstimator
 from ..estimators.jobs import effective_threads
-from .frames import (
-    Panel,
-    extend,
-    future_frame,
-    futures,
-    read_future,
-    read_panel,
-    write_cross_validation,
-    write_forecast,
-)
+from ..estimators.progress import progress
+from . import frames, intervals
 from .model import Model, Settings
-from .output import POINT
-from .scaling import Transform
-from .splits import RollingOrigin
+from .panel import Panel
+from .parameters import documented
+from .scaling import SCALES, Transform
+from .splits import Fold, RollingOrigin
+from .windows import WINDOW_SCALES
 
-import os
-BATCH = int(os.environ.get("BATCH", 64))  # windows of a minibatch, of the regressor that is built here
+BATCH_SIZE = 64  # windows of a minibatch of the regressor that is built here
+CHUNK = 128  # steps of a history between two updates
+
+COUNT = Interval(Integral, 1, None, closed="left")
 
 
 class _Forecaster(BaseEstimator):
-    """Parameters, frames and intervals; the regressor and its data are in `model`."""
+    """Parameters, frames and intervals; what is learnt, and how, is in `model`."""
 
     _regressor_class: ClassVar[type[RecurrentEstimator]]
-
-    def fit(self, df: Any, y: Any = None, *, static_df: pd.DataFrame | None = None) -> Self:
-        panel = read_panel(
-            df, freq=self.freq, missing=self.missing, id_col=self.id_col, time_col=self.time_col,
-            target_col=self.target_col, futr_exog=self.futr_exog, hist_exog=self.hist_exog,
-            stat_exog=self.stat_exog, static_df=static_df, multivariate=self.multivariate,
-        )  # fmt: skip
-        model, widths = self._train(panel)
-        self.model_, self.panel_, self.widths_ = model, panel, widths
-        self.regressor_ = model.regressor
-        return self
-
-    # --- training --------------------------------------------------------------------------------------
-    def _settings(self) -> Settings:
-        by_window = self.scaling is not None and (self.scale_by == "window" or self.scaling == "last")
-        return Settings(
-            lags=self.lags,
-            step=1 if self.strategy == "recursive" else self.h,
-            transform=Transform(
-                None if by_window else self.scaling, self.log1p, tuple(np.atleast_1d(self.differences or ()))
-            ),
-            window_scale=self.scaling if by_window else None,
-            calendar=tuple([self.calendar] if isinstance(self.calendar, str) else self.calendar or ()),
-            max_windows=None if self.regressor is not None else BATCH * self.max_steps,
-            validation_fraction=self.validation_fraction,
-        )
-
-    def _quantiles(self) -> list[float]:
-        sides = [side for level in self._levels() for side in (50 - level / 2, 50 + level / 2)]
-        return sorted({0.5, *(round(side / 100, 10) for side in sides)})
-
-    def _levels(self) -> list[float]:
-        return [] if self.level is None else sorted(set(np.atleast_1d(self.level).tolist()))
-
-    def _make_regressor(self, panel: Panel) -> Any:
-        heads = bool(self._levels()) and self.intervals == "quantile"
-        if self.regressor is not None:
-            regressor = clone(self.regressor)
-            if heads:
-                regressor.set_params(loss="quantile", quantiles=self._quantiles())
-            return regressor
-        s = self._settings()
-        parameters: dict[str, Any] = {"linear_skip": self.linear_skip and self.lags is not None}
-        if heads:
-            parameters |= {"loss": "quantile", "quantiles": self._quantiles()}
-        if self.lags is None:
-            per_epoch = math.ceil(len(panel.ids) / 32) * math.ceil(int(panel.lengths.max()) / 128)
-            parameters |= {"batch_size": 32, "tbptt_steps": 128}
-        else:
-            windows = int(np.maximum(panel.lengths - s.transform.n_lost - self.lags - s.step + 1, 0).sum())
-            per_epoch = math.ceil(min(windows, s.max_windows or windows) / BATCH)
-            parameters |= {"batch_size": BATCH}
-        if os.environ.get("LOSS") and not heads: parameters["loss"]=os.environ["LOSS"]
-        epochs = max(1, round(self.max_steps / max(1, per_epoch)))
-        if self.validation_fraction is not None:
-            parameters |= {"early_stopping": True, "n_iter_no_change": max(3, epochs // 5)}
-        else:
-            parameters |= {"n_iter_no_change": epochs}
-        return self._regressor_class(
-            self.hidden_size, learning_rate="cosine", learning_rate_init=self.learning_rate_init,
-            max_iter=epochs, tol=0.0, random_state=self.random_state, n_jobs=self.n_jobs, verbose=self.verbose,
-            **parameters,
-        )  # fmt: skip
-
-    def _train(self, panel: Panel) -> tuple[Model, np.ndarray | None]:
-        """A model of these histories, and the widths of its conformal intervals."""
-        rng = np.random.RandomState(check_random_state(self.random_state).randint(2**31 - 1))
-        settings = self._settings()
-        widths = None
-        if self._levels() and self.intervals == "conformal":
-            widths = self._calibrate(panel, settings, rng)
-        return Model(settings, panel, self._make_regressor(panel), rng), widths
-
-    def _calibrate(self, panel: Panel, settings: Settings, rng: np.random.RandomState) -> np.ndarray:
-        """(n_levels, h, 1): widths of the intervals, in units of `_spread`, from windows held back."""
-        needed = settings.transform.n_lost + (settings.lags or 1) + settings.step + 1
-        room = int(panel.lengths.min() - needed)
-        n_windows = min(self.calibration_windows, room // self.h)
-        if n_windows < 2:
-            i = int(panel.lengths.argmin())
-            raise ValueError(
-                f"{panel.name(i)} has {panel.lengths[i]} rows; conformal intervals need at least "
-                f"{needed + 2 * self.h}"
-            )
-        folds = list(RollingOrigin(n_windows, self.h, self.h).folds(panel))
-        model = Model(settings, folds[0].panel, self._make_regressor(folds[0].panel), rng)
-        scores = []
-        for fold in folds:
-            future = fold.exog[:, :, len(panel.form.hist_exog) :]
-            error = np.abs(fold.y - model.forecast(fold.panel, future, fold.stamps))
-            scores.append(error / self._spread(model, fold.panel)[:, None])
-        every = np.stack(scores).swapaxes(0, 2).reshape(self.h, -1)  # (h, windows, series and targets)
-        size = np.nanmean(every, axis=1)  # of an error, by step; what is left is pooled over the steps
-        size = np.where(size > 0, size, 1.0)
-        relative = np.sort((every / size[:, None])[~np.isnan(every)])
-        n = len(relative)
-        ranks = [min(n, math.ceil((n + 1) * level / 100)) for level in self._levels()]
-        return relative[np.array(ranks) - 1, None] * size
-
-    @staticmethod
-    def _spread(model: Model, panel: Panel) -> np.ndarray:
-        """(n_series, n_targets): the size of a step of each series."""
-        spread = np.ones((len(panel.ids), panel.values.shape[1]))
-        for i, (start, stop) in enumerate(zip(panel.starts[:-1], panel.stops)):
-            size = np.abs(np.diff(panel.values[start:stop], axis=0)).mean(axis=0) if stop - start > 1 else 0
-            spread[i] = np.where(size > 0, size, 1.0)
-        return spread
-
-    # --- forecasts -------------------------------------------------------------------------------------
-    def predict(self, df: Any = None, *, X_df: pd.DataFrame | None = None, static_df: Any = None) -> Any:
-        check_is_fitted(self)
-        panel = self.panel_ if df is None else read_panel(df, like=self.panel_, static_df=static_df)
-        futr = list(panel.form.futr_exog)
-        if futr and X_df is None:
-            raise ValueError(
-                f"predict needs X_df with {', '.join(map(repr, futr))} for the next {self.h} steps; "
-                "make_future_dataframe() makes its rows"
-            )
-        future = np.zeros((len(panel.ids), self.h, 0)) if not futr else read_future(X_df, panel, self.h, futr)
-        stamps = futures(panel, self.h)
-        statistics = self._statistics(self.model_, self.widths_, panel, future, stamps)
-        return write_forecast(panel, stamps, statistics, self._name)
-
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
-
-    def _statistics(
-        self, model: Model, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
-    ) -> dict[str, np.ndarray]:
-        levels = self._levels()
-        if not levels:
-            return {POINT: model.forecast(panel, future, stamps)}
-        if widths is None:
-            quantiles, every = self._quantiles(), model.forecast(panel, future, stamps, "predict_quantiles")
-
-            def at(share: float) -> np.ndarray:
-                return every[..., quantiles.index(round(share / 100, 10))]
-
-            statistics = {POINT: at(50)}
-            for level in levels:
-                statistics |= {f"lo-{level:g}": at(50 - level / 2), f"hi-{level:g}": at(50 + level / 2)}
-            return statistics
-        point = model.forecast(panel, future, stamps)
-        statistics, spread = {POINT: point}, self._spread(model, panel)[:, None]
-        for level, width in zip(levels, widths):
-            half = width[:, None] * spread
-            statistics |= {f"lo-{level:g}": point - half, f"hi-{level:g}": point + half}
-        return statistics
-
-    def make_future_dataframe(self) -> pd.DataFrame:
-        check_is_fitted(self)
-        return future_frame(self.panel_, self.h)
-
-    def update(self, df: Any) -> Self:
-        check_is_fitted(self)
-        self.panel_ = extend(self.panel_, df)
-        return self
-
-    def cross_validation(
-        self,
-        df: Any,
-        n_windows: int = 5,
-        step_size: int | None = None,
-        *,
-        refit: bool | int = True,
-        static_df: pd.DataFrame | None = None,
-    ) -> pd.DataFrame:
-        panel = read_panel(
-            df, freq=self.freq, missing=self.missing, id_col=self.id_col, time_col=self.time_col,
-            target_col=self.target_col, futr_exog=self.futr_exog, hist_exog=self.hist_exog,
-            stat_exog=self.stat_exog, static_df=static_df, multivariate=self.multivariate,
-        )  # fmt: skip
-        settings = self._settings()
-        least = settings.transform.n_lost + (settings.lags or 1) + settings.step
-        folds = list(RollingOrigin(n_windows, self.h, step_size or self.h).folds(panel, least))
-        every = n_windows if refit is False else 1 if refit is True else refit
-
-        def run(first: int) -> list[dict[str, np.ndarray]]:
-            own = clone(self).set_params(n_jobs=1)
-            model, widths = own._train(folds[first].panel)
-            answers = []
-            for fold in folds[first : first + every]:
-                future = fold.exog[:, :, len(panel.form.hist_exog) :]
-                answers.append(own._statistics(model, widths, fold.panel, future, fold.stamps))
-            return answers
-
-        workers = effective_threads(self.n_jobs)
-        parts = joblib.Parallel(n_jobs=workers, backend="threading")(
-            joblib.delayed(run)(first) for first in range(0, n_windows, every)
-        )
-        return write_cross_validation(panel, folds, [each for part in parts for each in part], self._name)
-
-
-def _init(self):
-    pass
-
-
-class LSTMForecaster(_Forecaster):
-    _regressor_class = LSTMRegressor
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "h": [COUNT],
+        "lags": [COUNT, None],
+        "regressor": [HasMethods(["fit", "predict"]), None],
+        "strategy": [StrOptions({"direct", "recursive"})],
+        "linear_skip": ["boolean"],
+        "scaling": [StrOptions({*SCALES, *WINDOW_SCALES}), None],
+        "scale_by": [StrOptions({"series", "window"})],
+        "log1p": ["boolean"],
+        "differences": ["array-like", COUNT, None],
+        "multivariate": ["boolean"],
+        "level": ["array-like", Interval(Real, 0, 100, closed="neither"), None],
+        "intervals": [StrOptions({"quantile", "conformal"})],
+        "calibration_windows": [Interval(Integral, 2, None, closed="left")],
+        "loss": [StrOptions({"squared_error", "absolute_error", "huber"})],
+        "hidden_size": [COUNT],
+        "max_steps": [COUNT],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "missing": [StrOptions({"error", "interpolate", "mask"})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
 
     def __init__(
         self,
@@ -260,6 +82,7 @@ class LSTMForecaster(_Forecaster):
         level: Any = None,
         intervals: str = "quantile",
         calibration_windows: int = 10,
+        loss: str = "absolute_error",
         hidden_size: int = 32,
         max_steps: int = 1000,
         learning_rate_init: float = 2e-3,
@@ -269,16 +92,440 @@ class LSTMForecaster(_Forecaster):
         id_col: Hashable = "unique_id",
         time_col: Hashable = "ds",
         target_col: Hashable = "y",
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
-        for name, value in list(locals().items()):
-            if name not in ("self", "__class__"):
-                setattr(self, name, value)
+        self.h = h
+        self.lags = lags
+        self.regressor = regressor
+        self.strategy = strategy
+        self.linear_skip = linear_skip
+        self.scaling = scaling
+        self.scale_by = scale_by
+        self.log1p = log1p
+        self.differences = differences
+        self.calendar = calendar
+        self.futr_exog = futr_exog
+        self.hist_exog = hist_exog
+        self.stat_exog = stat_exog
+        self.multivariate = multivariate
+        self.level = level
+        self.intervals = intervals
+        self.calibration_windows = calibration_windows
+        self.loss = loss
+        self.hidden_size = hidden_size
+        self.max_steps = max_steps
+        self.learning_rate_init = learning_rate_init
+        self.validation_fraction = validation_fraction
+        self.freq = freq
+        self.missing = missing
+        self.id_col = id_col
+        self.time_col = time_col
+        self.target_col = target_col
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    # --- what is asked for -----------------------------------------------------------------------------
+    @property
+    def _levels(self) -> list[float]:
+        return [] if self.level is None else sorted({float(level) for level in np.atleast_1d(self.level)})
+
+    @property
+    def _by_window(self) -> bool:
+        return self.scaling is not None and (self.scale_by == "window" or self.scaling == "last")
+
+    @property
+    def _heads(self) -> bool:
+        """Whether the network has an output for each quantile."""
+        return bool(self._levels) and self.intervals == "quantile"
+
+    def _check_parameters(self) -> None:
+        self._validate_params()
+        recurrent = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
+        if any(not 0 < level < 100 for level in self._levels):
+            raise InvalidParameterError(f"level must be in per cent, between 0 and 100, got {self.level!r}")
+        if self.lags is None and self._by_window:
+            raise InvalidParameterError(
+                f"scaling={self.scaling!r} with scale_by={self.scale_by!r} is for windows: set lags"
+            )
+        if self.lags is None and not recurrent:
+            raise InvalidParameterError(
+                f"lags=None lets a network read whole histories, which {type(self.regressor).__name__} "
+                "cannot: set lags"
+            )
+        if self._heads and self.strategy == "recursive":
+            raise InvalidParameterError(
+                'quantiles of recursive forecasts are not those of the series: use intervals="conformal" or '
+                'strategy="direct"'
+            )
+        if self._heads and not recurrent:
+            raise InvalidParameterError(
+                f'{type(self.regressor).__name__} has no quantiles: use intervals="conformal"'
+            )
+
+    def _settings(self) -> Settings:
+        differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
+        calendar = [self.calendar] if isinstance(self.calendar, str) else self.calendar or ()
+        return Settings(
+            lags=self.lags,
+            step=1 if self.strategy == "recursive" else self.h,
+            transform=Transform(None if self._by_window else self.scaling, self.log1p, differences),
+            window_scale=self.scaling if self._by_window else None,
+            calendar=tuple(calendar),
+            max_windows=None if self.regressor is not None else BATCH_SIZE * self.max_steps,
+            validation_fraction=self.validation_fraction,
+        )
+
+    def _read(self, df: Any, static_df: pd.DataFrame | None) -> Panel:
+        return frames.read_panel(
+            df, freq=self.freq, missing=self.missing, id_col=self.id_col, time_col=self.time_col,
+            target_col=self.target_col, futr_exog=self.futr_exog, hist_exog=self.hist_exog,
+            stat_exog=self.stat_exog, static_df=static_df, multivariate=self.multivariate,
+        )  # fmt: skip
+
+    # --- training --------------------------------------------------------------------------------------
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, df: Any, y: Any = None, *, static_df: pd.DataFrame | None = None) -> Self:
+        """Learn the series of a frame.
+
+        Parameters
+        ----------
+        df : Series or DataFrame
+            - A Series or a wide frame, one column per series, with a sorted index of dates, periods or
+              integers.
+            - A long frame with the columns `id_col`, `time_col` and `target_col`, rows in any order.
+
+            Covariates are further columns; those of a wide frame are shared by its series.
+        y : ignored
+        static_df : DataFrame, default=None
+            One row per series with `id_col` and the columns of `stat_exog`, where they are not in `df`.
+
+        Returns
+        -------
+        self : forecaster
+
+        Raises
+        ------
+        ValueError
+            For data that cannot be used, naming the series and the stamp: gaps, stamps twice or unsorted, NaN,
+            series shorter than lags and horizon, a frequency that is missing or mixed. The forecaster is then
+            what it was before.
+        """
+        self._check_parameters()
+        panel = self._read(df, static_df)
+        model, widths = self._train(panel)
+        self.panel_, self.model_, self.widths_ = panel, model, widths
+        self.regressor_ = model.regressor
+        return self
+
+    def _train(self, panel: Panel) -> tuple[Model, np.ndarray | None]:
+        """A model of these histories, and the half widths of its conformal intervals."""
+        rng = np.random.RandomState(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        settings, widths = self._settings(), None
+        if self._levels and self.intervals == "conformal":
+            widths = self._calibrate(panel, settings, rng)
+        return Model(settings, panel, self._make_regressor(panel, settings), rng), widths
+
+    def _make_regressor(self, panel: Panel, settings: Settings) -> Any:
+        quantile = {"loss": "quantile", "quantiles": intervals.quantiles(self._levels)} if self._heads else {}
+        if self.regressor is not None:
+            regressor = clone(self.regressor)
+            return regressor.set_params(**quantile) if quantile else regressor
+        n = settings.n_windows(panel)
+        if self.lags is None:
+            own: dict[str, Any] = {"tbptt_steps": CHUNK, "batch_size": min(32, len(panel.ids))}
+        else:
+            own = {"linear_skip": self.linear_skip, "batch_size": BATCH_SIZE}
+        epochs = max(1, round(self.max_steps / math.ceil(n / own["batch_size"])))
+        patience = epochs if self.validation_fraction is None else max(3, epochs // 5)
+        own |= {"early_stopping": self.validation_fraction is not None, "n_iter_no_change": patience}
+        return self._regressor_class(
+            self.hidden_size, max_iter=epochs, tol=0.0, learning_rate="cosine",
+            learning_rate_init=self.learning_rate_init, random_state=self.random_state, n_jobs=self.n_jobs,
+            verbose=self.verbose, **{"loss": self.loss} | own | quantile,
+        )  # fmt: skip
+
+    def _calibrate(self, panel: Panel, settings: Settings, rng: np.random.RandomState) -> np.ndarray:
+        """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
+        needed, shortest = settings.n_rows_needed, int(panel.lengths.argmin())
+        n_windows = min(self.calibration_windows, int(panel.lengths[shortest] - needed) // self.h)
+        if n_windows < 2:
+            raise ValueError(
+                f"{panel.name(shortest)} has {panel.lengths[shortest]} rows, but conformal intervals need at "
+                f"least {needed + 2 * self.h}"
+            )
+        folds = list(RollingOrigin(n_windows, self.h, self.h).folds(panel))
+        model = Model(settings, folds[0].panel, self._make_regressor(folds[0].panel, settings), rng)
+        errors = [
+            np.abs(fold.y - self._answer(model, fold)) / intervals.spread(fold.panel)[:, None] for fold in folds
+        ]
+        return intervals.conformal_widths(np.stack(errors), self._levels)
+
+    @staticmethod
+    def _answer(model: Model, fold: Fold, method: str = "predict") -> np.ndarray:
+        future = fold.exog[:, :, len(fold.panel.form.hist_exog) :]
+        return model.forecast(fold.panel, future, fold.stamps, method)
+
+    # --- forecasts -------------------------------------------------------------------------------------
+    def predict(
+        self, df: Any = None, *, X_df: pd.DataFrame | None = None, static_df: pd.DataFrame | None = None
+    ) -> Any:
+        """Forecast the next `h` steps of every series.
+
+        Parameters
+        ----------
+        df : Series or DataFrame, default=None
+            Histories to forecast from instead of those of `fit`, in their form; the model stays as it is.
+        X_df : DataFrame, default=None
+            The columns of `futr_exog` for the steps to come; `make_future_dataframe` makes the rows.
+        static_df : DataFrame, default=None
+            As in `fit`, for `df`.
+
+        Returns
+        -------
+        Series or DataFrame
+            In the form of the data, with the stamps to come. With `level`, a Series becomes a frame with the
+            columns ``name, name-lo-80, name-hi-80``, a wide frame has columns of two levels (series,
+            statistic), and a long one the columns ``LSTMForecaster, LSTMForecaster-lo-80, ...``.
+
+        Raises
+        ------
+        ValueError
+            If `df` has series that were not in `fit`, or too few rows; if `X_df` does not cover the horizon.
+        """
+        check_is_fitted(self)
+        panel = self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
+        futr = list(panel.form.futr_exog)
+        if futr and X_df is None:
+            raise ValueError(
+                f"predict needs X_df with {', '.join(map(repr, futr))} for the next {self.h} steps; "
+                "make_future_dataframe() makes its rows"
+            )
+        stamps = frames.futures(panel, self.h)
+        exog = np.zeros((len(panel.ids), self.h, len(panel.exog_names)))
+        if futr:
+            exog[:, :, len(panel.form.hist_exog) :] = frames.read_future(X_df, panel, self.h, futr)
+        fold = Fold(panel, stamps, np.empty(0), exog)
+        statistics = self._statistics(self.model_, self.widths_, fold)
+        return frames.write_forecast(panel, stamps, statistics, type(self).__name__)
+
+    def _statistics(self, model: Model, widths: np.ndarray | None, fold: Fold) -> dict[str, np.ndarray]:
+        """Point forecast and bounds, each (n_series, h, n_targets)."""
+        if self._heads:
+            return intervals.from_quantiles(self._answer(model, fold, "predict_quantiles"), self._levels)
+        point = self._answer(model, fold)
+        if widths is None:
+            return {intervals.POINT: point}
+        return intervals.from_widths(point, widths, intervals.spread(fold.panel), self._levels)
+
+    def make_future_dataframe(self) -> pd.DataFrame:
+        """The rows for which `predict` needs covariates.
+
+        Returns
+        -------
+        DataFrame
+            With the id and time columns of a long frame, or with the index and no column.
+        """
+        check_is_fitted(self)
+        return frames.future_frame(self.panel_, self.h)
+
+    def update(self, df: Any, max_steps: int = 0) -> Self:
+        """Append new rows to the histories.
+
+        Parameters
+        ----------
+        df : Series or DataFrame
+            Rows that come after the known ones, in the form of the data.
+        max_steps : int, default=0
+            Updates of the weights on the longer histories, at least one epoch; 0: the model stays.
+
+        Returns
+        -------
+        self : forecaster
+
+        Raises
+        ------
+        ValueError
+            As of `fit`, and if a stamp is not after the end of its series.
+        """
+        check_is_fitted(self)
+        panel = frames.extend(self.panel_, df)
+        if max_steps:
+            if not isinstance(self.regressor_, RecurrentEstimator):
+                raise ValueError(f"{type(self.regressor_).__name__} cannot be trained further: fit anew")
+            own = self.regressor_
+            per_epoch = math.ceil(self.model_.settings.n_windows(panel) / max(1, int(own.batch_size)))
+            before = own.get_params()
+            own.set_params(warm_start=True, max_iter=max(1, round(max_steps / per_epoch)))
+            try:
+                self.model_.learn(panel, check_random_state(self.random_state))
+            finally:
+                own.set_params(warm_start=before["warm_start"], max_iter=before["max_iter"])
+        self.panel_ = panel
+        return self
+
+    # --- how good it is --------------------------------------------------------------------------------
+    def cross_validation(
+        self,
+        df: Any,
+        n_windows: int = 5,
+        step_size: int | None = None,
+        *,
+        refit: bool | int = True,
+        static_df: pd.DataFrame | None = None,
+    ) -> pd.DataFrame:
+        """Forecast from several cutoffs, each time knowing only what was before it.
+
+        Parameters
+        ----------
+        df : Series or DataFrame
+            As in `fit`. The last window ends where each series ends.
+        n_windows : int, default=5
+        step_size : int, default=None
+            Steps from one cutoff to the next; None: `h`, so that windows do not overlap.
+        refit : bool or int, default=True
+            Whether to fit anew at each cutoff, only at the first one, or at every so many.
+        static_df : DataFrame, default=None
+            As in `fit`.
+
+        Returns
+        -------
+        DataFrame
+            Forecasts with the true values and the cutoffs; `evaluate` makes errors of them. For a long frame
+            with the columns ``cutoff``, the target and the statistics; for a Series the same, by stamp; for a
+            wide frame with rows (cutoff, stamp) and columns (series, statistic).
+
+        Notes
+        -----
+        This forecaster stays as it is. Fits of several cutoffs run in `n_jobs` threads.
+        """
+        self._check_parameters()
+        panel, settings = self._read(df, static_df), self._settings()
+        origin = RollingOrigin(n_windows, self.h, step_size or self.h)
+        folds = list(origin.folds(panel, settings.n_rows_needed))
+        every = n_windows if refit is False else 1 if refit is True else int(refit)
+
+        def forecast(first: int) -> list[dict[str, np.ndarray]]:
+            own = clone(self).set_params(n_jobs=1, verbose=False)
+            model, widths = own._train(folds[first].panel)
+            return [own._statistics(model, widths, fold) for fold in folds[first : first + every]]
+
+        starts = range(0, n_windows, every)
+        run = joblib.Parallel(effective_threads(self.n_jobs), backend="threading", return_as="generator")
+        parts: Iterable = run(joblib.delayed(forecast)(first) for first in starts)
+        parts = progress(parts, self.verbose, f"{type(self).__name__}, cutoffs", len(starts))
+        statistics = [each for part in parts for each in part]
+        return frames.write_cross_validation(panel, folds, statistics, type(self).__name__)
+
+    def score(self, df: Any, y: Any = None) -> float:
+        """How well the rows that follow the histories are forecast, for a search with `RollingOrigin`.
+
+        Parameters
+        ----------
+        df : Series or DataFrame
+            The rows that follow, in the form of the data and with its covariates.
+        y : ignored
+
+        Returns
+        -------
+        float
+            Minus the mean absolute error, that of each series in units of its mean absolute step.
+        """
+        check_is_fitted(self)
+        panel = frames.extend(self.panel_, df)
+        later = panel.lengths - self.panel_.lengths
+        if (later < 1).any():
+            raise ValueError(f"{panel.name(int(later.argmin()))} has no row to compare with")
+        stops = panel.stops - later
+        rows = np.minimum(stops[:, None] + np.arange(self.h), panel.stops[:, None] - 1)
+        fold = Fold(panel.until(stops), panel.stamps[rows.ravel()], panel.values[rows], panel.exog[rows])
+        beyond = np.arange(self.h) >= later[:, None]
+        if len(panel.form.futr_exog) and beyond.any():
+            raise ValueError(f"the rows to compare with do not cover the horizon of {self.h} steps")
+        fold = fold._replace(stamps=frames.futures(fold.panel, self.h))
+        errors = np.abs(fold.y - self._statistics(self.model_, self.widths_, fold)[intervals.POINT])
+        errors = np.where(beyond[:, :, None] | ~panel.observed[rows], np.nan, errors)
+        return -float(np.nanmean(errors / intervals.spread(fold.panel)[:, None]))
+
+    def plot(
+        self, forecast: Any = None, df: Any = None, *, ids: Any = None, max_rows: int | None = None
+    ) -> Any:
+        """Draw histories and forecasts, with a band for each level.
+
+        Parameters
+        ----------
+        forecast : Series or DataFrame, default=None
+            As of `predict`; None: `predict` is asked.
+        df : Series or DataFrame, default=None
+            The histories; None: those of `fit`.
+        ids : list of names, default=None
+            Which series, or columns; None: the first four.
+        max_rows : int, default=None
+            Of each history; None: eight times the horizon, at least 100.
+
+        Returns
+        -------
+        ForecastDisplay
+            With matplotlib's `figure_` and `axes_`.
+        """
+        from ..display import ForecastDisplay
+
+        check_is_fitted(self)
+        panel = self.panel_ if df is None else frames.read_panel(df, like=self.panel_)
+        forecast = self.predict(df) if forecast is None else forecast
+        rows = max(100, 8 * self.h) if max_rows is None else max_rows
+        parts = frames.by_series(panel, forecast, type(self).__name__, ids, rows)
+        return ForecastDisplay(parts).plot()
 
 
-class GRUForecaster(LSTMForecaster):
+@documented
+class RNNForecaster(_Forecaster):
+    """Forecasts with Elman's recurrent network.
+
+    {parameters}
+    See Also
+    --------
+    LSTMForecaster, GRUForecaster : Gated cells, which remember for longer.
+    """
+
+    _regressor_class = RNNRegressor
+
+
+@documented
+class LSTMForecaster(_Forecaster):
+    """Forecasts with a long short-term memory network.
+
+    {parameters}
+    See Also
+    --------
+    skrnn.LSTMRegressor : The network, for sequences of any kind.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from skrnn.forecasting import LSTMForecaster
+    >>> days = pd.date_range("2024-01-01", periods=200, freq="D")
+    >>> sales = pd.Series(10 + np.sin(np.arange(200) * 2 * np.pi / 7), days, name="sales")
+    >>> forecast = LSTMForecaster(h=7, lags=14, level=80, max_steps=200, random_state=0).fit(sales).predict()
+    >>> forecast.columns.tolist()
+    ['sales', 'sales-lo-80', 'sales-hi-80']
+    >>> forecast.index[0]
+    Timestamp('2024-07-19 00:00:00')
+    """
+
+    _regressor_class = LSTMRegressor
+
+
+@documented
+class GRUForecaster(_Forecaster):
+    """Forecasts with gated recurrent units.
+
+    {parameters}
+    See Also
+    --------
+    LSTMForecaster : Another cell.
+    """
+
     _regressor_class = GRURegressor
-
-    __init__ = LSTMForecaster.__init__
