@@ -661,9 +661,9 @@ def test_jobs(lengths, size, batch_size):
         for k, (first, sequences, start) in enumerate(expected):
             packed = PackedSteps(np.minimum(lengths[sequences] - first, size or lengths.max()))
             B, T, R = len(packed), len(packed.counts), packed.n_rows
-            assert steps.sequences >= B
-            assert steps.steps >= T
-            assert steps.rows >= R
+            assert steps.max_sequences >= B
+            assert steps.max_steps >= T
+            assert steps.max_rows >= R
             for name in ARRAYS:
                 getattr(steps, name)[:] = -7
             reading.next_job(flat, jobs.cursor, jobs.job)
@@ -692,7 +692,7 @@ def test_the_room_is_that_of_the_longest(size):
     """No more memory than the largest minibatch can ask for."""
     steps = Jobs(np.array([3, 9, 1, 7, 9, 2]), 3, size).room()
     lengths = np.minimum([9, 9, 7], size or 9)
-    assert (steps.sequences, steps.steps, steps.rows) == (3, lengths[0], lengths.sum())
+    assert (steps.max_sequences, steps.max_steps, steps.max_rows) == (3, lengths[0], lengths.sum())
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -877,7 +877,7 @@ def test_last_states_and_their_adjoint(packed):
     given, column = packed.whole(n, last.shape[1] + 1), 0
     for layer in layers:
         for d_last in (Rows(given.ravel(), given.shape[1], False), None):
-            dH, dC = np.full((2, steps.sequences, row), np.nan, packed.dtype)
+            dH, dC = np.full((2, steps.max_sequences, row), np.nan, packed.dtype)
             layer.gradient_of_states = lambda *_, dH=dH, dC=dC: (dH.reshape(-1), dC.reshape(-1))
             directions.begin_backward(AtOnce(), layer, d_last, column, steps, work, "d")
             own = given[:, column : column + layer.n_hidden] * (d_last is not None)
