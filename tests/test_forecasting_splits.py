@@ -30,7 +30,7 @@ def test_folds_end_with_each_series(panel):
     assert len(folds) == 2
     assert folds[1].y[:, :, 0].tolist() == [[7, 8], [104, 105]]
     assert folds[0].y[:, :, 0].tolist() == [[4, 5], [101, 102]]
-    assert np.array_equal(folds[0].exog, -folds[0].y)
+    assert np.array_equal(folds[0].future, -folds[0].y)
     assert folds[0].panel.lengths.tolist() == [4, 1]
     assert folds[1].panel.lengths.tolist() == [7, 4]
     assert folds[0].panel.values is panel.values

@@ -32,21 +32,21 @@ MAY_IMPORT = {
     "training": {"inference", "network", "batches", "losses", "sequences"},
     "estimators": {"backends", "inference", "losses", "network", "sequences", "training"},
     "preprocessing": {"estimators", "sequences"},
-    "forecasting": set(),
+    "forecasting": {"display", "estimators", "network", "sequences"},
     "windows": {"sequences"},
     "metrics": {"sequences"},
     "display": set(),
     "warmup": {"backends", "estimators", "network"},
 }
 # Where each of the larger packages may be imported. Those marked are imported when used, not before.
-SCIKIT_LEARN = {"estimators", "preprocessing", "metrics", "display"}
+SCIKIT_LEARN = {"estimators", "forecasting", "preprocessing", "metrics", "display"}
 HOMES = {
     "numpy": set(MAY_IMPORT),
     "numba": {"backends"},
     "llvmlite": {"backends"},
     "sklearn": SCIKIT_LEARN,
     "scipy": SCIKIT_LEARN,
-    "joblib": {"estimators"},
+    "joblib": {"estimators", "forecasting"},
     "pandas": {"windows", "forecasting"},
     "utilsforecast": {"forecasting"},
     "tqdm": {"estimators", "warmup"},

@@ -240,18 +240,22 @@ def fill(text: str) -> str:
     return textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
+def parameters_section(cls: type, docs: dict[str, tuple[str, str]]) -> str:
+    """The section Parameters of a class, from its signature and, for each name, a type and a text."""
+    lines = ["Parameters", "----------"]
+    for name, parameter in inspect.signature(cls).parameters.items():
+        kind, text = docs[name]
+        lines += [f"{name} : {kind}, default={parameter.default!r}", fill(text)]
+    return "\n".join(lines) + "\n"
+
+
 def documented(cls: Class) -> Class:
     """Put the sections Parameters and Attributes into a class's docstring, from its signature."""
-    lines = []
-    for name, parameter in inspect.signature(cls).parameters.items():
-        kind, text = DOCS[name]
-        lines += [f"{name} : {kind}, default={parameter.default!r}", fill(text)]
     attributes = ATTRIBUTES
     if "class_weight" in inspect.signature(cls).parameters:
         attributes += "\nclasses_ : ndarray of shape (n_classes,)\n    Class labels."
     if "quantiles" in inspect.signature(cls).parameters:
         attributes += '\nquantiles_ : ndarray of shape (n_quantiles,)\n    Levels of loss="quantile".'
-    parameters = "Parameters\n----------\n" + "\n".join(lines)
-    section = f"{parameters}\n\nAttributes\n----------\n{attributes}\n"
+    section = f"{parameters_section(cls, DOCS)}\nAttributes\n----------\n{attributes}\n"
     cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", section)
     return cls

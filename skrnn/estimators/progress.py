@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 Row = dict[str, float]
+T = TypeVar("T")
+
+
+def progress(iterable: Iterable[T], verbose: bool | int, name: str, total: int, unit: str) -> Iterable[T]:
+    """The same things, on a tqdm bar if `verbose`."""
+    if not verbose:
+        return iterable
+    from tqdm.auto import tqdm
+
+    return tqdm(iterable, name, total, unit=unit)
 
 
 @contextmanager

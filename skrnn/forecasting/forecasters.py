@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -22,10 +21,11 @@ from ..estimators.jobs import effective_threads
 from ..estimators.progress import progress
 from . import frames, intervals
 from .model import Model, Settings
-from .panel import Panel
+from .output import POINT
+from .panel import Panel, check_integer
 from .parameters import documented
 from .scaling import SCALES, Transform
-from .splits import Fold, RollingOrigin
+from .splits import RollingOrigin
 from .windows import WINDOW_SCALES
 
 BATCH_SIZE = 64  # windows of a minibatch of the regressor that is built here
@@ -141,6 +141,14 @@ class _Forecaster(BaseEstimator):
         """Whether the network has an output for each quantile."""
         return bool(self._levels) and self.intervals == "quantile"
 
+    @property
+    def _validation_fraction(self) -> float | None:
+        """The share of windows to hold back, which may be what the user's own regressor asks for."""
+        own = self.regressor
+        if self.validation_fraction is None and isinstance(own, RecurrentEstimator) and own.early_stopping:
+            return own.validation_fraction
+        return self.validation_fraction
+
     def _check_parameters(self) -> None:
         self._validate_params()
         recurrent = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
@@ -155,10 +163,23 @@ class _Forecaster(BaseEstimator):
                 f"lags=None lets a network read whole histories, which {type(self.regressor).__name__} "
                 "cannot: set lags"
             )
+        if self.hist_exog is not None and self.strategy == "recursive" and self.h > 1:
+            raise InvalidParameterError(
+                'a recursive forecast reads steps of which hist_exog are not known: use strategy="direct"'
+            )
         if self._heads and self.strategy == "recursive":
             raise InvalidParameterError(
                 'quantiles of recursive forecasts are not those of the series: use intervals="conformal" or '
                 'strategy="direct"'
+            )
+        if not recurrent and self.validation_fraction is not None:
+            raise InvalidParameterError(
+                f"{type(self.regressor).__name__} cannot stop early: leave validation_fraction=None"
+            )
+        if self.lags is None and self._validation_fraction is not None:
+            raise InvalidParameterError(
+                "windows are held back to stop early, of which whole histories have none: set lags, or "
+                "neither validation_fraction nor early_stopping"
             )
         if self._heads and not recurrent:
             raise InvalidParameterError(
@@ -175,7 +196,7 @@ class _Forecaster(BaseEstimator):
             window_scale=self.scaling if self._by_window else None,
             calendar=tuple(calendar),
             max_windows=None if self.regressor is not None else BATCH_SIZE * self.max_steps,
-            validation_fraction=self.validation_fraction,
+            validation_fraction=self._validation_fraction,
         )
 
     def _read(self, df: Any, static_df: pd.DataFrame | None) -> Panel:
@@ -209,9 +230,9 @@ class _Forecaster(BaseEstimator):
         Raises
         ------
         ValueError
-            For data that cannot be used, naming the series and the stamp: gaps, stamps twice or unsorted, NaN,
-            series shorter than lags and horizon, a frequency that is missing or mixed. The forecaster is then
-            what it was before.
+            For data that cannot be used, naming the series and the stamp: gaps, stamps twice or unsorted,
+            NaN, series shorter than lags and horizon, a frequency that is missing or mixed. The forecaster
+            is then what it was before.
         """
         self._check_parameters()
         panel = self._read(df, static_df)
@@ -222,32 +243,46 @@ class _Forecaster(BaseEstimator):
 
     def _train(self, panel: Panel) -> tuple[Model, np.ndarray | None]:
         """A model of these histories, and the half widths of its conformal intervals."""
-        rng = np.random.RandomState(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         settings, widths = self._settings(), None
         if self._levels and self.intervals == "conformal":
-            widths = self._calibrate(panel, settings, rng)
-        return Model(settings, panel, self._make_regressor(panel, settings), rng), widths
+            widths = self._calibrate(panel, settings, seed)
+        return self._learn(panel, settings, seed), widths
+
+    def _learn(self, panel: Panel, settings: Settings, seed: int) -> Model:
+        if self.verbose:
+            print(f"{type(self).__name__}: {panel}")
+        model = Model(settings, panel, self._make_regressor(panel, settings))
+        return model.learn(panel, np.random.RandomState(seed))
 
     def _make_regressor(self, panel: Panel, settings: Settings) -> Any:
         quantile = {"loss": "quantile", "quantiles": intervals.quantiles(self._levels)} if self._heads else {}
         if self.regressor is not None:
-            regressor = clone(self.regressor)
-            return regressor.set_params(**quantile) if quantile else regressor
-        n = settings.n_windows(panel)
-        if self.lags is None:
-            own: dict[str, Any] = {"tbptt_steps": CHUNK, "batch_size": min(32, len(panel.ids))}
+            return clone(self.regressor).set_params(**quantile)
+        own: dict[str, Any]
+        if settings.lags is None:
+            own = {"tbptt_steps": CHUNK, "batch_size": min(BATCH_SIZE, len(panel.ids))}
         else:
             own = {"linear_skip": self.linear_skip, "batch_size": BATCH_SIZE}
-        epochs = max(1, round(self.max_steps / math.ceil(n / own["batch_size"])))
-        patience = epochs if self.validation_fraction is None else max(3, epochs // 5)
-        own |= {"early_stopping": self.validation_fraction is not None, "n_iter_no_change": patience}
+        epochs = max(1, round(self.max_steps / self._steps_per_epoch(panel, settings, own["batch_size"])))
+        if settings.validation_fraction is not None:
+            own |= {"early_stopping": True, "n_iter_no_change": max(3, epochs // 5)}
+        else:
+            own |= {"n_iter_no_change": epochs}
         return self._regressor_class(
             self.hidden_size, max_iter=epochs, tol=0.0, learning_rate="cosine",
             learning_rate_init=self.learning_rate_init, random_state=self.random_state, n_jobs=self.n_jobs,
             verbose=self.verbose, **{"loss": self.loss} | own | quantile,
         )  # fmt: skip
 
-    def _calibrate(self, panel: Panel, settings: Settings, rng: np.random.RandomState) -> np.ndarray:
+    @staticmethod
+    def _steps_per_epoch(panel: Panel, settings: Settings, batch_size: int) -> int:
+        """Updates of the weights in one pass over the data."""
+        if settings.lags is None:
+            return math.ceil(len(panel.ids) / batch_size) * math.ceil(panel.lengths.max() / CHUNK)
+        return math.ceil(min(settings.n_windows(panel), settings.max_windows or math.inf) / batch_size)
+
+    def _calibrate(self, panel: Panel, settings: Settings, seed: int) -> np.ndarray:
         """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
         needed, shortest = settings.n_rows_needed, int(panel.lengths.argmin())
         n_windows = min(self.calibration_windows, int(panel.lengths[shortest] - needed) // self.h)
@@ -257,16 +292,13 @@ class _Forecaster(BaseEstimator):
                 f"least {needed + 2 * self.h}"
             )
         folds = list(RollingOrigin(n_windows, self.h, self.h).folds(panel))
-        model = Model(settings, folds[0].panel, self._make_regressor(folds[0].panel, settings), rng)
+        model = self._learn(folds[0].panel, settings, seed)
         errors = [
-            np.abs(fold.y - self._answer(model, fold)) / intervals.spread(fold.panel)[:, None] for fold in folds
+            np.abs(fold.y - model.forecast(fold.panel, fold.future, fold.stamps))
+            / intervals.spread(fold.panel)[:, None]
+            for fold in folds
         ]
         return intervals.conformal_widths(np.stack(errors), self._levels)
-
-    @staticmethod
-    def _answer(model: Model, fold: Fold, method: str = "predict") -> np.ndarray:
-        future = fold.exog[:, :, len(fold.panel.form.hist_exog) :]
-        return model.forecast(fold.panel, future, fold.stamps, method)
 
     # --- forecasts -------------------------------------------------------------------------------------
     def predict(
@@ -304,21 +336,23 @@ class _Forecaster(BaseEstimator):
                 "make_future_dataframe() makes its rows"
             )
         stamps = frames.futures(panel, self.h)
-        exog = np.zeros((len(panel.ids), self.h, len(panel.exog_names)))
-        if futr:
-            exog[:, :, len(panel.form.hist_exog) :] = frames.read_future(X_df, panel, self.h, futr)
-        fold = Fold(panel, stamps, np.empty(0), exog)
-        statistics = self._statistics(self.model_, self.widths_, fold)
+        future = (
+            frames.read_future(X_df, panel, self.h, futr) if futr else np.empty((len(panel.ids), self.h, 0))
+        )
+        statistics = self._statistics(self.model_, self.widths_, panel, future, stamps)
         return frames.write_forecast(panel, stamps, statistics, type(self).__name__)
 
-    def _statistics(self, model: Model, widths: np.ndarray | None, fold: Fold) -> dict[str, np.ndarray]:
+    def _statistics(
+        self, model: Model, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
+    ) -> dict[str, np.ndarray]:
         """Point forecast and bounds, each (n_series, h, n_targets)."""
         if self._heads:
-            return intervals.from_quantiles(self._answer(model, fold, "predict_quantiles"), self._levels)
-        point = self._answer(model, fold)
+            answers = model.forecast(panel, future, stamps, "predict_quantiles")
+            return intervals.from_quantiles(answers, self._levels)
+        point = model.forecast(panel, future, stamps)
         if widths is None:
-            return {intervals.POINT: point}
-        return intervals.from_widths(point, widths, intervals.spread(fold.panel), self._levels)
+            return {POINT: point}
+        return intervals.from_widths(point, widths, intervals.spread(panel), self._levels)
 
     def make_future_dataframe(self) -> pd.DataFrame:
         """The rows for which `predict` needs covariates.
@@ -356,7 +390,7 @@ class _Forecaster(BaseEstimator):
             if not isinstance(self.regressor_, RecurrentEstimator):
                 raise ValueError(f"{type(self.regressor_).__name__} cannot be trained further: fit anew")
             own = self.regressor_
-            per_epoch = math.ceil(self.model_.settings.n_windows(panel) / max(1, int(own.batch_size)))
+            per_epoch = self._steps_per_epoch(panel, self.model_.settings, own.batch_size)
             before = own.get_params()
             own.set_params(warm_start=True, max_iter=max(1, round(max_steps / per_epoch)))
             try:
@@ -371,9 +405,10 @@ class _Forecaster(BaseEstimator):
         self,
         df: Any,
         n_windows: int = 5,
+        h: int | None = None,
         step_size: int | None = None,
-        *,
         refit: bool | int = True,
+        *,
         static_df: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """Forecast from several cutoffs, each time knowing only what was before it.
@@ -383,6 +418,9 @@ class _Forecaster(BaseEstimator):
         df : Series or DataFrame
             As in `fit`. The last window ends where each series ends.
         n_windows : int, default=5
+            How many cutoffs.
+        h : int, default=None
+            Steps after each; None: those of the forecaster.
         step_size : int, default=None
             Steps from one cutoff to the next; None: `h`, so that windows do not overlap.
         refit : bool or int, default=True
@@ -401,21 +439,32 @@ class _Forecaster(BaseEstimator):
         -----
         This forecaster stays as it is. Fits of several cutoffs run in `n_jobs` threads.
         """
+        if h is not None:
+            return (
+                clone(self)
+                .set_params(h=h)
+                .cross_validation(df, n_windows, step_size=step_size, refit=refit, static_df=static_df)
+            )
         self._check_parameters()
+        if not isinstance(refit, bool):
+            check_integer("refit", refit)
         panel, settings = self._read(df, static_df), self._settings()
-        origin = RollingOrigin(n_windows, self.h, step_size or self.h)
+        origin = RollingOrigin(n_windows, self.h, self.h if step_size is None else step_size)
         folds = list(origin.folds(panel, settings.n_rows_needed))
-        every = n_windows if refit is False else 1 if refit is True else int(refit)
+        every = 1 if refit is True else n_windows if refit is False else refit
 
         def forecast(first: int) -> list[dict[str, np.ndarray]]:
             own = clone(self).set_params(n_jobs=1, verbose=False)
             model, widths = own._train(folds[first].panel)
-            return [own._statistics(model, widths, fold) for fold in folds[first : first + every]]
+            return [
+                own._statistics(model, widths, fold.panel, fold.future, fold.stamps)
+                for fold in folds[first : first + every]
+            ]
 
         starts = range(0, n_windows, every)
         run = joblib.Parallel(effective_threads(self.n_jobs), backend="threading", return_as="generator")
-        parts: Iterable = run(joblib.delayed(forecast)(first) for first in starts)
-        parts = progress(parts, self.verbose, f"{type(self).__name__}, cutoffs", len(starts))
+        parts = run(joblib.delayed(forecast)(first) for first in starts)
+        parts = progress(parts, self.verbose, type(self).__name__, len(starts), "cutoff")
         statistics = [each for part in parts for each in part]
         return frames.write_cross_validation(panel, folds, statistics, type(self).__name__)
 
@@ -440,44 +489,42 @@ class _Forecaster(BaseEstimator):
             raise ValueError(f"{panel.name(int(later.argmin()))} has no row to compare with")
         stops = panel.stops - later
         rows = np.minimum(stops[:, None] + np.arange(self.h), panel.stops[:, None] - 1)
-        fold = Fold(panel.until(stops), panel.stamps[rows.ravel()], panel.values[rows], panel.exog[rows])
         beyond = np.arange(self.h) >= later[:, None]
         if len(panel.form.futr_exog) and beyond.any():
-            raise ValueError(f"the rows to compare with do not cover the horizon of {self.h} steps")
-        fold = fold._replace(stamps=frames.futures(fold.panel, self.h))
-        errors = np.abs(fold.y - self._statistics(self.model_, self.widths_, fold)[intervals.POINT])
-        errors = np.where(beyond[:, :, None] | ~panel.observed[rows], np.nan, errors)
-        return -float(np.nanmean(errors / intervals.spread(fold.panel)[:, None]))
+            raise ValueError(
+                f"{panel.name(int(later.argmin()))} has {later.min()} rows to compare with, but the "
+                f"covariates of {self.h} are needed"
+            )
+        known = panel.until(stops)
+        statistics = self._statistics(
+            self.model_, self.widths_, known, panel.futr_exog[rows], frames.futures(known, self.h)
+        )
+        errors = np.abs(panel.values[rows] - statistics[POINT]) / intervals.spread(known)[:, None]
+        return -float(errors[panel.observed[rows] & ~beyond[:, :, None]].mean())
 
-    def plot(
-        self, forecast: Any = None, df: Any = None, *, ids: Any = None, max_rows: int | None = None
-    ) -> Any:
+    def plot(self, df: Any = None, forecast: Any = None, **kwargs: Any) -> Any:
         """Draw histories and forecasts, with a band for each level.
 
         Parameters
         ----------
+        df : Series or DataFrame, default=None
+            The histories; None: those of `fit` and `update`.
         forecast : Series or DataFrame, default=None
             As of `predict`; None: `predict` is asked.
-        df : Series or DataFrame, default=None
-            The histories; None: those of `fit`.
-        ids : list of names, default=None
-            Which series, or columns; None: the first four.
-        max_rows : int, default=None
-            Of each history; None: eight times the horizon, at least 100.
+        **kwargs
+            For `skrnn.ForecastDisplay.from_frames`.
 
         Returns
         -------
         ForecastDisplay
             With matplotlib's `figure_` and `axes_`.
-        """
-        from ..display import ForecastDisplay
 
-        check_is_fitted(self)
-        panel = self.panel_ if df is None else frames.read_panel(df, like=self.panel_)
-        forecast = self.predict(df) if forecast is None else forecast
-        rows = max(100, 8 * self.h) if max_rows is None else max_rows
-        parts = frames.by_series(panel, forecast, type(self).__name__, ids, rows)
-        return ForecastDisplay(parts).plot()
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        raise NotImplementedError
 
 
 @documented

@@ -1,9 +1,9 @@
-"""One regressor on all series of a panel: trained on their windows or histories, asked for what comes next."""
+"""One regressor on all series of a panel, trained on their windows or histories."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from .scaling import Transform
 from .splits import hold_back_windows
 from .windows import flat_windows, scaled_targets, scaled_windows, window_scale
 
-Scaling = tuple[np.ndarray, np.ndarray] | None
+Scaling = tuple[np.ndarray, np.ndarray] | None  # shift and scale of each window
 
 
 @dataclass(frozen=True)
@@ -40,39 +40,67 @@ class Settings:
     max_windows: int | None
     validation_fraction: float | None
 
+    @property
+    def n_rows_needed(self) -> int:
+        """Rows of a series of which one window, or one step of a history, can be learnt."""
+        return self.transform.n_lost + (self.lags or 1) + self.step
+
+    def n_windows(self, panel: Panel) -> int:
+        """Windows that there are to learn, or steps of histories."""
+        return int(np.maximum(panel.lengths - self.n_rows_needed + 1, 0).sum())
+
 
 class Model:
-    """A regressor and what is done to its data; made by `train`.
+    """A regressor and what is done to its data.
 
     Parameters
     ----------
     settings : Settings
     panel : Panel
-        The histories to learn.
+        The histories from which scales are taken.
     regressor : regressor
-        Unfitted; it is fitted here.
-    rng : RandomState
-        Which windows are taken where there are more than `max_windows`.
+        Unfitted; `learn` fits it.
     """
 
-    def __init__(self, settings: Settings, panel: Panel, regressor: Any, rng: np.random.RandomState) -> None:
+    def __init__(self, settings: Settings, panel: Panel, regressor: Any) -> None:
         self.settings, self.regressor = settings, regressor
         self.recurrent = isinstance(regressor, RecurrentEstimator)
         dtype = array_dtype(regressor.dtype) if self.recurrent else np.dtype(np.float64)
         self.n_targets = panel.values.shape[1]
         self.transform = settings.transform.fit(panel)
-        learnt = self.transform.transform(panel)
         ahead = [settings.step] if settings.lags is None else [*range(settings.step, 0, -settings.lags)]
         self.inputs = Inputs(panel, list(settings.calendar), ahead, dtype)
+
+    # --- training --------------------------------------------------------------------------------------
+    def learn(self, panel: Panel, rng: np.random.RandomState) -> Self:
+        """Fit the regressor.
+
+        Parameters
+        ----------
+        panel : Panel
+            The histories to learn.
+        rng : RandomState
+            Which windows are taken where there are more than `max_windows`.
+
+        Returns
+        -------
+        self : Model
+
+        Raises
+        ------
+        ValueError
+            If a series is too short, which is named.
+        """
+        learnt = self.transform.transform(panel)
         table = self.inputs.table(learnt)
         targets = np.ascontiguousarray(table.values[:, : self.n_targets])
-        unknown = ~learnt.observed.all(axis=1)[ranges(panel.starts[:-1], panel.stops)]
-        if settings.lags is None:
+        unknown = ~learnt.observed[ranges(panel.starts[:-1], panel.stops)].all(axis=1)
+        if self.settings.lags is None:
             self._learn_histories(panel, table, targets, unknown)
         else:
             self._learn_windows(panel, table, targets, unknown, rng)
+        return self
 
-    # --- training --------------------------------------------------------------------------------------
     def _first_rows(self, panel: Panel, table: Table, needed: int, what: str) -> np.ndarray:
         """The first row of each series that is learnt; a ValueError where fewer than `needed` follow."""
         lost = self.transform.settings.n_lost
@@ -81,9 +109,8 @@ class Model:
             i = int(short[0])
             more = f" and {lost} for differences" if lost else ""
             others = f" ({len(short)} series are too short)" if len(short) > 1 else ""
-            raise ValueError(
-                f"{panel.name(i)} has {panel.lengths[i]} rows, but {what} needs at least {needed}{more}{others}"
-            )
+            has = f"{panel.name(i)} has {panel.lengths[i]} rows"
+            raise ValueError(f"{has}, but {what} needs at least {needed}{more}{others}")
         return table.starts + lost
 
     def _learn_windows(

@@ -88,6 +88,11 @@ class Panel:
         return self.form.hist_exog + self.form.futr_exog
 
     @property
+    def futr_exog(self) -> np.ndarray:
+        """The columns of `exog` that are known in the future."""
+        return self.exog[:, len(self.form.hist_exog) :]
+
+    @property
     def lengths(self) -> np.ndarray:
         """Rows of each series' history, shape (n_series,)."""
         return self.stops - self.starts[:-1]
@@ -121,6 +126,13 @@ class Panel:
             kept = stops[i] - self.starts[i]
             raise ValueError(f"{self.name(i)} has {self.lengths[i]} rows, of which {kept} cannot be kept")
         return replace(self, stops=stops)
+
+    def __str__(self) -> str:
+        n, rows = len(self.ids), self.lengths
+        if n == 1:
+            return f"{self.name(0)} of {rows[0]} rows"
+        first, last = quote(self.ids[0]), quote(self.ids[-1])
+        return f"{n} series, {first} to {last}, of {rows.min()} to {rows.max()} rows"
 
     def name(self, i: int, target: int = 0) -> str:
         """Series i, or a target of a multivariate panel, in the words of an error message."""

@@ -22,14 +22,14 @@ class Fold(NamedTuple):
         The stamps that are held back, series after series.
     y : ndarray of shape (n_series, h, n_targets)
         The values held back; NaN where ``missing="mask"`` filled them.
-    exog : ndarray of shape (n_series, h, n_exog)
-        The covariates there, of which only those that are known in the future may be used.
+    future : ndarray of shape (n_series, h, n_futr)
+        The covariates there that are known in advance.
     """
 
     panel: Panel
     stamps: pd.Index
     y: np.ndarray
-    exog: np.ndarray
+    future: np.ndarray
 
 
 class RollingOrigin:
@@ -133,7 +133,7 @@ class RollingOrigin:
             stops = panel.stops - self._held_back(window)
             rows = stops[:, None] + np.arange(self.h)
             y = np.where(panel.observed[rows], panel.values[rows], np.nan)
-            yield Fold(panel.until(stops), panel.stamps[rows.reshape(-1)], y, panel.exog[rows])
+            yield Fold(panel.until(stops), panel.stamps[rows.reshape(-1)], y, panel.futr_exog[rows])
 
     def _held_back(self, window: int) -> int:
         """Rows from a cutoff to the end."""

@@ -22,7 +22,9 @@ WINDOW_SCALES: dict[str, Callable] = {
 }
 
 
-def window_scale(scale: str, values: np.ndarray, lags: int, starts: np.ndarray) -> tuple[np.ndarray, ...]:
+def window_scale(
+    scale: str, values: np.ndarray, lags: int, starts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Shift and scale of windows, so that ``(values - shift) / scale`` is of unit size.
 
     Parameters
@@ -76,5 +78,3 @@ def flat_windows(windows: Sequences) -> np.ndarray:
     if windows.shift is not None and windows.scale is not None:
         rows = (rows - windows.shift[:, None]) * windows.scale[:, None]
     return rows.reshape(len(windows), -1)
-WINDOW_SCALES["laststd"] = lambda x, lags: (x, x.rolling(lags).std(ddof=0))
-WINDOW_SCALES["lastdiff"] = lambda x, lags: (x, x.diff().abs().rolling(lags - 1).mean())

@@ -32,7 +32,8 @@ def compile_loss(name: str, row: Callable, dtype: np.dtype):
 
     @kernel("loss", name, dtype.name)
     def rows(thread, n_threads, sizes, lengths, whole, sequence, row, per_step, raw, raw_row, n_raw, y, y_at,
-             y_row, shift, scale, scaled, targets, n_y, w, weighted, p, d, d_row, values, weights):  # fmt: skip
+             y_row, shift, scale, scaled, targets, n_y, w, weighted, p, d, d_row, values,
+             weights):  # fmt: skip
         """values, weights (M,): each row's loss and weight; d (M, d_row): the gradient of the mean.
 
         A target: n_y numbers from row `y_at` of y (., y_row) on, or from its own row where `y_at` is empty;

@@ -1,0 +1,132 @@
+"""What each parameter of the forecasters means."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TypeVar
+
+from ..estimators.parameters import parameters_section
+
+DOCS = {
+    "h": ("int", "The horizon: steps to forecast."),
+    "lags": (
+        "int or None",
+        "Steps of a window from which to forecast. None: a network reads each history from its first step, "
+        "its state carried through, and answers after every step.",
+    ),
+    "regressor": (
+        "regressor or None",
+        "What is trained, for instance `skrnn.LSTMRegressor(64, num_layers=2)` or a regressor of "
+        "scikit-learn, which gets the window as one row of features. None: the network of the forecaster's "
+        "name with `hidden_size`, `linear_skip`, `loss`, `max_steps` and `learning_rate_init`, which a "
+        "regressor that is given has of its own.",
+    ),
+    "strategy": (
+        '{"direct", "recursive"}',
+        "Answer all steps of the horizon at once, or one step, which is then read as if it had been "
+        "observed.",
+    ),
+    "linear_skip": (
+        "bool",
+        "Add a linear map from the window to the horizon, trained together with the network. With lags only.",
+    ),
+    "scaling": (
+        '{"standard", "robust", "minmax", "mean", "last"} or None',
+        "Learn targets less their mean in units of their standard deviation; less the median, in units of "
+        "the interquartile range; less the minimum, in units of the range; in units of the mean absolute "
+        "value; in units of the window's last value; or as they are. Forecasts are always in the units of "
+        "the data.",
+    ),
+    "scale_by": (
+        '{"series", "window"}',
+        "Whether the scale is that of each series' history in `fit`, or of each window; the latter for many "
+        'series of different levels. "last" is always of the window.',
+    ),
+    "log1p": ("bool", "Learn log(1 + y), before anything else."),
+    "differences": (
+        "int, list of int or None",
+        "Learn differences to the values these lags before, one after the other, after `log1p` and before "
+        "the scaling: 12 for the change to the month one year before.",
+    ),
+    "calendar": (
+        "str, list of str or None",
+        'Features from the stamps, each a point on a circle: "minute", "hour", "dayofweek", "day", '
+        '"dayofyear", "week", "month", "quarter".',
+    ),
+    "futr_exog": (
+        "name, list of names or None",
+        "Columns that are known in the future; `predict` needs them for the horizon.",
+    ),
+    "hist_exog": ("name, list of names or None", "Columns that are known up to now only."),
+    "stat_exog": (
+        "name, list of names or None",
+        "Columns that are constant per series, numbers or categories, of a long frame or of `static_df`.",
+    ),
+    "multivariate": (
+        "bool",
+        "Whether the columns of a wide frame are targets that are forecast together, each from all; else "
+        "they are series that share one network.",
+    ),
+    "level": (
+        "float, list of float or None",
+        "Prediction intervals in per cent, 80 for that from the 10th to the 90th percentile. With quantiles, "
+        "the point forecast is the median.",
+    ),
+    "intervals": (
+        '{"quantile", "conformal"}',
+        "Quantiles that the network learns, which never cross; or widths such that intervals would have "
+        "covered their share of the last windows, which a model that had not seen them forecast: one fit "
+        "more.",
+    ),
+    "calibration_windows": ("int", "How many windows, at most, are held back for conformal intervals."),
+    "loss": (
+        '{"absolute_error", "squared_error", "huber"}',
+        "What the network minimises in units of the scale, where it has no quantiles.",
+    ),
+    "hidden_size": ("int", "Hidden units of the network."),
+    "max_steps": (
+        "int",
+        "Updates of the weights, each from 64 windows, rounded to whole passes over the windows. Where there "
+        "are more windows than that, as many are drawn at random.",
+    ),
+    "learning_rate_init": ("float", "Adam's step size at the start; it falls along a cosine."),
+    "validation_fraction": (
+        "float or None",
+        "Share of every series' last windows that is held back to stop early, with a gap so that no target "
+        "is in both parts. None: what a `regressor` with `early_stopping` has, else no early stopping.",
+    ),
+    "freq": (
+        "str, offset, int or None",
+        "The step in time. None: that of the index, or what can be inferred.",
+    ),
+    "missing": (
+        '{"error", "interpolate", "mask"}',
+        "What to do about gaps and NaN in the data: refuse them; fill them linearly; or fill them, tell the "
+        "network where, and not learn them as targets.",
+    ),
+    "id_col": ("name", "The column of a long frame that tells its series apart."),
+    "time_col": ("name", "The column of a long frame with the stamps."),
+    "target_col": ("name", "The column of a long frame to forecast."),
+    "random_state": ("int, RandomState or None", "Seed of the weights and of which windows are taken."),
+    "n_jobs": ("int or None", "Threads; None: as many as scikit-learn would take."),
+    "verbose": ("bool or int", "Show a progress bar."),
+}
+
+ATTRIBUTES = """\
+Attributes
+----------
+regressor_ : regressor
+    What was trained; several targets or steps of a regressor that has only one are in a
+    `MultiOutputRegressor`.
+panel_ : Panel
+    The histories as they were read.
+"""
+
+Class = TypeVar("Class", bound=type)
+
+
+def documented(cls: Class) -> Class:
+    """Put the sections Parameters and Attributes into a class's docstring, from its signature."""
+    section = f"{parameters_section(cls, DOCS)}\n{ATTRIBUTES}"
+    cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", section)
+    return cls
