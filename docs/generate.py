@@ -9,6 +9,7 @@ import inspect
 from pathlib import Path
 
 import skrnn
+from skrnn import forecasting
 from skrnn.estimators.streaming import Stream
 
 GROUPS = {
@@ -54,10 +55,12 @@ def api():
     assert described == set(skrnn.__all__), described ^ set(skrnn.__all__)
     parts = ["# API reference\n\nMade from the docstrings by `docs/generate.py`.\n"]
     documented = set()
-    for title, names in {**GROUPS, "Streams": ("Stream",)}.items():
+    groups = {title: [(name, getattr(skrnn, name)) for name in names] for title, names in GROUPS.items()}
+    groups["Streams"] = [("Stream", Stream)]
+    groups["`skrnn.forecasting`"] = [(name, getattr(forecasting, name)) for name in forecasting.__all__]
+    for title, things in groups.items():
         parts.append(f"## {title}\n")
-        for name in names:
-            thing = Stream if name == "Stream" else getattr(skrnn, name)
+        for name, thing in things:
             parts.append(entry(name, thing, 3))
             if not inspect.isclass(thing):
                 continue

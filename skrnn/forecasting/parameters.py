@@ -1,11 +1,40 @@
-"""What each parameter of the forecasters means."""
+"""What the forecasters' parameters may be, and what each of them means."""
 
 from __future__ import annotations
 
 import inspect
-from typing import TypeVar
+from numbers import Integral, Real
+from typing import Any, TypeVar
 
-from ..estimators.parameters import parameters_section
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from ..estimators.parameters import COUNT, parameters_section
+from .scaling import SCALES
+from .windows import WINDOW_SCALES
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "h": [COUNT],
+    "lags": [COUNT, None],
+    "regressor": [HasMethods(["fit", "predict"]), None],
+    "strategy": [StrOptions({"direct", "recursive"})],
+    "linear_skip": ["boolean"],
+    "scaling": [StrOptions({*SCALES, *WINDOW_SCALES}), None],
+    "scale_by": [StrOptions({"series", "window"})],
+    "log1p": ["boolean"],
+    "differences": ["array-like", COUNT, None],
+    "multivariate": ["boolean"],
+    "level": ["array-like", Interval(Real, 0, 100, closed="neither"), None],
+    "intervals": [StrOptions({"quantile", "conformal"})],
+    "calibration_windows": [Interval(Integral, 2, None, closed="left")],
+    "loss": [StrOptions({"squared_error", "absolute_error", "huber"})],
+    "hidden_size": [COUNT],
+    "max_steps": [COUNT],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+    "missing": [StrOptions({"error", "interpolate", "mask"})],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+}
 
 DOCS = {
     "h": ("int", "The horizon: steps to forecast."),

@@ -1,0 +1,248 @@
+"""What is asked of a forecaster, and how one is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import InvalidParameterError
+
+from ..estimators.base import RecurrentEstimator
+from . import frames, intervals
+from .model import Model, Settings
+from .output import POINT
+from .panel import Panel
+from .parameters import CONSTRAINTS
+from .scaling import Transform
+from .splits import RollingOrigin
+
+BATCH_SIZE = 64  # windows of a minibatch of the regressor that is built here
+CHUNK = 128  # steps of a history between two updates
+
+
+class BaseForecaster(BaseEstimator):
+    """Parameters and training; what is learnt is in `model`, the public methods are in `forecasters`."""
+
+    _regressor_class: ClassVar[type[RecurrentEstimator]]
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
+
+    def __init__(
+        self,
+        h: int = 1,
+        lags: int | None = None,
+        *,
+        regressor: Any = None,
+        strategy: str = "direct",
+        linear_skip: bool = True,
+        scaling: str | None = "standard",
+        scale_by: str = "series",
+        log1p: bool = False,
+        differences: Any = None,
+        calendar: Any = None,
+        futr_exog: Any = None,
+        hist_exog: Any = None,
+        stat_exog: Any = None,
+        multivariate: bool = False,
+        level: Any = None,
+        intervals: str = "quantile",
+        calibration_windows: int = 10,
+        loss: str = "absolute_error",
+        hidden_size: int = 32,
+        max_steps: int = 1000,
+        learning_rate_init: float = 2e-3,
+        validation_fraction: float | None = None,
+        freq: Any = None,
+        missing: str = "error",
+        id_col: Hashable = "unique_id",
+        time_col: Hashable = "ds",
+        target_col: Hashable = "y",
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.h = h
+        self.lags = lags
+        self.regressor = regressor
+        self.strategy = strategy
+        self.linear_skip = linear_skip
+        self.scaling = scaling
+        self.scale_by = scale_by
+        self.log1p = log1p
+        self.differences = differences
+        self.calendar = calendar
+        self.futr_exog = futr_exog
+        self.hist_exog = hist_exog
+        self.stat_exog = stat_exog
+        self.multivariate = multivariate
+        self.level = level
+        self.intervals = intervals
+        self.calibration_windows = calibration_windows
+        self.loss = loss
+        self.hidden_size = hidden_size
+        self.max_steps = max_steps
+        self.learning_rate_init = learning_rate_init
+        self.validation_fraction = validation_fraction
+        self.freq = freq
+        self.missing = missing
+        self.id_col = id_col
+        self.time_col = time_col
+        self.target_col = target_col
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    # --- what is asked for -----------------------------------------------------------------------------
+    @property
+    def _levels(self) -> list[float]:
+        return [] if self.level is None else sorted({float(level) for level in np.atleast_1d(self.level)})
+
+    @property
+    def _by_window(self) -> bool:
+        return self.scaling is not None and (self.scale_by == "window" or self.scaling == "last")
+
+    @property
+    def _heads(self) -> bool:
+        """Whether the network has an output for each quantile."""
+        return bool(self._levels) and self.intervals == "quantile"
+
+    @property
+    def _validation_fraction(self) -> float | None:
+        """The share of windows to hold back, which may be what the user's own regressor asks for."""
+        own = self.regressor
+        if self.validation_fraction is None and isinstance(own, RecurrentEstimator) and own.early_stopping:
+            return own.validation_fraction
+        return self.validation_fraction
+
+    def _check_parameters(self) -> None:
+        self._validate_params()
+        recurrent = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
+        if any(not 0 < level < 100 for level in self._levels):
+            raise InvalidParameterError(f"level must be in per cent, between 0 and 100, got {self.level!r}")
+        if self.lags is None and self._by_window:
+            raise InvalidParameterError(
+                f"scaling={self.scaling!r} with scale_by={self.scale_by!r} is for windows: set lags"
+            )
+        if self.lags is None and not recurrent:
+            raise InvalidParameterError(
+                f"lags=None lets a network read whole histories, which {type(self.regressor).__name__} "
+                "cannot: set lags"
+            )
+        if self.hist_exog is not None and self.strategy == "recursive" and self.h > 1:
+            raise InvalidParameterError(
+                'a recursive forecast reads steps of which hist_exog are not known: use strategy="direct"'
+            )
+        if self._heads and self.strategy == "recursive":
+            raise InvalidParameterError(
+                'quantiles of recursive forecasts are not those of the series: use intervals="conformal" or '
+                'strategy="direct"'
+            )
+        if not recurrent and self.validation_fraction is not None:
+            raise InvalidParameterError(
+                f"{type(self.regressor).__name__} cannot stop early: leave validation_fraction=None"
+            )
+        if self.lags is None and self._validation_fraction is not None:
+            raise InvalidParameterError(
+                "windows are held back to stop early, of which whole histories have none: set lags, or "
+                "neither validation_fraction nor early_stopping"
+            )
+        if self._heads and not recurrent:
+            raise InvalidParameterError(
+                f'{type(self.regressor).__name__} has no quantiles: use intervals="conformal"'
+            )
+
+    def _settings(self) -> Settings:
+        differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
+        calendar = [self.calendar] if isinstance(self.calendar, str) else self.calendar or ()
+        return Settings(
+            lags=self.lags,
+            step=1 if self.strategy == "recursive" else self.h,
+            transform=Transform(None if self._by_window else self.scaling, self.log1p, differences),
+            window_scale=self.scaling if self._by_window else None,
+            calendar=tuple(calendar),
+            max_windows=None if self.regressor is not None else BATCH_SIZE * self.max_steps,
+            validation_fraction=self._validation_fraction,
+        )
+
+    def _read(self, df: Any, static_df: pd.DataFrame | None) -> Panel:
+        return frames.read_panel(
+            df, freq=self.freq, missing=self.missing, id_col=self.id_col, time_col=self.time_col,
+            target_col=self.target_col, futr_exog=self.futr_exog, hist_exog=self.hist_exog,
+            stat_exog=self.stat_exog, static_df=static_df, multivariate=self.multivariate,
+        )  # fmt: skip
+
+    # --- training --------------------------------------------------------------------------------------
+    def _train(self, panel: Panel) -> tuple[Model, np.ndarray | None]:
+        """A model of these histories, and the half widths of its conformal intervals."""
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        settings, widths = self._settings(), None
+        if self._levels and self.intervals == "conformal":
+            widths = self._calibrate(panel, settings, seed)
+        return self._learn(panel, settings, seed), widths
+
+    def _learn(self, panel: Panel, settings: Settings, seed: int) -> Model:
+        if self.verbose:
+            print(f"{type(self).__name__}: {panel}")
+        model = Model(settings, panel, self._make_regressor(panel, settings))
+        return model.learn(panel, np.random.RandomState(seed))
+
+    def _make_regressor(self, panel: Panel, settings: Settings) -> Any:
+        quantile = {"loss": "quantile", "quantiles": intervals.quantiles(self._levels)} if self._heads else {}
+        if self.regressor is not None:
+            return clone(self.regressor).set_params(**quantile)
+        own: dict[str, Any]
+        if settings.lags is None:
+            own = {"tbptt_steps": CHUNK, "batch_size": min(BATCH_SIZE, len(panel.ids))}
+        else:
+            own = {"linear_skip": self.linear_skip, "batch_size": BATCH_SIZE}
+        epochs = max(1, round(self.max_steps / self._steps_per_epoch(panel, settings, own["batch_size"])))
+        if settings.validation_fraction is not None:
+            own |= {"early_stopping": True, "n_iter_no_change": max(3, epochs // 5)}
+        else:
+            own |= {"n_iter_no_change": epochs}
+        return self._regressor_class(
+            self.hidden_size, max_iter=epochs, tol=0.0, learning_rate="cosine",
+            learning_rate_init=self.learning_rate_init, random_state=self.random_state, n_jobs=self.n_jobs,
+            verbose=self.verbose, **{"loss": self.loss} | own | quantile,
+        )  # fmt: skip
+
+    @staticmethod
+    def _steps_per_epoch(panel: Panel, settings: Settings, batch_size: int) -> int:
+        """Updates of the weights in one pass over the data."""
+        if settings.lags is None:
+            return math.ceil(len(panel.ids) / batch_size) * math.ceil(panel.lengths.max() / CHUNK)
+        return math.ceil(min(settings.n_windows(panel), settings.max_windows or math.inf) / batch_size)
+
+    def _calibrate(self, panel: Panel, settings: Settings, seed: int) -> np.ndarray:
+        """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
+        needed, shortest = settings.n_rows_needed, int(panel.lengths.argmin())
+        n_windows = min(self.calibration_windows, int(panel.lengths[shortest] - needed) // self.h)
+        if n_windows < 2:
+            raise ValueError(
+                f"{panel.name(shortest)} has {panel.lengths[shortest]} rows, but conformal intervals need at "
+                f"least {needed + 2 * self.h}"
+            )
+        folds = list(RollingOrigin(n_windows, self.h, self.h).folds(panel))
+        model = self._learn(folds[0].panel, settings, seed)
+        errors = [
+            np.abs(fold.y - model.forecast(fold.panel, fold.future, fold.stamps))
+            / intervals.spread(fold.panel)[:, None]
+            for fold in folds
+        ]
+        return intervals.conformal_widths(np.stack(errors), self._levels)
+
+    def _statistics(
+        self, model: Model, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
+    ) -> dict[str, np.ndarray]:
+        """Point forecast and bounds, each (n_series, h, n_targets)."""
+        if self._heads:
+            answers = model.forecast(panel, future, stamps, "predict_quantiles")
+            return intervals.from_quantiles(answers, self._levels)
+        point = model.forecast(panel, future, stamps)
+        if widths is None:
+            return {POINT: point}
+        return intervals.from_widths(point, widths, intervals.spread(panel), self._levels)
