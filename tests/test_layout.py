@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "training": {"inference", "network", "batches", "losses", "sequences"},
     "estimators": {"backends", "inference", "losses", "network", "sequences", "training"},
     "preprocessing": {"estimators", "sequences"},
-    "forecasting": {"display", "estimators", "network", "sequences"},
+    "forecasting": {"estimators", "network", "sequences"},
     "windows": {"sequences"},
     "metrics": {"sequences"},
     "display": set(),
@@ -50,7 +50,7 @@ HOMES = {
     "pandas": {"windows", "forecasting"},
     "utilsforecast": {"forecasting"},
     "tqdm": {"estimators", "warmup"},
-    "matplotlib": {"display"},
+    "matplotlib": {"display", "forecasting"},
 }
 WHEN_USED = {"tqdm", "matplotlib", "utilsforecast"}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .display import ForecastDisplay
 from .forecasters import GRUForecaster, LSTMForecaster, RNNForecaster
 from .metrics import evaluate
 from .splits import RollingOrigin
 
-__all__ = ["GRUForecaster", "LSTMForecaster", "RNNForecaster", "RollingOrigin", "evaluate"]
+__all__ = ["ForecastDisplay", "GRUForecaster", "LSTMForecaster", "RNNForecaster", "RollingOrigin", "evaluate"]

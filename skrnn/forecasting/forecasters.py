@@ -17,6 +17,7 @@ from ..estimators.jobs import effective_threads
 from ..estimators.progress import progress
 from . import frames, intervals
 from .base import BaseForecaster
+from .display import ForecastDisplay
 from .output import POINT
 from .panel import check_integer
 from .parameters import documented
@@ -250,17 +251,17 @@ class _Forecaster(BaseForecaster):
         errors = np.abs(panel.values[rows] - statistics[POINT]) / intervals.spread(known)[:, None]
         return -float(errors[panel.observed[rows] & ~beyond[:, :, None]].mean())
 
-    def plot(self, df: Any = None, forecast: Any = None, **kwargs: Any) -> Any:
+    def plot(self, df: Any = None, forecast: Any = None, **kwargs: Any) -> ForecastDisplay:
         """Draw histories and forecasts, with a band for each level.
 
         Parameters
         ----------
         df : Series or DataFrame, default=None
-            The histories; None: those of `fit` and `update`.
+            The histories, which may go on beside the forecast; None: those of `fit` and `update`.
         forecast : Series or DataFrame, default=None
-            As of `predict`; None: `predict` is asked.
+            As of `predict`; None: `predict` is asked, which cannot know `futr_exog`.
         **kwargs
-            For `skrnn.ForecastDisplay.from_frames`.
+            For `ForecastDisplay.from_estimator`, as `ids`, `max_rows` and `ax`.
 
         Returns
         -------
@@ -269,10 +270,12 @@ class _Forecaster(BaseForecaster):
 
         Raises
         ------
+        ValueError
+            If `forecast` is not one of this forecaster and these series.
         ImportError
             If matplotlib is not installed.
         """
-        raise NotImplementedError
+        return ForecastDisplay.from_estimator(self, df, forecast, **kwargs)
 
 
 @documented

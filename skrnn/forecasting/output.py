@@ -6,16 +6,20 @@ the like for the rest. The same names are the statistics of a wide frame.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .future import as_index
-from .panel import Panel
+from .gaps import Rows
+from .panel import Form, Panel, first_few, quote
+from .reading import read_indexed, read_long
 from .splits import Fold
 
 POINT = "point"
+_BOUND = re.compile(r"(lo|hi)-(\d+(\.\d+)?)")
 
 
 def write_forecast(panel: Panel, stamps: pd.Index, statistics: dict[str, np.ndarray], model_name: str) -> Any:
@@ -54,12 +58,79 @@ def write_forecast(panel: Panel, stamps: pd.Index, statistics: dict[str, np.ndar
         if len(statistics) == 1:
             (values,) = statistics.values()
             return pd.Series(values.reshape(-1), index, name=form.names[0])
-        columns = _named("y" if form.names[0] is None else form.names[0], statistics)
+        columns = _named(_point_name(form), statistics)
         return pd.DataFrame({name: values.reshape(-1) for name, values in columns.items()}, index)
     tables = [_by_column(values) for values in statistics.values()]
     if len(tables) == 1:
         return pd.DataFrame(tables[0], index, form.names)
     return pd.DataFrame(_interleave(tables), index, _two_levels(panel, _named(model_name, statistics)))
+
+
+def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[Rows, list[str]]:
+    """What `write_forecast` has written, of all series or some.
+
+    Parameters
+    ----------
+    panel : Panel
+        The history.
+    forecast : Series or DataFrame
+        Rows of a long frame may be in any order, and it may have other columns.
+    model_name : str
+        Name of the point forecast in a long frame and among the statistics of a wide one.
+
+    Returns
+    -------
+    rows : Rows
+        One series or target below the other, with a column of `values` for each statistic.
+    statistics : list of str
+        "point" first, then such as "lo-80" and "hi-80".
+
+    Raises
+    ------
+    TypeError
+        If `forecast` is no Series or DataFrame.
+    ValueError
+        If it is not in the form of the history, lacks a column, or has series that are not there; as of
+        `read_panel`, if its stamps or its values cannot be read.
+    """
+    form = panel.form
+    if not isinstance(forecast, pd.Series | pd.DataFrame):
+        raise TypeError(f"the forecast has to be a Series or DataFrame, got {type(forecast).__name__}")
+    if not len(forecast):
+        raise ValueError("the forecast has no rows")
+    point = _point_name(form) if form.kind == "series" else model_name
+    frame = forecast
+    if isinstance(forecast, pd.Series):
+        if form.kind != "series":
+            raise ValueError(f"the forecast is a Series, but the data are a {form.kind} frame")
+        if forecast.name not in (form.names[0], point):
+            raise ValueError(f"series of the forecast were not there in fit: {quote(forecast.name)}")
+        frame = forecast.to_frame(point)
+    if "cutoff" in [*frame.columns, *frame.index.names]:
+        raise ValueError("the forecast has a cutoff: give what predict answers, not cross_validation")
+    if form.kind == "long":
+        _check_there(frame.columns, [form.id_name, form.stamp_name])
+        columns, statistics = _statistics_of(frame.columns, point)
+        rows, _ = read_long(frame, Form("long", columns, form.id_name, form.stamp_name), panel)
+        return rows, statistics
+    names = panel.ids
+    if form.kind == "series":
+        columns, statistics = _statistics_of(frame.columns, point)
+    else:
+        names = frame.columns.get_level_values(0).unique()
+        unseen = names[~names.isin(form.names)]
+        if len(unseen):
+            raise ValueError(f"series of the forecast were not there in fit: {first_few(unseen)}")
+        columns, statistics = names, [POINT]
+        if frame.columns.nlevels > 1:
+            own, statistics = _statistics_of(frame.columns.get_level_values(1).unique(), point)
+            columns = pd.MultiIndex.from_product([names, own])
+            _check_there(frame.columns, columns)
+    rows = read_indexed(frame, Form("wide", columns, None, form.stamp_name, multivariate=True), panel)
+    n, h = len(names), len(frame)
+    values = rows.values.reshape(h, n, -1).swapaxes(0, 1).reshape(n * h, -1)
+    stamps = rows.stamps[np.tile(np.arange(h), n)]
+    return Rows(names, h * np.arange(n + 1), stamps, values, np.empty((n * h, 0))), statistics
 
 
 def write_cross_validation(
@@ -116,6 +187,31 @@ def write_cross_validation(
     flat = {form.names[0] if name == "y" else name: values for name, values in flat.items()}
     keys = {form.id_name: panel.ids.repeat(n_windows * h), form.stamp_name: stamps, "cutoff": cutoffs}
     return pd.DataFrame(keys | flat)
+
+
+def _point_name(form: Form) -> Any:
+    """The column of the point forecast of a Series."""
+    return "y" if form.names[0] is None else form.names[0]
+
+
+def _statistics_of(columns: pd.Index, point: Any) -> tuple[pd.Index, list[str]]:
+    """The columns of a point forecast of this name and of its bounds, and what each of them is."""
+    _check_there(columns, [point])
+    start, own = f"{point}-", {point: POINT}
+    for column in columns:
+        if isinstance(column, str) and column.startswith(start) and _BOUND.fullmatch(column[len(start) :]):
+            own[column] = column[len(start) :]
+    levels = dict.fromkeys(key[3:] for key in own.values() if key != POINT)
+    _check_there(columns, [f"{start}{side}-{level}" for level in levels for side in ("lo", "hi")])
+    return pd.Index(list(own), dtype=object), list(own.values())
+
+
+def _check_there(columns: pd.Index, wanted: Any) -> None:
+    lacking = [column for column in wanted if column not in columns]
+    if lacking:
+        raise ValueError(
+            f"columns are not in the forecast: {first_few(lacking)}; it has {first_few(columns)}"
+        )
 
 
 def _named(point: Any, statistics: dict[str, np.ndarray]) -> dict[Any, np.ndarray]:
