@@ -46,6 +46,18 @@ def test_regression_shapes(cls, shape):
     assert short(cls, return_sequences=True).fit(dense, y).predict(dense).shape == y.shape
 
 
+@pytest.mark.parametrize("cls", [RNNRegressor, RNNClassifier])
+def test_targets_in_any_memory_order(cls):
+    """A frame has its columns one after the other, and so have the targets that are made of one."""
+    X, y = np.stack(sequences([4] * 8)), np.random.default_rng(1).integers(0, 2, (8, 3))
+    expected = short(cls).fit(X, y).predict(X)
+    np.testing.assert_array_equal(short(cls).fit(X, np.asfortranarray(y)).predict(X), expected)
+    np.testing.assert_array_equal(
+        short(cls, dtype="float64").fit(X, np.asfortranarray(y.astype(float))).predict(X),
+        short(cls, dtype="float64").fit(X, y.astype(float)).predict(X),
+    )
+
+
 def test_equal_lengths_in_a_list_still_give_an_object_array():
     X = list(np.random.default_rng(0).standard_normal((5, 4, 2)))
     out = short(RNNRegressor, return_sequences=True).fit(X, [x[:, 0] for x in X]).predict(X)

@@ -88,7 +88,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         elif multilabel != self._multilabel or (multilabel and labels.shape[1] != len(self.classes_)):
             raise ValueError("y is of another kind (classes or label sets) than the y of the first fit")
         if multilabel:
-            targets = np.where(used[:, None], labels, 0).astype(array_dtype(self.dtype))
+            targets = np.where(used[:, None], labels, 0).astype(array_dtype(self.dtype), order="C")
         else:
             targets = self._encode(labels, used, input, name)[:, None].astype(array_dtype(self.dtype))
         if self.class_weight is not None and training:

@@ -101,7 +101,7 @@ def read_numbers(
     if values.dtype.kind not in "biufO":
         raise ValueError(f"{name} is not numeric: it has dtype {values.dtype}")
     try:
-        values = values.astype(np.float64, copy=True)
+        values = values.astype(np.float64, order="C")  # a copy
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} is not numeric: {error}") from error
     if w is not None:
