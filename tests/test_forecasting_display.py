@@ -244,10 +244,18 @@ def test_covariates_need_a_forecast(plt):
     assert list(model.plot(forecast=forecast).lines_) == ["s0"]
 
 
-def test_series_that_are_not_in_the_forecast(plt):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(ids=["s0", "s9"]), "ids are not in the forecast: 's9'"),
+        (dict(ids=[]), "ids names no series"),
+        (dict(max_rows=0), "max_rows must be an integer of at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_drawn(plt, arguments, message):
     model = forecaster("long").fit(data("long", wide()))
-    with pytest.raises(ValueError, match="ids are not in the forecast: 's9'"):
-        model.plot(ids=["s0", "s9"])
+    with pytest.raises(ValueError, match=message):
+        model.plot(**arguments)
 
 
 # --- reading what predict wrote -------------------------------------------------------------------

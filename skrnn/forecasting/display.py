@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .frames import read_panel
 from .output import POINT, read_forecast
-from .panel import Panel, first_few
+from .panel import Panel, check_integer, first_few
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,11 +96,13 @@ class ForecastDisplay:
         NotFittedError
             If the forecaster is not fitted.
         ValueError
-            If `forecast` is not one of this forecaster and these series.
+            If `forecast` is not one of this forecaster and these series, or does not have `ids`.
         ImportError
             If matplotlib is not installed.
         """
         check_is_fitted(forecaster)
+        if max_rows is not None:
+            check_integer("max_rows", max_rows)
         panel = forecaster.panel_ if df is None else read_panel(df, like=forecaster.panel_)
         if forecast is None:
             if panel.form.futr_exog:
@@ -116,6 +118,8 @@ class ForecastDisplay:
         lacking = [name for name in ids if name not in rows.ids]
         if lacking:
             raise ValueError(f"ids are not in the forecast: {first_few(lacking)}")
+        if not ids:
+            raise ValueError("ids names no series to draw")
         histories, forecasts = {}, {}
         for name in ids:
             k = rows.ids.get_loc(name)
