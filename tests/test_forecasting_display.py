@@ -133,13 +133,19 @@ def test_a_series_without_a_name(plt):
 
 def test_labels_of_time(plt):
     """Local time, where the data have a zone; whole numbers for integers."""
-    hours = wide("zone")["s1"][:40]  # to 17:00 in summer time
-    axes = forecaster().fit(hours).plot(max_rows=6).axes_[0]
-    axes.figure.draw_without_rendering()
-    labels = [label.get_text() for label in axes.get_xticklabels()]
+
+    def ticks(series, n):
+        axes = forecaster().fit(series).plot(max_rows=n).axes_[0]
+        axes.figure.draw_without_rendering()
+        times = pd.to_datetime(axes.get_xticks(), unit="D", utc=True).round("s").tz_convert("Europe/Berlin")
+        return times, [label.get_text() for label in axes.get_xticklabels()]
+
+    hours = wide("zone")["s1"]
+    times, labels = ticks(hours[:40], 6)  # to 17:00 in summer time
     assert {"14:00", "16:00"} <= set(labels)
-    ticks = pd.to_datetime(axes.get_xticks(), unit="D", utc=True).round("s").tz_convert("Europe/Berlin")
-    assert labels == [f"{tick:%H:%M}" for tick in ticks]
+    assert labels == [f"{time:%H:%M}" for time in times]
+    times, _ = ticks(hours, N)
+    assert (times.hour == 0).all()
     axes = forecaster().fit(wide("integers")["s1"]).plot(max_rows=5).axes_[0]
     assert (axes.get_xticks() % 1 == 0).all()
 
@@ -151,7 +157,7 @@ def test_rows_that_are_drawn(plt):
         (1, {}, 100),
         (15, {}, 120),
         (2, dict(max_rows=7), 7),
-        (2, dict(max_rows=999), N),
+        (2, dict(max_rows=N + 10), N),
     ):
         display = forecaster(h=h, lags=4).fit(series).plot(**given)
         np.testing.assert_array_equal(display.lines_["s1"][0].get_ydata(), series[-drawn:])

@@ -51,7 +51,7 @@ class RollingOrigin:
 
     Examples
     --------
-    >>> from skrnn.forecasting.splits import RollingOrigin
+    >>> from skrnn.forecasting import RollingOrigin
     >>> [(train.tolist(), test.tolist()) for train, test in RollingOrigin(2, h=2).split(range(5))]
     [([0, 1], [2, 3]), ([0, 1, 2], [3, 4])]
     """
