@@ -15,7 +15,7 @@ from .recurrent import ROW_BLOCK
 from .simd import clear, copy, lanes
 from .tape import Tape
 from .threads import own_range
-from .transposed import input_gradient, transpose
+from .transposed import make_input_gradient, make_transpose
 from .workspace import Parameters, Rows, Workspace
 
 
@@ -106,11 +106,11 @@ class Dense:
             into["weight"], into["bias"],
         )  # fmt: skip
         WT = work.get("head", "transposed", size=row * self.width)
-        tape.share(transpose(self.dtype), self.panels, self.n_in, self.lanes, wide, views["weight"], WT)
+        tape.share(make_transpose(self.dtype), self.panels, self.n_in, self.lanes, wide, views["weight"], WT)
         n_rows = steps.max_rows if per_step else steps.max_sequences
         dX = work.get("head", "dX", size=n_rows * row)
         tape.share(
-            input_gradient(self.dtype, wide), steps.sizes, per_step, 1, d, self.width, 0, self.n_out,
+            make_input_gradient(self.dtype, wide), steps.sizes, per_step, 1, d, self.width, 0, self.n_out,
             vectors // wide, WT, self.width, dX,
         )  # fmt: skip
         return Rows(dX, row, False)
