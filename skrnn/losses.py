@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,7 @@ def same(x: Any) -> Any:
 def elementwise(term: Callable) -> Callable:
     """A loss whose outputs count one by one, from ``term(jit) -> f(raw, y, p) -> (l, d)`` of one of them."""
 
+    @wraps(term)  # its name, by which losses are pickled
     def make(jit):
         term_of = term(jit)
 

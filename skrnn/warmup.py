@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .backends.cpu.simd import lanes
+from .backends.cpu.threads import compile_help_out
 from .estimators import RNNClassifier, RNNRegressor
 from .network import array_dtype
 
@@ -69,6 +70,7 @@ def main() -> None:
     start = time.perf_counter()
     X = np.arange(48, dtype=np.float32).reshape(8, 3, 2) / 48
     tasks = list(fits(options.cells, options.dtypes, options.hidden_sizes))
+    compile_help_out()
     for estimator, y in tqdm(tasks, desc="kernels", unit="fit"):
         estimator.fit(X, y).predict(X)
         if not estimator.bidirectional:

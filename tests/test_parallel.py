@@ -57,7 +57,8 @@ def seen(monkeypatch):
 def keep(pool, value, monkeypatch):
     """The helpers of this test, which do not go to sleep meanwhile; gives `value`."""
     monkeypatch.setattr(threads, "_pool", pool)
-    pool.boxes[threads.PATIENCE :: threads.BOX] = 2**60
+    monkeypatch.setattr(threads, "LAST_LOOK", 2**60)  # also of a forked child's own helpers
+    pool.boxes[threads.PATIENCE :: threads.BOX] = threads.LAST_LOOK
     yield value
     pool.boxes[threads.PATIENCE :: threads.BOX] = 0
 

@@ -15,7 +15,7 @@ from .recurrent import ROW_BLOCK
 from .simd import clear, copy, lanes
 from .tape import Tape
 from .threads import own_range
-from .transposed import input_gradient, transpose
+from .transposed import make_input_gradient, make_transpose
 from .workspace import Parameters, Rows, Workspace
 
 
@@ -125,11 +125,11 @@ class Dense:
         vectors = -(-self.n_in // self.lanes)
         wide, row = widest(vectors), vectors * self.lanes
         WT = work.get(self.name, "transposed", size=row * self.width)
-        tape.share(transpose(self.dtype), self.panels, self.n_in, self.lanes, wide, views["weight"], WT)
+        tape.share(make_transpose(self.dtype), self.panels, self.n_in, self.lanes, wide, views["weight"], WT)
         n_rows = steps.max_rows if per_step else steps.max_sequences
         dX = work.get(self.name, "dX", size=n_rows * row)
         tape.share(
-            input_gradient(self.dtype, wide), steps.sizes, per_step, 1, d.array, self.width, 0, self.n_out,
+            make_input_gradient(self.dtype, wide), steps.sizes, per_step, 1, d.array, self.width, 0, self.n_out,
             vectors // wide, WT, self.width, dX,
         )  # fmt: skip
         return Rows(dX, row, False)

@@ -24,7 +24,7 @@ from .gemm import widest
 from .recurrent import compile_cell, layer_kernels
 from .simd import lanes
 from .tape import Tape
-from .transposed import input_gradient, transpose
+from .transposed import make_input_gradient, make_transpose
 from .workspace import Parameters, Rows, Workspace
 
 BF16 = np.dtype(np.uint16)  # what holds a bfloat16
@@ -247,7 +247,13 @@ class RecurrentLayer:
             size = -(-n_out // self.lanes) * self.lanes * P * row
             transposed[part] = work.get(name, "transposed", part, size=size)
             tape.share(
-                transpose(self.dtype), P, n_out, row, wide[part], views[f"{part} weight"], transposed[part]
+                make_transpose(self.dtype),
+                P,
+                n_out,
+                row,
+                wide[part],
+                views[f"{part} weight"],
+                transposed[part],
             )
         G2 = work.empty
         if self.bf16:
@@ -281,7 +287,7 @@ class RecurrentLayer:
         dX = work.get(name, "dX", size=steps.max_rows * vectors * self.lanes)
         lo, _ = self.ranges["input"]
         tape.share(
-            input_gradient(self.dtype, wide["input"]), steps.sizes, True, P, trace.G, z_row,
+            make_input_gradient(self.dtype, wide["input"]), steps.sizes, True, P, trace.G, z_row,
             lo * self.lanes, self.rows["input"], vectors // wide["input"], transposed["input"],
             P * self.rows["input"], dX,
         )  # fmt: skip

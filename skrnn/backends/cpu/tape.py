@@ -176,7 +176,7 @@ def replay(times, table, end, stop, boxes, hired, looks):
     """
     n = threads.hire(boxes, hired, 0)  # helpers so far
     while n < len(hired) and looks > 0:
-        threads.give_way()
+        threads.pause()
         n = threads.hire(boxes, hired, n)
         looks -= 1
     for _ in range(times):
@@ -279,7 +279,7 @@ class Tape:
         if config.BOUNDSCHECK:
             return self._run_in_python(times, n_threads)
         table, end = self._compiled()
-        stop = self.stop
+        stop, _kept = self.stop, (self._table, self._kept)  # what the addresses lead to
         burst = max(1, int(BURST_FLOPS // max(most_flops or flops, LEAST_FLOPS)))
         while times > 0 and not stop[0]:
             n = min(times, burst)

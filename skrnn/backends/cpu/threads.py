@@ -2,9 +2,9 @@
 
 A replay is led by the thread that asked for it; helpers stand by for moments in which there is
 something to share. A helper that has had nothing to do for a few milliseconds goes to sleep, and the
-leader never waits for one to wake up or to be free: it makes each call with those that are there. So
-threads cannot lock up, a second one never makes small work slower, and as no result depends on their
-number, nobody sees a difference but in time.
+leader makes each call with those that are there: for one that wakes up it waits a twentieth of the
+replay's time at most, for one that is taken by another leader not at all. So threads cannot lock up, and
+as no result depends on their number, nobody sees a difference but in time.
 
 Every helper has a box, a cache line through which it is hired and given calls. The pool is made when
 first needed, shared by every fit of the process, and thrown away in a forked child (threads do not
@@ -14,6 +14,7 @@ survive a fork).
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import threading
 import time
@@ -37,11 +38,11 @@ STATE, ENTRY, WORDS, THREAD, N_THREADS, CALLS, PATIENCE = range(7)
 # ASLEEP -> READY by the helper, READY -> HIRED by a leader, HIRED -> BUSY -> HIRED for every call,
 # HIRED -> READY by the leader when its replay has ended, READY -> ASLEEP by a helper that waited in vain.
 ASLEEP, READY, HIRED, BUSY = range(4)
-LOOKS = 2_000  # at a box before the processor is offered to someone else between two of them
-LAST_LOOK = 12_000  # of a helper: about 3 ms
+LOOKS = 2_000  # at a box of the running replay before the processor is offered to someone else
+LAST_LOOK = 110_000  # of a helper that stands by: some 3 ms of its own time, however busy the machine
 STAND_BY = 3e-3  # seconds after which the next work follows no longer on the last
 WAKE_FLOPS = 2e8  # about 2 ms
-LOOK_FLOPS = 1.5e6  # of a replay for each look at boxes that should be ready soon: 5 % of its time
+LOOK_FLOPS = 1e5  # of a replay for each look at boxes that should be ready soon: 5 % of its time
 
 
 @intrinsic
@@ -88,6 +89,25 @@ def give_way(typingctx):
 
 
 @intrinsic
+def pause(typingctx):
+    """Some 20 ns in which a core leaves its units to its other hardware thread, where there is a way."""
+
+    def codegen(context, builder, sig, args):
+        match platform.machine():
+            case "x86_64" | "AMD64":
+                name, words = "llvm.x86.sse2.pause", []
+            case "aarch64" | "arm64":
+                name, words = "llvm.aarch64.isb", [ir.Constant(ir.IntType(32), 15)]
+            case _:
+                return context.get_dummy_value()
+        ty = ir.FunctionType(ir.VoidType(), [word.type for word in words])
+        builder.call(cgutils.get_or_insert_function(builder.module, ty, name), words)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def call_entry(typingctx, address, words, thread, n_threads):
     """``f(words, thread, n_threads)`` of the function at an address; see `tape.entry`."""
 
@@ -125,6 +145,7 @@ def call_together(boxes, hired, n, entry, words):
     for i in range(n):
         looks = 0
         while load_atomically(boxes, hired[i] + STATE) == BUSY:
+            pause()
             looks += 1
             if looks > LOOKS:
                 give_way()
@@ -150,11 +171,17 @@ def help_out(boxes, box):
             store_atomically(boxes, box + STATE, HIRED)
             looks = 0
             continue
+        pause()
         looks += 1
-        if looks > LOOKS:
+        if looks > LOOKS and state == HIRED:
             give_way()
         if looks > boxes[box + PATIENCE] and exchange(boxes, box + STATE, READY, ASLEEP):
             return
+
+
+def compile_help_out() -> None:
+    """On this thread: a child that is forked while another thread compiles could never compile itself."""
+    help_out(np.zeros(BOX, np.intp), 0)
 
 
 # --- shares of the work -----------------------------------------------------------------------------
@@ -202,13 +229,13 @@ class Pool:
         self.boxes[PATIENCE::BOX] = LAST_LOOK
         self.bells: list[threading.Event] = []
         self.lock = threading.Lock()
-        self._last = -STAND_BY  # when a replay with helpers ended
+        self._last = -STAND_BY  # when the last replay ended
 
     def lead(self, replay: Callable[..., None], *args: Any, n_helpers: int, flops: float) -> None:
         """``replay(*args, boxes, hired, looks)`` on this thread, with up to `n_helpers` helpers.
 
-        Those asleep are woken for work that is long or follows on other work: waking one costs up to
-        0.1 ms, and as much again until it is there.
+        Those asleep are woken for work that is long or follows on the last replay: waking one costs up
+        to 0.1 ms, and as much again until it is there.
         """
         wake = flops >= WAKE_FLOPS or time.perf_counter() - self._last < STAND_BY
         ready = asleep = 0
@@ -217,23 +244,27 @@ class Pool:
                 break
             if state == READY:
                 ready += 1
-            elif state == ASLEEP and wake:
+            elif state == ASLEEP and wake and self._ring(i):
                 asleep += 1
-                self._ring(i)
         looks = int(flops / LOOK_FLOPS) if asleep else 0
         replay(*args, self.boxes, np.zeros(ready + asleep, np.intp), looks)
         self._last = time.perf_counter()
 
-    def _ring(self, i: int) -> None:
+    def _ring(self, i: int) -> bool:
+        """Wake helper i; False where the system lets no more threads start."""
         if i >= len(self.bells):
+            compile_help_out()
             with self.lock:
                 while i >= len(self.bells):
-                    bell = threading.Event()
-                    threading.Thread(
-                        target=self._serve, args=(bell, BOX * len(self.bells)), name="skrnn", daemon=True
-                    ).start()
+                    bell, box = threading.Event(), BOX * len(self.bells)
+                    thread = threading.Thread(target=self._serve, args=(bell, box), name="skrnn", daemon=True)
+                    try:
+                        thread.start()
+                    except RuntimeError:
+                        return False
                     self.bells.append(bell)
         self.bells[i].set()
+        return True
 
     def _serve(self, bell: threading.Event, box: int) -> None:
         while True:

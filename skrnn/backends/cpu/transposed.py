@@ -14,7 +14,7 @@ from .threads import own_range
 
 
 @cache
-def transpose(dtype: np.dtype):
+def make_transpose(dtype: np.dtype):
     L = lanes(dtype)
 
     @kernel("transpose", dtype.name)
@@ -38,15 +38,16 @@ def transpose(dtype: np.dtype):
 
 
 @cache
-def input_gradient(dtype: np.dtype, wide: int):
+def make_input_gradient(dtype: np.dtype, wide: int):
     """The kernel for transposed weights in panels of `wide` vectors."""
     L, multiply = lanes(dtype), make_multiply(wide)
 
     @kernel("input_gradient", dtype.name, wide)
     def input_gradient(thread, n_threads, sizes, per_step, blocks, d, d_row, first, depth, panels, WT,
                        WT_rows, dX):  # fmt: skip
-        """dX (M, panels wide L) = columns `first` to `first + depth` of d (blocks, M, d_row) @ WT.
+        """The gradient of a layer's input from that of its products.
 
+        dX (M, panels wide L) = columns `first` to `first + depth` of d (blocks, M, d_row) @ WT;
         M: R if `per_step`, else B. WT (panels, WT_rows, wide L): `depth` rows for each block.
         """
         M, columns = sizes[SIZE_R] if per_step else sizes[SIZE_B], wide * L
