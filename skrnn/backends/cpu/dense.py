@@ -129,7 +129,7 @@ class Dense:
         n_rows = steps.max_rows if per_step else steps.max_sequences
         dX = work.get(self.name, "dX", size=n_rows * row)
         tape.share(
-            make_input_gradient(self.dtype, wide), steps.sizes, per_step, 1, d.array, self.width, 0, self.n_out,
-            vectors // wide, WT, self.width, dX,
+            make_input_gradient(self.dtype, wide), steps.sizes, per_step, 1, d.array, self.width, 0,
+            self.n_out, vectors // wide, WT, self.width, dX,
         )  # fmt: skip
         return Rows(dX, row, False)
