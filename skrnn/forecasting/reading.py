@@ -37,7 +37,7 @@ def read_indexed(data: Any, form: Form, like: Panel | None) -> Rows:
         ids = frame.columns
     else:
         frame, ids = data, form.names
-    hint = "; the time of a wide frame is its index, and a long one has id_col, time_col and target_col"
+    hint = "; the time of a wide frame is its index (set_index), a long one has id_col, time_col, target_col"
     values = numbers(frame, ids, hint=hint if form.kind == "wide" else "")
     exog = numbers(frame, [*form.hist_exog, *form.futr_exog])
     n_rows, n_series = values.shape
