@@ -159,8 +159,11 @@ class BaseForecaster(BaseEstimator):
         differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
         calendar = [self.calendar] if isinstance(self.calendar, str) else self.calendar or ()
         return Settings(
+            h=self.h,
             lags=self.lags,
             step=1 if self.strategy == "recursive" else self.h,
+            levels=tuple(self._levels),
+            heads=self._heads,
             transform=Transform(None if self._by_window else self.scaling, self.log1p, differences),
             window_scale=self.scaling if self._by_window else None,
             calendar=tuple(calendar),
@@ -235,14 +238,16 @@ class BaseForecaster(BaseEstimator):
         ]
         return intervals.conformal_widths(np.stack(errors), self._levels)
 
+    @staticmethod
     def _statistics(
-        self, model: Model, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
+        model: Model, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
     ) -> dict[str, np.ndarray]:
         """Point forecast and bounds, each (n_series, h, n_targets)."""
-        if self._heads:
+        levels = model.settings.levels
+        if model.settings.heads:
             answers = model.forecast(panel, future, stamps, "predict_quantiles")
-            return intervals.from_quantiles(answers, self._levels)
+            return intervals.from_quantiles(answers, levels)
         point = model.forecast(panel, future, stamps)
         if widths is None:
             return {POINT: point}
-        return intervals.from_widths(point, widths, intervals.spread(panel), self._levels)
+        return intervals.from_widths(point, widths, intervals.spread(panel), levels)

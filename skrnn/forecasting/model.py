@@ -28,13 +28,22 @@ class Settings:
 
     Attributes
     ----------
+    h : int
+        The horizon.
     step : int
         Steps that the regressor answers at once: the horizon, or 1 where it answers its own answers.
+    levels : tuple of float
+        Of the intervals, in per cent.
+    heads : bool
+        Whether the network has an output for each quantile.
     """
 
+    h: int
     lags: int | None
     step: int
     transform: Transform
+    levels: tuple[float, ...]
+    heads: bool
     window_scale: str | None
     calendar: tuple[str, ...]
     max_windows: int | None
