@@ -74,6 +74,8 @@ class Model:
     def __init__(self, settings: Settings, panel: Panel, regressor: Any) -> None:
         self.settings, self.regressor = settings, regressor
         self.recurrent = isinstance(regressor, RecurrentEstimator)
+        if self.recurrent:
+            regressor.set_params(return_sequences=settings.lags is None)
         dtype = array_dtype(regressor.dtype) if self.recurrent else np.dtype(np.float64)
         self.n_targets = panel.values.shape[1]
         self.transform = settings.transform.fit(panel)
@@ -184,7 +186,6 @@ class Model:
         known = np.zeros(n_rows)
         inside = ranges(first, table.stops - step)
         known[inside] = before[inside + 1 + step] == before[inside + 1]
-        self.regressor.set_params(return_sequences=True)
         self.regressor.fit(X, Targets(targets, at, step), known)
 
     # --- forecasts -------------------------------------------------------------------------------------
