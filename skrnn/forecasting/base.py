@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -121,7 +121,13 @@ class BaseForecaster(BaseEstimator):
     def _check_parameters(self) -> None:
         self._validate_params()
         recurrent = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
-        if any(not 0 < level < 100 for level in self._levels):
+        if self.regressor is not None and is_classifier(self.regressor):
+            raise InvalidParameterError(f"regressor is {type(self.regressor).__name__}, a classifier")
+        try:
+            known = all(0 < level < 100 for level in self._levels)
+        except (TypeError, ValueError):
+            known = False
+        if not known:
             raise InvalidParameterError(f"level must be in per cent, between 0 and 100, got {self.level!r}")
         if self.lags is None and self._by_window:
             raise InvalidParameterError(
@@ -131,6 +137,10 @@ class BaseForecaster(BaseEstimator):
             raise InvalidParameterError(
                 f"lags=None lets a network read whole histories, which {type(self.regressor).__name__} "
                 "cannot: set lags"
+            )
+        if self.lags is None and getattr(self.regressor, "bidirectional", False):
+            raise InvalidParameterError(
+                "a bidirectional network reads the steps of a history that it is to forecast: set lags"
             )
         if self.hist_exog is not None and self.strategy == "recursive" and self.h > 1:
             raise InvalidParameterError(
