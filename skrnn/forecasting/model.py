@@ -139,6 +139,8 @@ class Model:
         if s.max_windows is not None and len(starts) > s.max_windows:
             starts = np.sort(rng.choice(starts, s.max_windows, replace=False))
         X, y, w = self._windows(table, targets, unknown, starts)
+        if w is not None:
+            self._check_known(panel, w)
         if not self.recurrent:
             self._fit_flat(X, y, w)
         elif held_back is None:
@@ -147,6 +149,12 @@ class Model:
             X_val, y_val, w_val = self._windows(table, targets, unknown, held_back)
             known = slice(None) if w_val is None else w_val > 0
             self.regressor.fit(X, y, w, X_val=X_val.take(known), y_val=y_val.take(known))
+
+    def _check_known(self, panel: Panel, weights: np.ndarray) -> None:
+        if not weights.any():
+            step = self.settings.step
+            what = "every target is" if step == 1 else f"one in every {step} targets in a row is"
+            raise ValueError(f"there is nothing to learn from {panel}: {what} missing")
 
     def _windows(
         self, table: Table, targets: np.ndarray, unknown: np.ndarray, starts: np.ndarray
@@ -186,6 +194,7 @@ class Model:
         known = np.zeros(n_rows)
         inside = ranges(first, table.stops - step)
         known[inside] = before[inside + 1 + step] == before[inside + 1]
+        self._check_known(panel, known)
         self.regressor.fit(X, Targets(targets, at, step), known)
 
     # --- forecasts -------------------------------------------------------------------------------------
