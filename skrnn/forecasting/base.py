@@ -229,7 +229,9 @@ class BaseForecaster(BaseEstimator):
         if settings.lags is None:
             return math.ceil(len(panel.ids) / batch_size) * math.ceil(panel.lengths.max() / CHUNK)
         # At least one: `learn` is to say which series is too short.
-        return max(1, math.ceil(min(settings.n_windows(panel), settings.max_windows or math.inf) / batch_size))
+        return max(
+            1, math.ceil(min(settings.n_windows(panel), settings.max_windows or math.inf) / batch_size)
+        )
 
     def _calibrate(self, panel: Panel, settings: Settings, seed: int) -> np.ndarray:
         """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
