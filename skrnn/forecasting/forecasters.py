@@ -131,6 +131,7 @@ class _Forecaster(BaseForecaster):
             As of `fit`, and if a stamp is not after the end of its series.
         """
         check_is_fitted(self)
+        check_integer("max_steps", max_steps, least=0)
         panel = frames.extend(self.panel_, df)
         if max_steps:
             if not isinstance(self.regressor_, RecurrentEstimator):
