@@ -168,13 +168,16 @@ class BaseForecaster(BaseEstimator):
     def _settings(self) -> Settings:
         differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
         calendar = [self.calendar] if isinstance(self.calendar, str) else self.calendar or ()
+        # Single precision does not tell the steps of a series from a far higher level, so the series' own
+        # shift comes off first: a window's scale is the same after it.
+        scale = None if self._by_window and self.scaling in ("mean", "last") else self.scaling
         return Settings(
             h=self.h,
             lags=self.lags,
             step=1 if self.strategy == "recursive" else self.h,
             levels=tuple(self._levels),
             heads=self._heads,
-            transform=Transform(None if self._by_window else self.scaling, self.log1p, differences),
+            transform=Transform(scale, self.log1p, differences),
             window_scale=self.scaling if self._by_window else None,
             calendar=tuple(calendar),
             max_windows=None if self.regressor is not None else BATCH_SIZE * self.max_steps,
