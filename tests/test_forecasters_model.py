@@ -123,6 +123,28 @@ def test_windows_are_those_of_loops_over_rows(h, lags, strategy):
     assert steps_ahead >= set(range(1, step + 1))
 
 
+@pytest.mark.parametrize("lags", [LAGS, None])
+def test_rows_without_a_difference_are_not_read(lags):
+    """The first ones of every series."""
+    data = panel_of()
+    own = SpyNetwork(2, max_iter=1, random_state=0)
+    model = spied(data, own, lags=lags, differences=[2, 1], scaling=None)
+    X, steps = model.regressor_.X_, []
+    for _, rows in data.groupby("unique_id"):
+        y = rows["y"].to_numpy()
+        steps.append((y[2:] - y[:-2])[1:] - (y[2:] - y[:-2])[:-1])
+    if lags:
+        expected = [
+            window for y in steps for window in np.lib.stride_tricks.sliding_window_view(y[:-H], lags)
+        ]
+    else:
+        expected = steps
+    assert len(X) == len(expected)
+    for start, length, each in zip(X.starts, X.lengths, expected):
+        assert_allclose(X.values[start : start + length, 0], each, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(model.predict()["LSTMForecaster"]).all()
+
+
 def test_the_window_that_is_asked_goes_on_with_what_is_known_ahead():
     """The window behind those that were learnt, as if its targets had been known."""
     data = panel_of()
@@ -296,8 +318,8 @@ def test_units_do_not_matter(scaling, differences):
     for factor in 1e-3, 1e5:
         assert_allclose(model.fit(factor * data).predict() / factor, expected, rtol=1e-4)
     if differences or scaling["scaling"] not in ("mean", "last"):
-        # single precision of the windows: 2e-4 at a level of 1,000
-        assert_allclose(model.fit(data + 1000).predict() - 1000, expected, atol=0.01)
+        for level in 1e3, -1e7:
+            assert_allclose(model.fit(data + level).predict() - level, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("scaling", [*SCALINGS, {"scaling": None}], ids=name_of)
@@ -434,6 +456,22 @@ def test_recursive_windows(regressor):
         X = window.reshape(1, -1) if isinstance(regressor, Ridge) else window[None]
         y.append(float(np.ravel(model.regressor_.predict(X))[0]))
     assert_allclose(forecast, np.array(y[-H:]) * transform.scale[0, 0] + transform.shift[0, 0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("lags", [LAGS, None])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"missing": "mask"}, {"differences": [1, 7]}, {"log1p": True}], ids=name_of
+)
+def test_a_recursive_forecast_reads_its_answers_as_observed(lags, parameters):
+    """A history that ends with the first answers goes on with the others."""
+    data = walk()
+    if "missing" in parameters:
+        data.iloc[[20, 31, 32]] = np.nan
+    model = forecaster(parameters, lags=lags, strategy="recursive", max_steps=50).fit(data)
+    forecast = model.predict()
+    for known in 1, 2:
+        longer = model.predict(pd.concat([data, forecast[:known]]).asfreq("D"))
+        assert_allclose(longer[: H - known], forecast[known:], rtol=1e-5)
 
 
 @pytest.mark.parametrize("strategy", ["direct", "recursive"])
@@ -749,6 +787,18 @@ def test_filled_values_are_never_learnt(parameters, monkeypatch):
     monkeypatch.setattr(Model, method, spoilt)
     pd.testing.assert_frame_equal(model.fit(data).predict(), expected)
     assert min(calls) >= 4
+
+
+def test_missing_values_do_not_stop_a_fit_early():
+    """Windows that are held back with targets that are known, all of them."""
+    own = SpyNetwork(2, max_iter=2, random_state=0)
+    data = with_gaps()
+    network = spied(data, own, missing="mask", validation_fraction=0.3).regressor_
+    held_back, observed = network.validation_["y_val"], data.notna().to_numpy()
+    windows = [at for at in range(held_back.at.min(), 60 - H + 1) if observed[at : at + H].all()]
+    assert held_back.at.tolist() == windows
+    assert network.validation_["X_val"].starts.tolist() == [at - LAGS for at in windows]
+    assert 47 in range(min(windows), 60)
 
 
 def test_interpolated_values_are_targets_like_others():
