@@ -458,9 +458,9 @@ def test_updates_of_the_weights(n):
     """As many as asked for, rounded to whole passes over the windows."""
     data = pd.Series(noise(n))
     windows = n - 5 - H + 1
-    model = forecaster(max_steps=21).fit(data)
+    model = forecaster(max_steps=23).fit(data)
     per_epoch = -(-windows // 64)
-    assert model.regressor_.n_iter_ == round(21 / per_epoch)
+    assert model.regressor_.n_iter_ == round(23 / per_epoch)
     few_steps = forecaster(max_steps=1).fit(data).regressor_
     assert few_steps.n_iter_ == 1
     assert few_steps.batch_size == 64

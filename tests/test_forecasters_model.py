@@ -286,6 +286,18 @@ def test_a_window_is_learnt_in_units_of_its_scale(scaling):
     assert_allclose(model.predict(), data.iloc[-1])  # what the spy says, back in the units of the data
 
 
+def test_each_target_of_a_window_has_its_scale_and_covariates_have_none():
+    data = pd.DataFrame({"a": walk(), "b": -1000 * walk(seed=1), "z": walk(seed=2)})
+    model = spied(data, multivariate=True, hist_exog="z", scaling="minmax", **WINDOW)
+    z = (data["z"] - data["z"].mean()) / data["z"].std(ddof=0)
+    windows = np.lib.stride_tricks.sliding_window_view(data.assign(z=z), LAGS + H, axis=0).swapaxes(1, 2)
+    X, y = windows[:, :LAGS], windows[:, LAGS:, :2]
+    low, high = X[:, :, :2].min(axis=1, keepdims=True), X[:, :, :2].max(axis=1, keepdims=True)
+    expected = np.dstack([(X[:, :, :2] - low) / (high - low), X[:, :, 2:]])
+    assert_allclose(model.regressor_.X_, expected.reshape(len(X), -1), atol=1e-6)
+    assert_allclose(model.regressor_.y_, ((y - low) / (high - low)).reshape(len(y), -1), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("log1p", [False, True])
 @pytest.mark.parametrize("differences", [None, 1, [7, 1]])
 @pytest.mark.parametrize("scaling", [*SCALINGS, {"scaling": None}], ids=name_of)
