@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -121,7 +121,13 @@ class BaseForecaster(BaseEstimator):
     def _check_parameters(self) -> None:
         self._validate_params()
         recurrent = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
-        if any(not 0 < level < 100 for level in self._levels):
+        if self.regressor is not None and is_classifier(self.regressor):
+            raise InvalidParameterError(f"regressor is {type(self.regressor).__name__}, a classifier")
+        try:
+            known = all(0 < level < 100 for level in self._levels)
+        except (TypeError, ValueError):
+            known = False
+        if not known:
             raise InvalidParameterError(f"level must be in per cent, between 0 and 100, got {self.level!r}")
         if self.lags is None and self._by_window:
             raise InvalidParameterError(
@@ -131,6 +137,10 @@ class BaseForecaster(BaseEstimator):
             raise InvalidParameterError(
                 f"lags=None lets a network read whole histories, which {type(self.regressor).__name__} "
                 "cannot: set lags"
+            )
+        if self.lags is None and getattr(self.regressor, "bidirectional", False):
+            raise InvalidParameterError(
+                "a bidirectional network reads the steps of a history that it is to forecast: set lags"
             )
         if self.hist_exog is not None and self.strategy == "recursive" and self.h > 1:
             raise InvalidParameterError(
@@ -158,10 +168,16 @@ class BaseForecaster(BaseEstimator):
     def _settings(self) -> Settings:
         differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
         calendar = [self.calendar] if isinstance(self.calendar, str) else self.calendar or ()
+        # Single precision does not tell the steps of a series from a far higher level, so the series' own
+        # shift comes off first: a window's scale is the same after it.
+        scale = None if self._by_window and self.scaling in ("mean", "last") else self.scaling
         return Settings(
+            h=self.h,
             lags=self.lags,
             step=1 if self.strategy == "recursive" else self.h,
-            transform=Transform(None if self._by_window else self.scaling, self.log1p, differences),
+            levels=tuple(self._levels),
+            heads=self._heads,
+            transform=Transform(scale, self.log1p, differences),
             window_scale=self.scaling if self._by_window else None,
             calendar=tuple(calendar),
             max_windows=None if self.regressor is not None else BATCH_SIZE * self.max_steps,
@@ -215,7 +231,10 @@ class BaseForecaster(BaseEstimator):
         """Updates of the weights in one pass over the data."""
         if settings.lags is None:
             return math.ceil(len(panel.ids) / batch_size) * math.ceil(panel.lengths.max() / CHUNK)
-        return math.ceil(min(settings.n_windows(panel), settings.max_windows or math.inf) / batch_size)
+        # At least one: `learn` is to say which series is too short.
+        return max(
+            1, math.ceil(min(settings.n_windows(panel), settings.max_windows or math.inf) / batch_size)
+        )
 
     def _calibrate(self, panel: Panel, settings: Settings, seed: int) -> np.ndarray:
         """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
@@ -235,14 +254,16 @@ class BaseForecaster(BaseEstimator):
         ]
         return intervals.conformal_widths(np.stack(errors), self._levels)
 
+    @staticmethod
     def _statistics(
-        self, model: Model, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
+        model: Model, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
     ) -> dict[str, np.ndarray]:
         """Point forecast and bounds, each (n_series, h, n_targets)."""
-        if self._heads:
+        levels = model.settings.levels
+        if model.settings.heads:
             answers = model.forecast(panel, future, stamps, "predict_quantiles")
-            return intervals.from_quantiles(answers, self._levels)
+            return intervals.from_quantiles(answers, levels)
         point = model.forecast(panel, future, stamps)
         if widths is None:
             return {POINT: point}
-        return intervals.from_widths(point, widths, intervals.spread(panel), self._levels)
+        return intervals.from_widths(point, widths, intervals.spread(panel), levels)

@@ -90,16 +90,14 @@ class _Forecaster(BaseForecaster):
         """
         check_is_fitted(self)
         panel = self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
-        futr = list(panel.form.futr_exog)
+        futr, h = list(panel.form.futr_exog), self.model_.settings.h
         if futr and X_df is None:
             raise ValueError(
-                f"predict needs X_df with {', '.join(map(repr, futr))} for the next {self.h} steps; "
+                f"predict needs X_df with {', '.join(map(repr, futr))} for the next {h} steps; "
                 "make_future_dataframe() makes its rows"
             )
-        stamps = frames.futures(panel, self.h)
-        future = (
-            frames.read_future(X_df, panel, self.h, futr) if futr else np.empty((len(panel.ids), self.h, 0))
-        )
+        stamps = frames.futures(panel, h)
+        future = frames.read_future(X_df, panel, h, futr) if futr else np.empty((len(panel.ids), h, 0))
         statistics = self._statistics(self.model_, self.widths_, panel, future, stamps)
         return frames.write_forecast(panel, stamps, statistics, type(self).__name__)
 
@@ -112,7 +110,7 @@ class _Forecaster(BaseForecaster):
             With the id and time columns of a long frame, or with the index and no column.
         """
         check_is_fitted(self)
-        return frames.future_frame(self.panel_, self.h)
+        return frames.future_frame(self.panel_, self.model_.settings.h)
 
     def update(self, df: Any, max_steps: int = 0) -> Self:
         """Append new rows to the histories.
@@ -134,6 +132,7 @@ class _Forecaster(BaseForecaster):
             As of `fit`, and if a stamp is not after the end of its series.
         """
         check_is_fitted(self)
+        check_integer("max_steps", max_steps, least=0)
         panel = frames.extend(self.panel_, df)
         if max_steps:
             if not isinstance(self.regressor_, RecurrentEstimator):
@@ -232,21 +231,21 @@ class _Forecaster(BaseForecaster):
             Minus the mean absolute error, that of each series in units of its mean absolute step.
         """
         check_is_fitted(self)
-        panel = frames.extend(self.panel_, df)
+        panel, h = frames.extend(self.panel_, df), self.model_.settings.h
         later = panel.lengths - self.panel_.lengths
         if (later < 1).any():
             raise ValueError(f"{panel.name(int(later.argmin()))} has no row to compare with")
         stops = panel.stops - later
-        rows = np.minimum(stops[:, None] + np.arange(self.h), panel.stops[:, None] - 1)
-        beyond = np.arange(self.h) >= later[:, None]
+        rows = np.minimum(stops[:, None] + np.arange(h), panel.stops[:, None] - 1)
+        beyond = np.arange(h) >= later[:, None]
         if len(panel.form.futr_exog) and beyond.any():
             raise ValueError(
                 f"{panel.name(int(later.argmin()))} has {later.min()} rows to compare with, but the "
-                f"covariates of {self.h} are needed"
+                f"covariates of {h} are needed"
             )
         known = panel.until(stops)
         statistics = self._statistics(
-            self.model_, self.widths_, known, panel.futr_exog[rows], frames.futures(known, self.h)
+            self.model_, self.widths_, known, panel.futr_exog[rows], frames.futures(known, h)
         )
         errors = np.abs(panel.values[rows] - statistics[POINT]) / intervals.spread(known)[:, None]
         return -float(errors[panel.observed[rows] & ~beyond[:, :, None]].mean())

@@ -112,7 +112,7 @@ def read_panel(
         inferred = freq is None
         freq = find_freq(rows.stamps, rows.starts, freq)
     values, columns = _read_static(static, rows.ids, like)
-    rows, observed = complete(rows, form, freq, inferred)
+    rows, observed, filled = complete(rows, form, freq, inferred)
     stops = rows.starts[1:]
     return Panel(
         rows.ids,
@@ -122,6 +122,7 @@ def read_panel(
         rows.values,
         observed,
         rows.exog,
+        filled,
         values,
         columns,
         freq,
@@ -164,15 +165,16 @@ def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
     )
     series = np.concatenate([own, np.repeat(mine, np.diff(new.starts))])
     order = np.argsort(series, kind="stable")
-    values = np.where(panel.observed, panel.values, np.nan)  # what was filled is filled anew
+    table = np.where(panel.filled, np.nan, np.hstack([panel.values, panel.exog]))  # it is filled anew
+    values, exog = np.hsplit(table[old], [panel.values.shape[1]])
     rows = Rows(
         panel.ids,
         np.searchsorted(series[order], np.arange(len(panel.ids) + 1)),
         panel.stamps[old].append(new.stamps)[order],
-        np.concatenate([values[old], new.values])[order],
-        np.concatenate([panel.exog[old], new.exog])[order],
+        np.concatenate([values, new.values])[order],
+        np.concatenate([exog, new.exog])[order],
     )
-    rows, observed = complete(rows, form, panel.freq, inferred=False)
+    rows, observed, filled = complete(rows, form, panel.freq, inferred=False)
     return replace(
         panel,
         starts=rows.starts,
@@ -181,6 +183,7 @@ def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
         values=rows.values,
         observed=observed,
         exog=rows.exog,
+        filled=filled,
     )
 
 

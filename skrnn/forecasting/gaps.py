@@ -31,7 +31,7 @@ def as_integers(stamps: pd.Index) -> np.ndarray:
     return stamps.asi8 if hasattr(stamps, "asi8") else stamps.to_numpy(np.int64)
 
 
-def complete(rows: Rows, form: Form, freq: Any, inferred: bool) -> tuple[Rows, np.ndarray]:
+def complete(rows: Rows, form: Form, freq: Any, inferred: bool) -> tuple[Rows, np.ndarray, np.ndarray]:
     """Check that every series follows the frequency, and fill what is missing if the form says so.
 
     Parameters
@@ -50,6 +50,8 @@ def complete(rows: Rows, form: Form, freq: Any, inferred: bool) -> tuple[Rows, n
         the end of a series.
     observed : ndarray of shape (n_rows, n_targets), bool
         False where ``missing="mask"`` filled a value.
+    filled : ndarray of shape (n_rows, n_targets + n_exog), bool
+        Where a target or a covariate was missing.
 
     Raises
     ------
@@ -70,13 +72,19 @@ def complete(rows: Rows, form: Form, freq: Any, inferred: bool) -> tuple[Rows, n
                 where = _place(rows, form, lacking, names, "NaN")
                 raise ValueError(f"{where}; {FILLED_BY} it")
             _check_starts(rows, form, lacking, names)
+    filled = np.isnan(np.hstack([rows.values, rows.exog]))
     observed = np.ones(rows.values.shape, bool)
     if form.missing == "mask":
-        observed = ~np.isnan(rows.values)
+        observed = ~filled[:, : rows.values.shape[1]]
     times = as_integers(rows.stamps)
-    return rows._replace(
-        values=_interpolate(rows.values, rows.starts, times), exog=_interpolate(rows.exog, rows.starts, times)
-    ), observed
+    return (
+        rows._replace(
+            values=_interpolate(rows.values, rows.starts, times),
+            exog=_interpolate(rows.exog, rows.starts, times),
+        ),
+        observed,
+        filled,
+    )
 
 
 def _series_of(rows: Rows, row: Any) -> Any:

@@ -28,13 +28,22 @@ class Settings:
 
     Attributes
     ----------
+    h : int
+        The horizon.
     step : int
         Steps that the regressor answers at once: the horizon, or 1 where it answers its own answers.
+    levels : tuple of float
+        Of the intervals, in per cent.
+    heads : bool
+        Whether the network has an output for each quantile.
     """
 
+    h: int
     lags: int | None
     step: int
     transform: Transform
+    levels: tuple[float, ...]
+    heads: bool
     window_scale: str | None
     calendar: tuple[str, ...]
     max_windows: int | None
@@ -65,6 +74,8 @@ class Model:
     def __init__(self, settings: Settings, panel: Panel, regressor: Any) -> None:
         self.settings, self.regressor = settings, regressor
         self.recurrent = isinstance(regressor, RecurrentEstimator)
+        if self.recurrent:
+            regressor.set_params(return_sequences=settings.lags is None)
         dtype = array_dtype(regressor.dtype) if self.recurrent else np.dtype(np.float64)
         self.n_targets = panel.values.shape[1]
         self.transform = settings.transform.fit(panel)
@@ -128,6 +139,8 @@ class Model:
         if s.max_windows is not None and len(starts) > s.max_windows:
             starts = np.sort(rng.choice(starts, s.max_windows, replace=False))
         X, y, w = self._windows(table, targets, unknown, starts)
+        if w is not None:
+            self._check_known(panel, w)
         if not self.recurrent:
             self._fit_flat(X, y, w)
         elif held_back is None:
@@ -136,6 +149,12 @@ class Model:
             X_val, y_val, w_val = self._windows(table, targets, unknown, held_back)
             known = slice(None) if w_val is None else w_val > 0
             self.regressor.fit(X, y, w, X_val=X_val.take(known), y_val=y_val.take(known))
+
+    def _check_known(self, panel: Panel, weights: np.ndarray) -> None:
+        if not weights.any():
+            step = self.settings.step
+            what = "every target is" if step == 1 else f"one in every {step} targets in a row is"
+            raise ValueError(f"there is nothing to learn from {panel}: {what} missing")
 
     def _windows(
         self, table: Table, targets: np.ndarray, unknown: np.ndarray, starts: np.ndarray
@@ -175,7 +194,7 @@ class Model:
         known = np.zeros(n_rows)
         inside = ranges(first, table.stops - step)
         known[inside] = before[inside + 1 + step] == before[inside + 1]
-        self.regressor.set_params(return_sequences=True)
+        self._check_known(panel, known)
         self.regressor.fit(X, Targets(targets, at, step), known)
 
     # --- forecasts -------------------------------------------------------------------------------------

@@ -61,6 +61,8 @@ class Panel:
         False where ``missing="mask"`` filled a value.
     exog : ndarray of shape (n_rows, n_exog), float64
         Covariates that change in time, in the order of `exog_names`.
+    filled : ndarray of shape (n_rows, n_targets + n_exog), bool
+        Where a target or a covariate was missing.
     static : ndarray of shape (n_series, n_static), float64
         Covariates that do not; numbers as they are, categories as 0 and 1.
     static_columns : tuple of (name, category)
@@ -77,6 +79,7 @@ class Panel:
     values: np.ndarray
     observed: np.ndarray
     exog: np.ndarray
+    filled: np.ndarray
     static: np.ndarray
     static_columns: tuple
     freq: Any
@@ -105,6 +108,9 @@ class Panel:
     def until(self, stops: np.ndarray) -> Panel:
         """The same panel with shorter histories; the tables are shared, not copied.
 
+        Only where a history is cut within a gap there are others: the end of the history is filled with
+        the last known value, not from what comes behind it.
+
         Parameters
         ----------
         stops : ndarray of shape (n_series,), dtype intp
@@ -125,7 +131,15 @@ class Panel:
             i = wrong[0]
             kept = stops[i] - self.starts[i]
             raise ValueError(f"{self.name(i)} has {self.lengths[i]} rows, of which {kept} cannot be kept")
-        return replace(self, stops=stops)
+        if not self.filled[stops - 1].any():
+            return replace(self, stops=stops)
+        table = np.hstack([self.values, self.exog])
+        for i, column in zip(*np.nonzero(self.filled[stops - 1])):
+            rows = slice(self.starts[i], stops[i])
+            known = self.starts[i] + np.flatnonzero(~self.filled[rows, column])[-1]
+            table[known + 1 : stops[i], column] = table[known, column]
+        values, exog = np.hsplit(table, [self.values.shape[1]])
+        return replace(self, stops=stops, values=np.ascontiguousarray(values), exog=exog)
 
     def __str__(self) -> str:
         n, rows = len(self.ids), self.lengths

@@ -22,6 +22,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "scale_by": [StrOptions({"series", "window"})],
     "log1p": ["boolean"],
     "differences": ["array-like", COUNT, None],
+    "calendar": [str, "array-like", None],
     "multivariate": ["boolean"],
     "level": ["array-like", Interval(Real, 0, 100, closed="neither"), None],
     "intervals": [StrOptions({"quantile", "conformal"})],

@@ -1,0 +1,612 @@
+"""What a user does with a forecaster: every form of data in and out, backtests, updates, searches."""
+
+import pickle
+import re
+from io import BytesIO
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal, assert_index_equal, assert_series_equal
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+
+from skrnn import GRURegressor, LSTMRegressor
+from skrnn.forecasting import GRUForecaster, LSTMForecaster, RNNForecaster, RollingOrigin, evaluate
+
+H, N = 3, 40
+QUICK = dict(h=H, lags=5, max_steps=3, hidden_size=2, random_state=0)
+MODEL = "LSTMForecaster"
+BERLIN = "Europe/Berlin"
+
+INDICES = {
+    "days": pd.date_range("2024-01-25", periods=N, freq="D", name="day"),
+    "month ends": pd.date_range("2020-11-30", periods=N, freq="ME"),
+    "business days": pd.date_range("2024-01-01", periods=N, freq="B"),
+    "hours, clocks forward": pd.date_range("2024-03-29 13:00", periods=N, freq="h", tz=BERLIN),
+    "hours, clocks back": pd.date_range("2024-10-25 14:00", periods=N, freq="h", tz=BERLIN),
+    "local days, clocks forward": pd.date_range("2024-02-22", periods=N, freq="D", tz=BERLIN),
+    "months": pd.period_range("2020-01", periods=N, freq="M", name="month"),
+    "quarters": pd.period_range("2020Q1", periods=N, freq="Q"),
+    "integers": pd.RangeIndex(N, name="step"),
+    "every fifth integer": pd.Index(np.arange(100, 100 + 5 * N, 5), dtype="int32"),
+}
+
+
+def noise(n=N, seed=0):
+    """A random walk, never the same at two places."""
+    return 20 + np.random.default_rng(seed).standard_normal(n).cumsum()
+
+
+def series(index="days", name="sales"):
+    return pd.Series(noise(), INDICES[index], name=name)
+
+
+def wide(index="days", names=("b", "a", 7)):
+    columns = pd.Index(names, name="shop", dtype=object)
+    return pd.DataFrame({name: noise(seed=i) for i, name in enumerate(names)}, INDICES[index])[
+        columns
+    ].rename_axis(columns="shop")
+
+
+def long(ids=("b", "a", "c"), names=("unique_id", "ds", "y")):
+    """Series of unequal lengths and starts, the second from the end of one to the start of another."""
+    parts = [
+        pd.DataFrame(
+            {names[0]: each, names[1]: INDICES["days"][i : N - 4 * i], names[2]: noise(N - 5 * i, i)}
+        )
+        for i, each in enumerate(sorted(ids))
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+OTHER_NAMES = ("shop", "day", 0)
+# name: data, parameters
+FORMS = {
+    **{f"series, {index}": (series(index), {}) for index in INDICES},
+    "series, no name": (series(name=None), {}),
+    **{f"wide, {index}": (wide(index), {}) for index in ("days", "months", "hours, clocks forward")},
+    **{
+        f"multivariate, {index}": (wide(index), {"multivariate": True})
+        for index in ("days", "every fifth integer")
+    },
+    "long": (long(), {}),
+    "long, integers for names": (long((10, 2, 30)), {}),
+    "long, other names": (
+        long(names=OTHER_NAMES),
+        dict(zip(("id_col", "time_col", "target_col"), OTHER_NAMES)),
+    ),
+}
+FEW = ["series, days", "wide, months", "multivariate, days", "long, other names"]
+
+
+def kind(data):
+    if isinstance(data, pd.Series):
+        return "series"
+    return "long" if "day" in data.columns or "ds" in data.columns else "wide"
+
+
+def head(data, n):
+    """Without the last `n` rows, of every series."""
+    return data[after(data) >= n] if kind(data) == "long" else data.iloc[: len(data) - n]
+
+
+def tail(data, n):
+    return data[after(data) < n].reset_index(drop=True) if kind(data) == "long" else data.iloc[-n:]
+
+
+def after(long):
+    """How many rows of its series follow each row."""
+    return long.groupby(long.columns[0]).cumcount(ascending=False)
+
+
+def same(one, two, **kwargs):
+    (assert_series_equal if isinstance(one, pd.Series) else assert_frame_equal)(one, two, **kwargs)
+
+
+def forecaster(parameters=None, cls=LSTMForecaster, **more):
+    return cls(**QUICK | (parameters or {}) | more)
+
+
+@pytest.fixture(params=FORMS)
+def form(request):
+    return FORMS[request.param]
+
+
+@pytest.fixture(params=FEW)
+def few(request):
+    return FORMS[request.param]
+
+
+# --- forms ------------------------------------------------------------------------------------------
+def test_forecasts_have_the_form_of_the_data(form):
+    """As the rows that were held back have it: index with its kind, frequency, zone and name; columns."""
+    data, parameters = form
+    forecast = forecaster(parameters).fit(head(data, H)).predict()
+    expected = tail(data, H)
+    assert type(forecast) is type(expected)
+    if kind(data) == "long":
+        assert forecast.columns.tolist() == [*expected.columns[:2], MODEL]
+        assert_frame_equal(forecast.iloc[:, :2], expected.iloc[:, :2], check_column_type=False)
+        values = forecast[MODEL]
+    else:
+        assert_index_equal(forecast.index, expected.index, exact="equiv")
+        if isinstance(forecast.index, pd.DatetimeIndex):
+            assert forecast.index.freq == data.index.freq
+        if kind(data) == "series":
+            assert forecast.name == data.name
+        else:
+            assert_index_equal(forecast.columns, data.columns)
+        values = forecast
+    assert values.to_numpy().dtype == np.float64
+    assert np.isfinite(values.to_numpy()).all()
+    assert np.ptp(values.to_numpy()) > 0
+
+
+def test_levels_become_columns(form):
+    data, parameters = form
+    forecast = forecaster(parameters, level=[95, 80.5]).fit(data).predict()
+    statistics = ["", "-lo-80.5", "-hi-80.5", "-lo-95", "-hi-95"]
+    if kind(data) == "long":
+        assert forecast.columns[2:].tolist() == [MODEL + name for name in statistics]
+    elif kind(data) == "series":
+        assert forecast.columns.tolist() == [
+            ("y" if data.name is None else data.name) + s for s in statistics
+        ]
+    else:
+        assert forecast.columns.names == ["shop", "statistic"]
+        assert forecast.columns.tolist() == [(c, MODEL + s) for c in data.columns for s in statistics]
+    point, lo, hi, lower, higher = forecast.to_numpy()[:, -5:].T.astype(float)
+    assert (lower < lo).all()
+    assert (lo < point).all()
+    assert (point < hi).all()
+    assert (hi < higher).all()
+
+
+def test_histories_of_fit_and_others_of_their_form(form):
+    data, parameters = form
+    model = forecaster(parameters).fit(data)
+    same(model.predict(data), model.predict())
+    before = model.predict()
+    other = model.predict(head(data, 4))
+    for name, values in columns_of(other, data).items():
+        assert (values != columns_of(before, data)[name]).all()
+    same(model.predict(), before)  # nothing was kept
+
+
+def test_a_window_of_history_is_enough(few):
+    """Other forecasts would mean that something of `fit` or of rows before the window was read."""
+    data, parameters = few
+    model = forecaster(parameters).fit(data)
+    same(model.predict(tail(data, 5)), model.predict())
+
+
+def test_update_appends(form):
+    """As if all had been the history: forecasts of the longer history by the same network."""
+    data, parameters = form
+    model = forecaster(parameters).fit(head(data, 6))
+    expected = model.predict(data)
+    assert model.update(head(tail(data, 6), 2)) is model
+    model.update(tail(data, 2))
+    same(model.predict(), expected)
+
+
+def test_rows_to_fill_in(form):
+    data, parameters = form
+    model = forecaster(parameters).fit(data)
+    future, forecast = model.make_future_dataframe(), model.predict()
+    if kind(data) == "long":
+        assert_frame_equal(future, forecast.iloc[:, :2])
+    else:
+        assert_index_equal(future.index, forecast.index)
+        assert len(future.columns) == 0
+    moved = model.update(model_rows(forecast, data)).make_future_dataframe()
+    assert len(moved) == len(future)
+    assert not moved.equals(future)
+
+
+def model_rows(forecast, data):
+    """A forecast as if it were data."""
+    if kind(data) == "long":
+        return forecast.set_axis(data.columns, axis=1)
+    return forecast
+
+
+def flat(scores, data):
+    """Scores of any form with the columns series, cutoff, time, y and those of the statistics."""
+    if kind(data) == "long":
+        return scores.set_axis(["series", "time", "cutoff", "y", *scores.columns[4:]], axis=1)
+    if kind(data) == "series":
+        return scores.rename_axis("time").reset_index().assign(series=0)
+    names = [*scores.index.names]
+    stacked = scores.stack(level=0, future_stack=True).rename_axis(["cutoff", "time", "series"])
+    assert names == ["cutoff", data.index.name]
+    return stacked.reset_index()
+
+
+def columns_of(forecast, data):
+    """Point forecasts, a column for each series."""
+    if kind(data) == "long":
+        ids = forecast.iloc[:, 0]
+        return {each: forecast[MODEL][ids == each].to_numpy() for each in ids.unique()}
+    if kind(data) == "series":
+        return {0: forecast.to_numpy()}
+    return {name: forecast[name].to_numpy() for name in data.columns}
+
+
+@pytest.mark.parametrize("step_size", [1, H, 5])
+def test_backtests_are_fits_on_cut_data(form, step_size):
+    """To the bit; the cutoff is the last stamp that was known, `y` are the data."""
+    data, parameters = form
+    model = forecaster(parameters, max_steps=2)
+    scores = flat(model.cross_validation(data, n_windows=2, step_size=step_size), data)
+    for k, held_back in enumerate([H + step_size, H]):
+        known = head(data, held_back)
+        expected = columns_of(model.fit(known).predict(), data)
+        truth = head(tail(data, held_back), held_back - H)
+        for name, values in expected.items():
+            part = scores[scores["series"] == name].iloc[k * H : (k + 1) * H]
+            np.testing.assert_array_equal(part[MODEL], values)
+            if kind(data) == "long":
+                mine = truth[truth.iloc[:, 0] == name]
+                last = known[known.iloc[:, 0] == name].iloc[-1, 1]
+                y, times = mine.iloc[:, 2], mine.iloc[:, 1]
+            else:
+                y, times, last = (truth if name == 0 else truth[name]), truth.index, known.index[-1]
+            np.testing.assert_array_equal(part["y"], y)
+            assert part["time"].tolist() == list(times)
+            assert part["cutoff"].tolist() == [last] * H
+
+
+def test_order_of_rows_of_a_long_frame_means_nothing():
+    data, model = long(), forecaster()
+    expected = model.fit(data).predict()
+    shuffled = data.sample(frac=1, random_state=1)
+    assert_frame_equal(model.fit(shuffled).predict(), expected)
+    assert_frame_equal(model.predict(shuffled[shuffled["unique_id"] != "b"]).reset_index(drop=True),
+                       expected[expected["unique_id"] != "b"].reset_index(drop=True))  # fmt: skip
+
+
+def test_data_are_not_changed(few):
+    data, parameters = few
+    before = data.copy()
+    model = forecaster(parameters, log1p=True, differences=1, scale_by="window").fit(data)
+    model.predict(data)
+    model.cross_validation(data, 2)
+    same(data, before)
+    forecast = model.predict()
+    kept = forecast.copy()
+    forecast.iloc[:] = forecast.iloc[::-1].to_numpy()
+    same(model.predict(), kept)
+
+
+# --- covariates -------------------------------------------------------------------------------------
+def with_covariates():
+    """Two shops; sales follow the price of the same day, which is known ahead."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for shop, n in ("north", 90), ("south", 70):
+        price, visitors = rng.standard_normal((2, n))
+        sales = 5 + 3 * price + np.r_[0, visitors[:-1]]
+        parts.append(
+            pd.DataFrame(
+                {
+                    "unique_id": shop,
+                    "ds": pd.date_range("2024-01-01", periods=n, freq="D"),
+                    "y": sales,
+                    "price": price,
+                    "visitors": visitors,
+                    "size": {"north": 2.0, "south": 5.0}[shop],
+                    "region": pd.Categorical([shop] * n, ["north", "south"]),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+ROLES = dict(futr_exog="price", hist_exog=["visitors"], stat_exog=["size", "region"], calendar="dayofweek")
+
+
+def test_what_is_known_ahead_is_used():
+    data = with_covariates()
+    model = GRUForecaster(h=2, lags=4, max_steps=400, learning_rate_init=0.01, random_state=0, **ROLES)
+    known, held_back = head(data, 2), tail(data, 2)
+    forecast = model.fit(known).predict(X_df=held_back)
+    error = forecast["GRUForecaster"] - held_back["y"]
+    # The visitors of the last day are known for the first step and not for the second.
+    assert np.abs(error[::2]).max() < 1
+    assert np.abs(error).max() < 3
+    other = held_back.assign(price=held_back["price"] + 1)
+    moved = model.predict(X_df=other)["GRUForecaster"] - forecast["GRUForecaster"]
+    np.testing.assert_allclose(moved, 3, atol=1)
+
+
+def test_static_covariates_in_a_frame_of_their_own():
+    data = with_covariates()
+    table = data.drop_duplicates("unique_id")[["unique_id", "region", "size"]]
+    inside = forecaster(ROLES).fit(data)
+    beside = forecaster(ROLES).fit(data.drop(columns=["size", "region"]), static_df=table)
+    future = inside.make_future_dataframe().assign(price=1.0)
+    expected = inside.predict(X_df=future)
+    assert_frame_equal(beside.predict(X_df=future), expected)
+    assert_frame_equal(beside.predict(data, X_df=future), expected)  # those of fit where there are none
+    other = beside.predict(data, X_df=future, static_df=table.assign(size=[5.0, 2.0]))
+    assert (other[MODEL] != expected[MODEL]).all()
+
+
+def test_series_of_a_wide_frame_share_covariates():
+    data = wide().assign(price=noise(seed=9))
+    model = forecaster(futr_exog=["price"], calendar=["month", "dayofweek"]).fit(head(data, H))
+    forecast = model.predict(X_df=tail(data, H)[["price"]])
+    assert forecast.columns.tolist() == ["b", "a", 7]
+    other = model.predict(X_df=tail(data, H)[["price"]] + 1)
+    assert (other != forecast).all(axis=None)
+    scores = model.cross_validation(data, n_windows=1)
+    np.testing.assert_array_equal(scores.xs(MODEL, axis=1, level=1), forecast)
+
+
+# --- backtests --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("refit", "fits"), [(True, [0, 1, 2, 3]), (False, [0] * 4), (2, [0, 0, 2, 2]), (3, [0, 0, 0, 3])]
+)
+def test_how_often_a_backtest_fits_anew(refit, fits):
+    data, step = series(), 2
+    scores = forecaster().cross_validation(data, n_windows=4, step_size=step, refit=refit)
+    for k, fitted_at in enumerate(fits):
+        held_back = [H + (3 - window) * step for window in (fitted_at, k)]
+        model = forecaster().fit(head(data, held_back[0]))
+        expected = model.predict(head(data, held_back[1]))
+        np.testing.assert_array_equal(scores[MODEL].iloc[k * H : (k + 1) * H], expected)
+
+
+def test_another_horizon_of_a_backtest():
+    data = series()
+    model = forecaster()
+    scores = model.cross_validation(data, n_windows=3, h=2)
+    assert_frame_equal(scores, forecaster(h=2).cross_validation(data, n_windows=3))
+    assert model.h == H
+    assert scores["cutoff"].tolist() == list(data.index[[-7, -7, -5, -5, -3, -3]])
+
+
+@pytest.mark.parametrize("parameters", [{"level": 80}, {"level": 80, "intervals": "conformal"}])
+def test_threads_do_not_change_a_bit(parameters):
+    data = wide()
+    one, two = (
+        forecaster(parameters, n_jobs=n).cross_validation(data, n_windows=3, step_size=2) for n in (1, 2)
+    )
+    assert_frame_equal(one, two)
+    forecasts = [forecaster(parameters, n_jobs=n).fit(data).predict() for n in (1, 2)]
+    assert_frame_equal(*forecasts)
+
+
+def test_a_backtest_leaves_the_forecaster_alone():
+    model = forecaster().fit(series())
+    before = model.predict()
+    model.cross_validation(wide(), n_windows=2)
+    assert_series_equal(model.predict(), before)
+    assert model.get_params() == forecaster().get_params()
+
+
+def test_errors_of_a_backtest():
+    pytest.importorskip("utilsforecast")
+    data = long()
+    scores = forecaster(level=80).cross_validation(data, n_windows=3)
+    errors = evaluate(scores, ["mae", "mase", "coverage"], train=data)
+    difference = (scores["y"] - scores[MODEL]).abs()
+    assert errors.loc["mae", MODEL] == pytest.approx(difference.groupby(scores["unique_id"]).mean().mean())
+    within = scores["y"].between(scores[f"{MODEL}-lo-80"], scores[f"{MODEL}-hi-80"])
+    assert errors.loc["coverage-80", MODEL] == pytest.approx(
+        within.groupby(scores["unique_id"]).mean().mean()
+    )
+    assert errors.loc["mase", MODEL] > 0
+
+
+# --- update -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("lags", [5, None])
+def test_training_goes_on(lags):
+    """On the longer history, from the weights and with the scales of before."""
+    data = wide()
+    model = forecaster(lags=lags, max_steps=20).fit(head(data, 10))
+    weights = {name: w.copy() for name, w in model.regressor_.weights_.items()}
+    transform, epochs = model.model_.transform, model.regressor_.n_iter_
+    expected = model.predict(data)
+    parameters = model.regressor_.get_params()
+    model.update(tail(data, 10), max_steps=15)
+    assert all((model.regressor_.weights_[name] != w).any() for name, w in weights.items())
+    assert model.regressor_.n_iter_ > epochs
+    assert model.regressor_.get_params() == parameters
+    assert model.model_.transform is transform
+    later = model.predict()
+    assert not later.equals(expected)
+    assert_frame_equal(model.predict(data), later)
+
+
+def test_update_of_some_series():
+    data = long()
+    rows = data["unique_id"] != "a"
+    model = forecaster().fit(head(data, 4))
+    before = model.predict()
+    model.update(tail(data, 4)[rows[after(data) < 4].to_numpy()])
+    after_it, whole = model.predict(), model.predict(data)
+    is_a = before["unique_id"] == "a"
+    assert_frame_equal(after_it[is_a], before[is_a])
+    assert_frame_equal(after_it[~is_a], whole[~is_a])
+
+
+# --- as an estimator --------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("cls", "cell"), [(RNNForecaster, "RNN"), (LSTMForecaster, "LSTM"), (GRUForecaster, "GRU")]
+)
+def test_the_cell_is_that_of_the_name(cls, cell):
+    model = forecaster(cls=cls).fit(long())
+    assert type(model.regressor_).__name__ == f"{cell}Regressor"
+    assert model.predict().columns[-1] == f"{cell}Forecaster"
+
+
+def test_parameters_of_the_network_that_is_built():
+    model = forecaster(hidden_size=3, loss="huber", learning_rate_init=0.1, linear_skip=False).fit(series())
+    own = model.regressor_
+    assert (own.hidden_size, own.loss, own.learning_rate_init, own.linear_skip) == (3, "huber", 0.1, False)
+    assert "skip.weight" not in own.weights_
+    assert "skip.weight" in forecaster().fit(series()).regressor_.weights_
+
+
+@pytest.mark.parametrize("n", [40, 200])
+def test_updates_of_the_weights(n):
+    """As many as asked for, rounded to whole passes over the windows."""
+    data = pd.Series(noise(n))
+    windows = n - 5 - H + 1
+    model = forecaster(max_steps=23).fit(data)
+    per_epoch = -(-windows // 64)
+    assert model.regressor_.n_iter_ == round(23 / per_epoch)
+    few_steps = forecaster(max_steps=1).fit(data).regressor_
+    assert few_steps.n_iter_ == 1
+    assert few_steps.batch_size == 64
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"level": 80},
+        {"lags": None, "strategy": "recursive"},
+        {"regressor": GRURegressor(3, max_iter=2, random_state=1)},
+    ],
+)
+def test_the_same_seed_the_same_bits(parameters):
+    data = wide()
+    one = forecaster(parameters).fit(data)
+    assert_frame_equal(forecaster(parameters).fit(data).predict(), one.predict())
+    assert_frame_equal(clone(one).fit(data).predict(), one.predict())
+    again = one.predict()
+    assert_frame_equal(one.fit(data).predict(), again)  # a second fit is a first one
+    if "regressor" not in parameters:
+        other = forecaster(parameters, random_state=1).fit(data).predict()
+        assert (other != again).any(axis=None)
+
+
+@pytest.mark.parametrize("store", [pickle, joblib])
+def test_stored_and_loaded(store, few):
+    data, parameters = few
+    model = forecaster(parameters, level=80, intervals="conformal").fit(data)
+    file = BytesIO()
+    store.dump(model, file)
+    file.seek(0)
+    loaded = store.load(file)
+    assert_frame_equal(loaded.predict(), model.predict())
+    assert_frame_equal(
+        loaded.update(model_rows_of(loaded, data)).predict(),
+        model.update(model_rows_of(model, data)).predict(),
+    )
+
+
+def model_rows_of(model, data):
+    """The next rows, made up."""
+    future = model.make_future_dataframe()
+    if kind(data) == "long":
+        return future.assign(value=20.0).set_axis(data.columns, axis=1)
+    if kind(data) == "series":
+        return pd.Series(20.0, future.index, name=data.name)
+    return pd.DataFrame(20.0, future.index, data.columns)
+
+
+def test_parameters_in_and_out():
+    model = LSTMForecaster(7, 14, regressor=GRURegressor(8), level=[80, 95])
+    assert model.get_params(deep=False)["h"] == 7
+    assert model.get_params()["regressor__hidden_size"] == 8
+    model.set_params(regressor__hidden_size=5, h=2)
+    assert model.regressor.hidden_size == 5
+    copied = clone(model)
+    assert copied.regressor is not model.regressor
+    assert repr(copied) == repr(model)
+    assert repr(LSTMForecaster(h=7, lags=14)) == "LSTMForecaster(h=7, lags=14)"
+    with pytest.raises(ValueError, match="Invalid parameter 'horizon' for estimator LSTMForecaster"):
+        model.set_params(horizon=3)
+
+
+def test_the_users_regressor_is_not_fitted():
+    own = LSTMRegressor(3, max_iter=2, random_state=0)
+    model = forecaster(regressor=own, level=80).fit(series())
+    assert not hasattr(own, "weights_")
+    assert own.loss == "squared_error"
+    assert model.regressor_.quantiles == [0.1, 0.5, 0.9]
+    assert model.regressor is own
+
+
+def test_later_parameters_wait_for_the_next_fit():
+    """As with the estimators: what was learnt is what is asked."""
+    data = series()
+    model = forecaster(level=80, intervals="conformal").fit(data)
+    expected = model.predict()
+    model.set_params(h=2 * H, level=[50, 99], intervals="quantile", lags=2, strategy="recursive")
+    assert_frame_equal(model.predict(), expected)
+    assert len(model.make_future_dataframe()) == H
+    assert len(model.set_params(intervals="conformal", strategy="direct").fit(data).predict()) == 2 * H
+
+
+@pytest.mark.parametrize(
+    "data", [series(), wide(), wide().assign(price=noise(seed=9))], ids=["series", "wide", "exog"]
+)
+def test_grid_search(data):
+    """Over rolling origins; the score is that of a fit on each history, on the rows that follow."""
+    futr = "price" if isinstance(data, pd.DataFrame) and "price" in data.columns else None
+    origin = RollingOrigin(2, h=H, step_size=4)
+    grid = {"lags": [3, 6], "hidden_size": [2, 4]}
+    search = GridSearchCV(forecaster(futr_exog=futr, max_steps=20), grid, cv=origin, error_score="raise")
+    search.fit(data)
+    assert set(search.best_params_) == set(grid)
+    assert len(set(search.cv_results_["mean_test_score"])) == 4
+    best = search.cv_results_["params"][search.best_index_]
+    for k, (train, test) in enumerate(origin.split(data)):
+        model = forecaster(best, futr_exog=futr, max_steps=20).fit(data.iloc[train])
+        truth = data.iloc[test]
+        forecast = model.predict(X_df=truth[["price"]]) if futr else model.predict()
+        error = (forecast - (truth.drop(columns="price") if futr else truth)).abs()
+        history = data.iloc[train] if futr is None else data.iloc[train].drop(columns="price")
+        expected = -(error / history.diff().abs().mean()).to_numpy().mean()
+        assert search.cv_results_[f"split{k}_test_score"][search.best_index_] == pytest.approx(expected)
+    assert len(search.best_estimator_.panel_.values) == data.size - (len(data) if futr else 0)
+
+
+def test_score_of_fewer_rows_than_the_horizon():
+    data = series()
+    model = forecaster().fit(head(data, H))
+    error = np.abs(model.predict() - tail(data, H)) / head(data, H).diff().abs().mean()
+    assert model.score(tail(data, H)) == pytest.approx(-error.mean())
+    assert model.score(head(tail(data, H), 1)) == pytest.approx(-error.iloc[:2].mean())
+    assert model.panel_.lengths.tolist() == [N - H]
+
+
+# --- messages ---------------------------------------------------------------------------------------
+def test_silent_by_default(capsys):
+    model = forecaster().fit(series())
+    model.cross_validation(series(), n_windows=2)
+    output = capsys.readouterr()
+    assert output.out == output.err == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (series(), "series 'sales' of 40 rows"),
+        (wide(), "3 series, 'b' to 7, of 40 to 40 rows"),
+        (long(), "3 series, 'a' to 'c', of 30 to 40 rows"),
+    ],
+    ids=["series", "wide", "long"],
+)
+def test_verbose_names_the_series(capsys, data, named):
+    model = forecaster(verbose=True).fit(data)
+    output = capsys.readouterr()
+    assert output.out == f"LSTMForecaster: {named}\n"
+    assert "LSTMRegressor: 100%" in output.err
+    model.cross_validation(data, n_windows=3)
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert re.search(r"LSTMForecaster: 100%.* 3/3 .*cutoff", output.err)
+
+
+def test_a_regressor_of_scikit_learn_is_named_too(capsys):
+    forecaster(regressor=Ridge(), verbose=True).fit(series())
+    assert capsys.readouterr().out == "LSTMForecaster: series 'sales' of 40 rows\n"
