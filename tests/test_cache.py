@@ -200,9 +200,9 @@ def every_kernel():
                 for wide in (1, 2, 3, 4):
                     kernels.backward(wide)
         for wide in (1, 2, 3, 4):
-            transposed.input_gradient(dtype, wide)
+            transposed.make_input_gradient(dtype, wide)
         (
-            transposed.transpose(dtype),
+            transposed.make_transpose(dtype),
             recurrent.layer_kernels(dtype),
             dense.dense_kernels(dtype),
             directions.direction_kernels(dtype),

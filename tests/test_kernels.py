@@ -24,7 +24,7 @@ from skrnn.backends.cpu.recurrent import ROW_BLOCK
 from skrnn.backends.cpu.simd import clear, copy, lanes, machine, make_load, make_store
 from skrnn.backends.cpu.tape import Tape
 from skrnn.backends.cpu.threads import own_range, own_sequences
-from skrnn.backends.cpu.transposed import input_gradient, transpose
+from skrnn.backends.cpu.transposed import make_input_gradient, make_transpose
 from skrnn.backends.cpu.workspace import Rows, Workspace
 from skrnn.batches import (
     JOB_CARRIED,
@@ -432,7 +432,7 @@ def test_transpose(dtype, n_in, n_threads):
         W = rng.standard_normal((P, n_in, row)).astype(dtype)
         expected = transposed(W, wide, L)
         WT = np.full(expected.size, np.nan, dtype)
-        AtOnce(n_threads).share(transpose(dtype), P, n_in, row, wide, W.ravel(), WT)
+        AtOnce(n_threads).share(make_transpose(dtype), P, n_in, row, wide, W.ravel(), WT)
         np.testing.assert_array_equal(WT, expected)
 
 
@@ -511,7 +511,7 @@ def test_weight_gradients(cell, dtype):
 @pytest.mark.parametrize("wide", [1, 2, 3, 4])
 def test_input_gradient(dtype, wide):
     """Gradients of the pre-activations, by the panels' input columns, times the input weights."""
-    L, kernel = lanes(dtype), input_gradient(dtype, wide)
+    L, kernel = lanes(dtype), make_input_gradient(dtype, wide)
     for P, panels, missing, R in ((1, 1, 0, 1), (3, 1, 1, 11), (2, 2, 2 * L - 1, 300), (2, 3, 0, 5)):
         rng = np.random.default_rng(R)
         F, z_row, first, depth = max(1, panels * wide * L - missing), 4 * L, L, 2 * L
