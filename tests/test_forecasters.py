@@ -610,3 +610,15 @@ def test_verbose_names_the_series(capsys, data, named):
 def test_a_regressor_of_scikit_learn_is_named_too(capsys):
     forecaster(regressor=Ridge(), verbose=True).fit(series())
     assert capsys.readouterr().out == "LSTMForecaster: series 'sales' of 40 rows\n"
+
+
+def test_update_trains_a_regressor_with_its_own_batch_size():
+    """Its own parameters are as before afterwards; "auto" is a number of windows, too."""
+    data = series()
+    model = forecaster(regressor=LSTMRegressor(4, max_iter=2, random_state=0)).fit(head(data, 10))
+    before, predicted = model.regressor_.get_params(), model.predict(data)
+    model.update(tail(data, 10), max_steps=7)
+    assert model.regressor_.get_params() == before
+    assert not np.array_equal(model.predict(), predicted)
+    windows = len(data) - 5 - H + 1
+    assert model.regressor_.n_iter_ == 2 + round(7 / -(-windows // 32))

@@ -143,7 +143,7 @@ def test_no_frame(data):
         ({"lags": None}, "a horizon of 3 needs at least 4"),
         ({"differences": [2, 1]}, "lags=5 with a horizon of 3 needs at least 8 and 3 for differences"),
         ({"regressor": Ridge()}, "lags=5 with a horizon of 3 needs at least 8"),
-        ({"level": 80, "intervals": "conformal"}, "conformal intervals need at least 14"),
+        ({"level": 80, "intervals": "conformal"}, "conformal intervals need at least 16"),
     ],
 )
 def test_too_short(parameters, needed):
@@ -485,4 +485,11 @@ def test_score_without_rows_or_covariates():
         "series 'a' has 2 rows to compare with, but the covariates of 3 are needed",
         model.score,
         wide()[-2:],
+    )
+
+
+def test_covariates_that_nothing_asked_for():
+    model = forecaster().fit(series())
+    refused(
+        ValueError, "there is an X_df, but futr_exog named none of its columns", model.predict, X_df=wide()
     )

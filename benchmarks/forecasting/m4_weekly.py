@@ -29,6 +29,7 @@ def load() -> tuple[pd.DataFrame, pd.DataFrame]:
         .set_axis(range(1, n + 1), axis=1)
         .rename_axis("unique_id")
         .stack()
+        .dropna()
         .rename_axis(["unique_id", "ds"])
         .rename("y")
         .reset_index()

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
+from ..estimators.base import BATCH_SIZE as AUTO
 from ..estimators.base import RecurrentEstimator
 from . import frames, intervals
 from .model import Model, Settings
@@ -227,8 +228,9 @@ class BaseForecaster(BaseEstimator):
         )  # fmt: skip
 
     @staticmethod
-    def _steps_per_epoch(panel: Panel, settings: Settings, batch_size: int) -> int:
+    def _steps_per_epoch(panel: Panel, settings: Settings, batch_size: int | str) -> int:
         """Updates of the weights in one pass over the data."""
+        batch_size = AUTO if isinstance(batch_size, str) else batch_size
         if settings.lags is None:
             return math.ceil(len(panel.ids) / batch_size) * math.ceil(panel.lengths.max() / CHUNK)
         # At least one: `learn` is to say which series is too short.
@@ -239,13 +241,16 @@ class BaseForecaster(BaseEstimator):
     def _calibrate(self, panel: Panel, settings: Settings, seed: int) -> np.ndarray:
         """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
         needed, shortest = settings.n_rows_needed, int(panel.lengths.argmin())
-        n_windows = min(self.calibration_windows, int(panel.lengths[shortest] - needed) // self.h)
-        if n_windows < 2:
+        # Half of what can be spared is left to learn from; where the rest is short, windows overlap.
+        span = min(self.calibration_windows * self.h, int(panel.lengths[shortest] - needed) // 2)
+        if span <= self.h:
             raise ValueError(
                 f"{panel.name(shortest)} has {panel.lengths[shortest]} rows, but conformal intervals need at "
-                f"least {needed + 2 * self.h}"
+                f"least {needed + 2 * (self.h + 1)}"
             )
-        folds = list(RollingOrigin(n_windows, self.h, self.h).folds(panel))
+        step_size = min(self.h, max(1, (span - self.h) // (self.calibration_windows - 1)))
+        n_windows = min(self.calibration_windows, (span - self.h) // step_size + 1)
+        folds = list(RollingOrigin(n_windows, self.h, step_size).folds(panel))
         model = self._learn(folds[0].panel, settings, seed)
         errors = [
             np.abs(fold.y - model.forecast(fold.panel, fold.future, fold.stamps))

@@ -19,7 +19,7 @@ from . import frames, intervals
 from .base import BaseForecaster
 from .display import ForecastDisplay
 from .output import POINT
-from .panel import check_integer
+from .panel import Panel, check_integer
 from .parameters import documented
 from .splits import RollingOrigin
 
@@ -86,31 +86,41 @@ class _Forecaster(BaseForecaster):
         Raises
         ------
         ValueError
-            If `df` has series that were not in `fit`, or too few rows; if `X_df` does not cover the horizon.
+            If `df` has series that were not in `fit`, or too few rows; if `X_df` does not cover the horizon,
+            or is given without `futr_exog`.
         """
-        check_is_fitted(self)
-        panel = self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
+        panel = self._histories(df, static_df)
         futr, h = list(panel.form.futr_exog), self.model_.settings.h
         if futr and X_df is None:
             raise ValueError(
                 f"predict needs X_df with {', '.join(map(repr, futr))} for the next {h} steps; "
                 "make_future_dataframe() makes its rows"
             )
+        if X_df is not None and not futr:
+            raise ValueError("there is an X_df, but futr_exog named none of its columns")
         stamps = frames.futures(panel, h)
         future = frames.read_future(X_df, panel, h, futr) if futr else np.empty((len(panel.ids), h, 0))
         statistics = self._statistics(self.model_, self.widths_, panel, future, stamps)
         return frames.write_forecast(panel, stamps, statistics, type(self).__name__)
 
-    def make_future_dataframe(self) -> pd.DataFrame:
+    def make_future_dataframe(self, df: Any = None) -> pd.DataFrame:
         """The rows for which `predict` needs covariates.
+
+        Parameters
+        ----------
+        df : Series or DataFrame, default=None
+            As for `predict`.
 
         Returns
         -------
         DataFrame
             With the id and time columns of a long frame, or with the index and no column.
         """
+        return frames.future_frame(self._histories(df), self.model_.settings.h)
+
+    def _histories(self, df: Any, static_df: pd.DataFrame | None = None) -> Panel:
         check_is_fitted(self)
-        return frames.future_frame(self.panel_, self.model_.settings.h)
+        return self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
 
     def update(self, df: Any, max_steps: int = 0) -> Self:
         """Append new rows to the histories.
@@ -137,14 +147,17 @@ class _Forecaster(BaseForecaster):
         if max_steps:
             if not isinstance(self.regressor_, RecurrentEstimator):
                 raise ValueError(f"{type(self.regressor_).__name__} cannot be trained further: fit anew")
-            own = self.regressor_
-            per_epoch = self._steps_per_epoch(panel, self.model_.settings, own.batch_size)
-            before = own.get_params()
-            own.set_params(warm_start=True, max_iter=max(1, round(max_steps / per_epoch)))
+            own, before = self.regressor_, self.regressor_.get_params()
+            epochs = max(
+                1, round(max_steps / self._steps_per_epoch(panel, self.model_.settings, own.batch_size))
+            )
+            patience = own.n_iter_no_change if own.early_stopping else epochs
+            changed = {"warm_start": True, "max_iter": epochs, "n_iter_no_change": patience}
             try:
+                own.set_params(**changed)
                 self.model_.learn(panel, check_random_state(self.random_state))
             finally:
-                own.set_params(warm_start=before["warm_start"], max_iter=before["max_iter"])
+                own.set_params(**{name: before[name] for name in changed})
         self.panel_ = panel
         return self
 

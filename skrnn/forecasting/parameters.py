@@ -108,7 +108,10 @@ DOCS = {
         "covered their share of the last windows, which a model that had not seen them forecast: one fit "
         "more.",
     ),
-    "calibration_windows": ("int", "How many windows, at most, are held back for conformal intervals."),
+    "calibration_windows": (
+        "int",
+        "How many windows, at most, are held back for conformal intervals; those of short series overlap.",
+    ),
     "loss": (
         '{"absolute_error", "squared_error", "huber"}',
         "What the network minimises in units of the scale, where it has no quantiles.",
