@@ -453,17 +453,19 @@ def test_parameters_of_the_network_that_is_built():
     assert "skip.weight" in forecaster().fit(series()).regressor_.weights_
 
 
-@pytest.mark.parametrize("n", [40, 200])
+@pytest.mark.parametrize("n", [40, 200, 3000])
 def test_updates_of_the_weights(n):
     """As many as asked for, rounded to whole passes over the windows."""
     data = pd.Series(noise(n))
     windows = n - 5 - H + 1
     model = forecaster(max_steps=23).fit(data)
-    per_epoch = -(-windows // 64)
+    batch_size = min(64, max(8, windows // 16))
+    per_epoch = -(-min(windows, 64 * 23) // batch_size)
     assert model.regressor_.n_iter_ == round(23 / per_epoch)
-    few_steps = forecaster(max_steps=1).fit(data).regressor_
-    assert few_steps.n_iter_ == 1
-    assert few_steps.batch_size == 64
+    assert forecaster(max_steps=1).fit(data).regressor_.n_iter_ == 1
+    by_default = forecaster(max_steps=None).fit(data).regressor_
+    assert by_default.n_iter_ == min(30, round(1000 / -(-windows // batch_size)))
+    assert by_default.batch_size == batch_size
 
 
 @pytest.mark.parametrize(

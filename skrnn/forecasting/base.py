@@ -22,7 +22,11 @@ from .parameters import CONSTRAINTS
 from .scaling import Transform
 from .splits import RollingOrigin
 
-BATCH_SIZE = 64  # windows of a minibatch of the regressor that is built here
+# Of the regressor that is built here. Few windows are read in small minibatches and not too often, or their
+# noise is learnt by heart.
+BATCH_SIZE = 64  # windows of a minibatch, a sixteenth of all windows where there are few, but
+LEAST_BATCH_SIZE = 8
+MAX_STEPS, MAX_PASSES = 1000, 30  # max_steps=None
 CHUNK = 128  # steps of a history between two updates
 
 
@@ -54,7 +58,7 @@ class BaseForecaster(BaseEstimator):
         calibration_windows: int = 10,
         loss: str = "absolute_error",
         hidden_size: int = 32,
-        max_steps: int = 1000,
+        max_steps: int | None = None,
         learning_rate_init: float = 2e-3,
         validation_fraction: float | None = None,
         freq: Any = None,
@@ -181,7 +185,7 @@ class BaseForecaster(BaseEstimator):
             transform=Transform(scale, self.log1p, differences),
             window_scale=self.scaling if self._by_window else None,
             calendar=tuple(calendar),
-            max_windows=None if self.regressor is not None else BATCH_SIZE * self.max_steps,
+            max_windows=None if self.regressor is not None else BATCH_SIZE * (self.max_steps or MAX_STEPS),
             validation_fraction=self._validation_fraction,
         )
 
@@ -215,8 +219,12 @@ class BaseForecaster(BaseEstimator):
         if settings.lags is None:
             own = {"tbptt_steps": CHUNK, "batch_size": min(BATCH_SIZE, len(panel.ids))}
         else:
-            own = {"linear_skip": self.linear_skip, "batch_size": BATCH_SIZE}
-        epochs = max(1, round(self.max_steps / self._steps_per_epoch(panel, settings, own["batch_size"])))
+            batch_size = min(BATCH_SIZE, max(LEAST_BATCH_SIZE, settings.n_windows(panel) // 16))
+            own = {"linear_skip": self.linear_skip, "batch_size": batch_size}
+        per_epoch = self._steps_per_epoch(panel, settings, own["batch_size"])
+        epochs = max(1, round((self.max_steps or MAX_STEPS) / per_epoch))
+        if self.max_steps is None and settings.lags is not None:
+            epochs = min(epochs, MAX_PASSES)
         if settings.validation_fraction is not None:
             own |= {"early_stopping": True, "n_iter_no_change": max(3, epochs // 5)}
         else:

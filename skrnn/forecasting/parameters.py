@@ -29,7 +29,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "calibration_windows": [Interval(Integral, 2, None, closed="left")],
     "loss": [StrOptions({"squared_error", "absolute_error", "huber"})],
     "hidden_size": [COUNT],
-    "max_steps": [COUNT],
+    "max_steps": [COUNT, None],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
     "missing": [StrOptions({"error", "interpolate", "mask"})],
@@ -118,9 +118,10 @@ DOCS = {
     ),
     "hidden_size": ("int", "Hidden units of the network."),
     "max_steps": (
-        "int",
-        "Updates of the weights, each from 64 windows, rounded to whole passes over the windows. Where there "
-        "are more windows than that, as many are drawn at random.",
+        "int or None",
+        "Updates of the weights, rounded to whole passes over the windows; each from a sixteenth of them, "
+        "but 8 at least and 64 at most. Where there are more than 64 for each update, as many are drawn at "
+        "random. None: 1000, in 30 passes at most.",
     ),
     "learning_rate_init": ("float", "Adam's step size at the start; it falls along a cosine."),
     "validation_fraction": (
