@@ -159,6 +159,8 @@ class Targets:
             if self.steps != 1 or self.shift is not None:
                 raise ValueError("targets of several steps, or scaled ones, need `at`")
             return
+        if (self.shift is None) != (self.scale is None):
+            raise ValueError("shift and scale go together: one of them is missing")
         if at.ndim != 1 or at.dtype != np.intp:
             raise ValueError(f"at must be a 1-D array of intp, got {_describe(at)}")
         if self.steps < 1 or np.any((at < 0) | (self.steps > len(values) - at)):

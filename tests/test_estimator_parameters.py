@@ -101,6 +101,7 @@ BAD_PARAMETERS = [
     ("recurrent_dropout", [-0.1, 1.0]),
     ("pooling", ["first", None]),
     ("return_sequences", ["no"]),
+    ("linear_skip", ["no", 2]),
     ("features_per_step", [0, 1.5]),
     ("newest_first", ["no"]),
     ("loss", ["mse", None]),

@@ -11,6 +11,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.multioutput import MultiOutputRegressor
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skrnn import GRURegressor, LSTMRegressor, RNNRegressor
 from skrnn.forecasting import GRUForecaster, LSTMForecaster, RNNForecaster
@@ -829,3 +832,29 @@ def test_true_values_that_were_missing_are_no_errors():
     model = forecaster(missing="mask").fit(data[:-H])
     error = (model.predict() - data[-H:]).abs() / data[:-H].diff().abs().mean()
     assert model.score(data[-H:]) == pytest.approx(-error.dropna().mean())
+
+
+@pytest.mark.parametrize(
+    "regressor", [GRURegressor(3, max_iter=1), make_pipeline(StandardScaler(), MLPRegressor((3,), max_iter=2))]
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_seed_reaches_a_regressor_without_one(regressor):
+    first, again, other = (
+        forecaster(regressor=regressor, random_state=seed).fit(walk()).predict() for seed in (1, 1, 2)
+    )
+    assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_seed_of_the_regressors_own_stays():
+    model = forecaster(regressor=GRURegressor(3, max_iter=1, random_state=5), random_state=1).fit(walk())
+    assert model.regressor_.random_state == 5
+
+
+def test_updates_do_not_count_windows_held_back():
+    whole, half = (
+        forecaster(max_steps=100, validation_fraction=share).fit(walk(2500)).regressor_
+        for share in (None, 0.5)
+    )
+    assert whole.batch_size == half.batch_size == 64
+    assert (whole.max_iter, half.max_iter) == (round(100 / 39), round(100 / 20))

@@ -66,11 +66,11 @@ def test_short_series(panel):
         next(RollingOrigin(3, h=1, step_size=2).folds(panel, min_rows=2))
 
 
-@pytest.mark.parametrize(("h", "gap", "n_windows"), [(1, 0, 5), (3, 0, 2), (3, 2, 2)])
-def test_split_is_that_of_scikit_learn_where_windows_do_not_overlap(h, gap, n_windows):
+@pytest.mark.parametrize(("h", "n_windows"), [(1, 5), (3, 2)])
+def test_split_is_that_of_scikit_learn_where_windows_do_not_overlap(h, n_windows):
     X = np.arange(20)
-    ours = list(RollingOrigin(n_windows, h=h, step_size=h, gap=gap).split(X))
-    theirs = list(TimeSeriesSplit(n_windows, test_size=h, gap=gap).split(X))
+    ours = list(RollingOrigin(n_windows, h=h, step_size=h).split(X))
+    theirs = list(TimeSeriesSplit(n_windows, test_size=h).split(X))
     assert len(ours) == len(theirs) == RollingOrigin(n_windows).get_n_splits()
     for (train, test), (their_train, their_test) in zip(ours, theirs):
         assert np.array_equal(train, their_train)
@@ -87,12 +87,12 @@ def test_split_and_folds_agree():
 
 
 def test_split_of_too_few_rows():
-    origin = RollingOrigin(2, h=3, gap=1)
-    assert [len(train) for train, _ in origin.split(range(6))] == [1, 2]
+    origin = RollingOrigin(2, h=3)
+    assert [len(train) for train, _ in origin.split(range(5))] == [1, 2]
     with pytest.raises(
-        ValueError, match=r"RollingOrigin\(2, h=3, step_size=1, gap=1\) needs at least 6 rows, got 5"
+        ValueError, match=r"RollingOrigin\(2, h=3, step_size=1\) needs at least 5 rows, got 4"
     ):
-        next(origin.split(range(5)))
+        next(origin.split(range(4)))
 
 
 class LastValue(BaseEstimator):
@@ -127,7 +127,6 @@ def test_in_a_grid_search(wide):
         (dict(n_windows=0), "n_windows must be an integer of at least 1, got 0"),
         (dict(h=1.5), "h must be an integer of at least 1, got 1.5"),
         (dict(step_size=True), "step_size must be .* got True"),
-        (dict(gap=-1), "gap must be an integer of at least 0, got -1"),
     ],
 )
 def test_parameters(arguments, message):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skrnn import GRURegressor, LSTMRegressor, RNNRegressor
+from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, RNNRegressor
 from skrnn.sequences import Sequences, Targets
 
 LAGS, H = 7, 3
@@ -152,3 +152,43 @@ def test_what_is_linear_is_learnt_by_the_skip():
     with_skip = GRURegressor(linear_skip=True, **options).fit(X[:1500], y[:1500])
     without = GRURegressor(**options).fit(X[:1500], y[:1500])
     assert with_skip.score(X[1500:], y[1500:]) > 0.95 > without.score(X[1500:], y[1500:])
+
+
+def pairs(n=20, dtype="float32"):
+    values = np.random.default_rng(0).standard_normal((40, 1)).astype(dtype)
+    return Sequences(values, np.arange(n), np.full(n, 5)), Targets(values, np.arange(n) + 5)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "w", "message"),
+    [
+        (pairs(20)[0], pairs(10)[1], None, "y has 10 targets, expected 20"),
+        (np.zeros((20, 5, 1), "f"), pairs(10)[1], None, "y has 10 targets, expected 20"),
+        (*pairs(dtype="float64"), None, "X has values of float64, the network computes in float32"),
+        (pairs()[0], pairs(dtype="float64")[1], None, "y has values of float64"),
+        (*pairs(), [1.0] * 19, "sample_weight must hold 20 numbers"),
+        (*pairs(), [-1.0] * 20, "sample_weight must hold 20 numbers of at least 0"),
+        (*pairs(), [0.0] * 20, "not all of them 0"),
+    ],
+)
+def test_windows_that_do_not_belong_together(X, y, w, message):
+    """Kernels would read outside of their arrays."""
+    with pytest.raises(ValueError, match=message):
+        GRURegressor(4, max_iter=1).fit(X, y, w)
+    with pytest.raises(ValueError, match=message):
+        GRURegressor(4, max_iter=1, early_stopping=True).fit(X, y, w)
+
+
+def test_validation_windows_that_do_not_belong_together():
+    with pytest.raises(ValueError, match="y_val has 10 targets, expected 12"):
+        GRURegressor(4, max_iter=1).fit(*pairs(), X_val=pairs(12)[0], y_val=pairs(10)[1])
+
+
+def test_a_list_of_weights_will_do():
+    one, other = (GRURegressor(4, max_iter=1, random_state=0).fit(*pairs(), w) for w in ([2.0] * 20, None))
+    np.testing.assert_array_equal(one.predict(pairs()[0]), other.predict(pairs()[0]))
+
+
+def test_a_classifier_needs_labels():
+    with pytest.raises(TypeError, match="y holds numbers, for regressors: GRUClassifier needs labels"):
+        GRUClassifier(4, max_iter=1).fit(*pairs())

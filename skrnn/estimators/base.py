@@ -24,7 +24,7 @@ from .inputs import Input, check_equal_lengths
 from .parameters import CONSTRAINTS
 from .prediction import FittedNetwork
 from .progress import progress_bar
-from .targets import read_weights
+from .targets import read_weights, read_window_weights
 from .validation import check_not_cut, check_validation_split, hold_back, target_rows
 
 BATCH_SIZE = 32  # batch_size="auto"
@@ -47,6 +47,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     """Parameters, validation, fit and state; subclasses know targets and predictions."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+    linear_skip = False  # a parameter of regressors
 
     # --- what a subclass provides --------------------------------------------------------------------
     @abstractmethod
@@ -205,7 +206,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 "tbptt_steps cannot be combined with bidirectional=True: the reverse direction starts at "
                 "a sequence's end, which a chunk does not hold"
             )
-        if getattr(self, "linear_skip", False):
+        if self.linear_skip:
             for name, why in (
                 ("return_sequences", "a window is answered once"),
                 ("tbptt_steps", "it reads all steps of a window at once"),
@@ -221,11 +222,11 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             )
         input = self._read_X(X, reset)
         if isinstance(y, Targets):
-            w = None if sample_weight is None else sample_weight.astype(array_dtype(self.dtype))
+            w = read_window_weights(sample_weight, len(y), array_dtype(self.dtype))
         else:
             w = read_weights(sample_weight, input, self.return_sequences, array_dtype(self.dtype))
         self._skip_steps = None
-        if getattr(self, "linear_skip", False):
+        if self.linear_skip:
             self._skip_steps = check_equal_lengths(
                 input.sequences, None if reset else self._architecture["skip_steps"]
             )

@@ -69,6 +69,8 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         name: str = "y",
         classes: np.ndarray | None = None,
     ) -> tuple[Targets, np.ndarray | None]:
+        if isinstance(y, Targets):
+            raise TypeError(f"{name} holds numbers, for regressors: {type(self).__name__} needs labels")
         rows = read_rows(y, input, self.return_sequences, name)
         labels, multilabel = read_labels(rows, w, input, self.return_sequences, name)
         used = np.ones(len(labels), bool) if w is None else w > 0

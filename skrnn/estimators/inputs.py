@@ -87,7 +87,9 @@ def read_X(
         If X is not one of these forms, holds what is not a finite number, or disagrees with what
         the estimator was fitted on. The message names the sequence and the step.
     """
-    if isinstance(X, Sequences):  # windows over series, already checked
+    if isinstance(X, Sequences):  # windows over series, which hold numbers
+        if X.values.dtype != dtype:
+            raise ValueError(f"X has values of {X.values.dtype}, the network computes in {np.dtype(dtype)}")
         if reset:
             estimator._input_kind = "sequences"
         check_kind(estimator, "sequences")

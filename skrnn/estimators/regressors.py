@@ -19,7 +19,7 @@ from ..training import Data
 from .base import RecurrentEstimator
 from .inputs import Input
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, POSITIVE, documented
-from .targets import place, read_numbers, read_rows
+from .targets import check_targets, place, read_numbers, read_rows
 from .validation import target_rows
 
 DEFAULT_QUANTILES = (0.1, 0.5, 0.9)
@@ -61,11 +61,12 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         training: bool = True,
         name: str = "y",
     ) -> tuple[Targets, np.ndarray | None]:
-        if isinstance(y, Targets):  # windows, already checked
-            targets, flat = y, False
+        dtype = array_dtype(self.dtype)
+        if isinstance(y, Targets):
+            targets, flat = check_targets(y, input, self.return_sequences, dtype, name), False
         else:
             rows = read_rows(y, input, self.return_sequences, name)
-            flat, dtype = rows.flat, array_dtype(self.dtype)
+            flat = rows.flat
             targets = Targets(read_numbers(rows, w, input, self.return_sequences, dtype, name))
         if reset:
             self._flat_targets, self._n_targets = flat, targets.width

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d
 
+from ..sequences import Targets
 from .inputs import Input
 
 
@@ -54,6 +55,26 @@ def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
             f"{name} has {len(values)}"
         )
     return Rows(values.reshape(n, -1), values.ndim == 1)
+
+
+def read_window_weights(sample_weight: Any, n: int, dtype: Any) -> np.ndarray | None:
+    """Weights of `Targets`, one for each."""
+    if sample_weight is None:
+        return None
+    w = np.ascontiguousarray(sample_weight, dtype)
+    if w.shape != (n,) or not np.all(w >= 0) or not w.any():
+        raise ValueError(f"sample_weight must hold {n} numbers of at least 0, not all of them 0")
+    return w
+
+
+def check_targets(y: Targets, input: Input, per_step: bool, dtype: Any, name: str) -> Targets:
+    """Targets that are windows of a table, if there is one for each sequence or each row of steps."""
+    expected = len(input.sequences.values) if per_step else len(input.sequences)
+    if len(y) != expected:
+        raise ValueError(f"{name} has {len(y)} targets, expected {expected}")
+    if y.values.dtype != dtype:
+        raise ValueError(f"{name} has values of {y.values.dtype}, the network computes in {np.dtype(dtype)}")
+    return y
 
 
 def _read_steps(y: Any, input: Input, name: str) -> Rows:

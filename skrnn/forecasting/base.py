@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable
 from typing import Any, ClassVar
 
@@ -12,7 +13,6 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
-from ..estimators.base import BATCH_SIZE as AUTO
 from ..estimators.base import RecurrentEstimator
 from . import frames, intervals
 from .model import Model, Settings
@@ -22,11 +22,10 @@ from .parameters import CONSTRAINTS
 from .scaling import Transform
 from .splits import RollingOrigin
 
-# Of the regressor that is built here. Few windows are read in small minibatches and not too often, or their
-# noise is learnt by heart.
-BATCH_SIZE = 64  # windows of a minibatch, a sixteenth of all windows where there are few, but
-LEAST_BATCH_SIZE = 8
-MAX_STEPS, MAX_PASSES = 1000, 30  # max_steps=None
+# A minibatch of the regressor that is built here is a sixteenth of the windows within these bounds, and by
+# default it takes that many updates and passes at most: what is read too often is learnt with its noise.
+LEAST_BATCH_SIZE, BATCH_SIZE = 8, 64
+MAX_STEPS, MAX_PASSES = 1000, 30
 CHUNK = 128  # steps of a history between two updates
 
 
@@ -214,15 +213,20 @@ class BaseForecaster(BaseEstimator):
     def _make_regressor(self, panel: Panel, settings: Settings) -> Any:
         quantile = {"loss": "quantile", "quantiles": intervals.quantiles(self._levels)} if self._heads else {}
         if self.regressor is not None:
-            return clone(self.regressor).set_params(**quantile)
+            given = clone(self.regressor).set_params(**quantile)
+            seeds = [
+                name
+                for name, value in given.get_params().items()
+                if re.search(r"(^|_)random_state$", name) and value is None
+            ]
+            return given.set_params(**dict.fromkeys(seeds, self.random_state))
         own: dict[str, Any]
         if settings.lags is None:
             own = {"tbptt_steps": CHUNK, "batch_size": min(BATCH_SIZE, len(panel.ids))}
         else:
             batch_size = min(BATCH_SIZE, max(LEAST_BATCH_SIZE, settings.n_windows(panel) // 16))
             own = {"linear_skip": self.linear_skip, "batch_size": batch_size}
-        per_epoch = self._steps_per_epoch(panel, settings, own["batch_size"])
-        epochs = max(1, round((self.max_steps or MAX_STEPS) / per_epoch))
+        epochs = self._epochs(self.max_steps or MAX_STEPS, panel, settings, own["batch_size"])
         if self.max_steps is None and settings.lags is not None:
             epochs = min(epochs, MAX_PASSES)
         if settings.validation_fraction is not None:
@@ -236,15 +240,14 @@ class BaseForecaster(BaseEstimator):
         )  # fmt: skip
 
     @staticmethod
-    def _steps_per_epoch(panel: Panel, settings: Settings, batch_size: int | str) -> int:
-        """Updates of the weights in one pass over the data."""
-        batch_size = AUTO if isinstance(batch_size, str) else batch_size
+    def _epochs(max_steps: int, panel: Panel, settings: Settings, batch_size: int) -> int:
+        """Passes over the data with about as many updates of the weights."""
         if settings.lags is None:
-            return math.ceil(len(panel.ids) / batch_size) * math.ceil(panel.lengths.max() / CHUNK)
-        # At least one: `learn` is to say which series is too short.
-        return max(
-            1, math.ceil(min(settings.n_windows(panel), settings.max_windows or math.inf) / batch_size)
-        )
+            per_epoch = math.ceil(len(panel.ids) / batch_size) * math.ceil(panel.lengths.max() / CHUNK)
+        else:
+            n_windows = min(settings.n_windows(panel), settings.max_windows or math.inf)
+            per_epoch = max(1, math.ceil(n_windows / batch_size))  # if there are none, `learn` says so
+        return max(1, round(max_steps / per_epoch))
 
     def _calibrate(self, panel: Panel, settings: Settings, seed: int) -> np.ndarray:
         """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
+from ..estimators.base import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.base import RecurrentEstimator
 from ..estimators.jobs import effective_threads
 from ..estimators.progress import progress
@@ -123,7 +124,7 @@ class _Forecaster(BaseForecaster):
         return self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
 
     def update(self, df: Any, max_steps: int = 0) -> Self:
-        """Append new rows to the histories.
+        """Append new rows to the histories; scales and the widths of conformal intervals stay as in `fit`.
 
         Parameters
         ----------
@@ -148,9 +149,8 @@ class _Forecaster(BaseForecaster):
             if not isinstance(self.regressor_, RecurrentEstimator):
                 raise ValueError(f"{type(self.regressor_).__name__} cannot be trained further: fit anew")
             own, before = self.regressor_, self.regressor_.get_params()
-            epochs = max(
-                1, round(max_steps / self._steps_per_epoch(panel, self.model_.settings, own.batch_size))
-            )
+            batch_size = DEFAULT_BATCH_SIZE if own.batch_size == "auto" else own.batch_size
+            epochs = self._epochs(max_steps, panel, self.model_.settings, batch_size)
             patience = own.n_iter_no_change if own.early_stopping else epochs
             changed = {"warm_start": True, "max_iter": epochs, "n_iter_no_change": patience}
             try:
@@ -241,7 +241,8 @@ class _Forecaster(BaseForecaster):
         Returns
         -------
         float
-            Minus the mean absolute error, that of each series in units of its mean absolute step.
+            Minus the mean absolute scaled error (MASE with a season of one step: the error of each series in
+            units of its mean absolute step).
         """
         check_is_fitted(self)
         panel, h = frames.extend(self.panel_, df), self.model_.settings.h

@@ -55,8 +55,9 @@ class Settings:
         return self.transform.n_lost + (self.lags or 1) + self.step
 
     def n_windows(self, panel: Panel) -> int:
-        """Windows that there are to learn, or steps of histories."""
-        return int(np.maximum(panel.lengths - self.n_rows_needed + 1, 0).sum())
+        """Windows that there are to learn, without those held back."""
+        n = int(np.maximum(panel.lengths - self.n_rows_needed + 1, 0).sum())
+        return round(n * (1 - (self.validation_fraction or 0)))
 
 
 class Model:

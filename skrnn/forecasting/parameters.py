@@ -48,8 +48,8 @@ DOCS = {
         "regressor or None",
         "What is trained, for instance `skrnn.LSTMRegressor(64, num_layers=2)` or a regressor of "
         "scikit-learn, which gets the window as one row of features. None: the network of the forecaster's "
-        "name with `hidden_size`, `linear_skip`, `loss`, `max_steps` and `learning_rate_init`, which a "
-        "regressor that is given has of its own.",
+        "name with `hidden_size`, `linear_skip`, `loss`, `max_steps`, `learning_rate_init`, `n_jobs` and "
+        "`verbose`, which a regressor that is given has of its own.",
     ),
     "strategy": (
         '{"direct", "recursive"}',
@@ -62,10 +62,10 @@ DOCS = {
     ),
     "scaling": (
         '{"standard", "robust", "minmax", "mean", "last"} or None',
-        "Learn targets less their mean in units of their standard deviation; less the median, in units of "
-        "the interquartile range; less the minimum, in units of the range; in units of the mean absolute "
-        "value; in units of the window's last value; or as they are. Forecasts are always in the units of "
-        "the data.",
+        'What is taken off the targets, and their unit: "standard", the mean and the standard deviation; '
+        '"robust", the median and the interquartile range; "minmax", the minimum and the range; "mean", '
+        'nothing and the mean absolute value; "last", nothing and the window\'s last value. Where the unit '
+        "would be 0, it is that of the level, or 1. Forecasts are always in the units of the data.",
     ),
     "scale_by": (
         '{"series", "window"}',
@@ -141,8 +141,15 @@ DOCS = {
     "id_col": ("name", "The column of a long frame that tells its series apart."),
     "time_col": ("name", "The column of a long frame with the stamps."),
     "target_col": ("name", "The column of a long frame to forecast."),
-    "random_state": ("int, RandomState or None", "Seed of the weights and of which windows are taken."),
-    "n_jobs": ("int or None", "Threads; None: as many as scikit-learn would take."),
+    "random_state": (
+        "int, RandomState or None",
+        "Seed of the weights and of which windows are taken, also of a `regressor` that has none.",
+    ),
+    "n_jobs": (
+        "int or None",
+        "Threads, of a fit or of the fits of a backtest; None: the processors, within the limits that "
+        "joblib, threadpoolctl and OMP_NUM_THREADS set.",
+    ),
     "verbose": ("bool or int", "Show a progress bar."),
 }
 
@@ -154,6 +161,10 @@ regressor_ : regressor
     `MultiOutputRegressor`.
 panel_ : Panel
     The histories as they were read.
+model_ : Model
+    The regressor with what is done to its data.
+widths_ : ndarray of shape (n_levels, h) or None
+    Half widths of conformal intervals, in mean absolute steps of a series.
 """
 
 Class = TypeVar("Class", bound=type)

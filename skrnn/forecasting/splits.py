@@ -46,8 +46,6 @@ class RollingOrigin:
         Steps after each.
     step_size : int, default=1
         Steps from one cutoff to the next; `h` lets no two windows overlap.
-    gap : int, default=0
-        For `split`: rows left out between the history and the window.
 
     Examples
     --------
@@ -56,15 +54,14 @@ class RollingOrigin:
     [([0, 1], [2, 3]), ([0, 1, 2], [3, 4])]
     """
 
-    def __init__(self, n_windows: int = 5, h: int = 1, step_size: int = 1, gap: int = 0) -> None:
+    def __init__(self, n_windows: int = 5, h: int = 1, step_size: int = 1) -> None:
         check_integer("n_windows", n_windows)
         check_integer("h", h)
         check_integer("step_size", step_size)
-        check_integer("gap", gap, least=0)
-        self.n_windows, self.h, self.step_size, self.gap = n_windows, h, step_size, gap
+        self.n_windows, self.h, self.step_size = n_windows, h, step_size
 
     def __repr__(self) -> str:
-        return f"RollingOrigin({self.n_windows}, h={self.h}, step_size={self.step_size}, gap={self.gap})"
+        return f"RollingOrigin({self.n_windows}, h={self.h}, step_size={self.step_size})"
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Number of windows.
@@ -97,12 +94,12 @@ class RollingOrigin:
         ValueError
             If there are too few rows.
         """
-        needed = self._held_back(0) + self.gap + 1
+        needed = self._held_back(0) + 1
         if len(X) < needed:
             raise ValueError(f"{self!r} needs at least {needed} rows, got {len(X)}")
         for window in range(self.n_windows):
             cutoff = len(X) - self._held_back(window)
-            yield np.arange(cutoff - self.gap), np.arange(cutoff, cutoff + self.h)
+            yield np.arange(cutoff), np.arange(cutoff, cutoff + self.h)
 
     def folds(self, panel: Panel, min_rows: int = 1) -> Iterator[Fold]:
         """Histories and what was held back from them; each series is counted from its own end.

@@ -74,7 +74,4 @@ def scaled_targets(
 def flat_windows(windows: Sequences) -> np.ndarray:
     """Windows of equal length as rows of a 2-D array, for regressors that know no sequences; a copy."""
     lags = int(windows.lengths[0])
-    rows = windows.values[windows.starts[:, None] + np.arange(lags)]
-    if windows.shift is not None and windows.scale is not None:
-        rows = (rows - windows.shift[:, None]) * windows.scale[:, None]
-    return rows.reshape(len(windows), -1)
+    return Targets(windows.values, windows.starts, lags, windows.shift, windows.scale).matrix()
