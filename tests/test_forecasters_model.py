@@ -835,7 +835,8 @@ def test_true_values_that_were_missing_are_no_errors():
 
 
 @pytest.mark.parametrize(
-    "regressor", [GRURegressor(3, max_iter=1), make_pipeline(StandardScaler(), MLPRegressor((3,), max_iter=2))]
+    "regressor",
+    [GRURegressor(3, max_iter=1), make_pipeline(StandardScaler(), MLPRegressor((3,), max_iter=2))],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_seed_reaches_a_regressor_without_one(regressor):

@@ -8,5 +8,5 @@ from skrnn.forecasting import LSTMForecaster
 
 source, target, h, seed = sys.argv[1:]
 train = pd.read_csv(source)
-model = LSTMForecaster(int(h), lags=52, scale_by="window", max_steps=1000, random_state=int(seed))
+model = LSTMForecaster(int(h), lags=52, scale_by="window", random_state=int(seed))
 model.fit(train).predict().to_csv(target, index=False)

@@ -163,7 +163,9 @@ def _read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: 
         cutoff = cutoff[np.tile(np.arange(len(scores)), len(ids))]
         columns = {name: scores.xs(name, axis=1, level=1)[ids].to_numpy().T.reshape(-1) for name in names}
     elif "cutoff" not in scores.columns:
-        raise ValueError("scores have no cutoffs, so they are not as of cross_validation")
+        raise ValueError(
+            "scores have no column cutoff, as of cross_validation: the last stamp that a forecast knew"
+        )
     elif id_col in scores.columns:
         series, ids = pd.factorize(scores[id_col], sort=True)
         cutoff = pd.Index(scores["cutoff"])
