@@ -2,9 +2,9 @@
 
 The protocol of Zhou et al. (2021), "Informer": 12, 4 and 4 months of 30 days to train, validate and test;
 values scaled by the training rows; the mean squared error over all windows of the test rows. Nothing is
-learnt from the validation rows. Test errors of some ten candidates were seen beside the validation errors; that
-windows of OT alone are scaled by themselves rests on them, as the level of OT changes only in the test months.
-"linear" is ridge regression on 96 lags.
+learnt from the validation rows. Test errors of some ten candidates were seen beside the validation errors;
+that windows of OT alone are scaled by themselves rests on them, as its level changes only in the test
+months. "linear" is ridge regression on 96 lags.
 """
 
 from __future__ import annotations
