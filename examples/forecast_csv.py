@@ -3,8 +3,8 @@
 The file is written first: the monthly temperature of the sea off Peru, 1950 to 2010 (El Nino, from
 statsmodels). The ten lines learn it, print the two years to come with 80 and 95 % intervals and save the
 plot under examples/output. What follows asks whether to trust them: the same model, fitted on what came
-before, forecasts the last ten years from ten cutoffs; printed are its error beside the same month of the
-last year known (MASE below 1 is better than that), and how many true values the intervals held.
+before, forecasts the last ten years from ten cutoffs; printed are its error in units of the mean change from
+one year to the next (MASE), and how many true values the intervals held.
 """
 
 from pathlib import Path

@@ -303,9 +303,10 @@ BAD_PARAMETERS = [
     ({"multivariate": None}, "The 'multivariate' parameter"),
     ({"level": 100}, "The 'level' parameter"),
     ({"level": "80"}, "The 'level' parameter"),
-    ({"level": [80, 0]}, "level must be in per cent, between 0 and 100, got [80, 0]"),
-    ({"level": [80, np.nan]}, "level must be in per cent, between 0 and 100, got [80, nan]"),
-    ({"level": ["80 %"]}, "level must be in per cent, between 0 and 100, got ['80 %']"),
+    ({"level": [0.8]}, "level must be in per cent, from 1 to below 100, got [0.8]"),
+    ({"level": [80, 0]}, "level must be in per cent, from 1 to below 100, got [80, 0]"),
+    ({"level": [80, np.nan]}, "level must be in per cent, from 1 to below 100, got [80, nan]"),
+    ({"level": ["80 %"]}, "level must be in per cent, from 1 to below 100, got ['80 %']"),
     ({"intervals": "bootstrap"}, "The 'intervals' parameter"),
     ({"calibration_windows": 1}, "The 'calibration_windows' parameter"),
     ({"loss": "quantile"}, "The 'loss' parameter"),
@@ -493,3 +494,33 @@ def test_covariates_that_nothing_asked_for():
     refused(
         ValueError, "there is an X_df, but futr_exog named none of its columns", model.predict, X_df=wide()
     )
+
+
+def test_a_second_frame_is_no_target():
+    """As scikit-learn's users would give one; it would be ignored."""
+    for method in forecaster().fit, forecaster().fit(series()).score:
+        refused(ValueError, "y has to be None", method, series(), series())
+
+
+def test_a_long_frame_by_other_names_lacks_one():
+    """It is not taken for a wide one, whose columns are all to be forecast."""
+    frame = pd.DataFrame({"shop": [1] * 30, "day": range(30), "sales": np.arange(30.0)})
+    refused(ValueError, "'week'", forecaster(id_col="store", time_col="week", target_col="sales").fit, frame)
+
+
+@pytest.mark.parametrize("missing", ["interpolate", "mask"])
+def test_nothing_measured_to_compare_with(missing):
+    data = series(60)
+    model = forecaster(missing=missing).fit(data[:40])
+    refused(ValueError, "there is no value to compare with", model.score, data[50:])
+
+
+def test_nothing_measured_to_calibrate_with():
+    data = series(60)
+    data.iloc[-20:] = np.nan
+    model = forecaster(level=80, intervals="conformal", calibration_windows=2, missing="mask")
+    refused(ValueError, "conformal intervals need values in the windows held back", model.fit, data)
+
+
+def test_a_calendar_may_be_an_array():
+    assert len(forecaster(calendar=np.array(["dayofweek", "month"])).fit(series()).predict()) == H

@@ -558,7 +558,7 @@ def test_head(dtype, per_step, n_out):
             dout, grads = head.gradient_of_output(steps, per_step, work), np.full(head.size, np.nan, dtype)
             dout.array[:] = 0
             dout.array.reshape(-1, dout.row)[:M, :n_out] = d
-            dX = head.backward(tape, params, grads, X, steps, per_step, work)
+            dX = head.backward(tape, params, grads, X, dout, steps, per_step, True, work)
             results.append([out, *head.unpack(grads).values(), matrix(dX, steps, M, n_in), grads])
         x = rows[B * past :, :n_in].astype(float)
         expected = x @ W.T + b, d.T @ x, d.sum(axis=0, dtype=float), d.astype(float) @ W

@@ -128,11 +128,11 @@ class BaseForecaster(BaseEstimator):
         if self.regressor is not None and is_classifier(self.regressor):
             raise InvalidParameterError(f"regressor is {type(self.regressor).__name__}, a classifier")
         try:
-            known = all(0 < level < 100 for level in self._levels)
+            known = all(1 <= level < 100 for level in self._levels)
         except (TypeError, ValueError):
             known = False
         if not known:
-            raise InvalidParameterError(f"level must be in per cent, between 0 and 100, got {self.level!r}")
+            raise InvalidParameterError(f"level must be in per cent, from 1 to below 100, got {self.level!r}")
         if self.lags is None and self._by_window:
             raise InvalidParameterError(
                 f"scaling={self.scaling!r} with scale_by={self.scale_by!r} is for windows: set lags"
@@ -171,7 +171,7 @@ class BaseForecaster(BaseEstimator):
 
     def _settings(self) -> Settings:
         differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
-        calendar = [self.calendar] if isinstance(self.calendar, str) else self.calendar or ()
+        calendar = () if self.calendar is None else np.atleast_1d(self.calendar).tolist()
         # Single precision does not tell the steps of a series from a far higher level, so the series' own
         # shift comes off first: a window's scale is the same after it.
         scale = None if self._by_window and self.scaling in ("mean", "last") else self.scaling
@@ -257,7 +257,7 @@ class BaseForecaster(BaseEstimator):
         if span <= self.h:
             raise ValueError(
                 f"{panel.name(shortest)} has {panel.lengths[shortest]} rows, but conformal intervals need at "
-                f"least {needed + 2 * (self.h + 1)}"
+                f"least {needed + 2 * (self.h + 1)}; or use intervals='quantile'"
             )
         step_size = min(self.h, max(1, (span - self.h) // (self.calibration_windows - 1)))
         n_windows = min(self.calibration_windows, (span - self.h) // step_size + 1)

@@ -25,6 +25,13 @@ from .parameters import documented
 from .splits import RollingOrigin
 
 
+def _check_no_y(y: Any) -> None:
+    if y is not None:
+        raise ValueError(
+            "y has to be None: the series to forecast are in the frame, covariates by their names"
+        )
+
+
 class _Forecaster(BaseForecaster):
     """The public methods."""
 
@@ -40,7 +47,8 @@ class _Forecaster(BaseForecaster):
             - A long frame with the columns `id_col`, `time_col` and `target_col`, rows in any order.
 
             Covariates are further columns; those of a wide frame are shared by its series.
-        y : ignored
+        y : None
+            There is none: the frame holds the targets.
         static_df : DataFrame, default=None
             One row per series with `id_col` and the columns of `stat_exog`, where they are not in `df`.
 
@@ -56,6 +64,7 @@ class _Forecaster(BaseForecaster):
             is then what it was before.
         """
         self._check_parameters()
+        _check_no_y(y)
         panel = self._read(df, static_df)
         model, widths = self._train(panel)
         self.panel_, self.model_, self.widths_ = panel, model, widths
@@ -236,7 +245,8 @@ class _Forecaster(BaseForecaster):
         ----------
         df : Series or DataFrame
             The rows that follow, in the form of the data and with its covariates.
-        y : ignored
+        y : None
+            There is none.
 
         Returns
         -------
@@ -245,6 +255,7 @@ class _Forecaster(BaseForecaster):
             units of its mean absolute step).
         """
         check_is_fitted(self)
+        _check_no_y(y)
         panel, h = frames.extend(self.panel_, df), self.model_.settings.h
         later = panel.lengths - self.panel_.lengths
         if (later < 1).any():
@@ -262,7 +273,10 @@ class _Forecaster(BaseForecaster):
             self.model_, self.widths_, known, panel.futr_exog[rows], frames.futures(known, h)
         )
         errors = np.abs(panel.values[rows] - statistics[POINT]) / intervals.spread(known)[:, None]
-        return -float(errors[panel.observed[rows] & ~beyond[:, :, None]].mean())
+        compared = panel.measured[rows] & ~beyond[:, :, None]
+        if not compared.any():
+            raise ValueError("there is no value to compare with: all that follow were missing")
+        return -float(errors[compared].mean())
 
     def plot(self, df: Any = None, forecast: Any = None, **kwargs: Any) -> ForecastDisplay:
         """Draw histories and forecasts, with a band for each level.

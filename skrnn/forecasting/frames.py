@@ -201,6 +201,8 @@ def _recognise(
     """The form of the data, its columns checked."""
     exog = hist_exog + futr_exog
     kind = _kind(data, id_col, time_col)
+    if kind == "wide" and (id_col, time_col, target_col) != ("unique_id", "ds", "y"):
+        kind = "long"  # its names are given, so a column is missing
     if kind == "series":
         if exog:
             raise ValueError(f"a Series has no columns, but {first_few(exog)} are to be: give a DataFrame")

@@ -68,12 +68,19 @@ def conformal_widths(errors: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     -------
     ndarray of shape (n_levels, h)
 
+    Raises
+    ------
+    ValueError
+        If all errors are NaN.
+
     Notes
     -----
     Split conformal prediction (Papadopoulos et al. 2002; Lei et al. 2018): with n errors, the one of rank
     ceil((n + 1) level). There are few windows, so errors are divided by their mean for their step of the
     horizon, and all steps share the ranks.
     """
+    if np.isnan(errors).all():
+        raise ValueError("conformal intervals need values in the windows held back, where all are missing")
     by_step = errors.swapaxes(0, 2).reshape(errors.shape[2], -1)
     mean = np.nanmean(by_step, axis=1)
     mean = np.where(mean > 0, mean, 1.0)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .frames import read_panel
-from .panel import first_few
+from .panel import first_few, quote
 from .stamps import as_stamps, check_same_time
 
 METRICS = ("mae", "rmse", "smape", "mase", "pinball", "coverage")
@@ -174,6 +174,10 @@ def _read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: 
     else:
         series, ids, cutoff = np.zeros(len(scores), np.intp), pd.Index(["y"]), pd.Index(scores["cutoff"])
         columns = {name: scores[name] for name in scores.columns if name != "cutoff"}
+        if isinstance(scores.index, pd.RangeIndex) and time_col in scores.columns:
+            raise ValueError(
+                f"scores of a long frame have a column {quote(id_col)} with the names of the series"
+            )
     if "y" not in columns:
         raise ValueError("scores have no true values to compare with")
     codes, cutoffs = pd.factorize(cutoff, sort=True)

@@ -152,7 +152,7 @@ def write_cross_validation(
     Returns
     -------
     DataFrame
-        With the true values, which are NaN where ``missing="mask"`` filled them, and the cutoff, the
+        With the true values, NaN where they were missing, and the cutoff, the
         last stamp that the forecast knew:
 
         - For a long frame: the id, the time, ``cutoff``, the target and one column per statistic, sorted

@@ -96,6 +96,11 @@ class Panel:
         return self.exog[:, len(self.form.hist_exog) :]
 
     @property
+    def measured(self) -> np.ndarray:
+        """Which values are the user's own, not filled, shape (n_rows, n_targets)."""
+        return ~self.filled[:, : self.values.shape[1]]
+
+    @property
     def lengths(self) -> np.ndarray:
         """Rows of each series' history, shape (n_series,)."""
         return self.stops - self.starts[:-1]

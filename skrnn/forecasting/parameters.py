@@ -104,9 +104,9 @@ DOCS = {
     ),
     "intervals": (
         '{"quantile", "conformal"}',
-        "Quantiles that the network learns, which never cross; or widths such that intervals would have "
-        "covered their share of the last windows, which a model that had not seen them forecast: one fit "
-        "more.",
+        "Quantiles that the network learns, which never cross, but are too narrow where it has seen few "
+        "windows; or widths such that intervals would have covered their share of the last windows, which a "
+        "model that had not seen them forecast: one fit more.",
     ),
     "calibration_windows": (
         "int",
@@ -136,7 +136,7 @@ DOCS = {
     "missing": (
         '{"error", "interpolate", "mask"}',
         "What to do about gaps and NaN in the data: refuse them; fill them linearly; or fill them, tell the "
-        "network where, and not learn them as targets.",
+        "network where, and learn only windows with no such target, which with a long horizon may be few.",
     ),
     "id_col": ("name", "The column of a long frame that tells its series apart."),
     "time_col": ("name", "The column of a long frame with the stamps."),

@@ -21,7 +21,7 @@ class Fold(NamedTuple):
     stamps : Index of shape (n_series * h,)
         The stamps that are held back, series after series.
     y : ndarray of shape (n_series, h, n_targets)
-        The values held back; NaN where ``missing="mask"`` filled them.
+        The values held back; NaN where they were missing.
     future : ndarray of shape (n_series, h, n_futr)
         The covariates there that are known in advance.
     """
@@ -129,7 +129,7 @@ class RollingOrigin:
         for window in range(self.n_windows):
             stops = panel.stops - self._held_back(window)
             rows = stops[:, None] + np.arange(self.h)
-            y = np.where(panel.observed[rows], panel.values[rows], np.nan)
+            y = np.where(panel.measured[rows], panel.values[rows], np.nan)
             yield Fold(panel.until(stops), panel.stamps[rows.reshape(-1)], y, panel.futr_exog[rows])
 
     def _held_back(self, window: int) -> int:
