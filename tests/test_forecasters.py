@@ -548,6 +548,17 @@ def test_later_parameters_wait_for_the_next_fit():
     assert len(model.set_params(intervals="conformal", strategy="direct").fit(data).predict()) == 2 * H
 
 
+def test_grid_search_of_a_long_frame():
+    data, grid = long().sample(frac=1, random_state=0), {"lags": [3, 6]}
+    search = GridSearchCV(forecaster(), grid, cv=RollingOrigin(2, h=H), error_score="raise").fit(data)
+    by_hand = [
+        forecaster(lags=3).fit(data.iloc[train]).score(data.iloc[test])
+        for train, test in RollingOrigin(2, h=H).split(data)
+    ]
+    assert search.cv_results_["mean_test_score"][0] == np.mean(by_hand)
+    assert len(search.best_estimator_.predict()) == 3 * H
+
+
 @pytest.mark.parametrize(
     "data", [series(), wide(), wide().assign(price=noise(seed=9))], ids=["series", "wide", "exog"]
 )

@@ -95,6 +95,27 @@ def test_split_of_too_few_rows():
         next(origin.split(range(4)))
 
 
+def test_split_of_a_long_frame():
+    """Each series from its own end, whatever the order of the rows."""
+    parts = [
+        pd.DataFrame({"shop": name, "day": days(n), "y": np.arange(float(n))})
+        for name, n in (("b", 9), ("a", 6))
+    ]
+    frame = pd.concat(parts).sample(frac=1, random_state=0)
+    origin = RollingOrigin(2, h=2, id_col="shop", time_col="day")
+    for k, (train, test) in enumerate(origin.split(frame)):
+        for name, n in ("a", 6), ("b", 9):
+            known, held_back = (
+                sorted(frame.iloc[rows].loc[lambda f, name=name: f["shop"] == name, "y"])
+                for rows in (train, test)
+            )
+            cutoff = n - 3 + k
+            assert known == list(range(cutoff))
+            assert held_back == [cutoff, cutoff + 1]
+    with pytest.raises(ValueError, match="needs at least 7 rows, series 'a' has 6"):
+        next(RollingOrigin(5, h=2, id_col="shop", time_col="day").split(frame))
+
+
 class LastValue(BaseEstimator):
     """Says what was `lag` rows before the end."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from .panel import Panel, check_integer
+from .panel import Panel, check_integer, series_name
 
 
 class Fold(NamedTuple):
@@ -36,7 +36,8 @@ class RollingOrigin:
     """Forecasts from several cutoffs, each knowing only what was before it.
 
     The last window ends where its series ends. It can be the ``cv=`` of a scikit-learn search whose X is
-    a Series or a wide frame, or anything else with its rows in time order; not for a long frame.
+    a Series or a wide frame, or anything else with its rows in time order; or a long frame, whose rows may
+    be in any order and of which each series is counted from its own end.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class RollingOrigin:
         Steps after each.
     step_size : int, default=1
         Steps from one cutoff to the next; `h` lets no two windows overlap.
+    id_col, time_col : names
+        Columns of a long frame, for `split`.
 
     Examples
     --------
@@ -54,11 +57,20 @@ class RollingOrigin:
     [([0, 1], [2, 3]), ([0, 1, 2], [3, 4])]
     """
 
-    def __init__(self, n_windows: int = 5, h: int = 1, step_size: int = 1) -> None:
+    def __init__(
+        self,
+        n_windows: int = 5,
+        h: int = 1,
+        step_size: int = 1,
+        *,
+        id_col: Hashable = "unique_id",
+        time_col: Hashable = "ds",
+    ) -> None:
         check_integer("n_windows", n_windows)
         check_integer("h", h)
         check_integer("step_size", step_size)
         self.n_windows, self.h, self.step_size = n_windows, h, step_size
+        self.id_col, self.time_col = id_col, time_col
 
     def __repr__(self) -> str:
         return f"RollingOrigin({self.n_windows}, h={self.h}, step_size={self.step_size})"
@@ -82,7 +94,7 @@ class RollingOrigin:
         Parameters
         ----------
         X : array-like of length n
-            Rows in time order.
+            Rows in time order, or a long frame.
         y, groups : ignored
 
         Yields
@@ -92,14 +104,21 @@ class RollingOrigin:
         Raises
         ------
         ValueError
-            If there are too few rows.
+            If there are too few rows; of a long frame, the series is named.
         """
-        needed = self._held_back(0) + 1
-        if len(X) < needed:
+        needed, to_end = self._held_back(0) + 1, np.arange(len(X), 0, -1)  # 1 for the last row
+        if isinstance(X, pd.DataFrame) and self.id_col in X.columns:
+            times = X.groupby(self.id_col)[self.time_col]
+            to_end, counts = times.rank(method="first", ascending=False).to_numpy(), times.size()
+            if len(counts) and counts.min() < needed:
+                name = series_name(counts.idxmin())
+                raise ValueError(f"{self!r} needs at least {needed} rows, {name} has {counts.min()}")
+        elif len(X) < needed:
             raise ValueError(f"{self!r} needs at least {needed} rows, got {len(X)}")
         for window in range(self.n_windows):
-            cutoff = len(X) - self._held_back(window)
-            yield np.arange(cutoff), np.arange(cutoff, cutoff + self.h)
+            held_back = self._held_back(window)
+            test = (to_end <= held_back) & (to_end > held_back - self.h)
+            yield np.flatnonzero(to_end > held_back), np.flatnonzero(test)
 
     def folds(self, panel: Panel, min_rows: int = 1) -> Iterator[Fold]:
         """Histories and what was held back from them; each series is counted from its own end.
