@@ -1,8 +1,9 @@
 """M4 weekly beside Nixtla's neuralforecast: one script each, in a process of its own.
 
 Seconds are the whole script, imports and reading the file included, with kernels compiled before. The
-installed size is that of the package and all that it needs, without Python. neuralforecast runs on the CPU,
-once with its defaults and once with our window, size, batch and number of updates (`alike`).
+installed size is that of the package and all that it needs, without Python; PyTorch comes with CUDA where pip
+is not told otherwise. neuralforecast runs on the CPU, once with its defaults and once with our window, size,
+batch and number of updates (`alike`).
 """
 
 from __future__ import annotations
