@@ -97,16 +97,13 @@ class Stepper:
         self._steps.counts[0], self._steps.lengths[:] = n, 1
         self._steps.sequence[:] = np.arange(n)
         self._finite = np.zeros(1, np.intp)
-        x = backend.aligned(n * network.n_in, network.dtype)
+        self.x = np.empty((n, network.n_in), network.dtype)
         tape = backend.Tape()
-        backend.next_step(tape, x, self._finite, self._steps)
+        X = backend.next_step(tape, self.x, self._finite, self._steps)
         with tape.only_if(self._finite):
-            out = network.forward(
-                tape, params, backend.Rows(x, network.n_in, False), self._steps, carry=True
-            ).out
+            out = network.forward(tape, params, X, self._steps, carry=True).out
         self._carried = network.carried(self._steps)
-        self.x = x.reshape(n, -1)
-        self.out = out.array.reshape(-1, out.row)[:n, : network.n_out]
+        self.out = backend.watch(tape, out)[:n, : network.n_out]
         self._replay = tape.player()
         self.reset()
 
@@ -122,13 +119,15 @@ class Stepper:
         H = self._network.hidden_size
         for k, own in enumerate(self._carried):
             for j, rows in enumerate(own):
-                states = rows.array.reshape(-1, rows.row)
-                states[:] = 0
+                states = np.zeros((len(rows.array) // rows.row, rows.row), self._network.dtype)
                 if state is not None:
                     states[:, :H] = state[k][j]
+                rows.array[:] = self._network.backend.to_device(states.ravel())
 
     def state(self) -> State:
         """The states after the last step."""
-        H = self._network.hidden_size
-        states = [[rows.array.reshape(-1, rows.row)[:, :H].copy() for rows in own] for own in self._carried]
+        H, to_host = self._network.hidden_size, self._network.backend.to_host
+        states = [
+            [to_host(rows.array).reshape(-1, rows.row)[:, :H].copy() for rows in own] for own in self._carried
+        ]
         return [(own[0], own[1] if len(own) == 2 else None) for own in states]

@@ -130,9 +130,9 @@ class Network:
         shapes |= {"head.weight": (self.n_out, self.width), "head.bias": (self.n_out,)}
         return shapes if self.skip is None else shapes | {"skip.weight": (self.n_out, self.skip.n_in)}
 
-    def pack(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Flat parameters from arrays with PyTorch's names."""
-        flat = self.backend.aligned(self.size, self.dtype)
+    def pack(self, weights: Mapping[str, np.ndarray]) -> Any:
+        """Flat parameters on the device, from arrays with PyTorch's names."""
+        flat = np.empty(self.size, self.dtype)
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         for key, layer in self._recurrent():
             layer.pack({n: weights[n + self.suffix(key)] for n in names}, flat[self._slices[key]])
@@ -140,11 +140,11 @@ class Network:
         self.head.pack(head, flat[self._slices["head"]])
         if self.skip is not None:
             self.skip.pack({"weight": weights["skip.weight"]}, flat[self._slices["skip"]])
-        return flat
+        return self.backend.to_device(flat)
 
-    def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+    def unpack(self, flat: Any) -> dict[str, np.ndarray]:
         """Arrays with PyTorch's names, copied out of the flat parameters."""
-        weights = {}
+        flat, weights = self.backend.to_host(flat), {}
         for key, layer in self._recurrent():
             part = layer.unpack(flat[self._slices[key]])
             weights |= {name + self.suffix(key): value for name, value in part.items()}

@@ -36,7 +36,7 @@ from skrnn.optimizers import RULES
 
 PACKAGE = Path(jit.__file__).parents[2]
 BACKEND = sorted((PACKAGE / "backends" / "cpu").glob("*.py"))
-HASHED = {"batches", "cells", "losses", "optimizers"}  # beside the backend
+HASHED = {"batches", "cells", "counters", "losses", "optimizers"}  # beside the backend
 
 
 def fresh(factor=3):

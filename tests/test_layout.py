@@ -22,11 +22,12 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # What each module, or folder, may import of the package: the direction is downward only.
 MAY_IMPORT = {
     "cells": set(),
+    "counters": set(),
     "optimizers": set(),
     "losses": set(),
     "sequences": set(),
     "batches": set(),
-    "backends": {"batches", "cells", "optimizers"},
+    "backends": {"batches", "cells", "counters", "optimizers"},
     "network": {"backends", "batches", "cells", "sequences"},
     "inference": {"network", "batches", "sequences"},
     "training": {"inference", "network", "batches", "losses", "sequences"},

@@ -16,11 +16,13 @@ the same memory.
 ``Tape(n_threads)``                      ``run(times, flops)`` replays; ``only_if(condition)`` guards what is
                                          recorded inside; ``stop`` ends a replay; ``player()`` replays once.
 ``aligned(size, dtype)``                 New flat array of arbitrary contents.
+``to_device(flat)``, ``to_host(flat)``   A flat array there, and back here.
 ``Workspace(dtype)``                     Buffers of one fit or one prediction. ``get(*name, size, dtype)``.
-``Rows(array, row, past)``               See above.
 ``read(tape, steps, jobs, sequences,     The next job's sequences: fills `steps`, returns X, rows (R, F), as
 work)``                                  (value - shift) * scale of its sequence.
-``next_step(tape, x, finite, steps)``    Instead of `read`, for sequences read one step at a time.
+``next_step(tape, x, finite, steps)``    Instead of `read`, for sequences read one step at a time from x (B, F)
+                                         of the host.
+``watch(tape, X)``                       Rows as an array of the host, which a replay leaves up to date.
 ``start_from(tape, given, carried,       Sequences begin in the states `given` (n, H).
 width, steps)``
 ``unfold(tape, X, steps, F, work)``      All steps of each sequence in one row (B, T F), for equal lengths.
@@ -61,7 +63,6 @@ NAMES = {
     "Dense",
     "Optimizer",
     "RecurrentLayer",
-    "Rows",
     "Tape",
     "Workspace",
     "add_reversed",
@@ -81,7 +82,10 @@ NAMES = {
     "split",
     "start_from",
     "supports_bfloat16",
+    "to_device",
+    "to_host",
     "unfold",
+    "watch",
 }
 
 

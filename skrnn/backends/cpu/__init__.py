@@ -7,16 +7,15 @@ from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer
 from .objective import objective
 from .pooling import pool, pool_backward
-from .reading import next_step, read, scatter, start_from, unfold
+from .reading import next_step, read, scatter, start_from, unfold, watch
 from .tape import Tape
 from .updates import Optimizer
-from .workspace import Rows, Workspace, aligned
+from .workspace import Workspace, aligned, to_device, to_host
 
 __all__ = [
     "Dense",
     "Optimizer",
     "RecurrentLayer",
-    "Rows",
     "Tape",
     "Workspace",
     "add_reversed",
@@ -36,5 +35,8 @@ __all__ = [
     "split",
     "start_from",
     "supports_bfloat16",
+    "to_device",
+    "to_host",
     "unfold",
+    "watch",
 ]

@@ -39,6 +39,7 @@ def source_hash() -> str:
     for path in (
         package / "batches.py",
         package / "cells.py",
+        package / "counters.py",
         package / "losses.py",
         package / "optimizers.py",
         *sorted(Path(__file__).parent.glob("*.py")),

@@ -160,9 +160,16 @@ def read(tape, steps, jobs, sequences, work) -> Rows:
     return Rows(out, F, False)
 
 
-def next_step(tape, x, finite, steps) -> None:
-    """The sequences, read one step at a time, go on by one if all of x is finite: ``finite[0]``."""
-    tape.call(reading_kernels(x.dtype).next_step, x, finite, steps.sizes, steps.whole)
+def next_step(tape, x, finite, steps) -> Rows:
+    """The sequences, read one step at a time, go on by one if all of x (B, F) is finite: ``finite[0]``."""
+    flat = x.reshape(-1)
+    tape.call(reading_kernels(x.dtype).next_step, flat, finite, steps.sizes, steps.whole)
+    return Rows(flat, x.shape[1], False)
+
+
+def watch(tape, X: Rows) -> np.ndarray:
+    """Rows as an array of the host that shows what is in them after each replay."""
+    return X.array.reshape(-1, X.row)
 
 
 def unfold(tape, X: Rows, steps, F, work) -> Rows:

@@ -48,6 +48,17 @@ def aligned(size: int, dtype: np.dtype) -> np.ndarray:
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
+def to_device(flat: np.ndarray) -> np.ndarray:
+    """A copy, on a 64-byte boundary."""
+    out = aligned(len(flat), flat.dtype)
+    out[:] = flat
+    return out
+
+
+def to_host(flat: np.ndarray) -> np.ndarray:
+    return flat
+
+
 class Parameters:
     """Named sections of a flat vector."""
 
