@@ -1009,7 +1009,8 @@ def test_mix_is_splitmix64():
     ]  # fmt: skip
     counters = [(1234567 + k * GOLDEN) & M64 for k in range(1, 6)]
     assert [mixed(x) for x in counters] == published
-    assert [int(mix(np.uint64(x))) for x in counters] == published
+    compiled_mix = njit(lambda x: mix(x))
+    assert [int(compiled_mix(np.uint64(x))) for x in counters] == published
 
 
 @packed_cases

@@ -9,12 +9,13 @@ import numpy as np
 
 from ... import counters
 from ...batches import SIZE_B, SIZE_EPOCH, SIZE_FIRST
+from .elementary import keyed
 from .jit import kernel
 from .threads import own_sequences
 from .workspace import Rows
 
 
-mix, sequence_key, survives = counters.functions(kernel("counters"))
+mix, sequence_key, survives = counters.functions(keyed("counters"))
 
 
 @cache
