@@ -57,6 +57,7 @@ dtype, *, ...)``                         ``m``, ``v``, ``n_steps`` are its state
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 
 NAMES = {
@@ -89,10 +90,34 @@ NAMES = {
 }
 
 
-def get(device: str) -> ModuleType:
-    """The backend for a device; imported when first asked for."""
-    if device != "cpu":
-        raise ValueError(f"device={device!r} is not available: this version computes on 'cpu'")
-    from . import cpu
+class Unavailable(RuntimeError):
+    """A device that cannot be used here; the message says why."""
 
-    return cpu
+
+def get(device: str) -> ModuleType:
+    """The backend for a device, "cpu", "cuda" or "cuda:1"; imported when first asked for."""
+    if device == "cpu":
+        from . import cpu
+
+        return cpu
+    try:
+        from . import cuda
+    except ImportError as error:  # of a Numba whose CUDA part is gone
+        raise Unavailable(f"Numba's CUDA part cannot be imported: {error}") from error
+    return cuda
+
+
+def number(device: str) -> int:
+    """The number of a GPU: 0 of "cuda", 1 of "cuda:1"."""
+    return int(device.partition(":")[2] or 0)
+
+
+def turn(device: str, allow_tf32: bool = False) -> AbstractContextManager[None]:
+    """Inside of it, networks of this device are made and used, by one thread of a GPU at a time.
+
+    Raises
+    ------
+    Unavailable
+        If the device cannot be used.
+    """
+    return nullcontext() if device == "cpu" else get(device).turn(number(device), allow_tf32)

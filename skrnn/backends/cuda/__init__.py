@@ -1,0 +1,51 @@
+"""Numba kernels on a GPU's threads; see `skrnn.backends` for what a backend offers.
+
+The only place that imports `numba.cuda`, and CuPy. A network on a GPU lives inside of ``turn(number)``.
+"""
+
+from .dense import Dense
+from .devices import turn
+from .directions import add_reversed, begin_backward, join, last_states, reverse, split
+from .dropout import drop_steps, sequence_mask
+from .layers import RecurrentLayer
+from .objective import objective
+from .pooling import pool, pool_backward
+from .reading import next_step, read, scatter, start_from, unfold, watch
+from .tape import Tape
+from .updates import Optimizer
+from .workspace import Workspace, aligned, to_device, to_host
+
+
+def supports_bfloat16() -> bool:
+    """Products in bfloat16 are the CPU's."""
+    return False
+
+
+__all__ = [
+    "Dense",
+    "Optimizer",
+    "RecurrentLayer",
+    "Tape",
+    "Workspace",
+    "add_reversed",
+    "aligned",
+    "begin_backward",
+    "drop_steps",
+    "join",
+    "last_states",
+    "next_step",
+    "objective",
+    "pool",
+    "pool_backward",
+    "read",
+    "reverse",
+    "scatter",
+    "sequence_mask",
+    "split",
+    "start_from",
+    "supports_bfloat16",
+    "to_device",
+    "to_host",
+    "unfold",
+    "watch",
+]

@@ -1,0 +1,220 @@
+"""Reading minibatches: from jobs to packed rows, and results back to their sequences.
+
+`sizes`, `counts`, `row_at`, `lengths`, `whole`, `sequence` and `row` are the arrays of `skrnn.batches.Steps`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from ...batches import (
+    JOB_CARRIED,
+    JOB_COUNT,
+    JOB_EPOCH,
+    JOB_FIRST,
+    JOB_SIZE,
+    JOB_START,
+    SIZE_B,
+    SIZE_CARRIED,
+    SIZE_EPOCH,
+    SIZE_FIRST,
+    SIZE_R,
+    SIZE_T,
+)
+from .jit import kernel
+from .tape import DeviceSteps, Tape
+from .workspace import Rows, is_on_host
+
+
+@kernel
+def begin_job(jobs, cursor, job, stop, order, all_starts, all_lengths, sizes, lengths, whole, sequence):
+    """The next job: its sequences order[start:][:count], which are sorted by falling length; those that end
+    before its first step take no part. Once stopped, the job stays what it is. One block."""
+    thread, n_threads = cuda.grid(1), cuda.gridsize(1)
+    if thread == 0 and stop[0] == 0:
+        cursor[0] += 1
+        for k in range(len(job)):
+            job[k] = jobs[cursor[0] * len(job) + k]
+    cuda.syncthreads()
+    start, first, size = job[JOB_START], job[JOB_FIRST], job[JOB_SIZE]
+    for i in range(thread, job[JOB_COUNT], n_threads):
+        sequence[i] = order[start + i]
+        whole[i] = all_lengths[sequence[i]]
+        lengths[i] = min(whole[i] - first, size)
+    cuda.syncthreads()
+    if thread == 0:
+        low, high = 0, job[JOB_COUNT]
+        while low < high:  # the first that has no steps left
+            middle = (low + high) // 2
+            if lengths[middle] > 0:
+                low = middle + 1
+            else:
+                high = middle
+        sizes[SIZE_B], sizes[SIZE_T] = low, lengths[0]
+        sizes[SIZE_FIRST], sizes[SIZE_CARRIED], sizes[SIZE_EPOCH] = first, job[JOB_CARRIED], job[JOB_EPOCH]
+
+
+@kernel
+def count_rows(sizes, lengths, counts, row_at):
+    """The sequences that step t has, and where its rows begin."""
+    for t in range(cuda.grid(1), sizes[SIZE_T], cuda.gridsize(1)):
+        count, before = 0, 0
+        for i in range(sizes[SIZE_B]):
+            if lengths[i] > t:
+                count += 1
+            before += min(lengths[i], t)
+        counts[t], row_at[t] = count, before
+        if t == sizes[SIZE_T] - 1:
+            sizes[SIZE_R] = before + count
+
+
+@kernel
+def lay_out(sizes, lengths, sequence, row_at, all_starts, row, step_of, place_of, mirror):
+    """What belongs to each packed row: see `DeviceSteps`."""
+    B, first = sizes[SIZE_B], sizes[SIZE_FIRST]
+    for k in range(cuda.grid(1), B * sizes[SIZE_T], cuda.gridsize(1)):
+        t, i = k // B, k % B
+        if t < lengths[i]:
+            r = row_at[t] + i
+            row[r] = all_starts[sequence[i]] + first + t
+            step_of[r], place_of[r], mirror[r] = t, i, row_at[lengths[i] - 1 - t] + i
+
+
+@kernel
+def gather(sizes, row, place_of, sequence, values, width, shift, scale, scaled, out):
+    """out (R, width): rows of `values`, as (row - shift) * scale of its sequence if `scaled`."""
+    for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
+        r, j = k // width, k % width
+        value = values[row[r] * width + j]
+        if scaled:
+            own = sequence[place_of[r]] * width + j
+            value = (value - shift[own]) * scale[own]
+        out[k] = value
+
+
+@kernel
+def unfold_rows(sizes, step_of, place_of, F, X, x_row, out):
+    """out (B, T F): sequences of equal length, each in a row."""
+    T = sizes[SIZE_T]
+    for k in range(cuda.grid(1), sizes[SIZE_R] * F, cuda.gridsize(1)):
+        r, j = k // F, k % F
+        out[(place_of[r] * T + step_of[r]) * F + j] = X[r * x_row + j]
+
+
+@kernel
+def copy_states(sizes, sequence, width, given, carried):
+    """carried (B, width) = the sequences' rows of `given`."""
+    if sizes[SIZE_FIRST] == 0:
+        for k in range(cuda.grid(1), sizes[SIZE_B] * width, cuda.gridsize(1)):
+            carried[k] = given[sequence[k // width] * width + k % width]
+
+
+@kernel
+def begin_carried(sizes):
+    if sizes[SIZE_FIRST] == 0:
+        sizes[SIZE_CARRIED] = 1
+
+
+@kernel
+def scatter_rows(sizes, step_of, place_of, lengths, whole, sequence, per_step, ends, n, x_row, X, out):
+    """Results to the place of their sequences. `per_step`: out[ends[s] - length + t, :n] = X[r, :n];
+    otherwise out[s, :n] = X[i, :n] of the sequences that end in this chunk."""
+    first = sizes[SIZE_FIRST]
+    n_rows = sizes[SIZE_R] if per_step else sizes[SIZE_B]
+    for k in range(cuda.grid(1), n_rows * n, cuda.gridsize(1)):
+        m, j = k // n, k % n
+        if per_step:
+            i = place_of[m]
+            at = ends[sequence[i]] - whole[i] + first + step_of[m]
+            out[at * n + j] = X[m * x_row + j]
+        elif first + lengths[m] == whole[m]:
+            out[sequence[m] * n + j] = X[m * x_row + j]
+
+
+def read(tape: Tape, steps, jobs, sequences, work) -> Rows:
+    """The sequences of the next of `jobs`: fills `steps` and returns its rows (R, F)."""
+    if sequences.values.dtype != work.dtype:
+        raise TypeError(f"sequences of {sequences.values.dtype} for a network of {work.dtype}")
+    s, F = tape.steps(steps), sequences.n_features
+    starts, lengths = work.resident(sequences.starts), work.resident(sequences.lengths)
+    n_jobs, n_fields = jobs.table.shape
+
+    def next_job() -> None:  # so that the host knows what a condition asks
+        jobs.cursor[0] = min(jobs.cursor[0] + 1, n_jobs - 1)
+        jobs.job[:] = jobs.table[jobs.cursor[0]]
+
+    tape.on_host(next_job)
+    tape.once(
+        begin_job, tape.sent(jobs.table.reshape(-1)), tape.updated(jobs.cursor), tape.fetched(jobs.job),
+        tape.twin(tape.stop), tape.sent(jobs.order), starts, lengths, s.sizes, s.lengths, s.whole, s.sequence,
+    )  # fmt: skip
+    _lay_out(tape, s, starts)
+    out, scaled = work.get("X", size=s.max_rows * F), sequences.shift is not None
+    shift, scale = work.resident(sequences.shift), work.resident(sequences.scale)
+    tape.each(
+        gather, s.max_rows * F, s.sizes, s.row, s.place_of, s.sequence, work.resident(sequences.values), F,
+        shift, scale, scaled, out,
+    )  # fmt: skip
+    return Rows(out, F)
+
+
+def _lay_out(tape: Tape, s: DeviceSteps, starts: Any) -> None:
+    tape.each(count_rows, s.max_steps, s.sizes, s.lengths, s.counts, s.row_at)
+    tape.each(
+        lay_out, s.max_sequences * s.max_steps, s.sizes, s.lengths, s.sequence, s.row_at, starts, s.row,
+        s.step_of, s.place_of, s.mirror,
+    )  # fmt: skip
+
+
+def next_step(tape: Tape, x: np.ndarray, finite: np.ndarray, steps) -> Rows:
+    """The sequences, read one step at a time, go on by one if all of x (B, F) is finite: ``finite[0]``."""
+    s, array, device = tape.steps(steps), tape.twin(x), tape.device
+    numbers = [(getattr(s, name), getattr(steps, name)) for name in ("sizes", "lengths", "whole", "sequence")]
+
+    def send() -> None:
+        finite[0] = np.isfinite(x).all()
+        if finite[0]:
+            steps.sizes[SIZE_FIRST] += 1
+            steps.whole += 1
+            for twin, host in [(array, x), *numbers]:
+                device.copy_in(twin, host)
+
+    tape.on_host(send)
+    with tape.only_if(finite):
+        _lay_out(tape, s, s.sequence)  # where the rows lie in a table is of no interest
+    return Rows(array, x.shape[1])
+
+
+def watch(tape: Tape, X: Rows) -> np.ndarray:
+    """Rows as an array of the host that shows what is in them after each replay."""
+    host = np.zeros(len(X.array), X.array.dtype)
+    tape.on_host(lambda: tape.device.copy_out(host, X.array))
+    return host.reshape(-1, X.row)
+
+
+def unfold(tape: Tape, X: Rows, steps, F, work) -> Rows:
+    """All steps of each sequence as a row (B, T F), where all have as many as `steps` has room for."""
+    s, row = tape.steps(steps), steps.max_steps * F
+    out = work.get("unfolded", size=steps.max_sequences * row)
+    tape.each(unfold_rows, s.max_rows * F, s.sizes, s.step_of, s.place_of, F, X.array, X.row, out)
+    return Rows(out, row)
+
+
+def start_from(tape: Tape, given: np.ndarray, carried, width, steps) -> None:
+    """Sequences begin in the states `given` (n, H) instead of zeros."""
+    s = tape.steps(steps)
+    tape.once(begin_carried, s.sizes)
+    tape.each(copy_states, s.max_sequences * width, s.sizes, s.sequence, width, tape.sent(given), carried)
+
+
+def scatter(tape: Tape, X: Rows, steps, per_step, ends, n, out) -> None:
+    """Results to their sequences: see the kernel. out (-1, n), of the host or the device."""
+    s, n_rows = tape.steps(steps), steps.max_rows if per_step else steps.max_sequences
+    target = tape.fetched(out) if is_on_host(out) else out.reshape(-1)
+    tape.each(
+        scatter_rows, n_rows * n, s.sizes, s.step_of, s.place_of, s.lengths, s.whole, s.sequence, per_step,
+        tape.sent(ends), n, X.row, X.array, target,
+    )  # fmt: skip

@@ -1,0 +1,151 @@
+"""The optimiser's step over the flat parameter vector."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from ...optimizers import RULES, Hyper
+from . import devices
+from .jit import THREADS, function, kernel, numba_type
+from .tape import Tape
+
+BLOCK = 16 * THREADS  # squares are added in blocks of so many
+FLOAT64 = numba_type(np.dtype(np.float64))
+# What one step needs to know, in float64: whether it is made, the factor that clips, rate and corrections.
+STEP_GOES, STEP_CLIP, STEP_RATE, STEP_CORRECTION_1, STEP_CORRECTION_2 = range(5)
+
+
+@kernel
+def squares(g, sums):
+    """sums[b] = sum of squares of block b, in float64 and in a tree: in the same order each time."""
+    partial, thread = cuda.shared.array(THREADS, FLOAT64), cuda.threadIdx.x
+    for b in range(cuda.blockIdx.x, len(sums), cuda.gridDim.x):
+        partial[thread] = 0.0
+        for i in range(b * BLOCK + thread, min((b + 1) * BLOCK, len(g)), THREADS):
+            g_i = np.float64(g[i])
+            partial[thread] += g_i * g_i
+        half = THREADS // 2
+        while half > 0:
+            cuda.syncthreads()
+            if thread < half:
+                partial[thread] += partial[thread + half]
+            half //= 2
+        if thread == 0:
+            sums[b] = partial[0]
+        cuda.syncthreads()
+
+
+@kernel
+def prepare(sums, max_norm, rates, largest, beta_1, beta_2, n_steps, statistics, number, stop, step):
+    """The norm, and what `update` needs; a norm that is not finite leaves all as it was and stops the tape."""
+    if cuda.grid(1) != 0:
+        return
+    total = 0.0
+    for b in range(len(sums)):
+        total += sums[b]
+    norm = math.sqrt(total)
+    statistics[3 * number[0] + 2] = norm
+    step[STEP_GOES] = 0.0
+    if stop[0] != 0:
+        return
+    if not math.isfinite(norm):
+        stop[0] = 1
+        return
+    n_steps[0] += 1
+    step[STEP_GOES] = 1.0
+    step[STEP_CLIP] = max_norm / norm if norm > max_norm else 1.0
+    step[STEP_RATE] = min(rates[number[0]], largest)
+    step[STEP_CORRECTION_1] = 1.0 - math.pow(beta_1, float(n_steps[0]))
+    step[STEP_CORRECTION_2] = 1.0 - math.pow(beta_2, float(n_steps[0]))
+
+
+@cache
+def compile_update(solver: str, dtype: np.dtype):
+    rule, scalar = RULES[solver](function, math.sqrt), dtype.type
+    decoupled = solver == "adamw"
+
+    @kernel
+    def update(w, g, m, v, decays, alpha, momentum, nesterov, beta_1, beta_2, epsilon, step):
+        """decays (3 n): first, end and whether, of n stretches."""
+        if step[STEP_GOES] == 0:
+            return
+        rate, clip = step[STEP_RATE], scalar(step[STEP_CLIP])
+        h = Hyper(
+            scalar(rate), scalar(momentum), scalar(nesterov), scalar(beta_1), scalar(beta_2),
+            scalar(1 - beta_1), scalar(1 - beta_2), scalar(epsilon), scalar(step[STEP_CORRECTION_1]),
+            scalar(step[STEP_CORRECTION_2]), scalar(1),
+        )  # fmt: skip
+        for i in range(cuda.grid(1), len(w), cuda.gridsize(1)):
+            decay = 0.0
+            for k in range(0, len(decays), 3):
+                if decays[k] <= i and i < decays[k + 1] and decays[k + 2] != 0:
+                    decay = alpha
+            l2 = scalar(0.0 if decoupled else decay)
+            shrink = scalar(1 - rate * decay if decoupled else 1.0)
+            g_i = g[i] * clip + l2 * w[i]
+            w[i], m[i], v[i] = rule(w[i] * shrink, g_i, m[i], v[i], h)
+
+    return update
+
+
+class Optimizer:
+    """A solver's moments and its step over the flat parameter vector.
+
+    Parameters
+    ----------
+    solver : {"adam", "adamw", "sgd", "rmsprop"}
+    ranges : list of (start, stop, decays)
+        Stretches of the vector; biases do not decay.
+    """
+
+    def __init__(
+        self,
+        solver: str,
+        ranges: list[tuple[int, int, bool]],
+        size: int,
+        dtype: np.dtype,
+        *,
+        alpha: float,
+        momentum: float,
+        nesterov: bool,
+        beta_1: float,
+        beta_2: float,
+        epsilon: float,
+        max_norm: float | None,
+    ) -> None:
+        self.solver, self.dtype = solver, dtype
+        self.ranges = np.array(ranges, np.intp).ravel()
+        epsilon = max(epsilon, float(np.finfo(dtype).tiny))  # must not become 0 in float32
+        self.max_norm = math.inf if max_norm is None else float(max_norm)
+        self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
+        self.hyper = float(alpha), float(momentum), float(nesterov), self.beta_1, self.beta_2, epsilon
+        device = devices.current()
+        self.m, self.v = device.new(np.zeros(size, dtype)), device.new(np.zeros(size, dtype))
+        self.n_steps = np.zeros(1, np.intp)
+
+    def update(
+        self, tape: Tape, w: Any, g: Any, rates: np.ndarray, statistics: np.ndarray, number: np.ndarray
+    ) -> None:
+        """Record: clip `g` to `max_norm` (None: not) and update `w` at the rate ``rates[number[0]]``.
+
+        The norm before clipping goes to column 2 of `statistics` (., 3), flat. One that is not finite
+        leaves `w` and the moments as they were, and stops the tape.
+        """
+        device, float64 = tape.device, np.dtype(np.float64)
+        n_blocks = -(-len(g) // BLOCK)
+        sums, step = device.empty(n_blocks, float64), device.empty(5, float64)
+        tape.launch(squares, device.grid(len(g)), (THREADS,), g, sums)
+        tape.once(
+            prepare, sums, self.max_norm, tape.sent(rates), float(np.finfo(self.dtype).max), self.beta_1,
+            self.beta_2, tape.updated(self.n_steps), tape.updated(statistics), tape.twin(number),
+            tape.twin(tape.stop), step,
+        )  # fmt: skip
+        tape.each(
+            compile_update(self.solver, self.dtype), len(w), w, g, self.m, self.v, tape.sent(self.ranges),
+            *self.hyper, step,
+        )  # fmt: skip

@@ -1,0 +1,89 @@
+"""Buffers, rows and flat parameters of a device."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import devices
+
+
+class Rows(NamedTuple):
+    """A matrix inside a flat device array: `row` elements from one row to the next."""
+
+    array: Any
+    row: int
+
+
+class Workspace:
+    """Buffers that live from one minibatch to the next, and what a fit reads from the host once."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self._buffers: dict[tuple, Any] = {}
+        self._residents: dict[int, tuple[Any, Any]] = {}
+
+    def get(self, *name: Any, size: int, dtype: np.dtype | None = None) -> Any:
+        """A flat array of `size` elements with arbitrary contents; the same memory for the same name."""
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < size:
+            buffer = self._buffers[name] = devices.current().empty(size, dtype or self.dtype)
+        return buffer[:size]
+
+    def resident(self, array: Any) -> Any:
+        """An array as a flat one on the device, where it stays; one that is there already is not copied.
+
+        None and arrays without elements become one element that nobody reads.
+        """
+        device = devices.current()
+        if array is None or array.size == 0:
+            return self.get("nothing", size=1)
+        if not is_on_host(array):
+            return array.reshape(-1)
+        if id(array) not in self._residents:
+            self._residents[id(array)] = device.new(array), array  # kept, so that its `id` stays its own
+        return self._residents[id(array)][0]
+
+    def ones(self, size: int) -> Any:
+        """A vector of ones, as long as asked for."""
+        if ("ones",) not in self._buffers or len(self._buffers["ones",]) < size:
+            self._buffers["ones",] = devices.current().new(np.ones(size, self.dtype))
+        return self._buffers["ones",][:size]
+
+
+def is_on_host(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and not isinstance(array, devices.SimulatedArray)
+
+
+def aligned(size: int, dtype: np.dtype) -> Any:
+    """A flat array of arbitrary contents."""
+    return devices.current().empty(size, dtype)
+
+
+def to_device(flat: np.ndarray) -> Any:
+    return devices.current().new(flat)
+
+
+def to_host(flat: Any) -> np.ndarray:
+    host = np.empty(flat.size, flat.dtype)
+    device = devices.current()
+    device.copy_out(host, flat)
+    device.synchronize()
+    return host
+
+
+class Parameters:
+    """Named sections of a flat vector."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        self.shapes = shapes
+        self.size = sum(map(prod, shapes.values()))
+
+    def views(self, flat: Any) -> dict[str, Any]:
+        views, at = {}, 0
+        for name, shape in self.shapes.items():
+            views[name] = flat[at : at + prod(shape)]
+            at += prod(shape)
+        return views
