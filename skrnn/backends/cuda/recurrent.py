@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import cuda
+from numpy import uint64 as unsigned
 
 from ... import cells
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_T
@@ -42,8 +43,8 @@ from .jit import ALIGNMENT, function, kernel, numba_type
 
 REGISTERS = 65_536  # of a multiprocessor, since Kepler
 MOST_THREADS = 1024  # of a block
-OWN_REGISTERS = 56  # of a thread, for all but weights
-LONGEST_LOOP = 128  # of products that the compiler unrolls: weights in a loop that is one would leave the registers
+OWN_REGISTERS = 64  # of a thread, for all but weights
+LONGEST_LOOP = 96  # of products that the compiler unrolls: weights in a loop that is one would leave the registers
 TILE_THREADS = 256  # sequences share a block up to so many threads
 
 
@@ -75,9 +76,9 @@ def plan(cell: cells.Cell, H: int, dtype: np.dtype, shared_bytes: int) -> Tile |
     if columns > MOST_THREADS:
         return None
     most_rows = max(1, TILE_THREADS // columns)
-    max_registers = min(255, REGISTERS // (-(-columns * most_rows // 32) * 32) // 8 * 8)
-    room = (max_registers - OWN_REGISTERS) * 4 // dtype.itemsize
-    in_registers = min(H, room, LONGEST_LOOP)
+    limit = min(255, REGISTERS // (-(-columns * most_rows // 32) * 32) // 8 * 8)
+    words = dtype.itemsize // 4
+    in_registers = min(H, (limit - OWN_REGISTERS) // words, LONGEST_LOOP)
     in_shared = H - in_registers
     if in_registers < 1 or in_shared > LONGEST_LOOP:
         return None
@@ -85,7 +86,8 @@ def plan(cell: cells.Cell, H: int, dtype: np.dtype, shared_bytes: int) -> Tile |
     needed = in_shared * columns + most_rows * (2 * H + columns + cell.n_slots * H)
     if needed * dtype.itemsize > shared_bytes:
         return None
-    return Tile(columns, in_registers, in_shared, most_rows, max_registers)
+    # No more than it takes: the fewer, the more blocks share a multiprocessor.
+    return Tile(columns, in_registers, in_shared, most_rows, min(limit, in_registers * words + OWN_REGISTERS))
 
 
 class Parts(NamedTuple):
@@ -157,7 +159,7 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
     hidden_lo, late_lo = cell.hidden_slots[0], cell.late_slots[0]
     n_parts = hidden // H
     kept, rest = tile.in_registers, tile.in_shared
-    spills = rest > 0
+    kept_fours, rest_fours, spills = kept // 4 * 4, rest // 4 * 4, rest > 0
     state_size, product_size, gate_size = tile.most_rows * H, tile.most_rows * Q, tile.most_rows * S * H
     cell_forward, cell_backward = cell.forward, cell.backward
     # Branches on constants are pruned, but Numba still needs a name to type: these are never called.
@@ -167,14 +169,26 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
 
     @function
     def product(w, w_shared, j, a, first):
-        """One column's sum over all units of a[first:]."""
-        total = zero
-        for k in range(kept):
-            total += w[k] * a[first + k]
+        """One column's sum over all units of a[first:]: four sums side by side, so that no addition has to
+        wait for the one before. Indices without a sign need no look at the sign, and let the compiler
+        load four neighbours at once."""
+        s0, s1, s2, s3 = zero, zero, zero, zero
+        for k in range(0, kept_fours, 4):
+            s0 += w[k] * a[unsigned(first + k)]
+            s1 += w[k + 1] * a[unsigned(first + k + 1)]
+            s2 += w[k + 2] * a[unsigned(first + k + 2)]
+            s3 += w[k + 3] * a[unsigned(first + k + 3)]
+        for k in range(kept_fours, kept):
+            s0 += w[k] * a[unsigned(first + k)]
         if spills:
-            for k in range(rest):
-                total += w_shared[k * Q + j] * a[first + kept + k]
-        return total
+            for k in range(0, rest_fours, 4):
+                s0 += w_shared[unsigned(k * Q + j)] * a[unsigned(first + kept + k)]
+                s1 += w_shared[unsigned((k + 1) * Q + j)] * a[unsigned(first + kept + k + 1)]
+                s2 += w_shared[unsigned((k + 2) * Q + j)] * a[unsigned(first + kept + k + 2)]
+                s3 += w_shared[unsigned((k + 3) * Q + j)] * a[unsigned(first + kept + k + 3)]
+            for k in range(rest_fours, rest):
+                s0 += w_shared[unsigned(k * Q + j)] * a[unsigned(first + kept + k)]
+        return (s0 + s1) + (s2 + s3)
 
     @kernel(max_registers=tile.max_registers)
     def forward(sizes, row_at, lengths, U, V, bias, G, H_, A, C, RH, mask, h_carried, c_carried, h_first,
