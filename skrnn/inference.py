@@ -50,7 +50,11 @@ def run(
     backend, n, H = network.backend, len(sequences), network.hidden_size
     per_step = hidden or network.return_sequences
     width = network.width if hidden else network.n_out
-    output = np.empty((sequences.n_steps if per_step else n, width), network.dtype)
+    shape = sequences.n_steps if per_step else n, width
+    if type(sequences.values) is np.ndarray:
+        output = np.empty(shape, network.dtype)
+    else:  # where the sequences are
+        output = backend.aligned(shape[0] * shape[1], network.dtype).reshape(shape)
     # A reverse direction reads from the far end, a skip everything: they need the whole sequence at once.
     whole = network.directions == 2 or network.skip is not None
     chunk_size = None if whole else max(1, n_rows // min(n, BATCH))

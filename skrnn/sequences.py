@@ -218,7 +218,7 @@ def _check_table(name: str, table: np.ndarray) -> None:
     if (
         table.ndim != 2
         or table.dtype not in (np.float32, np.float64)
-        or not (table.flags.c_contiguous and table.flags.aligned)
+        or not (table.flags.c_contiguous and getattr(table.flags, "aligned", True))  # a GPU's are
     ):
         raise ValueError(
             f"{name} must be a C-contiguous 2-D array of float32 or float64, got {_describe(table)}"

@@ -407,7 +407,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
                     c_first[at] = c_at
 
     @kernel
-    def reset(t, sizes, counts, row_at, bias, products, G, A, RH, a, rh, keep):
+    def reset(t, sizes, counts, row_at, bias, products, G, a, RH, rh, keep):
         """Of the GRU that resets before the product: the gates, and what the late product reads."""
         z = cuda.local.array(S, T)
         for at in range(cuda.grid(1), n_running(t, sizes, counts), cuda.gridsize(1)):

@@ -1,0 +1,129 @@
+"""Whether there is a GPU, or the simulator in its place, and one minibatch on any device."""
+
+import numpy as np
+import pytest
+
+from skrnn import backends
+from skrnn.batches import Jobs
+from skrnn.network import Network
+from skrnn.sequences import Sequences, Targets
+
+
+def why_not():
+    """Why nothing runs on "cuda" here, or None."""
+    try:
+        with backends.turn("cuda"):
+            return None
+    except backends.Unavailable as error:
+        return str(error)
+
+
+WHY_NOT = why_not()
+needs_gpu = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(WHY_NOT is not None, reason=f"needs a GPU, or NUMBA_ENABLE_CUDASIM=1: {WHY_NOT}"),
+    # 64-bit counters are meant to wrap around; the simulator's are NumPy's, which warns.
+    pytest.mark.filterwarnings("ignore:overflow encountered in scalar:RuntimeWarning"),
+]
+
+
+def simulated():
+    from skrnn.backends.cuda.jit import SIMULATED
+
+    return SIMULATED
+
+
+class Minibatch:
+    """One training step on a device, from the same data, weights, masks and first states everywhere.
+
+    Everything that it computes is in `results`, by name, in the caller's order.
+    """
+
+    def __init__(self, options, lengths, dtype=np.float64, n_in=2, n_out=2, hidden_size=3):
+        self.options, self.lengths, self.dtype = options, lengths, np.dtype(dtype)
+        self.shape, rng = (n_in, n_out, hidden_size), np.random.default_rng(0)
+        self.sequences = Sequences.from_arrays([rng.standard_normal((n, n_in)).astype(dtype) for n in lengths])
+        rows = len(self.sequences.values) if options.get("return_sequences") else len(lengths)
+        self.y = Targets(rng.standard_normal((rows, n_out)).astype(dtype))
+        self.w = rng.random(rows).astype(dtype)
+        n_layers = options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
+        self.state = rng.standard_normal((n_layers, 2, len(lengths), hidden_size)).astype(dtype)
+        self.bias = rng.standard_normal(4 * hidden_size).astype(dtype)
+
+    def network(self, device):
+        n_in, n_out, hidden_size = self.shape
+        return Network(
+            n_in, n_out, hidden_size=hidden_size, dtype=self.dtype, device=device, **self.options
+        )
+
+    def weights(self, network):
+        """Initial ones, with biases that are not zero."""
+        weights = network.initial_weights(np.random.RandomState(1))
+        for name, array in weights.items():
+            if array.ndim == 1:
+                array += self.bias[: len(array)]
+        return weights
+
+    def results(self, device, loss, between=lambda network: None, times=1):
+        """Outputs, states and gradients; `between`: called with the network between two runs."""
+        with backends.turn(device):
+            network = self.network(device)
+            backend, jobs = network.backend, Jobs(self.sequences.lengths, len(self.lengths), None)
+            params, grads = network.pack(self.weights(network)), backend.aligned(network.size, self.dtype)
+            steps, tape, n = jobs.room(), backend.Tape(), len(self.lengths)
+            ends, D, H = self.sequences.offsets[1:], network.width, network.hidden_size
+            statistics, dropout_seed = np.zeros(3), 7
+            X = network.read(tape, self.sequences, steps, jobs)
+            for given, own in zip(self.state, network.carried(steps), strict=True):
+                for array, rows in zip(given, own, strict=False):
+                    backend.start_from(tape, np.ascontiguousarray(array), rows.array, rows.row, steps)
+            pass_ = network.forward(
+                tape, params, X, steps, dropout_seed=dropout_seed, keep=True, carry=True, hidden=True
+            )
+            backend.objective(
+                tape, loss, pass_.out, network.output_gradient(steps), network.n_out, steps,
+                network.return_sequences, self.y, self.w, statistics, jobs.cursor, network.work,
+            )  # fmt: skip
+            outputs = {
+                "out": (pass_.out, network.return_sequences, network.n_out),
+                "hidden": (pass_.hidden, True, D),
+            }
+            for k, own in enumerate(network.carried(steps)):
+                outputs |= {f"state {k} {part}": (rows, False, H) for part, rows in enumerate(own)}
+            # Before the backward pass, which consumes what the forward pass has left.
+            results = self._scatter(backend, tape, outputs, steps, ends, n)
+            dX = network.backward(
+                tape, params, grads, pass_, steps, dropout_seed=dropout_seed, d_input=True
+            )
+            results |= self._scatter(backend, tape, {"X": (dX, True, network.n_in)}, steps, ends, n)
+            for time in range(times):
+                jobs.plan(np.argsort(-self.sequences.lengths, kind="stable"), epoch=5)
+                if time:
+                    between(network)
+                tape.run()
+            results["loss"] = statistics
+            for name, gradient in network.unpack(grads).items():
+                results[f"gradient of {name}"] = gradient
+            for k, layer in enumerate(layer for directions in network.layers for layer in directions):
+                for part, array in enumerate(layer.gradient_of_states(steps, network.work, k)):
+                    if part == 0 or network.cell == "lstm":
+                        sorted_rows = backend.to_host(array).reshape(-1, layer.width)[:n, :H]
+                        results[f"gradient of state {k} {part}"] = unsorted = np.empty_like(sorted_rows)
+                        unsorted[jobs.order] = sorted_rows
+            return results
+
+    def _scatter(self, backend, tape, outputs, steps, ends, n):
+        results = {}
+        for name, (rows, per_step, width) in outputs.items():
+            results[name] = np.full((self.sequences.n_steps if per_step else n, width), np.nan, self.dtype)
+            backend.scatter(tape, rows, steps, per_step, ends, width, results[name])
+        return results
+
+
+def assert_agree(results, expected, tolerance):
+    """Relative to the largest number of each array."""
+    assert results.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(
+            results[name], array, rtol=0, atol=tolerance * max(1e-3, np.abs(array).max()), err_msg=name
+        )

@@ -1,0 +1,195 @@
+"""The CUDA backend against the CPU's: the same numbers for every option, on a GPU or in the simulator."""
+
+import numpy as np
+import pytest
+from gpu import Minibatch, assert_agree, needs_gpu, simulated
+
+from skrnn import backends, losses
+from skrnn.inference import Stepper, run
+
+pytestmark = needs_gpu
+
+CELLS = [
+    {"cell": "rnn", "activation": "tanh"},
+    {"cell": "rnn", "activation": "relu"},
+    {"cell": "rnn", "activation": "sigmoid"},
+    {"cell": "lstm"},
+    {"cell": "gru", "reset_after": True},
+    {"cell": "gru", "reset_after": False},
+]
+SHAPES = [
+    {},
+    {"num_layers": 2, "dropout": 0.3},
+    {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "recurrent_dropout": 0.3},
+]
+HEADS = [{"pooling": "last"}, {"pooling": "mean"}, {"pooling": "max"}, {"return_sequences": True}]
+RAGGED = [3, 1, 4, 1, 2]
+TOLERANCE = {np.float64: 1e-10, np.float32: 1e-5}
+
+
+def label(options):
+    return "-".join(f"{value}" for value in options.values()) or "plain"
+
+
+@pytest.fixture(params=["tile", "step"])
+def regime(request, monkeypatch):
+    """One block for all steps, or one launch for each."""
+    if request.param == "step":
+        monkeypatch.setattr("skrnn.backends.cuda.layers.plan", lambda *args: None)
+    return request.param
+
+
+def check(options, lengths, dtype=np.float64, **sizes):
+    minibatch = Minibatch(options, lengths, dtype, **sizes)
+    expected = minibatch.results("cpu", losses.squared_error)
+    assert_agree(minibatch.results("cuda", losses.squared_error), expected, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("head", HEADS, ids=label)
+@pytest.mark.parametrize("shape", SHAPES, ids=label)
+@pytest.mark.parametrize("cell", CELLS, ids=label)
+def test_a_minibatch(cell, shape, head, regime):
+    """Outputs, states, loss, and gradients of weights, inputs and first states, with dropout."""
+    check({**cell, **shape, **head}, RAGGED)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=label)
+def test_single_precision(cell, regime):
+    check({**cell, "recurrent_dropout": 0.3}, RAGGED, np.float32)
+
+
+@pytest.mark.parametrize("lengths", [[1], [2, 2, 2], [1, 1]], ids=str)
+def test_lengths(lengths, regime):
+    check({"cell": "lstm", "bidirectional": True}, lengths)
+
+
+@pytest.mark.parametrize("cell", CELLS[2:], ids=label)
+@pytest.mark.parametrize("hidden_size", [1, 5] if simulated() else [1, 7, 33, 64, 100, 128, 200, 300])
+def test_hidden_sizes(cell, hidden_size):
+    check(cell, RAGGED, hidden_size=hidden_size)
+
+
+@pytest.mark.skipif(simulated(), reason="too slow for the simulator")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("cell", CELLS, ids=label)
+def test_larger_ones(cell, dtype, regime):
+    lengths = np.random.default_rng(0).integers(1, 60, 300)
+    check({**cell, "num_layers": 2, "bidirectional": True}, lengths, dtype, n_in=9, n_out=3, hidden_size=40)
+
+
+def test_weights_in_shared_memory(monkeypatch):
+    """Where the registers end, in the simulator too."""
+    monkeypatch.setattr("skrnn.backends.cuda.recurrent.LONGEST_LOOP", 5)
+    for cell in CELLS[2:]:
+        check(cell, RAGGED, hidden_size=7)
+
+
+def test_several_sequences_in_a_block(monkeypatch):
+    """Of different lengths, and a last block with room to spare."""
+    from skrnn.backends.cuda import devices
+
+    monkeypatch.setattr(devices.find(0), "n_multiprocessors", 2)
+    for cell in CELLS[3:]:
+        check(cell, RAGGED)
+
+
+def test_a_linear_skip():
+    check({"cell": "gru", "skip_steps": 3}, [3, 3, 3])
+
+
+# --- memory ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("cell", CELLS[2:], ids=label)
+def test_a_poisoned_workspace_changes_nothing(cell, regime):
+    """Every element that is read was written before: a second run on NaN gives the same bits."""
+    minibatch = Minibatch({**cell, **SHAPES[2], "pooling": "max"}, RAGGED)
+    expected = minibatch.results("cuda", losses.squared_error)
+    poisoned = []
+
+    def poison(network):
+        for name, buffer in network.work._buffers.items():
+            if name not in (("ones",), ("nothing",)):
+                buffer[:] = -(2**60) if buffer.dtype == np.intp else np.nan
+                poisoned.append(name)
+
+    results = minibatch.results("cuda", losses.squared_error, poison, times=2)
+    assert len(poisoned) > 20
+    for name, array in expected.items():
+        np.testing.assert_array_equal(results[name], array)
+
+
+def test_the_same_bits_each_time():
+    minibatch = Minibatch({"cell": "lstm", **SHAPES[2]}, RAGGED, np.float32)
+    expected = minibatch.results("cuda", losses.squared_error)
+    for name, array in minibatch.results("cuda", losses.squared_error, times=3).items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+# --- predictions ----------------------------------------------------------------------------------
+def network_and_weights(minibatch, device):
+    network = minibatch.network(device)
+    return network, network.pack(minibatch.weights(network))
+
+
+@pytest.mark.parametrize("n_rows", [2, 1000])
+@pytest.mark.parametrize("head", HEADS, ids=label)
+def test_predictions_and_last_states(head, n_rows):
+    """In chunks of a few steps, too; from given states."""
+    minibatch, results = Minibatch({"cell": "lstm", **head}, RAGGED), []
+    state = [(h, c) for h, c in minibatch.state]
+    for device in "cpu", "cuda":
+        with backends.turn(device):
+            network, params = network_and_weights(minibatch, device)
+            results.append(
+                run(network, params, minibatch.sequences, state=state, last=True, n_rows=n_rows)
+            )
+    (expected, expected_states), (out, states) = results
+    np.testing.assert_allclose(out, expected, atol=1e-12)
+    for own, expected_own in zip(states, expected_states, strict=True):
+        for array, expected_array in zip(own, expected_own, strict=True):
+            np.testing.assert_allclose(array, expected_array, atol=1e-12)
+
+
+def test_sequences_on_the_device():
+    """What is there is read there, and the output stays there on request."""
+    from dataclasses import replace
+
+    from skrnn.backends.cuda import workspace
+
+    minibatch = Minibatch({"cell": "gru"}, RAGGED)
+    with backends.turn("cpu"):
+        expected, _ = run(*network_and_weights(minibatch, "cpu"), minibatch.sequences)
+    with backends.turn("cuda"):
+        network, params = network_and_weights(minibatch, "cuda")
+        values = network.backend.to_device(minibatch.sequences.values.ravel()).reshape(-1, 2)
+        out, _ = run(network, params, replace(minibatch.sequences, values=values))
+        assert not workspace.is_on_host(out)
+        np.testing.assert_allclose(network.backend.to_host(out.reshape(-1)), expected.ravel(), atol=1e-12)
+
+
+@pytest.mark.parametrize("head", HEADS[:3], ids=label)
+def test_one_step_at_a_time(head):
+    minibatch, steppers = Minibatch({"cell": "lstm", **head}, [1, 1]), []
+    for device in "cpu", "cuda":
+        with backends.turn(device):
+            network, params = network_and_weights(minibatch, device)
+            steppers.append(Stepper(network, params, 2))
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x, out = rng.standard_normal((2, 2)), []
+        for device, stepper in zip(("cpu", "cuda"), steppers, strict=True):
+            with backends.turn(device):
+                stepper.x[:] = x
+                assert stepper.advance()
+                out.append(stepper.out.copy())
+        np.testing.assert_allclose(out[1], out[0], atol=1e-12)
+    states = []
+    for device, stepper in zip(("cpu", "cuda"), steppers, strict=True):
+        with backends.turn(device):
+            before = stepper.state()
+            stepper.x[:] = np.nan
+            assert not stepper.advance()
+            states.append(stepper.state())
+            np.testing.assert_array_equal(np.array(states[-1]), np.array(before))
+            stepper.reset(before)
+            np.testing.assert_array_equal(np.array(stepper.state()), np.array(before))
+    np.testing.assert_allclose(np.array(states[1]), np.array(states[0]), atol=1e-12)
