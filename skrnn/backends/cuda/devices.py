@@ -118,7 +118,7 @@ class Simulator(Device):
         return self.limit, self.limit
 
     def _allocate(self, size: int, dtype: np.dtype) -> SimulatedArray:
-        if self.asked > self.limit:
+        if size and self.asked > self.limit:
             raise MemoryError
         poison = np.nan if np.dtype(dtype).kind == "f" else -(2**60)
         return np.full(size, poison, dtype).view(SimulatedArray)
