@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from numba import cuda
 from .. import Unavailable
 from .jit import SIMULATED, THREADS
 
+STATIC_SHARED_BYTES = 48 * 1024  # that every kernel may use
 INSTALL = "pip install 'skrnn[cuda]' (or 'skrnn[cuda12]', for drivers of CUDA 12)"
 
 
@@ -220,9 +222,9 @@ class Gpu(Device):
         return Graph(self, launches)
 
     def launch(self, launch: Launch) -> None:
-        configured = launch.kernel[launch.grid, launch.block, self._numba_stream, launch.shared_bytes]
-        if launch.shared_bytes > 48 * 1024 and not configured.pre_launch_callbacks:
-            configured.pre_launch_callbacks.append(allow_shared_memory)
+        with warnings.catch_warnings():  # a small grid is meant
+            warnings.filterwarnings("ignore", message="Grid size")
+            configured = launch.kernel[launch.grid, launch.block, self._numba_stream, launch.shared_bytes]
         configured(*launch.args)
 
     def multiply(self, a: Matrix, b: Matrix, c: Matrix, ta: bool, tb: bool, add: bool) -> None:
@@ -255,16 +257,10 @@ class Graph:
 
     def __init__(self, device: Gpu, launches: list[Launch]) -> None:
         self.device, self.graph, self.played = device, None, False
-        self.launches = [
-            launch._replace(
-                args=tuple(
-                    cuda.as_cuda_array(arg, sync=False) if hasattr(arg, "__cuda_array_interface__") else arg
-                    for arg in launch.args
-                )
-            )
-            for launch in launches
-        ]
-        self._kept = launches  # and with them the memory
+        self.launches = [launch._replace(args=tuple(map(as_argument, launch.args))) for launch in launches]
+        for launch in self.launches:
+            if launch.shared_bytes > STATIC_SHARED_BYTES:
+                allow_shared_memory(launch)
 
     def __call__(self) -> None:
         stream = self.device.stream
@@ -275,25 +271,31 @@ class Graph:
             finally:
                 graph = stream.end_capture()
             self.graph = graph
-        if self.graph is None:
+        if self.graph is not None:
+            self.graph.launch(stream)
+        else:
             self._launch_all()
             self.played = True
-        else:
-            self.graph.launch(stream)
 
     def _launch_all(self) -> None:
         for launch in self.launches:
             self.device.launch(launch)
 
 
-def allow_shared_memory(kernel: Any, configured: Any) -> None:
-    """Before a launch: more shared memory than 48 KiB has to be asked for kernel by kernel."""
+def as_argument(arg: Any) -> Any:
+    """What Numba's launcher takes; an array is looked at once, and not for each launch."""
+    return cuda.as_cuda_array(arg, sync=False) if hasattr(arg, "__cuda_array_interface__") else arg
+
+
+def allow_shared_memory(launch: Launch) -> None:
+    """More shared memory than 48 KiB has to be asked for kernel by kernel."""
     from cuda.bindings.driver import CUfunction_attribute
     from numba.cuda.cudadrv.driver import driver
 
+    kernel = launch.kernel.compile(tuple(map(launch.kernel.typeof_pyval, launch.args)))
     function = kernel._codelibrary.get_cufunc()
     attribute = CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    driver.cuKernelSetAttribute(attribute, configured.sharedmem, function.handle, function.device.id)
+    driver.cuKernelSetAttribute(attribute, launch.shared_bytes, function.handle, function.device.id)
 
 
 # --- turns ------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ class Tape:
         self, kernel: Any, grid: int, block: tuple[int, ...], *args: Any, shared_bytes: int = 0
     ) -> None:
         """Record a launch."""
-        self._append(Launch(kernel, grid, block, shared_bytes, args))
+        self._append(Launch(kernel, grid, block, shared_bytes, tuple(map(plain, args))))
 
     def multiply(
         self, a: Matrix, b: Matrix, c: Matrix, *, ta: bool = False, tb: bool = False, add: bool = False
@@ -190,3 +190,8 @@ class Tape:
     def launches(self) -> list[Launch]:
         """All that is recorded, in order; of those that differ only in the data, each."""
         return [call for section in self._sections for call in section.calls if isinstance(call, Launch)]
+
+
+def plain(arg: Any) -> Any:
+    """NumPy's integers and booleans as Python's."""
+    return arg.item() if isinstance(arg, np.integer | np.bool_) else arg

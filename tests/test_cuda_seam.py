@@ -1,0 +1,211 @@
+"""How a GPU is addressed, with stand-ins for CuPy: what can be known of the seam without a GPU."""
+
+import itertools
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from skrnn import backends
+from skrnn.backends.cuda import devices
+from skrnn.backends.cuda.devices import Gpu, Graph, Launch, Matrix
+
+
+class Cublas:
+    """gemm by the reference manual: column-major, c = alpha op(a) op(b) + beta c, by addresses."""
+
+    CUBLAS_OP_N, CUBLAS_OP_T, CUBLAS_POINTER_MODE_HOST = 0, 1, 0
+    CUBLAS_DEFAULT_MATH, CUBLAS_TF32_TENSOR_OP_MATH = 0, 3
+
+    def setPointerMode(self, handle, mode):
+        self.pointer_mode = mode
+
+    def setMathMode(self, handle, mode):
+        self.math_mode = mode
+
+    @staticmethod
+    def _matrix(address, dtype, rows, columns, leading):
+        assert leading >= rows
+        n = leading * (columns - 1) + rows
+        flat = np.ctypeslib.as_array((np.ctypeslib.as_ctypes_type(dtype) * n).from_address(address))
+        size = flat.itemsize
+        return np.lib.stride_tricks.as_strided(flat, (rows, columns), (size, leading * size))
+
+    def _gemm(self, dtype, handle, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+        assert handle == "handle"
+        assert self.pointer_mode == self.CUBLAS_POINTER_MODE_HOST
+        alpha, beta = (
+            np.ctypeslib.as_ctypes_type(dtype).from_address(address).value for address in (alpha, beta)
+        )
+        A = self._matrix(a, dtype, *((k, m) if op_a else (m, k)), lda)
+        B = self._matrix(b, dtype, *((n, k) if op_b else (k, n)), ldb)
+        C = self._matrix(c, dtype, m, n, ldc)
+        C[:] = alpha * (A.T if op_a else A) @ (B.T if op_b else B) + beta * C
+
+    def sgemm(self, *args):
+        self._gemm(np.float32, *args)
+
+    def dgemm(self, *args):
+        self._gemm(np.float64, *args)
+
+
+class DeviceArray:
+    """A flat array that has an address, and nothing of NumPy's."""
+
+    def __init__(self, array):
+        self.array, self.dtype = array, array.dtype
+        self.data = SimpleNamespace(ptr=array.ctypes.data)
+
+    def __len__(self):
+        return len(self.array)
+
+
+@pytest.fixture
+def gpu():
+    """A `Gpu` whose CuPy is a stand-in."""
+    gpu = object.__new__(Gpu)
+    gpu.xp = SimpleNamespace(cuda=SimpleNamespace(cublas=Cublas(), get_cublas_handle=lambda: "handle"))
+    return gpu
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("ta", "tb", "add"), list(itertools.product([False, True], repeat=3)))
+def test_products(gpu, dtype, ta, tb, add):
+    """Row-major matrices with gaps between rows, inside larger arrays."""
+    rng, (m, n, k) = np.random.default_rng(0), (3, 4, 5)
+
+    def matrix(rows, columns, gap, first):
+        array = rng.standard_normal(first + rows * (columns + gap)).astype(dtype)
+        view = array[first:].reshape(rows, columns + gap)[:, :columns]
+        return Matrix(DeviceArray(array), rows, columns, columns + gap, first), view
+
+    a, A = matrix(*((k, m) if ta else (m, k)), 2, 7)
+    b, B = matrix(*((n, k) if tb else (k, n)), 3, 1)
+    c, C = matrix(m, n, 6, 2)
+    before = c.array.array.copy()
+    expected = (A.T if ta else A) @ (B.T if tb else B) + (C if add else 0)
+    gpu.multiply(a, b, c, ta, tb, add)
+    np.testing.assert_allclose(C, expected, rtol=1e-5)
+    untouched = np.ones(len(before), bool)
+    untouched[2:].reshape(m, n + 6)[:, :n] = False
+    np.testing.assert_array_equal(c.array.array[untouched], before[untouched])
+
+
+@pytest.mark.parametrize("allow_tf32", [False, True])
+def test_tf32_is_opt_in(gpu, allow_tf32):
+    gpu.allow_tf32, cublas = allow_tf32, gpu.xp.cuda.cublas
+    a, b, c = (Matrix(DeviceArray(np.ones(1, np.float32)), 1, 1, 1) for _ in range(3))
+    gpu.multiply(a, b, c, False, False, False)
+    assert cublas.math_mode == (
+        cublas.CUBLAS_TF32_TENSOR_OP_MATH if allow_tf32 else cublas.CUBLAS_DEFAULT_MATH
+    )
+
+
+class Stream:
+    """Records what is launched, captured and played."""
+
+    def __init__(self):
+        self.log, self.capturing = [], None
+
+    def begin_capture(self):
+        self.capturing = []
+
+    def end_capture(self):
+        captured, self.capturing = self.capturing, None
+        return SimpleNamespace(launch=lambda stream: stream.log.append(("graph", *captured)))
+
+    def launch(self, launch):
+        if launch.args == ("fails",):
+            raise RuntimeError("no such kernel")
+        (self.log if self.capturing is None else self.capturing).append(launch.kernel)
+
+
+def graph_of(*launches):
+    stream = Stream()
+    return Graph(SimpleNamespace(stream=stream, launch=stream.launch), list(launches)), stream
+
+
+def test_launches_become_a_graph():
+    """The second time: before that they are compiled, and most of what is asked runs once."""
+    play, stream = graph_of(Launch("a", 1, (1,), 0, ()), Launch("b", 1, (1,), 0, ()))
+    play()
+    assert stream.log == ["a", "b"]
+    play()
+    play()
+    assert stream.log == ["a", "b", ("graph", "a", "b"), ("graph", "a", "b")]
+
+
+def test_a_capture_that_fails_is_ended():
+    play, stream = graph_of(Launch("a", 1, (1,), 0, ("fails",)))
+    play.played = True
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        play()
+    assert stream.capturing is None
+    assert play.graph is None
+
+
+# --- what is missing ------------------------------------------------------------------------------
+def test_what_to_install(monkeypatch):
+    monkeypatch.setattr(devices, "SIMULATED", False)
+    monkeypatch.setattr(devices, "_devices", {})
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    with pytest.raises(backends.Unavailable, match=r"numba_cuda and cupy.*pip install 'skrnn\[cuda\]'"):
+        devices.find(0)
+
+
+class CudaError(Exception):
+    pass
+
+
+def fake_cupy(monkeypatch, count):
+    runtime = SimpleNamespace(getDeviceCount=count, CUDARuntimeError=CudaError)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
+    monkeypatch.setattr(devices, "SIMULATED", False)
+    monkeypatch.setattr(devices, "_devices", {})
+    monkeypatch.setattr(devices, "find_spec", lambda name: "found")
+
+
+def test_no_driver(monkeypatch):
+    def count():
+        raise CudaError("cudaErrorInsufficientDriver")
+
+    fake_cupy(monkeypatch, count)
+    with pytest.raises(backends.Unavailable, match="no working GPU or driver: cudaErrorInsufficientDriver"):
+        devices.find(0)
+
+
+def test_a_number_too_large(monkeypatch):
+    fake_cupy(monkeypatch, lambda: 2)
+    with pytest.raises(backends.Unavailable, match="no GPU number 2: 2 found, counted from 0"):
+        devices.find(2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_no_use_after_a_fork():
+    """A context of CUDA does not survive one; what happens is said instead of crashing."""
+    script = """
+import os
+from skrnn import backends
+from skrnn.backends.cuda import devices
+devices._devices[0] = "started"
+pid = os.fork()
+if pid == 0:
+    try:
+        devices.find(0)
+    except backends.Unavailable as error:
+        assert "forked" in str(error) and "loky" in str(error), error
+        os._exit(7)
+    os._exit(1)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+assert devices.find(0) == "started"
+"""
+    env = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=env, timeout=120)
+
+
+def test_importing_the_package_does_not_touch_cuda():
+    script = "import sys, skrnn; skrnn.LSTMRegressor(device='cuda'); assert 'numba.cuda' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
