@@ -23,6 +23,7 @@ from numba import cuda
 from .. import Unavailable
 from .jit import SIMULATED, THREADS
 
+TF32_MATH = 3  # CUBLAS_TF32_TENSOR_OP_MATH, for which CuPy has no name
 STATIC_SHARED_BYTES = 48 * 1024  # that every kernel may use
 INSTALL = "pip install 'skrnn[cuda]' (or 'skrnn[cuda12]', for drivers of CUDA 12)"
 
@@ -235,9 +236,7 @@ class Gpu(Device):
         one, beta = np.ones(1, c.array.dtype), np.full(1, add, c.array.dtype)
         handle = self.xp.cuda.get_cublas_handle()
         cublas.setPointerMode(handle, cublas.CUBLAS_POINTER_MODE_HOST)
-        cublas.setMathMode(
-            handle, cublas.CUBLAS_TF32_TENSOR_OP_MATH if self.allow_tf32 else cublas.CUBLAS_DEFAULT_MATH
-        )
+        cublas.setMathMode(handle, TF32_MATH if self.allow_tf32 else cublas.CUBLAS_DEFAULT_MATH)
         # cuBLAS counts along columns: to it, a row-major matrix is the transposed one, and c' = b' a'.
         gemm(
             handle, cublas.CUBLAS_OP_T if tb else cublas.CUBLAS_OP_N,
