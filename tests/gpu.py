@@ -42,7 +42,9 @@ class Minibatch:
     def __init__(self, options, lengths, dtype=np.float64, n_in=2, n_out=2, hidden_size=3):
         self.options, self.lengths, self.dtype = options, lengths, np.dtype(dtype)
         self.shape, rng = (n_in, n_out, hidden_size), np.random.default_rng(0)
-        self.sequences = Sequences.from_arrays([rng.standard_normal((n, n_in)).astype(dtype) for n in lengths])
+        self.sequences = Sequences.from_arrays(
+            [rng.standard_normal((n, n_in)).astype(dtype) for n in lengths]
+        )
         rows = len(self.sequences.values) if options.get("return_sequences") else len(lengths)
         self.y = Targets(rng.standard_normal((rows, n_out)).astype(dtype))
         self.w = rng.random(rows).astype(dtype)
@@ -52,14 +54,12 @@ class Minibatch:
 
     def network(self, device):
         n_in, n_out, hidden_size = self.shape
-        return Network(
-            n_in, n_out, hidden_size=hidden_size, dtype=self.dtype, device=device, **self.options
-        )
+        return Network(n_in, n_out, hidden_size=hidden_size, dtype=self.dtype, device=device, **self.options)
 
     def weights(self, network):
         """Initial ones, with biases that are not zero."""
         weights = network.initial_weights(np.random.RandomState(1))
-        for name, array in weights.items():
+        for array in weights.values():
             if array.ndim == 1:
                 array += self.bias[: len(array)]
         return weights
@@ -92,9 +92,7 @@ class Minibatch:
                 outputs |= {f"state {k} {part}": (rows, False, H) for part, rows in enumerate(own)}
             # Before the backward pass, which consumes what the forward pass has left.
             results = self._scatter(backend, tape, outputs, steps, ends, n)
-            dX = network.backward(
-                tape, params, grads, pass_, steps, dropout_seed=dropout_seed, d_input=True
-            )
+            dX = network.backward(tape, params, grads, pass_, steps, dropout_seed=dropout_seed, d_input=True)
             results |= self._scatter(backend, tape, {"X": (dX, True, network.n_in)}, steps, ends, n)
             for time in range(times):
                 jobs.plan(np.argsort(-self.sequences.lengths, kind="stable"), epoch=5)

@@ -139,9 +139,7 @@ def test_predictions_and_last_states(head, n_rows):
     for device in "cpu", "cuda":
         with backends.turn(device):
             network, params = network_and_weights(minibatch, device)
-            results.append(
-                run(network, params, minibatch.sequences, state=state, last=True, n_rows=n_rows)
-            )
+            results.append(run(network, params, minibatch.sequences, state=state, last=True, n_rows=n_rows))
     (expected, expected_states), (out, states) = results
     np.testing.assert_allclose(out, expected, atol=1e-12)
     for own, expected_own in zip(states, expected_states, strict=True):

@@ -1,4 +1,4 @@
-"""Every CUDA kernel compiles for sm_80 and sm_90, without a GPU: what a fit records is compiled, not launched."""
+"""Every CUDA kernel compiles for sm_80 and sm_90 without a GPU: what a fit records is compiled, not run."""
 
 import importlib.util
 import os

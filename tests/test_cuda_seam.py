@@ -207,3 +207,34 @@ assert devices.find(0) == "started"
 def test_importing_the_package_does_not_touch_cuda():
     script = "import sys, skrnn; skrnn.LSTMRegressor(device='cuda'); assert 'numba.cuda' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_cupy_and_numba_have_these_names():
+    """What the stand-ins above stand for, and what else is asked of both."""
+    cupy = pytest.importorskip("cupy", reason="needs skrnn[cuda]")
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+        pytest.skip("the simulator has Numba's names, not those of its driver")
+    from cuda.bindings.driver import CUfunction_attribute
+    from numba import cuda
+    from numba.cuda.cudadrv.driver import CudaPythonFunction
+    from numba.cuda.dispatcher import CUDADispatcher
+
+    cublas = cupy.cuda.cublas
+    for name, value in vars(Cublas).items():
+        if not name.startswith("_"):
+            assert hasattr(cublas, name), name
+            assert callable(value) or getattr(cublas, name) == value, name
+    named = cublas.sgemm.__doc__.partition("(")[2].partition(")")[0].replace(",", "").split()[1::2]
+    assert " ".join(named) == "handle transa transb m n k alpha A lda B ldb beta C ldc"
+    runtime = cupy.cuda.runtime
+    for name in "getDeviceCount", "memGetInfo", "CUDARuntimeError":
+        assert hasattr(runtime, name), name
+    for name in "MaxSharedMemoryPerBlockOptin", "MultiProcessorCount":  # of Device.attributes
+        assert hasattr(runtime, f"cudaDevAttr{name}"), name
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
+    assert {"begin_capture", "end_capture", "synchronize"} <= set(dir(cupy.cuda.Stream))
+    assert {"compile", "typeof_pyval"} <= set(dir(CUDADispatcher))
+    assert {"handle", "device"} <= set(dir(CudaPythonFunction))
+    assert hasattr(CUfunction_attribute, "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES")
+    assert callable(cuda.as_cuda_array)
+    assert callable(cuda.external_stream)

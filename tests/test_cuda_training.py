@@ -46,9 +46,7 @@ def trainer(
     network = Network(2, n_raw, dtype=dtype, device=device, return_sequences=per_step, **options)
     params = network.pack(network.initial_weights(np.random.RandomState(0)))
     optimizer = network.backend.Optimizer(solver, network.decay_ranges, network.size, network.dtype, **hyper)
-    return Trainer(
-        network, params, optimizer, loss, Settings(**settings), np.random.RandomState(0), 7, data
-    )
+    return Trainer(network, params, optimizer, loss, Settings(**settings), np.random.RandomState(0), 7, data)
 
 
 def fitted(device, *args, **kwargs):
@@ -100,11 +98,17 @@ def test_losses(loss, kind, n_y, n_raw):
 
 
 @pytest.mark.parametrize("per_step", [False, True])
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "dropout": 0.3, "recurrent_dropout": 0.3}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"num_layers": 2, "dropout": 0.3, "recurrent_dropout": 0.3}], ids=str
+)
 def test_truncated(per_step, options):
     """Chunks without a target are only read for their states."""
     check(
-        data(per_step=per_step), per_step=per_step, settings=SETTINGS | {"tbptt_steps": 2}, cell="gru", **options
+        data(per_step=per_step),
+        per_step=per_step,
+        settings=SETTINGS | {"tbptt_steps": 2},
+        cell="gru",
+        **options,
     )
 
 
@@ -187,7 +191,9 @@ def test_too_little_memory(monkeypatch):
             t = trainer("cuda", data([50] * 20), hidden_size=50)
             needed.append(device.asked)
             if limit == 20_000:
-                with pytest.raises(MemoryError, match=f"{needed[0] / 2**20:,.0f} MiB.*batch_size.*tbptt_steps"):
+                with pytest.raises(
+                    MemoryError, match=f"{needed[0] / 2**20:,.0f} MiB.*batch_size.*tbptt_steps"
+                ):
                     t.epoch(0, lambda done: 0.1)
     assert needed[0] == needed[1] > 2**20
 

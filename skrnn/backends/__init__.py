@@ -20,8 +20,8 @@ the same memory.
 ``Workspace(dtype)``                     Buffers of one fit or one prediction. ``get(*name, size, dtype)``.
 ``read(tape, steps, jobs, sequences,     The next job's sequences: fills `steps`, returns X, rows (R, F), as
 work)``                                  (value - shift) * scale of its sequence.
-``next_step(tape, x, finite, steps)``    Instead of `read`, for sequences read one step at a time from x (B, F)
-                                         of the host.
+``next_step(tape, x, finite, steps)``    Instead of `read`, for sequences read one step at a time, from an
+                                         array x (B, F) of the host.
 ``watch(tape, X)``                       Rows as an array of the host, which a replay leaves up to date.
 ``start_from(tape, given, carried,       Sequences begin in the states `given` (n, H).
 width, steps)``
@@ -120,4 +120,9 @@ def turn(device: str, allow_tf32: bool = False) -> AbstractContextManager[None]:
     Unavailable
         If the device cannot be used.
     """
-    return nullcontext() if device == "cpu" else get(device).turn(number(device), allow_tf32)
+    if device == "cpu":
+        return nullcontext()
+    get(device)
+    from .cuda import devices
+
+    return devices.turn(number(device), allow_tf32)

@@ -14,7 +14,6 @@ from .jit import kernel
 from .threads import own_sequences
 from .workspace import Rows
 
-
 mix, sequence_key, survives = counters.functions(keyed("counters"))
 
 

@@ -4,7 +4,6 @@ The only place that imports `numba.cuda`, and CuPy. A network on a GPU lives ins
 """
 
 from .dense import Dense
-from .devices import turn
 from .directions import add_reversed, begin_backward, join, last_states, reverse, split
 from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer

@@ -36,7 +36,17 @@ def clear(n, out):
 def _copy(tape: Tape, steps, reverse, source: Rows, source0, target: Rows, target0, n) -> None:
     s = tape.steps(steps)
     tape.each(
-        copy_columns, s.max_rows * n, s.sizes, SIZE_R, s.mirror, reverse, *source, source0, *target, target0, n
+        copy_columns,
+        s.max_rows * n,
+        s.sizes,
+        SIZE_R,
+        s.mirror,
+        reverse,
+        *source,
+        source0,
+        *target,
+        target0,
+        n,
     )
 
 

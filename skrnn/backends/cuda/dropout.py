@@ -48,6 +48,6 @@ def drop_steps(tape: Tape, X: Rows, steps, seed, stream, width, rate) -> None:
     """Dropout of single elements of rows X (R, width), in place; also its backward pass."""
     s = tape.steps(steps)
     tape.each(
-        drop, s.max_rows * width, s.sizes, s.step_of, s.place_of, s.sequence, seed, stream, width, float(rate),
-        X.array.dtype.type(1 / (1 - rate)), X.row, X.array,
+        drop, s.max_rows * width, s.sizes, s.step_of, s.place_of, s.sequence, seed, stream, width,
+        float(rate), X.array.dtype.type(1 / (1 - rate)), X.row, X.array,
     )  # fmt: skip

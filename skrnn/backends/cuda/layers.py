@@ -167,13 +167,17 @@ class RecurrentLayer:
             views["input bias"], views["hidden bias"], late[0], bias,
         )  # fmt: skip
         tape.multiply(
-            Matrix(X.array, R, self.n_in, X.row), self._weight(views, "input"), self._gates(trace.G, R, "input")
+            Matrix(X.array, R, self.n_in, X.row),
+            self._weight(views, "input"),
+            self._gates(trace.G, R, "input"),
         )
         record = self._forward_by_step if self._tile() is None else self._forward_by_tile
         record(tape, on_device, views, trace, bias, carried[:2], keep, work, name)
         return trace
 
-    def _forward_by_tile(self, tape, steps: DeviceSteps, views, trace: Trace, bias, carried, keep, work, name):
+    def _forward_by_tile(
+        self, tape, steps: DeviceSteps, views, trace: Trace, bias, carried, keep, work, name
+    ):
         tile = self._tile()
         kernels, masked = tile_kernels(self.key, self.n_hidden, self.dtype, tile), trace.mask is not None
         nothing = work.resident(None)
@@ -193,7 +197,9 @@ class RecurrentLayer:
     def _shared_bytes(self, tile) -> int:
         return max(16, tile.in_shared * tile.columns * self.dtype.itemsize)
 
-    def _forward_by_step(self, tape, steps: DeviceSteps, views, trace: Trace, bias, carried, keep, work, name):
+    def _forward_by_step(
+        self, tape, steps: DeviceSteps, views, trace: Trace, bias, carried, keep, work, name
+    ):
         H, B, two_stage = self.n_hidden, steps.max_sequences, self.cell.reset is not None
         kernels, nothing = step_kernels(self.key, H, self.dtype), work.resident(None)
         masked = trace.mask is not None
@@ -217,8 +223,8 @@ class RecurrentLayer:
                     Matrix(rh, B, H, H), self._weight(views, "late"), Matrix(late_products, B, H, H)
                 )
             tape.each(
-                kernels.advance, B * H, *at, bias, products, late_products, trace.G, trace.H, trace.A, trace.C,
-                mask, masked, h, c, a, keep,
+                kernels.advance, B * H, *at, bias, products, late_products, trace.G, trace.H, trace.A,
+                trace.C, mask, masked, h, c, a, keep,
             )  # fmt: skip
 
     def states(self, trace: Trace) -> Rows:
@@ -260,7 +266,9 @@ class RecurrentLayer:
         has_dY = dY is not None
         d_states = (dY.array if has_dY else nothing), (dY.row if has_dY else 0), has_dY
         record = self._backward_by_step if self._tile() is None else self._backward_by_tile
-        record(tape, on_device, views, trace, d_states, self.gradient_of_states(steps, work, name), work, name)
+        record(
+            tape, on_device, views, trace, d_states, self.gradient_of_states(steps, work, name), work, name
+        )
         # Products over all rows that there is room for: those that the minibatch lacks are to count nothing.
         tails = [(trace.G, S * H), (trace.X.array, trace.X.row), (trace.A, H)]
         for array, row in [*tails, *([(trace.RH, H)] if self.cell.reset is not None else [])]:
@@ -294,7 +302,12 @@ class RecurrentLayer:
         )  # fmt: skip
 
     def _backward_by_step(self, tape, steps: DeviceSteps, views, trace: Trace, d_states, into, work, name):
-        H, S, B, two_stage = self.n_hidden, self.cell.n_slots, steps.max_sequences, self.cell.reset is not None
+        H, S, B, two_stage = (
+            self.n_hidden,
+            self.cell.n_slots,
+            steps.max_sequences,
+            self.cell.reset is not None,
+        )
         kernels, nothing = step_kernels(self.key, H, self.dtype), work.resident(None)
         masked = trace.mask is not None
         mask = trace.mask if masked else nothing
@@ -306,8 +319,8 @@ class RecurrentLayer:
         for t in reversed(range(steps.max_steps)):
             at = t, steps.sizes, steps.counts, steps.row_at
             tape.each(
-                kernels.retreat, B * H, *at, trace.G, trace.H, trace.C, trace.h_first, trace.c_first, *d_states,
-                dH, dC, dz,
+                kernels.retreat, B * H, *at, trace.G, trace.H, trace.C, trace.h_first, trace.c_first,
+                *d_states, dH, dC, dz,
             )  # fmt: skip
             if two_stage:
                 tape.multiply(
@@ -316,7 +329,10 @@ class RecurrentLayer:
                 )  # fmt: skip
                 tape.each(kernels.reset_back, B * H, *at, trace.G, trace.A, late_products, dz, direct)
             tape.multiply(
-                self._gates(dz, B, "hidden"), self._weight(views, "hidden"), Matrix(products, B, H, H), tb=True
+                self._gates(dz, B, "hidden"),
+                self._weight(views, "hidden"),
+                Matrix(products, B, H, H),
+                tb=True,
             )
             tape.each(
                 kernels.add_products, B * H, t, steps.sizes, steps.counts, products, direct, mask, masked, dH

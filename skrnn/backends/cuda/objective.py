@@ -132,9 +132,9 @@ def objective(
     )  # fmt: skip
     tape.each(
         compile_loss(loss.name, loss.row, work.dtype), M, s.sizes, s.sequence, s.row, per_step, raw.array,
-        raw.row, n_raw, resident(y.values), s.row if y.at is None else resident(y.at), y.at is not None, y.values.shape[1],
-        resident(y.shift), resident(y.scale), scaled, targets, y.width, weights, total, parameters, d.array,
-        d.row, values,
+        raw.row, n_raw, resident(y.values), s.row if y.at is None else resident(y.at), y.at is not None,
+        y.values.shape[1], resident(y.shift), resident(y.scale), scaled, targets, y.width, weights, total,
+        parameters, d.array, d.row, values,
     )  # fmt: skip
     tape.once(
         add_losses, s.sizes, per_step, values, weights, total, tape.updated(statistics), tape.twin(number),

@@ -44,7 +44,9 @@ from .jit import ALIGNMENT, function, kernel, numba_type
 REGISTERS = 65_536  # of a multiprocessor, since Kepler
 MOST_THREADS = 1024  # of a block
 OWN_REGISTERS = 64  # of a thread, for all but weights
-LONGEST_LOOP = 96  # of products that the compiler unrolls: weights in a loop that is one would leave the registers
+LONGEST_LOOP = (
+    96  # of products that the compiler unrolls: weights in a loop that is one would leave the registers
+)
 TILE_THREADS = 256  # sequences share a block up to so many threads
 
 
@@ -283,8 +285,8 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
                 c_last[i * H + u] = c
 
     @kernel(max_registers=tile.max_registers)
-    def backward(sizes, row_at, lengths, U, V, G, H_, A, C, mask, h_first, c_first, dY, dY_row, has_dY, dH, dC,
-                 masked):  # fmt: skip
+    def backward(sizes, row_at, lengths, U, V, G, H_, A, C, mask, h_first, c_first, dY, dY_row, has_dY, dH,
+                 dC, masked):  # fmt: skip
         """dH, dC (B, H): in, gradient of each sequence's last state; out, of its first state.
 
         dY (R, dY_row): gradient of the hidden state at every step. G turns from gates into gradients of
@@ -475,9 +477,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
         for at in range(cuda.grid(1), n_running(t, sizes, counts), cuda.gridsize(1)):
             i, u = at // H, at % H
             r = row_at[t] + i
-            dz_at, direct_at = cell_reset_backward(
-                load(dz, i * S * H + u), A[r * H + u], late_products[at]
-            )
+            dz_at, direct_at = cell_reset_backward(load(dz, i * S * H + u), A[r * H + u], late_products[at])
             store(dz, i * S * H + u, dz_at)
             store(G, r * S * H + u, dz_at)
             direct[at] = direct_at

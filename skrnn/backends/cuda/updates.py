@@ -42,7 +42,7 @@ def squares(g, sums):
 
 @kernel
 def prepare(sums, max_norm, rates, largest, beta_1, beta_2, n_steps, statistics, number, stop, step):
-    """The norm, and what `update` needs; a norm that is not finite leaves all as it was and stops the tape."""
+    """The norm, and what `update` needs; one that is not finite leaves all as it was and stops the tape."""
     if cuda.grid(1) != 0:
         return
     total = 0.0
