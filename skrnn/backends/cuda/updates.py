@@ -118,7 +118,7 @@ class Optimizer:
         epsilon: float,
         max_norm: float | None,
     ) -> None:
-        self.solver, self.dtype = solver, dtype
+        self.solver, self.size, self.dtype = solver, size, dtype
         self.ranges = np.array(ranges, np.intp).ravel()
         epsilon = max(epsilon, float(np.finfo(dtype).tiny))  # must not become 0 in float32
         self.max_norm = math.inf if max_norm is None else float(max_norm)
@@ -137,15 +137,14 @@ class Optimizer:
         leaves `w` and the moments as they were, and stops the tape.
         """
         device, float64 = tape.device, np.dtype(np.float64)
-        n_blocks = -(-len(g) // BLOCK)
-        sums, step = device.empty(n_blocks, float64), device.empty(5, float64)
-        tape.launch(squares, device.grid(len(g)), (THREADS,), g, sums)
+        sums, step = device.empty(-(-self.size // BLOCK), float64), device.empty(5, float64)
+        tape.launch(squares, device.grid(self.size), (THREADS,), g, sums)
         tape.once(
             prepare, sums, self.max_norm, tape.sent(rates), float(np.finfo(self.dtype).max), self.beta_1,
             self.beta_2, tape.updated(self.n_steps), tape.updated(statistics), tape.twin(number),
             tape.twin(tape.stop), step,
         )  # fmt: skip
         tape.each(
-            compile_update(self.solver, self.dtype), len(w), w, g, self.m, self.v, tape.sent(self.ranges),
+            compile_update(self.solver, self.dtype), self.size, w, g, self.m, self.v, tape.sent(self.ranges),
             *self.hyper, step,
         )  # fmt: skip

@@ -23,14 +23,15 @@ class Workspace:
     def __init__(self, dtype: np.dtype) -> None:
         self.dtype = dtype
         self._buffers: dict[tuple, Any] = {}
+        self._sizes: dict[tuple, int] = {}  # as asked for, also where memory was short
         self._residents: dict[int, tuple[Any, Any]] = {}
 
     def get(self, *name: Any, size: int, dtype: np.dtype | None = None) -> Any:
         """A flat array of `size` elements with arbitrary contents; the same memory for the same name."""
-        buffer = self._buffers.get(name)
-        if buffer is None or len(buffer) < size:
-            buffer = self._buffers[name] = devices.current().empty(size, dtype or self.dtype)
-        return buffer[:size]
+        if self._sizes.get(name, -1) < size:
+            self._buffers[name] = devices.current().empty(size, dtype or self.dtype)
+            self._sizes[name] = size
+        return self._buffers[name][:size]
 
     def resident(self, array: Any) -> Any:
         """An array as a flat one on the device, where it stays; one that is there already is not copied.
@@ -48,8 +49,9 @@ class Workspace:
 
     def ones(self, size: int) -> Any:
         """A vector of ones, as long as asked for."""
-        if ("ones",) not in self._buffers or len(self._buffers["ones",]) < size:
+        if self._sizes.get(("ones",), -1) < size:
             self._buffers["ones",] = devices.current().new(np.ones(size, self.dtype))
+            self._sizes["ones",] = size
         return self._buffers["ones",][:size]
 
 
