@@ -188,7 +188,7 @@ def test_too_little_memory(monkeypatch):
 
             monkeypatch.setattr(device, "_allocate", allocate)
         with backends.turn("cuda"):
-            t = trainer("cuda", data([50] * 20), hidden_size=50)
+            t = trainer("cuda", data([50] * 20), hidden_size=100)
             needed.append(device.asked)
             if limit == 20_000:
                 with pytest.raises(
