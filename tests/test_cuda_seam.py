@@ -115,15 +115,18 @@ class Stream:
         captured, self.capturing = self.capturing, None
         return SimpleNamespace(launch=lambda stream: stream.log.append(("graph", *captured)))
 
-    def launch(self, launch):
-        if launch.args == ("fails",):
-            raise RuntimeError("no such kernel")
-        (self.log if self.capturing is None else self.capturing).append(launch.kernel)
+    def prepared(self, launch):
+        def make():
+            if launch.args == ("fails",):
+                raise RuntimeError("no such kernel")
+            (self.log if self.capturing is None else self.capturing).append(launch.kernel)
+
+        return make
 
 
 def graph_of(*launches):
     stream = Stream()
-    return Graph(SimpleNamespace(stream=stream, launch=stream.launch), list(launches)), stream
+    return Graph(SimpleNamespace(stream=stream, prepared=stream.prepared), list(launches)), stream
 
 
 def test_launches_become_a_graph():

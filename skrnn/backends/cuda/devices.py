@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -222,11 +223,19 @@ class Gpu(Device):
         """A function that launches all of them: as they are at first, from then on as one CUDA graph."""
         return Graph(self, launches)
 
-    def launch(self, launch: Launch) -> None:
+    def prepared(self, launch: Launch) -> Callable[[], None]:
+        """A function that makes a launch."""
+        # An array is looked at once, and not for each launch.
+        args = [
+            cuda.as_cuda_array(arg, sync=False) if hasattr(arg, "__cuda_array_interface__") else arg
+            for arg in launch.args
+        ]
+        if launch.shared_bytes > STATIC_SHARED_BYTES:
+            allow_shared_memory(launch.kernel, args, launch.shared_bytes)
         with warnings.catch_warnings():  # a small grid is meant
             warnings.filterwarnings("ignore", message="Grid size")
             configured = launch.kernel[launch.grid, launch.block, self._numba_stream, launch.shared_bytes]
-        configured(*launch.args)
+        return partial(configured, *args)
 
     def multiply(self, a: Matrix, b: Matrix, c: Matrix, ta: bool, tb: bool, add: bool) -> None:
         """c = a @ b, or c += a @ b; `ta` and `tb`: of a or b transposed."""
@@ -255,46 +264,37 @@ class Graph:
     """
 
     def __init__(self, device: Gpu, launches: list[Launch]) -> None:
-        self.device, self.graph, self.played = device, None, False
-        self.launches = [launch._replace(args=tuple(map(as_argument, launch.args))) for launch in launches]
-        for launch in self.launches:
-            if launch.shared_bytes > STATIC_SHARED_BYTES:
-                allow_shared_memory(launch)
+        self.stream, self.graph, self.played = device.stream, None, False
+        self.launches = [device.prepared(launch) for launch in launches]
 
     def __call__(self) -> None:
-        stream = self.device.stream
         if self.graph is None and self.played:
-            stream.begin_capture()
+            self.stream.begin_capture()
             try:
                 self._launch_all()
             finally:
-                graph = stream.end_capture()
+                graph = self.stream.end_capture()
             self.graph = graph
         if self.graph is not None:
-            self.graph.launch(stream)
+            self.graph.launch(self.stream)
         else:
             self._launch_all()
             self.played = True
 
     def _launch_all(self) -> None:
         for launch in self.launches:
-            self.device.launch(launch)
+            launch()
 
 
-def as_argument(arg: Any) -> Any:
-    """What Numba's launcher takes; an array is looked at once, and not for each launch."""
-    return cuda.as_cuda_array(arg, sync=False) if hasattr(arg, "__cuda_array_interface__") else arg
-
-
-def allow_shared_memory(launch: Launch) -> None:
+def allow_shared_memory(kernel: Any, args: list[Any], n_bytes: int) -> None:
     """More shared memory than 48 KiB has to be asked for kernel by kernel."""
     from cuda.bindings.driver import CUfunction_attribute
     from numba.cuda.cudadrv.driver import driver
 
-    kernel = launch.kernel.compile(tuple(map(launch.kernel.typeof_pyval, launch.args)))
-    function = kernel._codelibrary.get_cufunc()
+    compiled = kernel.compile(tuple(map(kernel.typeof_pyval, args)))
+    function = compiled._codelibrary.get_cufunc()
     attribute = CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    driver.cuKernelSetAttribute(attribute, launch.shared_bytes, function.handle, function.device.id)
+    driver.cuKernelSetAttribute(attribute, n_bytes, function.handle, function.device.id)
 
 
 # --- turns ------------------------------------------------------------------------------------------
