@@ -52,6 +52,7 @@ def cc(request, monkeypatch):
     """Compute capability of the GPU that is compiled for."""
     cuda_device = SimpleNamespace(compute_capability=request.param)
     monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: cuda_device)
+    monkeypatch.setattr("numba.cuda.codegen.devices.get_context", lambda: SimpleNamespace(device=cuda_device))
     return request.param
 
 
@@ -107,6 +108,9 @@ def compile_all(launches, cc, compiled):
     for launch in launches:
         signature = types.void(*map(numba.typeof, launch.args))
         key = launch.kernel, str(signature)
+        # The cache on disk tells kernels apart by their keys: two kernels must not share one.
+        on_disk = launch.kernel._cache._name, launch.kernel._cache._key
+        assert compiled.setdefault(on_disk, launch.kernel) is launch.kernel
         if key in compiled:
             continue
         ptx, _ = cuda.compile(
@@ -181,7 +185,9 @@ def test_weights_stay_in_registers(paper, cc, cell, hidden_size):
     assert len(launches) == 2
     compiled = {}
     compile_all(launches, cc, compiled)
-    for ptx in compiled.values():
+    ptxs = [value for value in compiled.values() if isinstance(value, str)]
+    assert len(ptxs) == 2
+    for ptx in ptxs:
         assert "ld.local" not in ptx
         assert "st.local" not in ptx
         assert ptx.count("ld.shared.v4.f32") >= min(hidden_size, 64) // 4
@@ -213,3 +219,33 @@ def test_a_tile_keeps_within_its_block(cell, dtype, shared_bytes):
         assert tile.in_shared * tile.columns * dtype.itemsize < shared_bytes
     assert planned == list(range(1, planned[-1] + 1))  # up to some number of units, without a gap
     assert planned[-1] >= (64 if dtype == np.float32 else 32)
+
+
+# --- kernels on disk ------------------------------------------------------------------------------
+def test_a_kernel_is_compiled_once(paper, cc, tmp_path, monkeypatch):
+    """Machine code is written to disk and found there by the next process: by a cache that begins anew."""
+    from numba.cuda.dispatcher import _Kernel
+
+    from skrnn.backends.cuda.jit import GpuKernelCache
+
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+    launch = next(
+        launch
+        for launch in trainer(np.float32, cell="gru").tape.launches()
+        if launch.kernel.__name__ == "forward"
+    )
+    dispatcher = launch.kernel
+    signature = tuple(map(dispatcher.typeof_pyval, launch.args))
+    compiled = _Kernel(dispatcher.py_func, signature, **dispatcher.targetoptions)
+    code = compiled._codelibrary.get_cubin(cc=cc).code
+    dispatcher._cache.__class__(dispatcher.py_func, dispatcher._cache._key).save_overload(signature, compiled)
+    assert len(list(tmp_path.rglob("*.nbc"))) == 1
+
+    def load(key=dispatcher._cache._key):
+        return GpuKernelCache(dispatcher.py_func, key).load_overload(signature, dispatcher.targetctx)
+
+    assert load(("another", "key")) is None
+    loaded = load()
+    assert loaded.entry_name == compiled.entry_name
+    monkeypatch.setattr(loaded._codelibrary, "get_asm_str", None)  # compiling again would fail
+    assert loaded._codelibrary.get_cubin(cc=cc).code == code

@@ -32,8 +32,8 @@ from numba.core.caching import CompileResultCacheImpl, NullCache
 
 
 @cache
-def source_hash() -> str:
-    """Hash of every source file that a kernel can be built from."""
+def source_hash(backend: str = "cpu") -> str:
+    """Hash of every source file that a backend's kernels can be built from."""
     package = Path(__file__).parents[2]
     digest = hashlib.sha256(numba.__version__.encode())
     for path in (
@@ -42,7 +42,7 @@ def source_hash() -> str:
         package / "counters.py",
         package / "losses.py",
         package / "optimizers.py",
-        *sorted(Path(__file__).parent.glob("*.py")),
+        *sorted((package / "backends" / backend).glob("*.py")),
     ):
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -61,11 +61,14 @@ def named(function, *key):
 class KernelCache(NullCache):
     """One file per compiled kernel; whatever goes wrong with it, the kernel is compiled instead."""
 
+    backend = "cpu"
+    impl_class = CompileResultCacheImpl
+
     def __init__(self, py_func, key):
         self._name = f"{py_func.__module__}.{py_func.__qualname__}".replace("<locals>.", "")
         self._key = key
         try:
-            self._impl = CompileResultCacheImpl(py_func)
+            self._impl = self.impl_class(py_func)
         except RuntimeError:  # no directory that can be written to: compile in every process
             self._impl = None
 
@@ -77,14 +80,14 @@ class KernelCache(NullCache):
         parts = (
             sys.implementation.cache_tag,
             llvmlite.__version__,
-            source_hash(),
+            source_hash(self.backend),
             self._key,
             signature,
             codegen.magic_tuple(),
             bool(config.BOUNDSCHECK),
         )
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
-        return Path(self.cache_path) / f"{self._name}-{source_hash()[:8]}-{digest}.nbc"
+        return Path(self.cache_path) / f"{self._name}-{source_hash(self.backend)[:8]}-{digest}.nbc"
 
     def load_overload(self, signature, target_context):
         if self._impl is None:
@@ -114,7 +117,10 @@ class KernelCache(NullCache):
             os.replace(temporary, path)
             for old in path.parent.glob(f"{self._name}-????????-*.nbc"):
                 # Of another version of the package, and not of one in use beside this one.
-                if source_hash()[:8] not in old.name and time.time() - old.stat().st_mtime > 86_400:
+                if (
+                    source_hash(self.backend)[:8] not in old.name
+                    and time.time() - old.stat().st_mtime > 86_400
+                ):
                     old.unlink()
         except OSError:  # read-only or full disk: the kernel is compiled, only not kept
             with suppress(OSError):

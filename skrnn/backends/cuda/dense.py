@@ -16,7 +16,7 @@ from .tape import Tape
 from .workspace import Parameters, Rows, Workspace
 
 
-@kernel
+@kernel("fill_rows")
 def fill_rows(n_rows, n, b, out):
     """out (n_rows, n): b in each row."""
     for k in range(cuda.grid(1), n_rows * n, cuda.gridsize(1)):

@@ -10,7 +10,7 @@ from .tape import Tape
 from .workspace import Rows
 
 
-@kernel
+@kernel("copy_columns")
 def copy_columns(sizes, which, mirror, reverse, source, source_row, source0, target, target_row, target0, n):
     """target[r, target0:][:n] = source[r, source0:][:n] of `sizes[which]` rows, of the mirrored row if
     `reverse`."""
@@ -20,14 +20,14 @@ def copy_columns(sizes, which, mirror, reverse, source, source_row, source0, tar
         target[r * target_row + target0 + j] = source[from_row * source_row + source0 + j]
 
 
-@kernel
+@kernel("add_mirrored")
 def add_mirrored(sizes, mirror, row, source, target):
     """target[r] += source[mirrored r], `row` columns."""
     for k in range(cuda.grid(1), sizes[SIZE_R] * row, cuda.gridsize(1)):
         target[k] += source[mirror[k // row] * row + k % row]
 
 
-@kernel
+@kernel("clear")
 def clear(n, out):
     for k in range(cuda.grid(1), n, cuda.gridsize(1)):
         out[k] = 0

@@ -15,7 +15,7 @@ from .workspace import Rows
 mix, sequence_key, survives = counters.functions(function)
 
 
-@kernel
+@kernel("fill_mask")
 def fill_mask(sizes, sequence, seed, stream, units, rate, scale, out):
     """out (B, units): inverted dropout, one mask per sequence."""
     for k in range(cuda.grid(1), sizes[SIZE_B] * units, cuda.gridsize(1)):
@@ -23,7 +23,7 @@ def fill_mask(sizes, sequence, seed, stream, units, rate, scale, out):
         out[k] = scale if survives(key, k % units, rate) else 0
 
 
-@kernel
+@kernel("drop")
 def drop(sizes, step_of, place_of, sequence, seed, stream, width, rate, scale, x_row, X):
     """Inverted dropout of every element of X (R, x_row), in place; its own backward pass."""
     for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):

@@ -7,8 +7,14 @@ from functools import cache
 import numpy as np
 from numba import cuda, from_dtype
 from numba.core import config
+from numba.core.target_extension import target_override
+
+from ..cpu.jit import KernelCache
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # NUMBA_ENABLE_CUDASIM=1: kernels run in Python, on NumPy arrays
+if not SIMULATED:
+    from numba.cuda.dispatcher import CUDACacheImpl
+
 # Threads of a block, of kernels that go through their work in strides: any number gives the same results.
 THREADS = 4 if SIMULATED else 256
 # Wide loads from shared memory need it; the simulator knows no alignment.
@@ -20,13 +26,29 @@ def function(function):
     return function if SIMULATED else cuda.jit(device=True)(function)
 
 
-def kernel(function=None, *, max_registers: int | None = None):
-    """Compile a function as a kernel when it is first launched."""
-    if function is None:
-        return lambda function: kernel(function, max_registers=max_registers)
-    if SIMULATED or max_registers is None:
-        return cuda.jit(function)
-    return cuda.jit(max_registers=max_registers)(function)
+class GpuKernelCache(KernelCache):
+    """The CPU's cache, for kernels of a GPU: the file holds its machine code."""
+
+    backend = "cuda"
+    impl_class = None if SIMULATED else CUDACacheImpl
+
+    def load_overload(self, signature, target_context):
+        with target_override("cuda"):
+            return super().load_overload(signature, target_context)
+
+
+def kernel(*key, max_registers: int | None = None):
+    """Compile a function as a kernel when it is launched; `key` tells apart kernels from one factory."""
+
+    def decorate(function):
+        if SIMULATED:
+            return cuda.jit(function)
+        options = {} if max_registers is None else {"max_registers": max_registers}
+        dispatcher = cuda.jit(**options)(function)
+        dispatcher._cache = GpuKernelCache(function, key)
+        return dispatcher
+
+    return decorate
 
 
 @cache

@@ -17,7 +17,7 @@ from .workspace import Rows, Workspace
 FLOAT64 = numba_type(np.dtype(np.float64))
 
 
-@kernel
+@kernel("weigh")
 def weigh(sizes, lengths, whole, sequence, row, per_step, w, weighted, weights, total):
     """weights (M,): a row's weight, with one target per sequence 0 before it ends; total[0]: their sum. One
     block, whose threads add theirs in a tree: in the same order each time."""
@@ -39,7 +39,7 @@ def weigh(sizes, lengths, whole, sequence, row, per_step, w, weighted, weights, 
         total[0] = sums[0]
 
 
-@kernel
+@kernel("add_losses")
 def add_losses(sizes, per_step, values, weights, total, statistics, number, stop):
     """statistics (n_updates, 3), row ``number[0]``: sum of weighted losses, sum of weights. One block, as
     above."""
@@ -66,7 +66,7 @@ def compile_loss(name: str, row_of: Callable, dtype: np.dtype):
     """The kernel of a loss, by its name and the function `row` of `skrnn.losses.Loss`."""
     row_loss = row_of(function)
 
-    @kernel
+    @kernel("loss", name, dtype.name)
     def rows(sizes, sequence, row, per_step, raw, raw_row, n_raw, y, y_at, has_y_at, y_row, shift, scale,
              scaled, targets, n_y, weights, total, p, d, d_row, values):  # fmt: skip
         """values (M,): each row's loss; d (M, d_row): the gradient of the mean. total[0]: of all weights.

@@ -14,7 +14,7 @@ from .tape import Tape
 from .workspace import Rows
 
 
-@kernel
+@kernel("pool_mean")
 def pool_mean(sizes, row_at, lengths, whole, width, x_row, X, total, out):
     """total (B, width): the sum over each sequence's steps so far, in time order; out: over lengths."""
     for k in range(cuda.grid(1), sizes[SIZE_B] * width, cuda.gridsize(1)):
@@ -26,14 +26,14 @@ def pool_mean(sizes, row_at, lengths, whole, width, x_row, X, total, out):
         out[k] = total[k] / whole[i]
 
 
-@kernel
+@kernel("pool_mean_backward")
 def pool_mean_backward(sizes, place_of, whole, width, dout, dX):
     for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
         i = place_of[k // width]
         dX[k] = dout[i * width + k % width] / whole[i]
 
 
-@kernel
+@kernel("pool_max")
 def pool_max(sizes, row_at, lengths, width, x_row, X, largest, where):
     """largest (B, width): over each sequence's steps so far; where: its step in this chunk, or -1."""
     for k in range(cuda.grid(1), sizes[SIZE_B] * width, cuda.gridsize(1)):
@@ -48,7 +48,7 @@ def pool_max(sizes, row_at, lengths, width, x_row, X, largest, where):
                 largest[k], where[k] = x, t
 
 
-@kernel
+@kernel("pool_max_backward")
 def pool_max_backward(sizes, place_of, step_of, width, dout, where, dX):
     for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
         r, j = k // width, k % width

@@ -29,7 +29,7 @@ from .tape import DeviceSteps, Tape
 from .workspace import Rows, is_on_host
 
 
-@kernel
+@kernel("begin_job")
 def begin_job(jobs, cursor, job, stop, order, all_starts, all_lengths, sizes, lengths, whole, sequence):
     """The next job: its sequences order[start:][:count], which are sorted by falling length; those that end
     before its first step take no part. Once stopped, the job stays what it is. One block."""
@@ -57,7 +57,7 @@ def begin_job(jobs, cursor, job, stop, order, all_starts, all_lengths, sizes, le
         sizes[SIZE_FIRST], sizes[SIZE_CARRIED], sizes[SIZE_EPOCH] = first, job[JOB_CARRIED], job[JOB_EPOCH]
 
 
-@kernel
+@kernel("count_rows")
 def count_rows(sizes, lengths, counts, row_at):
     """The sequences that step t has, and where its rows begin."""
     for t in range(cuda.grid(1), sizes[SIZE_T], cuda.gridsize(1)):
@@ -71,7 +71,7 @@ def count_rows(sizes, lengths, counts, row_at):
             sizes[SIZE_R] = before + count
 
 
-@kernel
+@kernel("lay_out")
 def lay_out(sizes, lengths, sequence, row_at, all_starts, row, step_of, place_of, mirror):
     """What belongs to each packed row: see `DeviceSteps`."""
     B, first = sizes[SIZE_B], sizes[SIZE_FIRST]
@@ -83,7 +83,7 @@ def lay_out(sizes, lengths, sequence, row_at, all_starts, row, step_of, place_of
             step_of[r], place_of[r], mirror[r] = t, i, row_at[lengths[i] - 1 - t] + i
 
 
-@kernel
+@kernel("gather")
 def gather(sizes, row, place_of, sequence, values, width, shift, scale, scaled, out):
     """out (R, width): rows of `values`, as (row - shift) * scale of its sequence if `scaled`."""
     for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
@@ -95,7 +95,7 @@ def gather(sizes, row, place_of, sequence, values, width, shift, scale, scaled, 
         out[k] = value
 
 
-@kernel
+@kernel("unfold_rows")
 def unfold_rows(sizes, step_of, place_of, F, X, x_row, out):
     """out (B, T F): sequences of equal length, each in a row."""
     T = sizes[SIZE_T]
@@ -104,7 +104,7 @@ def unfold_rows(sizes, step_of, place_of, F, X, x_row, out):
         out[(place_of[r] * T + step_of[r]) * F + j] = X[r * x_row + j]
 
 
-@kernel
+@kernel("copy_states")
 def copy_states(sizes, sequence, width, given, carried):
     """carried (B, width) = the sequences' rows of `given`."""
     if sizes[SIZE_FIRST] == 0:
@@ -112,13 +112,13 @@ def copy_states(sizes, sequence, width, given, carried):
             carried[k] = given[sequence[k // width] * width + k % width]
 
 
-@kernel
+@kernel("begin_carried")
 def begin_carried(sizes):
     if sizes[SIZE_FIRST] == 0:
         sizes[SIZE_CARRIED] = 1
 
 
-@kernel
+@kernel("scatter_rows")
 def scatter_rows(sizes, step_of, place_of, lengths, whole, sequence, per_step, ends, n, x_row, X, out):
     """Results to the place of their sequences. `per_step`: out[ends[s] - length + t, :n] = X[r, :n];
     otherwise out[s, :n] = X[i, :n] of the sequences that end in this chunk."""

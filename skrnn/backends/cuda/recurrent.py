@@ -192,7 +192,7 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
                 s0 += w_shared[unsigned(k * Q + j)] * a[unsigned(first + kept + k)]
         return (s0 + s1) + (s2 + s3)
 
-    @kernel(max_registers=tile.max_registers)
+    @kernel("tile forward", *key, H, dtype.name, tile, max_registers=tile.max_registers)
     def forward(sizes, row_at, lengths, U, V, bias, G, H_, A, C, RH, mask, h_carried, c_carried, h_first,
                 c_first, h_last, c_last, masked, keep):  # fmt: skip
         j, y = cuda.threadIdx.x, cuda.threadIdx.y
@@ -284,7 +284,7 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
             if has_c:
                 c_last[i * H + u] = c
 
-    @kernel(max_registers=tile.max_registers)
+    @kernel("tile backward", *key, H, dtype.name, tile, max_registers=tile.max_registers)
     def backward(sizes, row_at, lengths, U, V, G, H_, A, C, mask, h_first, c_first, dY, dY_row, has_dY, dH,
                  dC, masked):  # fmt: skip
         """dH, dC (B, H): in, gradient of each sequence's last state; out, of its first state.
@@ -394,7 +394,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
     def n_running(t, sizes, counts):
         return counts[t] * H if t < sizes[SIZE_T] else 0
 
-    @kernel
+    @kernel("step begin", *key, H, dtype.name)
     def begin(sizes, mask, masked, h_carried, c_carried, h_first, c_first, h, c, a, keep):
         for at in range(cuda.grid(1), sizes[SIZE_B] * H, cuda.gridsize(1)):
             h_at = h_carried[at] if sizes[SIZE_CARRIED] != 0 else zero
@@ -408,7 +408,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
                 if keep:
                     c_first[at] = c_at
 
-    @kernel
+    @kernel("step reset", *key, H, dtype.name)
     def reset(t, sizes, counts, row_at, bias, products, G, a, RH, rh, keep):
         """Of the GRU that resets before the product: the gates, and what the late product reads."""
         z = cuda.local.array(S, T)
@@ -422,7 +422,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
             if keep:
                 RH[r * H + u] = rh_at
 
-    @kernel
+    @kernel("step advance", *key, H, dtype.name)
     def advance(t, sizes, counts, row_at, bias, products, late_products, G, H_, A, C, mask, masked, h, c, a,
                 keep):  # fmt: skip
         z = cuda.local.array(S, T)
@@ -448,7 +448,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
             if has_c:
                 c[at] = c_at
 
-    @kernel
+    @kernel("step retreat", *key, H, dtype.name)
     def retreat(t, sizes, counts, row_at, G, H_, C, h_first, c_first, dY, dY_row, has_dY, dH, dC, dz):
         """The cell going back; of the GRU that resets before the product, up to the late product."""
         for at in range(cuda.grid(1), n_running(t, sizes, counts), cuda.gridsize(1)):
@@ -472,7 +472,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
             if has_c:
                 dC[at] = dc
 
-    @kernel
+    @kernel("step reset_back", *key, H, dtype.name)
     def reset_back(t, sizes, counts, row_at, G, A, late_products, dz, direct):
         for at in range(cuda.grid(1), n_running(t, sizes, counts), cuda.gridsize(1)):
             i, u = at // H, at % H
@@ -482,7 +482,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
             store(G, r * S * H + u, dz_at)
             direct[at] = direct_at
 
-    @kernel
+    @kernel("step add_products", *key, H, dtype.name)
     def add_products(t, sizes, counts, products, direct, mask, masked, dH):
         """What reaches the state before through the recurrent weights."""
         for at in range(cuda.grid(1), n_running(t, sizes, counts), cuda.gridsize(1)):
@@ -500,7 +500,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
 
 
 # --- around the recurrence --------------------------------------------------------------------------
-@kernel
+@kernel("sum_biases")
 def sum_biases(H, in_lo, in_hi, hidden_lo, hidden_hi, late_lo, late_hi, b_in, b_hidden, b_late, bias):
     """bias (S, H): what every slot's biases add up to."""
     for at in range(cuda.grid(1), len(bias), cuda.gridsize(1)):
@@ -514,13 +514,13 @@ def sum_biases(H, in_lo, in_hi, hidden_lo, hidden_hi, late_lo, late_hi, b_in, b_
             bias[at] += b_late[(s - late_lo) * H + u]
 
 
-@kernel
+@kernel("copy")
 def copy(n, source, target):
     for at in range(cuda.grid(1), n, cuda.gridsize(1)):
         target[at] = source[at]
 
 
-@kernel
+@kernel("clear_tail")
 def clear_tail(sizes, which, n_rows, row, X):
     """Rows from that of `sizes[which]` on: products over all rows that there is room for read them."""
     for at in range(sizes[which] * row + cuda.grid(1), n_rows * row, cuda.gridsize(1)):

@@ -20,7 +20,7 @@ FLOAT64 = numba_type(np.dtype(np.float64))
 STEP_GOES, STEP_CLIP, STEP_RATE, STEP_CORRECTION_1, STEP_CORRECTION_2 = range(5)
 
 
-@kernel
+@kernel("squares")
 def squares(g, sums):
     """sums[b] = sum of squares of block b, in float64 and in a tree: in the same order each time."""
     partial, thread = cuda.shared.array(THREADS, FLOAT64), cuda.threadIdx.x
@@ -40,7 +40,7 @@ def squares(g, sums):
         cuda.syncthreads()
 
 
-@kernel
+@kernel("prepare")
 def prepare(sums, max_norm, rates, largest, beta_1, beta_2, n_steps, statistics, number, stop, step):
     """The norm, and what `update` needs; one that is not finite leaves all as it was and stops the tape."""
     if cuda.grid(1) != 0:
@@ -69,7 +69,7 @@ def compile_update(solver: str, dtype: np.dtype):
     rule, scalar = RULES[solver](function, math.sqrt), dtype.type
     decoupled = solver == "adamw"
 
-    @kernel
+    @kernel("update", solver, dtype.name)
     def update(w, g, m, v, decays, alpha, momentum, nesterov, beta_1, beta_2, epsilon, step):
         """decays (3 n): first, end and whether, of n stretches."""
         if step[STEP_GOES] == 0:
