@@ -109,7 +109,7 @@ def read_X(
     if kind == "rows":
         try:
             # scikit-learn looks at shape and type, not at values: of a GPU's array, another shows them
-            shown = X if gpu is None else np.broadcast_to(np.zeros((), X.dtype), X.shape)
+            shown = X if gpu is None else np.broadcast_to(np.zeros((), _numeric(X, "X").dtype), X.shape)
             shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
             X = shown if gpu is None else X
             names = getattr(estimator, "feature_names_in_", None)
