@@ -71,7 +71,6 @@ class Network:
         recurrent_dropout: float = 0.0,
         dtype: np.dtype | type | str = np.float32,
         device: str = "cpu",
-        allow_tf32: bool = False,
         n_threads: int = 1,
     ) -> None:
         self.backend = backend = backends.get(device)

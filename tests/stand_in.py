@@ -154,11 +154,11 @@ class Tape(cpu.Tape):
 
 
 @contextmanager
-def turn(device):
-    if int(device.partition(":")[2] or 0) >= COUNT:
-        raise backends.Unavailable(f"there is no GPU number {device[5:]}")
-    TURNS.append(device)
-    running.append(device)
+def turn(number, allow_tf32):
+    if number >= COUNT:
+        raise backends.Unavailable(f"there is no GPU number {number}")
+    TURNS.append(f"cuda:{number}" + " with TF32" * allow_tf32)
+    running.append(number)
     try:
         yield
     finally:

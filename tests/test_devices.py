@@ -126,17 +126,13 @@ def test_bfloat16_is_for_the_cpu(gpu, monkeypatch):
         est.fit(GpuArray(X0), Y0)
 
 
-def test_allow_tf32_reaches_the_network(monkeypatch):
-    seen = []
-
-    class Network(sys.modules["skrnn.network"].Network):
-        def __init__(self, *args, **options):
-            seen.append((options["device"], options["allow_tf32"]))
-            super().__init__(*args, **options)
-
-    monkeypatch.setattr("skrnn.estimators.prediction.Network", Network)
-    short(allow_tf32=True).fit(X0, Y0).set_params(allow_tf32=False).predict(X0)
-    assert seen == [("cpu", True), ("cpu", False)]
+def test_turns_are_with_tf32_where_it_is_allowed(gpu):
+    est = short(device="cuda", allow_tf32=True).fit(X0, Y0).partial_fit(X0, Y0)
+    est.stream(N).step(est.predict_with_state(X0[:, 1:])[0][:, None] + X0[:, 0])
+    assert set(TURNS) == {"cuda:0 with TF32"}
+    TURNS.clear()
+    est.set_params(allow_tf32=False).predict(X0)
+    assert TURNS == ["cuda:0"]
 
 
 def test_forecasters_pass_the_device_on(gpu):
@@ -222,7 +218,7 @@ def test_every_step_of_a_stream_is_a_turn(gpu):
 
 
 def test_the_cpu_needs_no_turn():
-    assert in_turn("cpu", len) is len
+    assert in_turn("cpu", False, len) is len
 
 
 def test_too_little_memory_leaves_the_estimator_as_it_was(gpu, monkeypatch):
@@ -257,7 +253,7 @@ def test_unknown_devices_in_predictions():
 def test_without_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "skrnn.backends.cuda", None)
     monkeypatch.delattr(backends, "cuda", raising=False)
-    with pytest.raises(backends.Unavailable, match=r"pip install skrnn\[cuda\]"):
+    with pytest.raises(backends.Unavailable, match=r"pip install 'skrnn\[cuda\]'"):
         short(device="cuda").fit(X0, Y0)
     monkeypatch.setattr(devices, "ENOUGH_FLOPS", 0)
     assert short(device="auto").fit(X0, Y0).device_ == "cpu"

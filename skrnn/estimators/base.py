@@ -115,11 +115,11 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             again = self.warm_start and hasattr(self, "weights_")
             self._check_parameters()
             self.device_ = self._device_to_read(X, X_val)
-            with backends.turn(self.device_):
+            with backends.turn(self.device_, self.allow_tf32):
                 data = self._read_data(X, y, sample_weight, reset=not again)
                 data, validation = self._validation_data(data, X_val, y_val)
             self.device_ = self._device_to_train(data)
-            with backends.turn(self.device_):
+            with backends.turn(self.device_, self.allow_tf32):
                 trainer = self._trainer(data, again=again)
                 progress = self._progress.copy() if again else Progress()
                 self._run_fit(trainer, validation, progress, X, y, sample_weight)
@@ -185,10 +185,10 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         with self._unchanged_on_error():
             self._check_parameters()
             self.device_ = self._device_to_read(X)
-            with backends.turn(self.device_):
+            with backends.turn(self.device_, self.allow_tf32):
                 data = self._read_data(X, y, sample_weight, reset=first, **targets)
             self.device_ = self._device_to_train(data)
-            with backends.turn(self.device_):
+            with backends.turn(self.device_, self.allow_tf32):
                 trainer = self._trainer(data, again=not first)
                 progress = Progress() if first else self._progress.copy()
                 rate = float(self.learning_rate_init)

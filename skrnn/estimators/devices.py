@@ -34,14 +34,14 @@ def device_for(flops: float) -> str:
         return "cpu"
 
 
-def in_turn(device: str, function: F) -> F:
+def in_turn(device: str, allow_tf32: bool, function: F) -> F:
     """The function, each call a turn on the device; for the CPU, the function itself."""
     if device == "cpu":
         return function
 
     @wraps(function)
     def waiting(*args: Any) -> Any:
-        with backends.turn(device):
+        with backends.turn(device, allow_tf32):
             return function(*args)
 
     return waiting  # type: ignore[return-value]

@@ -58,7 +58,7 @@ class FittedNetwork:
         device = (gpu_of(X) or self.device_) if self.device == "auto" else full_name(self.device)
         with ExitStack() as stack:
             try:
-                stack.enter_context(backends.turn(device))
+                stack.enter_context(backends.turn(device, self.allow_tf32))
             except backends.Unavailable as error:
                 if gpu_of(X) is not None:
                     raise
@@ -71,7 +71,6 @@ class FittedNetwork:
             n_features,
             n_raw,
             device=device,
-            allow_tf32=self.allow_tf32,
             n_threads=effective_threads(self.n_jobs),
             **parameters,
         )
@@ -237,7 +236,7 @@ class FittedNetwork:
             network = self._fitted_network(device)
             self._check_shapes(self.weights_, network)
             params = network.pack(self.weights_)
-            return Stream(network, params, int(batch), as_fitted_now._answer(method), device)
+            return Stream(network, params, int(batch), as_fitted_now._answer(method), device, self.allow_tf32)
 
     def hidden_states(self, X: Any) -> np.ndarray:
         """States of the top layer after every step.

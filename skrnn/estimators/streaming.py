@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,13 @@ class Stream:
         batch: int,
         answer: Callable[[np.ndarray], np.ndarray],
         device: str = "cpu",
+        allow_tf32: bool = False,
     ) -> None:
         self._network, self._answer = network, answer
-        stepper = Stepper(network, params, batch)
+        stepper, turns = Stepper(network, params, batch), partial(in_turn, device, allow_tf32)
         # looked up once: a step takes two microseconds
-        self._advance, self._x, self._raw = in_turn(device, stepper.advance), stepper.x, stepper.out
-        self._reset, self._state = in_turn(device, stepper.reset), in_turn(device, stepper.state)
+        self._advance, self._x, self._raw = turns(stepper.advance), stepper.x, stepper.out
+        self._reset, self._state = turns(stepper.reset), turns(stepper.state)
         self._dtype, self._shape = self._x.dtype, self._x.shape
         # a lone sequence's step may come without its axis
         self._shape_alone = self._x.shape[1:] if batch == 1 else None
