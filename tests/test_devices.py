@@ -15,7 +15,7 @@ from stand_in import TURNS, GpuArray, Tensor, install, remove
 
 from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, RNNClassifier, RNNRegressor, backends
 from skrnn.estimators import devices
-from skrnn.estimators.devices import device_for, gpu_of, in_turn, to_host
+from skrnn.estimators.devices import device_for, device_to_read, gpu_of, in_turn, to_host
 from skrnn.forecasting import LSTMForecaster
 from skrnn.sequences import object_array
 
@@ -120,8 +120,8 @@ def test_bfloat16_is_for_the_cpu(gpu, monkeypatch):
             method(X0, Y0)
     assert not hasattr(est, "device_")
     monkeypatch.setattr(devices, "ENOUGH_FLOPS", 0)
+    assert device_to_read("auto", "bfloat16", X0) == "cpu"
     est = short(device="auto", dtype="bfloat16")
-    assert est._device_to_read(X0) == "cpu"
     with pytest.raises(ValueError, match='dtype="bfloat16" is for the CPU'):
         est.fit(GpuArray(X0), Y0)
 

@@ -20,7 +20,7 @@ from ..losses import Loss
 from ..network import Network, array_dtype
 from ..sequences import Targets
 from ..training import Data, Diverged, Progress, Settings, Trainer, history_columns
-from .devices import device_for, full_name, gpu_of, to_host
+from .devices import device_for, device_to_read, to_host
 from .inputs import Input, check_equal_lengths
 from .parameters import CONSTRAINTS
 from .prediction import FittedNetwork
@@ -114,7 +114,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         with self._unchanged_on_error():
             again = self.warm_start and hasattr(self, "weights_")
             self._check_parameters()
-            self.device_ = self._device_to_read(X, X_val)
+            self.device_ = device_to_read(self.device, self.dtype, X, X_val)
             with backends.turn(self.device_, self.allow_tf32):
                 data = self._read_data(X, y, sample_weight, reset=not again)
                 data, validation = self._validation_data(data, X_val, y_val)
@@ -184,7 +184,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool, **targets: Any) -> Self:
         with self._unchanged_on_error():
             self._check_parameters()
-            self.device_ = self._device_to_read(X)
+            self.device_ = device_to_read(self.device, self.dtype, X)
             with backends.turn(self.device_, self.allow_tf32):
                 data = self._read_data(X, y, sample_weight, reset=first, **targets)
             self.device_ = self._device_to_train(data)
@@ -293,17 +293,8 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     def _cell(self) -> str:
         return self.cell
 
-    def _device_to_read(self, *X: Any) -> str:
-        """Where a fit reads X: where it trains, unless `_device_to_train` has still to look at the work."""
-        device = full_name(self.device)
-        if device == "auto":
-            device = next(filter(None, map(gpu_of, X)), "cpu")
-        if device != "cpu" and self.dtype == "bfloat16":
-            raise ValueError(f'dtype="bfloat16" is for the CPU: with device={device!r}, take "float32"')
-        return device
-
     def _device_to_train(self, data: Data) -> str:
-        """With "auto", a GPU, if one works, where the work is large enough to gain from it."""
+        """Where X was read or, with "auto", a GPU where the work is large enough to gain from it."""
         if self.device != "auto" or self.device_ != "cpu" or self.dtype == "bfloat16":
             return self.device_
         network, settings = self._network_for(data, "cpu"), self._settings(data)

@@ -23,6 +23,23 @@ def full_name(device: str) -> str:
     return "cuda:0" if device == "cuda" else device
 
 
+def device_to_read(asked: str, dtype: str, *X: Any) -> str:
+    """The device on which a fit reads X. Of "auto" it is the GPU where X lies, or the CPU, which leaves it to
+    `device_for` where to train.
+
+    Raises
+    ------
+    ValueError
+        If a GPU is to compute in bfloat16.
+    """
+    device = full_name(asked)
+    if device == "auto":
+        device = next(filter(None, map(gpu_of, X)), "cpu")
+    if device != "cpu" and dtype == "bfloat16":
+        raise ValueError(f'dtype="bfloat16" is for the CPU: with device={device!r}, take "float32"')
+    return device
+
+
 def device_for(flops: float) -> str:
     """What "auto" takes for training steps of so many operations: a GPU, if one works and should gain."""
     if flops < ENOUGH_FLOPS:

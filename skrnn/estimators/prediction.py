@@ -137,7 +137,8 @@ class FittedNetwork:
 
     def _fitted_network(self, device: str) -> Network:
         shape, parameters = self.weights_["weight_ih_l0"].shape, self._architecture
-        if parameters["dtype"] == "bfloat16" and not backends.get(device).supports_bfloat16():
+        backend = backends.get(device)
+        if parameters["dtype"] == "bfloat16" and not backend.supports_bfloat16():
             what = "this processor" if device == "cpu" else f"device={device!r}"
             warnings.warn(
                 f"{what} cannot multiply bfloat16 numbers: predicting in float32",
