@@ -206,7 +206,7 @@ def recognise(X: Any, gpu: Any = None) -> tuple[Any, Literal["rows", "sequences"
     """X, made easier to read where possible, its kind, and whether its lengths may differ."""
     if not isinstance(X, list | tuple) and not hasattr(X, "shape") and hasattr(X, "__array__"):
         X = np.asarray(X)
-    if isinstance(X, list | tuple) or (np.ndim(X) == 1 and _is_object(X)):
+    if isinstance(X, list | tuple) or (_is_object(X) and np.ndim(X) == 1):
         items = list(X)
         if not items:
             raise ValueError("X contains no sequences")
@@ -239,7 +239,7 @@ def _depth(item: Any) -> int:
 
 def _check_equal_lengths(rows: list[Any]) -> None:
     for i, row in enumerate(rows):
-        length = np.shape(row)[0] if _depth(row) == 1 else None
+        length = len(row) if _depth(row) == 1 else None
         if length != len(rows[0]):
             raise ValueError(
                 f"a list of 1-D arrays is read as 2-D X, but item {i} has "
