@@ -13,6 +13,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+from gpu import needs_gpu, simulated
 from sklearn.base import is_regressor
 from sklearn.callback import ScoringMonitor
 from sklearn.model_selection import GridSearchCV
@@ -22,15 +23,7 @@ from skrnn.estimators import devices
 from skrnn.estimators.devices import gpu_of, to_host
 from skrnn.forecasting import GRUForecaster
 
-try:
-    with backends.turn("cuda"):
-        from skrnn.backends.cuda.jit import SIMULATED
-    missing = None
-except backends.Unavailable as error:
-    missing = error
-pytestmark = pytest.mark.skipif(
-    missing is not None, reason=f"needs a GPU, or NUMBA_ENABLE_CUDASIM=1: {missing}"
-)
+pytestmark = needs_gpu
 
 N, T, F = 6, 4, 2
 X0 = np.random.default_rng(0).standard_normal((N, T, F))
@@ -156,7 +149,7 @@ def test_bad_values_on_the_gpu_are_found():
         short(device="cuda", features_per_step=2).fit(there(rows), Y0)
 
 
-@pytest.mark.skipif(missing is not None or SIMULATED, reason="needs a GPU")
+@pytest.mark.skipif(simulated(), reason="needs a GPU: PyTorch has no simulator")
 def test_tensors():
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
@@ -235,7 +228,7 @@ def test_a_grid_search_in_processes():
 
 
 def test_too_little_memory_says_how_much_is_needed(monkeypatch):
-    if not SIMULATED:
+    if not simulated():
         pytest.skip("needs the simulator, whose memory has a limit")
     est = short(device="cuda").fit(X0, Y0)
     before = pickle.dumps(est.weights_)
