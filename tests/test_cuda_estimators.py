@@ -120,11 +120,13 @@ def test_X_on_the_gpu(form):
     assert est.score(there(X), there(y)) == on_host.score(X, y)
 
 
-def test_float32_and_float64_are_read_in_place():
+def test_X_is_read_in_place():
     X = there(X0)
     est = short(dtype="float64", device="cuda")
     with backends.turn("cuda"):
         values = est._read_X(X, True, "cuda:0").sequences.values
+        joined = est._read_X(there(RAGGED), True, "cuda:0").sequences.values
+    assert gpu_of(joined) == "cuda:0"
     assert values.__cuda_array_interface__["data"] == X.__cuda_array_interface__["data"]
 
 

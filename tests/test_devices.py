@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.callback import ScoringMonitor
 from stand_in import TURNS, GpuArray, Tensor, install, remove
 
 from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, RNNClassifier, RNNRegressor, backends
@@ -145,6 +146,15 @@ def test_forecasters_pass_the_device_on(gpu):
     pd.testing.assert_series_equal(forecasts["cpu"], forecasts["cuda:1"])
 
 
+def test_a_callback_predicts_where_the_fit_computes(gpu, monkeypatch):
+    monkeypatch.setattr(devices, "ENOUGH_FLOPS", 0)
+    monitor = ScoringMonitor(scoring="r2")
+    est = short(device="auto").set_callbacks(monitor).fit(X0, Y0)
+    assert set(TURNS) == {"cuda:0"}
+    scores = monitor.get_logs().data_as_pandas["r2"]
+    assert scores.iloc[-1] == est.score(X0, Y0)
+
+
 # Where predictions are made ----------------------------------------------------------------------
 
 
@@ -196,12 +206,11 @@ def test_a_model_of_the_cpu_predicts_on_a_gpu(gpu):
     assert TURNS == ["cuda:0"]
 
 
-def test_weights_are_set_without_a_turn(gpu):
+def test_weights_are_set_without_a_gpu(gpu, monkeypatch):
     est, other = short(device="cuda").fit(X0, Y0), short(random_state=1).fit(X0, Y0)
-    TURNS.clear()
+    remove(monkeypatch)
     est.set_weights({name: Tensor(w) for name, w in other.weights_.items()})
-    assert TURNS == []
-    np.testing.assert_array_equal(est.predict(X0), other.predict(X0))
+    np.testing.assert_array_equal(est.set_params(device="cpu").predict(X0), other.predict(X0))
 
 
 def test_every_step_of_a_stream_is_a_turn(gpu):
@@ -295,6 +304,7 @@ FORMS = {
     "3-D, int": (np.round(4 * X0).astype(int), {}),
     "list": (RAGGED, {}),
     "list, two types": ([*RAGGED[:-1], RAGGED[-1].astype(float)], {}),
+    "list, transposed": ([np.asfortranarray(x) for x in RAGGED], {}),
     "list of one": (RAGGED[-1:] * 1, {}),
     "2-D": (X0.reshape(N, T * F), {"features_per_step": F}),
     "2-D, newest first": (X0.reshape(N, T * F), {"features_per_step": F, "newest_first": True}),
@@ -342,6 +352,15 @@ def test_tensors_are_answered_with_tensors(gpu):
         answer = getattr(est, method)(Tensor(X0))
         assert isinstance(answer, Tensor)
         np.testing.assert_array_equal(answer.host, getattr(est, method)(X0))
+
+
+def test_a_list_of_tensors_is_answered_with_tensors(gpu):
+    X = [Tensor(x) for x in RAGGED]
+    est = short(device="cuda", return_sequences=True).fit(X, [x[:, 0] for x in RAGGED])
+    answers, expected = est.predict(X), est.predict(RAGGED)
+    for answer, other in zip(answers, expected):
+        assert isinstance(answer, Tensor)
+        np.testing.assert_array_equal(answer.host, other)
 
 
 @pytest.mark.parametrize("labels", [np.array([3, 7]), np.array([False, True]), np.array(["no", "yes"])])

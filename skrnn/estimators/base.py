@@ -366,7 +366,6 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         scores = [row["validation_score"] for row in progress.history if "validation_score" in row]
         return {
             "weights_": trainer.network.unpack(trainer.params),
-            "device_": self.device_,
             "n_iter_": progress.n_iter,
             "loss_": losses[-1] if losses else None,
             "best_loss_": min(losses, default=None),
