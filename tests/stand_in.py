@@ -3,7 +3,7 @@
 Its arrays refuse, like CuPy's, to become NumPy's unasked, and its work has to be done in a turn.
 """
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -157,11 +157,11 @@ class Tape(cpu.Tape):
 
 
 @contextmanager
-def turn(number, allow_tf32):
-    if number >= COUNT:
-        raise backends.Unavailable(f"there is no GPU number {number}")
-    TURNS.append(f"cuda:{number}" + " with TF32" * allow_tf32)
-    running.append(number)
+def turn(device, allow_tf32=False):
+    if backends.number(device) >= COUNT:
+        raise backends.Unavailable(f"there is no GPU number {backends.number(device)}")
+    TURNS.append(device + " with TF32" * allow_tf32)
+    running.append(device)
     try:
         yield
     finally:
@@ -188,13 +188,12 @@ BACKEND = SimpleNamespace(
         "supports_bfloat16": lambda: False,
     },
     arrays=Arrays,
-    turn=turn,
 )
 
 
 def install(monkeypatch):
     """Let "cuda" mean this backend."""
-    real_get, real_run = backends.get, inference.run
+    real_get, real_turn, real_run = backends.get, backends.turn, inference.run
 
     def get(device):
         return BACKEND if device.startswith("cuda") else real_get(device)
@@ -203,7 +202,11 @@ def install(monkeypatch):
         output, states = real_run(network, params, sequences, **options)
         return GpuArray(output) if isinstance(sequences.values, GpuArray) else output, states
 
+    def take(device, allow_tf32=False):
+        return real_turn(device) if device == "cpu" else turn(device, allow_tf32)
+
     TURNS.clear()
+    monkeypatch.setattr(backends, "turn", take)
     monkeypatch.setattr(inference, "run", run)
     monkeypatch.setattr(backends, "get", get)
 
@@ -211,9 +214,9 @@ def install(monkeypatch):
 def remove(monkeypatch):
     """Let no GPU work."""
 
-    def get(device):
+    def turn(device, allow_tf32=False):
         if device != "cpu":
             raise backends.Unavailable("no working GPU")
-        return cpu
+        return nullcontext()
 
-    monkeypatch.setattr(backends, "get", get)
+    monkeypatch.setattr(backends, "turn", turn)

@@ -260,7 +260,7 @@ def test_unknown_devices_in_predictions():
 
 
 def test_without_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "skrnn.backends.cuda", None)
+    monkeypatch.setitem(sys.modules, "skrnn.backends.cuda", None)  # as where Numba has no CUDA part
     monkeypatch.delattr(backends, "cuda", raising=False)
     with pytest.raises(backends.Unavailable, match=r"pip install 'skrnn\[cuda\]'"):
         short(device="cuda").fit(X0, Y0)

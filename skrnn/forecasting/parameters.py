@@ -49,8 +49,8 @@ DOCS = {
         "regressor or None",
         "What is trained, for instance `skrnn.LSTMRegressor(64, num_layers=2)` or a regressor of "
         "scikit-learn, which gets the window as one row of features. None: the network of the forecaster's "
-        "name with `hidden_size`, `linear_skip`, `loss`, `max_steps`, `learning_rate_init`, `device`, `n_jobs` "
-        "and `verbose`, which a regressor that is given has of its own.",
+        "name with `hidden_size`, `linear_skip`, `loss`, `max_steps`, `learning_rate_init`, `device`, "
+        "`n_jobs` and `verbose`, which a regressor that is given has of its own.",
     ),
     "strategy": (
         '{"direct", "recursive"}',
