@@ -40,6 +40,7 @@ def run(
     Returns
     -------
     output : ndarray of shape (n, n_out), or (n_steps, n_out) with an output per step
+        An array of the GPU where the values of `sequences` are one.
     state : list of (h, c) per layer and direction, each (n, H); empty unless `last`
 
     Notes

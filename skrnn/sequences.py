@@ -21,7 +21,8 @@ class Sequences:
     Parameters
     ----------
     values : ndarray of shape (n_rows, n_features)
-        The steps; C-contiguous, float32 or float64, may be read-only.
+        The steps; C-contiguous, float32 or float64, may be read-only, and an array of a GPU where that is
+        to read it.
     starts : ndarray of shape (n_sequences,), dtype intp
         First row of each sequence.
     lengths : ndarray of shape (n_sequences,), dtype intp
@@ -77,15 +78,19 @@ class Sequences:
             values = np.empty(shape, dtype or np.result_type(*arrays))
             # without `out` the result would have the memory order of the arrays
             np.concatenate(arrays, out=values, casting="unsafe")
-        return cls(values, np.cumsum(lengths) - lengths, lengths)
+        return cls.consecutive(values, lengths)
 
     @classmethod
     def from_dense(cls, array: np.ndarray, dtype: Any = None) -> Sequences:
         """Read an array of shape (n, T, F): a view where it is C-contiguous and of `dtype`."""
         n, steps, features = array.shape
         values = _as_table(array, dtype).reshape(n * steps, features)
-        starts = np.arange(n, dtype=np.intp) * steps
-        return cls(values, starts, np.full(n, steps, dtype=np.intp))
+        return cls.consecutive(values, np.full(n, steps, dtype=np.intp))
+
+    @classmethod
+    def consecutive(cls, values: np.ndarray, lengths: np.ndarray) -> Sequences:
+        """Sequences that follow on one another in a table."""
+        return cls(values, np.cumsum(lengths) - lengths, lengths)
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -316,6 +316,7 @@ BAD_PARAMETERS = [
     ({"validation_fraction": 1.0}, "The 'validation_fraction' parameter"),
     ({"missing": "drop"}, "The 'missing' parameter"),
     ({"random_state": "x"}, "The 'random_state' parameter"),
+    ({"device": "gpu"}, "The 'device' parameter"),
     ({"verbose": -1}, "The 'verbose' parameter"),
     ({"n_jobs": 0}, "n_jobs"),
     ({"freq": "blue"}, "freq='blue' is not a frequency of pandas"),

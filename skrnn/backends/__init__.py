@@ -100,10 +100,14 @@ def get(device: str) -> ModuleType:
         from . import cpu
 
         return cpu
+    if device.partition(":")[0] != "cuda":
+        raise ValueError(f"device={device!r} is unknown: it must be 'cpu', 'cuda' or 'cuda:' with a number")
     try:
         from . import cuda
     except ImportError as error:  # of a Numba whose CUDA part is gone
-        raise Unavailable(f"Numba's CUDA part cannot be imported: {error}") from error
+        raise Unavailable(
+            f"Numba's CUDA part cannot be imported ({error}): pip install 'skrnn[cuda]'"
+        ) from error
     return cuda
 
 

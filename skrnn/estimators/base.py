@@ -15,11 +15,12 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
-from .. import inference
+from .. import backends, inference
 from ..losses import Loss
-from ..network import array_dtype
+from ..network import Network, array_dtype
 from ..sequences import Targets
 from ..training import Data, Diverged, Progress, Settings, Trainer, history_columns
+from .devices import device_for, device_to_read, to_host
 from .inputs import Input, check_equal_lengths
 from .parameters import CONSTRAINTS
 from .prediction import FittedNetwork
@@ -85,10 +86,11 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         ----------
         X : array of shape (n, T, F), list or object array of n arrays of shape (T_i, F), or 2-D
             array-like of shape (n, T * features_per_step)
-            Sequences, oldest step first.
+            Sequences, oldest step first. With a GPU as `device`, also arrays that lie there: of CuPy, of
+            PyTorch, or of others with ``__cuda_array_interface__`` or DLPack. They are read in place.
         y : array-like of shape (n,) or (n, k); with `return_sequences` (n, T), (n, T, k), or a list
             or object array of arrays of shape (T_i,) or (T_i, k)
-            Targets.
+            Targets. Those on a GPU are copied to the host, where they are checked, as are weights.
         sample_weight : array-like of shape (n,), or per step in the form of y; default=None
             Weights. A step of weight 0 may be unlabelled: its target may be anything, NaN too.
         X_val, y_val : like X and y, default=None
@@ -104,15 +106,23 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         ValueError
             For unusable data or parameters, naming the place; and when the loss stops being finite.
             The estimator is then what it was before.
+        RuntimeError
+            If `device` cannot be used here.
+        MemoryError
+            If the GPU has too little memory; the message says how much is needed.
         """
         with self._unchanged_on_error():
             again = self.warm_start and hasattr(self, "weights_")
             self._check_parameters()
-            data = self._read_data(X, y, sample_weight, reset=not again)
-            data, validation = self._validation_data(data, X_val, y_val)
-            trainer = self._trainer(data, again=again)
-            progress = self._progress.copy() if again else Progress()
-            self._run_fit(trainer, validation, progress, X, y, sample_weight)
+            self.device_ = device_to_read(self.device, self.dtype, X, X_val)
+            with backends.turn(self.device_, self.allow_tf32):
+                data = self._read_data(X, y, sample_weight, reset=not again)
+                data, validation = self._validation_data(data, X_val, y_val)
+            self.device_ = self._device_to_train(data)
+            with backends.turn(self.device_, self.allow_tf32):
+                trainer = self._trainer(data, again=again)
+                progress = self._progress.copy() if again else Progress()
+                self._run_fit(trainer, validation, progress, X, y, sample_weight)
         if progress.interrupted:
             try:
                 warnings.warn(
@@ -164,6 +174,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
 
     def _validation_score(self, trainer: Trainer, validation: Data, params: np.ndarray) -> float:
         raw, _ = inference.run(trainer.network, params, validation.sequences)
+        raw = to_host(raw)
         if not np.isfinite(raw).all():
             raise Diverged("The output", trainer.settings)
         rows = target_rows(validation, self.return_sequences)
@@ -173,15 +184,19 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool, **targets: Any) -> Self:
         with self._unchanged_on_error():
             self._check_parameters()
-            data = self._read_data(X, y, sample_weight, reset=first, **targets)
-            trainer = self._trainer(data, again=not first)
-            progress = Progress() if first else self._progress.copy()
-            rate = float(self.learning_rate_init)
-            row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
-            trainer.check()
-            progress.n_iter += 1
-            progress.history.append(row)
-            self._store(trainer, progress)
+            self.device_ = device_to_read(self.device, self.dtype, X)
+            with backends.turn(self.device_, self.allow_tf32):
+                data = self._read_data(X, y, sample_weight, reset=first, **targets)
+            self.device_ = self._device_to_train(data)
+            with backends.turn(self.device_, self.allow_tf32):
+                trainer = self._trainer(data, again=not first)
+                progress = Progress() if first else self._progress.copy()
+                rate = float(self.learning_rate_init)
+                row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
+                trainer.check()
+                progress.n_iter += 1
+                progress.history.append(row)
+                self._store(trainer, progress)
         return self
 
     @contextmanager
@@ -220,7 +235,8 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 f"training goes on from a fit with {self._row_layout}, which cannot become "
                 f"{self._given_layout}"
             )
-        input = self._read_X(X, reset)
+        input = self._read_X(X, reset, self.device_)
+        y, sample_weight = to_host(y), to_host(sample_weight)
         if isinstance(y, Targets):
             w = read_window_weights(sample_weight, len(y), array_dtype(self.dtype))
         else:
@@ -239,13 +255,15 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             raise ValueError("X_val and y_val go together: one of them is missing")
         if X_val is not None:
             try:
-                input = self._read_X(X_val, reset=False)
+                input = self._read_X(X_val, reset=False, device=self.device_)
                 if self._skip_steps is not None:
                     check_equal_lengths(input.sequences, self._skip_steps)
             except ValueError as error:
                 raise ValueError(f"X_val: {error}") from error
             check_not_cut(len(input.sequences), len(data.sequences))
-            targets, w = self._read_targets(y_val, None, input, reset=False, training=False, name="y_val")
+            targets, w = self._read_targets(
+                to_host(y_val), None, input, reset=False, training=False, name="y_val"
+            )
             validation = Data(input.sequences, targets, w)
         elif self.early_stopping:
             data, validation = hold_back(
@@ -275,8 +293,20 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     def _cell(self) -> str:
         return self.cell
 
+    def _device_to_train(self, data: Data) -> str:
+        """Where X was read or, with "auto", a GPU where the work is large enough to gain from it."""
+        if self.device != "auto" or self.device_ != "cpu" or self.dtype == "bfloat16":
+            return self.device_
+        network, settings = self._network_for(data, "cpu"), self._settings(data)
+        n_steps = np.minimum(data.sequences.lengths, settings.tbptt_steps or np.inf).mean()
+        return device_for(network.flops(n_steps * settings.batch_size, training=True))
+
+    def _network_for(self, data: Data, device: str) -> Network:
+        n_features = data.sequences.n_features
+        return self._network(n_features, self._n_raw(), self._network_parameters(), device)
+
     def _trainer(self, data: Data, again: bool) -> Trainer:
-        network = self._network(data.sequences.n_features, self._n_raw(), self._network_parameters())
+        network = self._network_for(data, self.device_)
         if not again:
             self._rng = check_random_state(self.random_state)
             if self._rng is np.random.mtrand._rand or self._rng is self.random_state:

@@ -17,6 +17,7 @@ from ..losses import Loss
 from ..network import array_dtype
 from ..sequences import Targets
 from .base import RecurrentEstimator
+from .devices import to_host
 from .inputs import Input
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, documented
 from .targets import place, read_labels, read_rows
@@ -53,7 +54,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         if isinstance(self.class_weight, str):
             raise ValueError('class_weight="balanced" is not known to partial_fit: pass a dict of weights')
         if classes is not None:
-            classes = np.unique(classes)
+            classes = np.unique(to_host(classes))
             if not first and not np.array_equal(classes, self.classes_):
                 raise ValueError(f"classes={classes} are not those of the first call, {self.classes_}")
         return self._partial_fit(X, y, sample_weight, first, classes=classes)
@@ -303,6 +304,7 @@ class RNNClassifier(_Classifier):
         verbose: bool | int = False,
         dtype: str = "float32",
         device: str = "cpu",
+        allow_tf32: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         self.hidden_size = hidden_size
@@ -344,6 +346,7 @@ class RNNClassifier(_Classifier):
         self.verbose = verbose
         self.dtype = dtype
         self.device = device
+        self.allow_tf32 = allow_tf32
         self.n_jobs = n_jobs
 
 
@@ -410,6 +413,7 @@ class LSTMClassifier(_Classifier):
         verbose: bool | int = False,
         dtype: str = "float32",
         device: str = "cpu",
+        allow_tf32: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         self.hidden_size = hidden_size
@@ -448,6 +452,7 @@ class LSTMClassifier(_Classifier):
         self.verbose = verbose
         self.dtype = dtype
         self.device = device
+        self.allow_tf32 = allow_tf32
         self.n_jobs = n_jobs
 
     @property
@@ -523,6 +528,7 @@ class GRUClassifier(_Classifier):
         verbose: bool | int = False,
         dtype: str = "float32",
         device: str = "cpu",
+        allow_tf32: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         self.hidden_size = hidden_size
@@ -562,6 +568,7 @@ class GRUClassifier(_Classifier):
         self.verbose = verbose
         self.dtype = dtype
         self.device = device
+        self.allow_tf32 = allow_tf32
         self.n_jobs = n_jobs
 
     @property

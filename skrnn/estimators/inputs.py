@@ -15,6 +15,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
 from ..sequences import Sequences, object_array
+from .devices import holds_arrays
 
 KINDS = {
     "rows": "2-D X (one row per sequence)",
@@ -54,6 +55,7 @@ def read_X(
     features_per_step: int = 1,
     newest_first: bool = False,
     allow_nan: bool = False,
+    gpu: Any = None,
 ) -> Input:
     """Validate X and read it as sequences.
 
@@ -76,6 +78,8 @@ def read_X(
         that the sequences are in time order; features keep their order inside a step.
     allow_nan : bool, default=False
         Whether NaN may pass; infinity never does.
+    gpu : module, default=None
+        The backend's `arrays` where X lies on a GPU: X is read there.
 
     Returns
     -------
@@ -97,18 +101,25 @@ def read_X(
         return Input(X, "sequences", True, X.values.dtype.type)
     if isinstance(X, np.ma.MaskedArray):
         raise ValueError("X is a masked array; fill it, for example with X.filled(numpy.nan)")
-    X, kind, ragged = recognise(X)
+    if gpu is not None:
+        X = [gpu.adopt(item) for item in X] if holds_arrays(X) else gpu.adopt(X)
+    X, kind, ragged = recognise(X, gpu)
     if not reset:
         check_kind(estimator, kind)
     if kind == "rows":
         try:
-            X = validate_data(estimator, X, reset=reset, dtype="numeric", ensure_all_finite=False)
+            # scikit-learn looks at shape and type, not at values: of a GPU's array, another shows them
+            shown = X if gpu is None else np.broadcast_to(np.zeros((), _numeric(X, "X").dtype), X.shape)
+            shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
+            X = shown if gpu is None else X
             names = getattr(estimator, "feature_names_in_", None)
-            sequences, float_type = _read_rows(X, dtype, features_per_step, newest_first, allow_nan, names)
+            sequences, float_type = _read_rows(
+                X, dtype, features_per_step, newest_first, allow_nan, names, gpu
+            )
         except OverflowError as error:
             raise ValueError(f"X holds an integer too large for a float: {error}") from error
     else:
-        sequences, float_type = read_sequences(X, dtype, allow_nan)
+        sequences, float_type = read_sequences(X, dtype, allow_nan, gpu)
         _agree_on_features(estimator, sequences.n_features, reset)
     if reset:
         estimator._input_kind = kind
@@ -152,13 +163,15 @@ def check_kind(estimator: Any, kind: str) -> None:
         )
 
 
-def read_sequences(X: Any, dtype: Any = None, allow_nan: bool = False) -> tuple[Sequences, type[np.floating]]:
+def read_sequences(
+    X: Any, dtype: Any = None, allow_nan: bool = False, gpu: Any = None
+) -> tuple[Sequences, type[np.floating]]:
     """Read a 3-D array, or a list of (T_i, F) arrays; return it with X's float type."""
     if len(X) == 0:
         raise ValueError("X contains no sequences")
-    dense = isinstance(X, np.ndarray)
+    dense = not isinstance(X, list)
     arrays: Any = (
-        _numeric(X, "X") if dense else [_step_array(item, f"sequence {i}") for i, item in enumerate(X)]
+        _numeric(X, "X") if dense else [_step_array(item, f"sequence {i}", gpu) for i, item in enumerate(X)]
     )
     n_features = arrays[0].shape[1]
     different = arrays[:1] if dense else arrays  # in shape or type
@@ -171,18 +184,29 @@ def read_sequences(X: Any, dtype: Any = None, allow_nan: bool = False) -> tuple[
         raise ValueError("X has 0 features per step, while at least 1 is required")
     all_float32 = all(array.dtype == np.float32 for array in different)
     float_type: type[np.floating] = np.float32 if all_float32 else np.float64
-    build: Any = Sequences.from_dense if dense else Sequences.from_arrays
     with np.errstate(over="ignore"):  # what became infinite is reported with its place
-        sequences = build(arrays, dtype or float_type)
+        sequences = _consecutive(arrays, dtype or float_type, gpu)
     _check_finite(sequences, arrays, allow_nan)
     return sequences, float_type
 
 
-def recognise(X: Any) -> tuple[Any, Literal["rows", "sequences"], bool]:
+def _consecutive(arrays: Any, dtype: Any, gpu: Any) -> Sequences:
+    """Sequences from an array of shape (n, T, F), or from a list of arrays of shape (T_i, F)."""
+    dense = not isinstance(arrays, list)
+    if gpu is None:
+        return Sequences.from_dense(arrays, dtype) if dense else Sequences.from_arrays(arrays, dtype)
+    parts = [arrays.reshape(-1, arrays.shape[2])] if dense else arrays
+    tables = [part.astype(dtype, order="C", copy=False) for part in parts]
+    values = tables[0] if len(tables) == 1 else gpu.xp.concatenate(tables)
+    lengths = np.full(len(arrays), arrays.shape[1]) if dense else np.array([len(array) for array in arrays])
+    return Sequences.consecutive(gpu.adopt(values), lengths.astype(np.intp))
+
+
+def recognise(X: Any, gpu: Any = None) -> tuple[Any, Literal["rows", "sequences"], bool]:
     """X, made easier to read where possible, its kind, and whether its lengths may differ."""
     if not isinstance(X, list | tuple) and not hasattr(X, "shape") and hasattr(X, "__array__"):
         X = np.asarray(X)
-    if isinstance(X, list | tuple) or (np.ndim(X) == 1 and _is_object(X)):
+    if isinstance(X, list | tuple) or (_is_object(X) and np.ndim(X) == 1):
         items = list(X)
         if not items:
             raise ValueError("X contains no sequences")
@@ -191,13 +215,13 @@ def recognise(X: Any) -> tuple[Any, Literal["rows", "sequences"], bool]:
             return items, "sequences", True
         if depths[0] == 1:
             _check_equal_lengths(items)
-            X = items
+            X = items if gpu is None else gpu.xp.stack(items)
         return X, "rows", False
     depth = _depth(X)
     if depth > 3:
         raise ValueError(f"X has {depth} dimensions, expected 2 or 3 (sequence, step, feature)")
     if depth == 3 and not sp.issparse(X):
-        return np.asarray(X), "sequences", False
+        return X if gpu is not None else np.asarray(X), "sequences", False
     return X, "rows", False
 
 
@@ -215,7 +239,7 @@ def _depth(item: Any) -> int:
 
 def _check_equal_lengths(rows: list[Any]) -> None:
     for i, row in enumerate(rows):
-        length = np.shape(row)[0] if _depth(row) == 1 else None
+        length = len(row) if _depth(row) == 1 else None
         if length != len(rows[0]):
             raise ValueError(
                 f"a list of 1-D arrays is read as 2-D X, but item {i} has "
@@ -232,6 +256,7 @@ def _read_rows(
     newest_first: bool,
     allow_nan: bool,
     names: np.ndarray | None,
+    gpu: Any,
 ) -> tuple[Sequences, type[np.floating]]:
     n, columns = X.shape
     if columns % features_per_step:
@@ -241,25 +266,24 @@ def _read_rows(
     float_type = np.float32 if X.dtype == np.float32 else np.float64
     steps = X.reshape(n, columns // features_per_step, features_per_step)
     with np.errstate(over="ignore"):
-        sequences = Sequences.from_dense(steps[:, ::-1] if newest_first else steps, dtype or float_type)
+        sequences = _consecutive(steps[:, ::-1] if newest_first else steps, dtype or float_type, gpu)
     values = sequences.values
     if not _all_finite(values, allow_nan):
         read = values.reshape(n, -1, features_per_step)
-        bad = _is_bad((read[:, ::-1] if newest_first else read).reshape(n, columns), allow_nan)
-        row, column = np.argwhere(bad)[0]
+        row, column = _first_bad((read[:, ::-1] if newest_first else read).reshape(n, columns), allow_nan)
         where = f"column {column}" if names is None else f"column {names[column]!r}"
         raise ValueError(f"Input X contains {_problem(X[row, column], values.dtype)}: row {row}, {where}")
     return sequences, float_type
 
 
-def _step_array(item: Any, place: str) -> np.ndarray:
+def _step_array(item: Any, place: str, gpu: Any) -> np.ndarray:
     """One (T_i, F) array of numbers."""
     if isinstance(item, np.ma.MaskedArray):
         raise ValueError(f"{place} is a masked array; fill it first")
     if sp.issparse(item):
         raise ValueError(f"{place} is sparse; convert it with toarray()")
     try:
-        array = np.asarray(item)
+        array = item if gpu is not None else np.asarray(item)
     except ValueError as error:  # nested lists of different lengths
         raise ValueError(f"{place} cannot be read as (time steps, features): {error}") from error
     if array.ndim != 2:
@@ -283,6 +307,8 @@ def _numeric(array: np.ndarray, place: str) -> np.ndarray:
 
 
 def _all_finite(values: np.ndarray, allow_nan: bool) -> bool:
+    if type(values) is not np.ndarray:  # on a GPU, where NumPy's functions of elements are that device's
+        return not _is_bad(values, allow_nan).any()
     try:
         with np.errstate(invalid="ignore"):  # inf - inf in the sum that is looked at first
             assert_all_finite(values, allow_nan=allow_nan)
@@ -295,8 +321,14 @@ def _is_bad(values: np.ndarray, allow_nan: bool) -> np.ndarray:
     return np.isinf(values) if allow_nan else ~np.isfinite(values)
 
 
+def _first_bad(values: np.ndarray, allow_nan: bool) -> tuple[int, int]:
+    """Row and column of the first value that may not be there."""
+    return divmod(int(_is_bad(values, allow_nan).argmax()), values.shape[1])
+
+
 def _problem(original: Any, dtype: np.dtype) -> str:
     """What is wrong with a value that is not finite as `dtype`."""
+    original = original.item()  # from a GPU, where it may lie
     if np.isfinite(original):
         return f"a value too large for {dtype}"
     return "NaN" if np.isnan(original) else "infinity"
@@ -307,12 +339,11 @@ def _check_finite(sequences: Sequences, source: Any, allow_nan: bool) -> None:
     values = sequences.values
     if _all_finite(values, allow_nan):
         return
-    for i, steps in enumerate(sequences.split(values)):
-        bad = _is_bad(steps, allow_nan)
-        if bad.any():
-            t, feature = np.argwhere(bad)[0]
-            problem = _problem(source[i][t, feature], values.dtype)
-            raise ValueError(f"sequence {i} contains {problem} at step {t}")
+    row, feature = _first_bad(values, allow_nan)
+    i = int(np.searchsorted(sequences.offsets, row, side="right")) - 1
+    t = row - sequences.offsets[i]
+    problem = _problem(source[i][t, feature], values.dtype)
+    raise ValueError(f"sequence {i} contains {problem} at step {t}")
 
 
 def _agree_on_features(estimator: Any, n_features: int, reset: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -13,6 +14,21 @@ POSITIVE = Interval(Real, 0, None, closed="neither")
 FROM_ZERO = Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="left")
 COUNT = Interval(Integral, 1, None, closed="left")
+
+
+class Devices(StrOptions):
+    """The names of devices; a GPU's may end in its number."""
+
+    def __init__(self) -> None:
+        super().__init__({"cpu", "cuda", "auto"})
+
+    def is_satisfied_by(self, value: Any) -> bool:
+        numbered = isinstance(value, str) and re.fullmatch(r"cuda:\d+", value)
+        return bool(numbered) or super().is_satisfied_by(value)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} or 'cuda:' with the number of a GPU"
+
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_size": [COUNT],
@@ -49,7 +65,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
     "dtype": [StrOptions({"float32", "float64", "bfloat16"})],
-    "device": [StrOptions({"cpu"})],
+    "device": [Devices()],
+    "allow_tf32": ["boolean"],
     "n_jobs": [COUNT, Interval(Integral, None, -1, closed="right"), None],
 }
 
@@ -184,9 +201,21 @@ DOCS = {
         '{"float32", "float64", "bfloat16"}',
         "Type of weights and arithmetic. With ``bfloat16``, for processors with AVX512_BF16, the products in "
         "time read numbers rounded to 8 bits of precision and add them up in float32, which is faster from "
-        "about 64 hidden units on; all else, the weights too, is float32.",
+        "about 64 hidden units on; all else, the weights too, is float32. Not for a GPU.",
     ),
-    "device": ('{"cpu"}', "Where to compute."),
+    "device": (
+        '{"cpu", "cuda", "cuda:N", "auto"}',
+        'Where to compute: "cuda" is the first NVIDIA GPU, "cuda:1" the next (``pip install skrnn[cuda]``). '
+        '"auto" takes the GPU where X lies, or, if one works, the first where a training step has at least '
+        "1e9 floating-point operations, else the CPU; `device_` says which, and predictions are made there. "
+        "Like `n_jobs` it may be changed after `fit`: the next prediction follows. A model of a GPU predicts "
+        "on the CPU, with a warning, where there is none.",
+    ),
+    "allow_tf32": (
+        "bool",
+        "Whether a GPU may round the factors of large float32 products to 10 bits of precision (TF32), which "
+        "is faster; of no effect elsewhere.",
+    ),
     "n_jobs": (
         "int or None",
         "Threads; None: as many as pay off, within the limits of joblib and threadpoolctl. The result does "
@@ -212,6 +241,8 @@ weights_ : dict of str to ndarray
     ``skip.weight`` (outputs, steps times features) with `linear_skip`.
 n_iter_ : int
     Epochs trained.
+device_ : str
+    Where `fit` computed: "cpu", "cuda:0", ...
 loss_, best_loss_ : float
     Training loss of the last epoch, and the lowest of all; the mean over minibatches while the weights
     were changing.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from numbers import Integral
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import backends, inference
 from ..inference import State
 from ..network import Network, array_dtype
+from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host
 from .inputs import Input, check_equal_lengths, read_X, shape_like
 from .jobs import effective_threads
 from .streaming import Stream, read_state, stacked
@@ -25,6 +27,8 @@ class FittedNetwork:
     """Mixin: everything after `fit`, from `weights_` and the frozen `_architecture`."""
 
     device: str
+    device_: str
+    allow_tf32: bool
     dtype: str
     features_per_step: int
     newest_first: bool
@@ -42,16 +46,31 @@ class FittedNetwork:
         if method not in known:
             raise ValueError(f"method must be one of {', '.join(known)}, got {method!r}")
 
-    def _ask(self, method: str, X: Any) -> np.ndarray:
-        """That method's answer in X's form."""
+    def _ask(self, method: str, X: Any) -> Any:
+        """That method's answer in X's form, where X is."""
         input, raw, _ = self._run(X)
-        return self._shape(input, self._answer(method)(raw))
+        return self._shape(input, in_kind_of(X, self._answer(method)(raw)))
 
-    def _network(self, n_features: int, n_raw: int, parameters: dict[str, Any]) -> Network:
+    @contextmanager
+    def _turn(self, X: Any = None) -> Iterator[str]:
+        """A turn on the device for predictions, which is given; the CPU's, with a warning, where there is no
+        such GPU."""
+        device = (gpu_of(X) or self.device_) if self.device == "auto" else full_name(self.device)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(backends.turn(device, self.allow_tf32))
+            except backends.Unavailable as error:
+                if gpu_of(X) is not None:
+                    raise
+                warnings.warn(f"predicting on the CPU: {error}", RuntimeWarning, stacklevel=5)
+                device = "cpu"
+            yield device
+
+    def _network(self, n_features: int, n_raw: int, parameters: dict[str, Any], device: str) -> Network:
         return Network(
             n_features,
             n_raw,
-            device=self.device,
+            device=device,
             n_threads=effective_threads(self.n_jobs),
             **parameters,
         )
@@ -60,10 +79,17 @@ class FittedNetwork:
     def _given_layout(self) -> dict[str, Any]:
         return {"features_per_step": self.features_per_step, "newest_first": self.newest_first}
 
-    def _read_X(self, X: Any, reset: bool, dtype: str | None = None) -> Input:
+    def _read_X(self, X: Any, reset: bool, device: str, dtype: str | None = None) -> Input:
         if reset:  # kept with the model: reading the same columns in another way would be nonsense
             self._row_layout = self._given_layout
-        return read_X(self, X, reset=reset, dtype=array_dtype(dtype or self.dtype), **self._row_layout)
+        return read_X(
+            self,
+            X,
+            reset=reset,
+            dtype=array_dtype(dtype or self.dtype),
+            gpu=arrays_for(X, device),
+            **self._row_layout,
+        )
 
     @staticmethod
     def _check_shapes(weights: Mapping[str, np.ndarray], network: Network) -> None:
@@ -97,10 +123,10 @@ class FittedNetwork:
             If an array is missing, unknown, not finite or of another shape.
         """
         check_is_fitted(self)
-        network = self._fitted_network()
+        network = self._fitted_network("cpu")
         weights = {name: w.detach() if hasattr(w, "detach") else w for name, w in weights.items()}
         # `asarray`, then a copy: PyTorch's tensors do not know numpy's copy keyword.
-        arrays = {name: np.asarray(value).astype(network.dtype) for name, value in weights.items()}
+        arrays = {name: np.asarray(to_host(value)).astype(network.dtype) for name, value in weights.items()}
         self._check_shapes(arrays, network)
         for name, value in arrays.items():
             if not np.isfinite(value).all():
@@ -109,35 +135,44 @@ class FittedNetwork:
         self._moments: Any = None  # they belong to the old weights
         return self
 
-    def _fitted_network(self) -> Network:
+    def _fitted_network(self, device: str) -> Network:
         shape, parameters = self.weights_["weight_ih_l0"].shape, self._architecture
-        backend = backends.get(self.device)
+        backend = backends.get(device)
         if parameters["dtype"] == "bfloat16" and not backend.supports_bfloat16():
+            what = "this processor" if device == "cpu" else f"device={device!r}"
             warnings.warn(
-                "this processor cannot multiply bfloat16 numbers: predicting in float32",
+                f"{what} cannot multiply bfloat16 numbers: predicting in float32",
                 RuntimeWarning,
                 stacklevel=4,
             )
             parameters = parameters | {"dtype": "float32"}
-        return self._network(shape[1], len(self.weights_["head.bias"]), parameters)
+        return self._network(shape[1], len(self.weights_["head.bias"]), parameters, device)
 
     # --- prediction ------------------------------------------------------------------------------------
     def _run(
         self, X: Any, *, state: Any = None, hidden: bool = False, last: bool = False
     ) -> tuple[Input, np.ndarray, State]:
-        """(Input, raw outputs or hidden states in X's float type, last states if they are wanted)."""
+        """(Input, raw outputs or hidden states in X's float type, last states if they are wanted).
+
+        Hidden states lie where X does. Raw outputs, which are few, are made into answers on the host.
+        """
         check_is_fitted(self)
-        input = self._read_X(X, reset=False, dtype=self._architecture["dtype"])
-        network = self._fitted_network()
-        self._check_shapes(self.weights_, network)
-        if input.sequences.n_features != network.n_in:  # kernels do not check
-            raise ValueError(f"X has {input.sequences.n_features} features per step, expected {network.n_in}")
-        if network.skip_steps is not None:
-            check_equal_lengths(input.sequences, network.skip_steps)
-        first = None if state is None else read_state(state, len(input.sequences), network)
-        params = network.pack(self.weights_)
-        raw, states = inference.run(network, params, input.sequences, state=first, hidden=hidden, last=last)
-        return input, raw.astype(input.float_type, copy=False), states
+        with self._turn(X) as device:
+            input = self._read_X(X, reset=False, device=device, dtype=self._architecture["dtype"])
+            network = self._fitted_network(device)
+            self._check_shapes(self.weights_, network)
+            n_features = input.sequences.n_features
+            if n_features != network.n_in:  # kernels do not check
+                raise ValueError(f"X has {n_features} features per step, expected {network.n_in}")
+            if network.skip_steps is not None:
+                check_equal_lengths(input.sequences, network.skip_steps)
+            first = None if state is None else read_state(state, len(input.sequences), network)
+            params = network.pack(self.weights_)
+            raw, states = inference.run(
+                network, params, input.sequences, state=first, hidden=hidden, last=last
+            )
+            raw = (raw if hidden else to_host(raw)).astype(input.float_type, copy=False)
+        return input, raw, states
 
     def predict_with_state(self, X: Any, state: Any = None) -> tuple[np.ndarray, Any]:
         """Predict from given first states, and return the last ones.
@@ -149,7 +184,7 @@ class FittedNetwork:
         X : like in `fit`
         state : array of shape (num_layers * directions, n, hidden_size), a pair (h, c) of them for an
             LSTM, or None
-            First states in PyTorch's layout; None: zeros.
+            First states in PyTorch's layout, arrays of NumPy; None: zeros.
 
         Returns
         -------
@@ -157,7 +192,7 @@ class FittedNetwork:
         state : like the parameter
         """
         input, raw, states = self._run(X, state=state, last=True)
-        return self._shape(input, self._answer("predict")(raw)), stacked(states)
+        return self._shape(input, in_kind_of(X, self._answer("predict")(raw))), stacked(states)
 
     def _last_answer(self, X: Any, method: str) -> tuple[np.ndarray, Any]:
         """The answer after the last step of each sequence, and the states there, of a fit per step."""
@@ -197,10 +232,12 @@ class FittedNetwork:
             raise ValueError("a bidirectional network reads a sequence from both ends: it cannot be streamed")
         if self._architecture["skip_steps"] is not None:
             raise ValueError("linear_skip reads all steps of a window at once: it cannot be streamed")
-        network = self._fitted_network()
-        self._check_shapes(self.weights_, network)
         as_fitted_now = copy.copy(self)  # with its classes or quantiles
-        return Stream(network, network.pack(self.weights_), int(batch), as_fitted_now._answer(method))
+        with self._turn() as device:
+            network = self._fitted_network(device)
+            self._check_shapes(self.weights_, network)
+            params = network.pack(self.weights_)
+            return Stream(network, params, int(batch), as_fitted_now._answer(method), device, self.allow_tf32)
 
     def hidden_states(self, X: Any) -> np.ndarray:
         """States of the top layer after every step.
@@ -215,7 +252,7 @@ class FittedNetwork:
         (T_i, hidden_size * directions) where X is a list or an object array
         """
         input, states, _ = self._run(X, hidden=True)
-        return shape_like(input, states)
+        return shape_like(input, in_kind_of(X, states))
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict.
@@ -228,7 +265,8 @@ class FittedNetwork:
         -------
         ndarray of shape (n,) or (n, k); with `return_sequences` (n, T) or (n, T, k), or a 1-D object
         array of arrays of shape (T_i,) or (T_i, k) where X is a list or an object array
-            In X's float type.
+            In X's float type. Where X is on a GPU, so is this, as CuPy's arrays or PyTorch's tensors, but
+            class labels that are not numbers.
         """
         return self._ask("predict", X)
 
@@ -241,8 +279,8 @@ class FittedNetwork:
         """Predictions, targets and weights as flat rows."""
         input, raw, _ = self._run(X)
         per_step = self._architecture["return_sequences"]
-        rows = read_rows(y, input, per_step)
-        w = read_weights(sample_weight, input, per_step, np.dtype(np.float64))
+        rows = read_rows(to_host(y), input, per_step)
+        w = read_weights(to_host(sample_weight), input, per_step, np.dtype(np.float64))
         return raw, rows, w, input, per_step
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -240,6 +240,7 @@ class RNNRegressor(_Regressor):
         verbose: bool | int = False,
         dtype: str = "float32",
         device: str = "cpu",
+        allow_tf32: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         self.hidden_size = hidden_size
@@ -283,6 +284,7 @@ class RNNRegressor(_Regressor):
         self.verbose = verbose
         self.dtype = dtype
         self.device = device
+        self.allow_tf32 = allow_tf32
         self.n_jobs = n_jobs
 
 
@@ -352,6 +354,7 @@ class LSTMRegressor(_Regressor):
         verbose: bool | int = False,
         dtype: str = "float32",
         device: str = "cpu",
+        allow_tf32: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         self.hidden_size = hidden_size
@@ -392,6 +395,7 @@ class LSTMRegressor(_Regressor):
         self.verbose = verbose
         self.dtype = dtype
         self.device = device
+        self.allow_tf32 = allow_tf32
         self.n_jobs = n_jobs
 
     @property
@@ -470,6 +474,7 @@ class GRURegressor(_Regressor):
         verbose: bool | int = False,
         dtype: str = "float32",
         device: str = "cpu",
+        allow_tf32: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         self.hidden_size = hidden_size
@@ -511,6 +516,7 @@ class GRURegressor(_Regressor):
         self.verbose = verbose
         self.dtype = dtype
         self.device = device
+        self.allow_tf32 = allow_tf32
         self.n_jobs = n_jobs
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..inference import State, Stepper
 from ..network import Network
+from .devices import in_turn, to_host
 
 
 class Stream:
@@ -25,12 +27,19 @@ class Stream:
     """
 
     def __init__(
-        self, network: Network, params: np.ndarray, batch: int, answer: Callable[[np.ndarray], np.ndarray]
+        self,
+        network: Network,
+        params: Any,
+        batch: int,
+        answer: Callable[[np.ndarray], np.ndarray],
+        device: str = "cpu",
+        allow_tf32: bool = False,
     ) -> None:
         self._network, self._answer = network, answer
-        self._stepper = Stepper(network, params, batch)
+        stepper, turns = Stepper(network, params, batch), partial(in_turn, device, allow_tf32)
         # looked up once: a step takes two microseconds
-        self._advance, self._x, self._raw = self._stepper.advance, self._stepper.x, self._stepper.out
+        self._advance, self._x, self._raw = turns(stepper.advance), stepper.x, stepper.out
+        self._reset, self._state = turns(stepper.reset), turns(stepper.state)
         self._dtype, self._shape = self._x.dtype, self._x.shape
         # a lone sequence's step may come without its axis
         self._shape_alone = self._x.shape[1:] if batch == 1 else None
@@ -73,15 +82,15 @@ class Stream:
 
     def reset(self) -> None:
         """Begin new sequences, from zero states."""
-        self._stepper.reset()
+        self._reset()
 
     @property
     def state(self) -> Any:
-        return stacked(self._stepper.state())
+        return stacked(self._state())
 
     @state.setter
     def state(self, state: Any) -> None:
-        self._stepper.reset(read_state(state, self._batch, self._network))
+        self._reset(read_state(state, self._batch, self._network))
 
 
 def read_numbers(x: Any) -> np.ndarray:
@@ -109,7 +118,7 @@ def read_state(state: Any, n: int, network: Network) -> State:
     parts = state if has_c else (state,)
     if has_c and not (isinstance(state, tuple | list) and len(state) == 2):
         raise ValueError("state must be a pair (h, c) for an LSTM")
-    arrays = [np.asarray(part) for part in parts]
+    arrays = [np.asarray(to_host(part)) for part in parts]
     for name, array in zip(("h", "c"), arrays, strict=False):
         if array.shape != shape:
             raise ValueError(

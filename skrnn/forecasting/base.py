@@ -66,6 +66,7 @@ class BaseForecaster(BaseEstimator):
         time_col: Hashable = "ds",
         target_col: Hashable = "y",
         random_state: int | np.random.RandomState | None = None,
+        device: str = "cpu",
         n_jobs: int | None = None,
         verbose: bool | int = False,
     ) -> None:
@@ -97,6 +98,7 @@ class BaseForecaster(BaseEstimator):
         self.time_col = time_col
         self.target_col = target_col
         self.random_state = random_state
+        self.device = device
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -235,8 +237,8 @@ class BaseForecaster(BaseEstimator):
             own |= {"n_iter_no_change": epochs}
         return self._regressor_class(
             self.hidden_size, max_iter=epochs, tol=0.0, learning_rate="cosine",
-            learning_rate_init=self.learning_rate_init, random_state=self.random_state, n_jobs=self.n_jobs,
-            verbose=self.verbose, **{"loss": self.loss} | own | quantile,
+            learning_rate_init=self.learning_rate_init, random_state=self.random_state, device=self.device,
+            n_jobs=self.n_jobs, verbose=self.verbose, **{"loss": self.loss} | own | quantile,
         )  # fmt: skip
 
     @staticmethod

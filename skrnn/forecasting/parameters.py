@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ..estimators.parameters import COUNT, parameters_section
+from ..estimators.parameters import COUNT, Devices, parameters_section
 from .scaling import SCALES
 from .windows import WINDOW_SCALES
 
@@ -34,6 +34,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
     "missing": [StrOptions({"error", "interpolate", "mask"})],
     "random_state": ["random_state"],
+    "device": [Devices()],
     "verbose": ["verbose"],
 }
 
@@ -48,8 +49,8 @@ DOCS = {
         "regressor or None",
         "What is trained, for instance `skrnn.LSTMRegressor(64, num_layers=2)` or a regressor of "
         "scikit-learn, which gets the window as one row of features. None: the network of the forecaster's "
-        "name with `hidden_size`, `linear_skip`, `loss`, `max_steps`, `learning_rate_init`, `n_jobs` and "
-        "`verbose`, which a regressor that is given has of its own.",
+        "name with `hidden_size`, `linear_skip`, `loss`, `max_steps`, `learning_rate_init`, `device`, "
+        "`n_jobs` and `verbose`, which a regressor that is given has of its own.",
     ),
     "strategy": (
         '{"direct", "recursive"}',
@@ -145,6 +146,7 @@ DOCS = {
         "int, RandomState or None",
         "Seed of the weights and of which windows are taken, also of a `regressor` that has none.",
     ),
+    "device": ('{"cpu", "cuda", "cuda:N", "auto"}', "Where the network computes, as in `LSTMRegressor`."),
     "n_jobs": (
         "int or None",
         "Threads, of a fit or of the fits of a backtest; None: the processors, within the limits that "

@@ -106,6 +106,10 @@ class Device:
 class SimulatedArray(np.ndarray):
     """Device memory of the simulator: a type of its own, so that no host array slips in unseen."""
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return self.__array_interface__
+
 
 class Simulator(Device):
     """Kernels in Python; see the module."""
