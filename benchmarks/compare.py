@@ -14,6 +14,7 @@ from benchmarks.work import Unavailable, Work, reason
 
 TOLERANCE = 1e-4  # of outputs, and of the head's weights after three training steps, which move by 3e-3
 TRAINED_TOLERANCE = {"keras_layers": 1e-3}  # it has one bias to train where the others have two
+DIFFER = "its results differ"
 TF32_TOLERANCE = 1e-2  # ten bits of a product's operands
 
 
@@ -66,7 +67,7 @@ def made(
                 expected = found if expected is None else expected
                 difference = float(np.abs(found - expected).max())
                 if not difference <= tolerance(name, steps):
-                    raise Unavailable(f"its results differ by {difference:.1e}")
+                    raise Unavailable(f"{DIFFER} by {difference:.1e}")
         except Exception as problem:  # whatever a library raises leaves its column out
             notes[name] = reason(problem)
         else:
