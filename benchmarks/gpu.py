@@ -32,7 +32,7 @@ from benchmarks.compare import made, open_peers
 from benchmarks.conditions import DEVICE_PACKAGES, conditions, device_conditions, versions
 from benchmarks.shapes import CELLS, GPU_GRID, GPU_SHORT_SHAPES, SHAPES, Shape, ragged_lengths
 from benchmarks.targets import name_of
-from benchmarks.work import DOES_NOT_FIT, Unavailable, Work, nothing, reason
+from benchmarks.work import DOES_NOT_FIT, Work, nothing, reason
 
 MINIBATCHES = 20  # of an epoch
 EPOCH_SHAPES = tuple(Shape(B, 100, 64, H) for B in (64, 256) for H in (64, 128, 256, 512))
@@ -102,7 +102,10 @@ def compared(bench: Bench, steps: int | None, mine: Makers, columns: Columns, *a
         return found | {"notes": notes}
     rounds, notes = {}, {name: note for name, note in notes.items() if note != DOES_NOT_FIT}
     for name in [name for name in (*mine, *columns) if name not in notes]:
-        with opened(only(name, mine), only(name, columns), *arguments, device=bench.device) as (makers, absent):
+        with opened(only(name, mine), only(name, columns), *arguments, device=bench.device) as (
+            makers,
+            absent,
+        ):
             try:
                 for name, work in made(makers, absent, None):
                     rounds |= timing.interleave({name: work}, bench.plan)
@@ -191,7 +194,9 @@ def tasks(part: str, bench: Bench) -> Iterator[tuple[Row, Callable[[], Row]]]:
     for cell in CELLS:
         for shape in bench.shapes(shapes):
             for kind, row in rows.items():
-                about = {"cell": cell, "shape": shape, "threads": 1} | ({"kind": kind} if len(rows) > 1 else {})
+                about = {"cell": cell, "shape": shape, "threads": 1} | (
+                    {"kind": kind} if len(rows) > 1 else {}
+                )
                 yield about, partial(row, bench, cell, shape)
 
 
@@ -226,7 +231,7 @@ def begin(options: argparse.Namespace) -> tuple[Bench, dict[str, Any]]:
         import numpy
 
         peaks = floor.device_peaks(numpy, nothing, small=True)
-        bench = Bench("cpu", timing.Plan(0.0, 2, 2, sample=0.0), peaks, rehearsed=True)
+        bench = Bench("cpu", timing.Plan(0.0, 2, 2, sample=1e-9), peaks, rehearsed=True)
         return bench, found | {"device": "a rehearsal on the CPU", "peaks": peaks}
     os.environ.pop("CUPY_TF32", None)
     import cupy

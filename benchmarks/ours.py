@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -118,10 +118,6 @@ def ragged_training_step(cell: str, shape: Shape, lengths: np.ndarray, threads: 
 
 
 # --- inside: a device, which reads its minibatches from its own memory ----------------------------
-def device_network(cell: str, shape: Shape, device: str, tf32: bool) -> tuple[Network, Any]:
-    return network(cell, shape, 1, device=device, **({"allow_tf32": True} if tf32 else {}))
-
-
 def over_again(shape: Shape, lengths: np.ndarray | None = None) -> Data:
     """One minibatch, cut to `lengths`, as `REPEATS` neighbouring ones that share their rows."""
     X, y = data(shape)
@@ -132,12 +128,12 @@ def over_again(shape: Shape, lengths: np.ndarray | None = None) -> Data:
     return Data(sequences.take(again), Targets(y[again, None]), None)
 
 
-def replays(tape, jobs: Jobs, device: str, flops: float) -> Callable[[int], float]:
+def replays(tape, jobs: Jobs, turn: Callable[[], Any], flops: float) -> Callable[[int], float]:
     """``sample(calls)``: minibatch after minibatch, until the device has done with the last one."""
 
     def sample(calls: int) -> float:
         start = time.perf_counter()
-        with backends.turn(device):
+        with turn():
             for done in range(0, calls, REPEATS):
                 jobs.plan(np.arange(len(jobs.order)))
                 tape.run(min(REPEATS, calls - done), flops)
@@ -149,10 +145,9 @@ def replays(tape, jobs: Jobs, device: str, flops: float) -> Callable[[int], floa
 def device_forward(cell: str, shape: Shape, device: str, tf32: bool = False) -> Work:
     """Reading and forward pass of minibatches in the device's memory, nothing kept for a backward pass."""
     sequences = over_again(shape).sequences
-    jobs = Jobs(sequences.lengths, shape.B, None)
-    with backends.turn(device):
-        net, params = device_network(cell, shape, device, tf32)
-        steps = jobs.room()
+    jobs, turn = Jobs(sequences.lengths, shape.B, None), partial(backends.turn, device, tf32)
+    with turn():
+        (net, params), steps = network(cell, shape, 1, device=device), jobs.room()
 
         def recorded():
             tape = net.backend.Tape(1)
@@ -163,33 +158,33 @@ def device_forward(cell: str, shape: Shape, device: str, tf32: bool = False) -> 
     flops = net.flops(shape.B * shape.T)
 
     def result():
-        replays(watched, jobs, device, flops)(1)
+        replays(watched, jobs, turn, flops)(1)
         return np.array(shown[: shape.B, :1])
 
-    return Work(replays(tape, jobs, device, flops), result)
+    return Work(replays(tape, jobs, turn, flops), result)
 
 
 def device_training_step(
     cell: str, shape: Shape, device: str, tf32: bool = False, lengths: np.ndarray | None = None
 ) -> Work:
     """The update of a fit: minibatches in the device's memory are sorted, read and learnt from."""
-    batches = over_again(shape, lengths)
+    batches, turn = over_again(shape, lengths), partial(backends.turn, device, tf32)
     settings = Settings(
         batch_size=shape.B, learning_rate="constant", learning_rate_init=LEARNING_RATE, warmup_steps=0,
         max_grad_norm=MAX_NORM, tbptt_steps=None, max_iter=1, shuffle=False, tol=0.0, n_iter_no_change=1,
         early_stopping=False,
     )  # fmt: skip
-    with backends.turn(device):
-        net, params = device_network(cell, shape, device, tf32)
+    with turn():
+        net, params = network(cell, shape, 1, device=device)
         trainer = Trainer(net, params, adam(net), losses.squared_error, settings, None, 0, batches)
     trainer.rates[:] = LEARNING_RATE
     flops = net.flops(batches.sequences.n_steps / REPEATS, training=True)
 
     def result():
-        with backends.turn(device):
+        with turn():
             return net.unpack(trainer.params)["head.weight"]
 
-    return Work(replays(trainer.tape, trainer.jobs, device, flops), result)
+    return Work(replays(trainer.tape, trainer.jobs, turn, flops), result)
 
 
 # --- inside: the machine --------------------------------------------------------------------------

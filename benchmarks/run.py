@@ -88,7 +88,9 @@ def conclude(results: dict[str, Any], reference: Path) -> int:
         print(f"\nNo {reference.name} to compare with.")
         return 0
     found = targets.slower(results, json.loads(reference.read_text(encoding="utf-8")))
-    print("\n" + ("\n".join([f"Slower than in {reference.name}:", *found]) if found else "Nothing is slower."))
+    print(
+        "\n" + ("\n".join([f"Slower than in {reference.name}:", *found]) if found else "Nothing is slower.")
+    )
     return 1 if found else 0
 
 

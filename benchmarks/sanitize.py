@@ -31,7 +31,7 @@ CELLS: dict[str, dict[str, Any]] = {
     "gru": {"cell": "gru"},
     "gru-reset-before": {"cell": "gru", "reset_after": False},
 }
-SIZES = {"one block per tile": 20, "a launch per step": 600}  # hidden units that no regime in between takes
+SIZES = {"weights in registers": 20, "in shared memory too": 130, "a launch per step": 300}  # hidden units
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "masks, both directions": {

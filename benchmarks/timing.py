@@ -78,5 +78,7 @@ def compared(rounds: Seconds) -> dict[str, Any]:
     ours = rounds.get("skrnn")
     return {
         "times": {name: summary(seconds) for name, seconds in rounds.items()},
-        "ratios": {name: ratio(seconds, ours) for name, seconds in rounds.items() if ours and name != "skrnn"},
+        "ratios": {
+            name: ratio(seconds, ours) for name, seconds in rounds.items() if ours and name != "skrnn"
+        },
     }

@@ -27,7 +27,8 @@ PATIENCE = 240.0  # seconds; some compilers take minutes
 # --- the parent's side ----------------------------------------------------------------------------
 @contextmanager
 def started(name: str, threads: int) -> Iterator[Callable[..., Work]]:
-    """Start the process; gives ``make(kind, *arguments, **options) -> Work``. A new work replaces the last one."""
+    """Start the process; gives ``make(kind, *arguments, **options) -> Work``. A new work takes the place of
+    the last one."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.worker", name, str(threads)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,

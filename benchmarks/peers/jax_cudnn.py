@@ -15,7 +15,9 @@ from benchmarks.work import Work
 def parameters(shape: Shape) -> dict[str, jnp.ndarray]:
     """All matrices of the recurrent layers in one flat array, then all biases."""
     w, endings = weights("lstm", shape), [s for layer in suffixes(shape) for s in layer]
-    names = [f"{name}{s}" for part in ("weight", "bias") for s in endings for name in (f"{part}_ih", f"{part}_hh")]
+    names = [
+        f"{name}{s}" for part in ("weight", "bias") for s in endings for name in (f"{part}_ih", f"{part}_hh")
+    ]
     flat = np.concatenate([w[name].ravel() for name in names])
     return {"flat": jnp.array(flat), "A": jnp.array(w["head.weight"].T), "b": jnp.array(w["head.bias"])}
 

@@ -109,7 +109,10 @@ def ragged_packed(
     torch.set_num_threads(threads)
     net = network(cell, shape, device=device)
     X, y = tensors(time_major(shape), device)
-    update, lengths = updater(net), torch.from_numpy(lengths)  # they stay on the host: packing reads them there
+    update, lengths = (
+        updater(net),
+        torch.from_numpy(lengths),
+    )  # they stay on the host: packing reads them there
 
     def run():
         update(mse_loss(net(pack_padded_sequence(X, lengths, enforce_sorted=False)), y))
