@@ -169,8 +169,8 @@ def errors_table(part: str, rows: list[dict[str, Any]]) -> str:
 
 
 def sanitizer_table(part: str, rows: list[dict[str, Any]]) -> str:
-    lines = [[row["label"], str(row.get("errors", "–")), verdict(part, row)] for row in rows]
-    return table(["tool, cell", "errors", "targets"], lines)
+    lines = [[row["label"], str(row.get("problems", "–")), verdict(part, row)] for row in rows]
+    return table(["tool, cell", "problems", "targets"], lines)
 
 
 TABLES = {
@@ -331,6 +331,10 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
+def whole(cpu: Mapping[str, Any] | None, gpu: Mapping[str, Any] | None) -> str:
+    return (markdown(cpu) + "\n" if cpu else "") + gpu_markdown(gpu)
+
+
 def stored(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -338,8 +342,7 @@ def stored(path: Path) -> Any:
 def write(folder: Path) -> None:
     """``RESULTS.md`` from what is stored in the folder."""
     cpu, gpu = stored(folder / "results.json"), stored(folder / "results_gpu.json")
-    text = (markdown(cpu) + "\n" if cpu else "") + gpu_markdown(gpu)
-    (folder / "RESULTS.md").write_text(text, encoding="utf-8")
+    (folder / "RESULTS.md").write_text(whole(cpu, gpu), encoding="utf-8")
     print(f"written to {folder / 'RESULTS.md'}")
 
 

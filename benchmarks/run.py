@@ -51,7 +51,8 @@ def line(row: dict[str, Any]) -> str:
     times = [f"{name} {1e3 * time['median']:.4g} ms" for name, time in row.get("times", {}).items()]
     sizes = [f"{name} {size / 1e6:.4g} MB" for name, size in row.get("bytes", {}).items()]
     notes = [f"no {name}: {note}" for name, note in row.get("notes", {}).items()]
-    return f"  {targets.name_of(row)}: {', '.join(times + sizes + notes)}"
+    problems = [f"{row['problems']} problems"] if "problems" in row else []
+    return f"  {targets.name_of(row)}: {', '.join(times + sizes + problems + notes)}"
 
 
 def measure(part: str, rows: Iterable[dict[str, Any]], keep: Callable[[dict[str, Any]], None]) -> None:

@@ -42,6 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "per step": {"return_sequences": True},
 }  # fmt: skip
 LENGTHS = (7, 1, 4, 4, 2)
+OTHER_BITS = "OTHER BITS in memory filled with NaN"
 
 
 def fit(device: str, H: int, dtype: str, options: dict[str, Any]) -> list[np.ndarray]:
@@ -96,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
             with filled(options.device, byte):
                 runs.append(fit(options.device, *what))
         same = all(np.array_equal(*pair) for pair in zip(*runs))
-        print(f"{about}: {'the same bits' if same else 'OTHER BITS in memory filled with NaN'}", flush=True)
+        print(f"{about}: {'the same bits' if same else OTHER_BITS}", flush=True)
         wrong += not same
     for tool in TOOLS:
         print(f"to check: compute-sanitizer --tool {tool} {sys.executable} -m benchmarks.sanitize")

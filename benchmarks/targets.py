@@ -158,8 +158,8 @@ def gpu_ragged(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
 
 
 def gpu_sanitizer(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
-    if "errors" in row:
-        yield Target("errors", row["errors"], 0, at_least=False)
+    if "problems" in row:
+        yield Target("problems", row["problems"], 0, at_least=False)
 
 
 def half_accuracy(part: str, row: Mapping[str, Any]) -> Iterator[Target]:

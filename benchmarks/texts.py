@@ -117,10 +117,10 @@ entries of `history_["seconds"]`; its training steps: as many of the table above
 `torch.compile` with `allow_rnn`, on two shapes: it compiles every step.
 """,
     "gpu_sanitizer": """
-Errors and hazards in small fits of each family of kernels: every cell, both resets of a GRU, masks, ragged
-sequences, float32 and float64, weights in registers, in shared memory, and a launch per step. Each fit is
-made in memory filled with zeros and in memory filled with NaN, and has to end with the same bits. The
-commands, which `python -m benchmarks.gpu --only sanitizer` runs cell by cell:
+Problems (errors, hazards, other bits) in small fits of each family of kernels: every cell, both resets of a
+GRU, masks, ragged sequences, float32 and float64, weights in registers, in shared memory, and a launch per
+step. Each fit is made in memory filled with zeros and in memory filled with NaN, and has to end with the same
+bits. The commands, which `python -m benchmarks.gpu --only sanitizer` runs cell by cell:
 `compute-sanitizer --tool memcheck python -m benchmarks.sanitize` and
 `compute-sanitizer --tool racecheck python -m benchmarks.sanitize`.
 """,

@@ -51,7 +51,7 @@ def tensors(arrays, device: str):
 def placed(run, result, device: str, tf32: bool) -> Work:
     """Work on a device, which is waited for; `tf32` is a setting of the process, so every sample sets it."""
     finish = nothing if device == "cpu" else torch.cuda.synchronize
-    inner = work(run, lambda: result().cpu(), finish)
+    inner = work(run, lambda: result().cpu().numpy(), finish)
 
     def with_setting(call):
         def called(*arguments):
