@@ -57,7 +57,6 @@ def made(
     Why others are left out goes into `notes`.
     """
     for name, make in makers.items():
-        work = None  # the memory of the one before is free now
         try:
             work = make()
             if steps is None:

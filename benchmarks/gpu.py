@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import fits, floor, ours, ragged, report, run, sanitize, timing
 from benchmarks.compare import made, open_peers
-from benchmarks.conditions import DEVICE_PACKAGES, conditions, device_conditions, versions
+from benchmarks.conditions import DEVICE_PACKAGES, conditions, device_conditions, usable_cores, versions
 from benchmarks.shapes import CELLS, GPU_GRID, GPU_SHORT_SHAPES, SHAPES, Shape, ragged_lengths
 from benchmarks.targets import name_of
 from benchmarks.work import DOES_NOT_FIT, Work, nothing, reason
@@ -76,7 +76,10 @@ def opened(mine: Makers, columns: Columns, *arguments, **options) -> Iterator[tu
     A peer with a process of its own gets a fresh one: what it holds of the memory goes with it.
     """
     try:
-        with open_peers(dict.fromkeys(peer for peer, _, _ in columns.values()), 1) as (peers, absent):
+        with open_peers(dict.fromkeys(peer for peer, _, _ in columns.values()), usable_cores()) as (
+            peers,
+            absent,
+        ):
             theirs = {
                 name: partial(peers[peer], kind, *arguments, **options, **more)
                 for name, (peer, kind, more) in columns.items()
@@ -187,6 +190,8 @@ def sanitizer(bench: Bench, tool: str, family: str) -> Row:
 
 def tasks(part: str, bench: Bench) -> Iterator[tuple[Row, Callable[[], Row]]]:
     """What each row is about, and how to measure it."""
+    if bench.short and part in ("compiled", "sanitizer"):
+        return
     if part == "sanitizer":
         for tool in sanitize.TOOLS:
             for family in sanitize.CELLS:

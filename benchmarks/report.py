@@ -20,6 +20,7 @@ from benchmarks.work import DOES_NOT_FIT
 
 HERE = Path(__file__).parent
 NOTES = HERE / "notes.md"  # written by hand, taken in as it is
+GPU_NOTES = HERE / "notes_gpu.md"  # likewise, where there are any
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -280,6 +281,8 @@ def gpu_markdown(results: Mapping[str, Any] | None) -> str:
     else:
         pieces += [gpu_conditions(results), missed_of_all(results), failed(results)]
     pieces.append(GPU_HEADING.strip())
+    if GPU_NOTES.exists():
+        pieces.append(GPU_NOTES.read_text(encoding="utf-8").strip())
     for part in (part for part in TITLES if part.startswith("gpu_")):
         found = results["parts"].get(part, {"rows": []}) if results else {"rows": []}
         body = TABLES.get(part, plain_table)(part, found["rows"]) if found["rows"] else "Not measured."
