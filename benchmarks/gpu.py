@@ -60,40 +60,45 @@ class Bench(NamedTuple):
 
 
 # --- one row --------------------------------------------------------------------------------------
-def release() -> None:
-    """Give back the memory that the libraries of this process keep for later."""
+def release(device: str) -> None:
+    """Give back the memory that the libraries of this process keep for later.
+
+    Raises what CUDA does once a kernel has failed: no later call would get any further.
+    """
     gc.collect()
+    if device == "cpu":
+        return
+    import cupy
+
+    cupy.cuda.runtime.deviceSynchronize()
+    cupy.get_default_memory_pool().free_all_blocks()
     if torch := sys.modules.get("torch"):
         torch.cuda.empty_cache()
-    if cupy := sys.modules.get("cupy"):
-        cupy.get_default_memory_pool().free_all_blocks()
 
 
 @contextmanager
-def opened(mine: Makers, columns: Columns, *arguments, **options) -> Iterator[tuple[Makers, dict[str, str]]]:
+def opened(
+    device: str, mine: Makers, columns: Columns, *arguments
+) -> Iterator[tuple[Makers, dict[str, str]]]:
     """What makes each library's work, ours first, and why others are not there.
 
     A peer with a process of its own gets a fresh one: what it holds of the memory goes with it.
     """
-    try:
-        with open_peers(dict.fromkeys(peer for peer, _, _ in columns.values()), usable_cores()) as (
-            peers,
-            absent,
-        ):
-            theirs = {
-                name: partial(peers[peer], kind, *arguments, **options, **more)
-                for name, (peer, kind, more) in columns.items()
-                if peer in peers
-            }
-            yield {**mine, **theirs}, absent
-    finally:
-        release()
+    names = dict.fromkeys(peer for peer, _, _ in columns.values())
+    with open_peers(names, usable_cores()) as (peers, absent):
+        theirs = {
+            name: partial(peers[peer], kind, *arguments, device=device, **more)
+            for name, (peer, kind, more) in columns.items()
+            if peer in peers
+        }
+        yield {**mine, **theirs}, absent
+    release(device)
 
 
 def compared(bench: Bench, steps: int | None, mine: Makers, columns: Columns, *arguments) -> Row:
     """All libraries turn by turn; where they do not fit into the memory side by side, one after another."""
     found: Row = {}
-    with opened(mine, columns, *arguments, device=bench.device) as (makers, notes):
+    with opened(bench.device, mine, columns, *arguments) as (makers, notes):
         works = dict(made(makers, notes, steps))
         try:
             found = timing.compared(timing.interleave(works, bench.plan))
@@ -105,22 +110,16 @@ def compared(bench: Bench, steps: int | None, mine: Makers, columns: Columns, *a
         return found | {"notes": notes}
     rounds, notes = {}, {name: note for name, note in notes.items() if note != DOES_NOT_FIT}
     for name in [name for name in (*mine, *columns) if name not in notes]:
-        with opened(only(name, mine), only(name, columns), *arguments, device=bench.device) as (
-            makers,
-            absent,
-        ):
+        one = [{name: group[name]} if name in group else {} for group in (mine, columns)]
+        with opened(bench.device, *one, *arguments) as (makers, absent):
+            works = dict(made(makers, absent, None))
             try:
-                for name, work in made(makers, absent, None):
-                    rounds |= timing.interleave({name: work}, bench.plan)
+                rounds |= timing.interleave(works, bench.plan)
             except Exception as problem:
                 absent[name] = reason(problem)
-            work = None  # released with what the library keeps
+            works.clear()
             notes |= absent
     return timing.compared(rounds) | {"notes": notes, "alone": True}
-
-
-def only(name: str, mapping: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: mapping[name]} if name in mapping else {}
 
 
 # --- the parts: what their rows are about ---------------------------------------------------------
@@ -170,14 +169,20 @@ def epoch(bench: Bench, cell: str, shape: Shape) -> Row:
     return compared(bench, None, mine, {"pytorch": ("pytorch", "epoch", {})}, cell, shape, n)
 
 
+def sanitizer_program() -> str | None:
+    """That of a CUDA toolkit, or NVIDIA's wheel's, which is on no search path."""
+    paths = [os.environ.get("PATH", ""), *(os.path.join(folder, "nvidia/cu13/bin") for folder in sys.path)]
+    return shutil.which("compute-sanitizer", path=os.pathsep.join(paths))
+
+
 def sanitizer(bench: Bench, tool: str, family: str) -> Row:
     """What a tool of compute-sanitizer finds in small fits of one family of kernels."""
     row: Row = {"times": {}, "notes": {}}
     command = [sys.executable, "-m", "benchmarks.sanitize", "--only", family, "--device", bench.device]
     if not bench.rehearsed:
-        if not shutil.which("compute-sanitizer"):
-            return row | {"notes": {"compute-sanitizer": "not installed; it comes with the CUDA toolkit"}}
-        command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "99", *command]
+        if not (program := sanitizer_program()):
+            return row | {"notes": {"compute-sanitizer": "not installed"}}
+        command = [program, "--tool", tool, "--error-exitcode", "99", *command]
     ran = subprocess.run(command, capture_output=True, text=True)
     summary = re.search(r"SUMMARY: (\d+)", ran.stdout + ran.stderr)
     finished = ran.returncode in (0, 99) or sanitize.OTHER_BITS in ran.stdout
@@ -244,7 +249,7 @@ def begin(options: argparse.Namespace) -> tuple[Bench, dict[str, Any]]:
     import cupy
 
     peaks = floor.device_peaks(cupy, cupy.cuda.runtime.deviceSynchronize)
-    release()
+    release("cuda")
     bench = Bench("cuda", SHORT_PLAN if options.short else PLAN, peaks, options.short)
     return bench, found | device_conditions() | {"peaks": peaks}
 

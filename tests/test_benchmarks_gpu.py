@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import config
 
-from benchmarks import compare, floor, gpu, ours, report, run, targets, texts, timing, work
+from benchmarks import compare, floor, gpu, ours, report, run, sanitize, targets, texts, timing, work
 from benchmarks.shapes import Shape, ragged_lengths
 
 DEVICES = [
@@ -236,6 +236,27 @@ def test_a_rehearsal_goes_through_and_resumes(monkeypatch, tmp_path, capsys):
     written = (tmp_path / "there" / "RESULTS.md").read_text(encoding="utf-8")
     assert "GRU (3, 4, 2, 4)" in written
     assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize(
+    ("printed", "status", "found"),
+    [
+        ("========= ERROR SUMMARY: 0 errors", 0, {"problems": 0}),
+        ("========= RACECHECK SUMMARY: 3 hazards displayed (2 errors, 1 warning)", 99, {"problems": 3}),
+        (f"a fit: {sanitize.OTHER_BITS}\n========= ERROR SUMMARY: 0 errors", 1, {"problems": 1}),
+        ("========= Error: the target terminated", 255, {}),
+    ],
+)
+def test_what_compute_sanitizer_prints(monkeypatch, tmp_path, printed, status, found):
+    program = tmp_path / "compute-sanitizer"
+    program.write_text(f"#!/bin/sh\necho '{printed}'\nexit {status}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(gpu, "sanitizer_program", lambda: str(program))
+    bench = BENCH._replace(rehearsed=False, device="cuda")
+    row = {"label": "memcheck, gru"} | gpu.sanitizer(bench, "memcheck", "gru")
+    assert {name: value for name, value in row.items() if name == "problems"} == found
+    assert [target.met for target in targets.of_row("gpu_sanitizer", row)] == [n == 0 for n in found.values()]
+    assert bool(found) != ("compute-sanitizer" in row["notes"])
 
 
 # --- the report -----------------------------------------------------------------------------------
