@@ -1,4 +1,5 @@
-"""Benchmarks: `python -m benchmarks.run` for speed, `python -m benchmarks.accuracy` for accuracy."""
+"""Benchmarks: `python -m benchmarks.run` for speed, `python -m benchmarks.gpu` for speed on a GPU,
+`python -m benchmarks.accuracy` for accuracy."""
 
 import os
 

@@ -14,6 +14,8 @@ from benchmarks.work import Unavailable, Work, reason
 
 TOLERANCE = 1e-4  # of outputs, and of the head's weights after three training steps, which move by 3e-3
 TRAINED_TOLERANCE = {"keras_layers": 1e-3}  # it has one bias to train where the others have two
+DIFFER = "its results differ"
+TF32_TOLERANCE = 1e-2  # ten bits of a product's operands
 
 
 @contextmanager
@@ -31,6 +33,46 @@ def open_peers(
         yield peers, absent
 
 
+def result(work: Work, steps: int) -> np.ndarray:
+    """What a work has computed after so many calls; 0: what a call returns."""
+    if steps:
+        work.sample(steps)
+    return work.result().ravel()
+
+
+def tolerance(name: str, steps: int) -> float:
+    if name.endswith("tf32"):
+        return TF32_TOLERANCE
+    return TRAINED_TOLERANCE.get(name, TOLERANCE) if steps else TOLERANCE
+
+
+def made(
+    makers: Mapping[str, Callable[[], Work]],
+    notes: dict[str, str],
+    steps: int | None,
+    expected: np.ndarray | None = None,
+) -> Iterator[tuple[str, Work]]:
+    """Make each work and see that it computes what is expected, or what the first one did.
+
+    Why others are left out goes into `notes`.
+    """
+    for name, make in makers.items():
+        try:
+            work = make()
+            if steps is None:
+                work.sample(1)  # so that what fails, fails here
+            else:
+                found = result(work, steps)
+                expected = found if expected is None else expected
+                difference = float(np.abs(found - expected).max())
+                if not difference <= tolerance(name, steps):
+                    raise Unavailable(f"{DIFFER} by {difference:.1e}")
+        except Exception as problem:  # whatever a library raises leaves its column out
+            notes[name] = reason(problem)
+        else:
+            yield name, work
+
+
 def compare(
     ours: Mapping[str, Work],
     theirs: Mapping[str, Callable[[], Work]],
@@ -43,24 +85,7 @@ def compare(
 
     `steps` is the number of calls after which all must have the same results; None: no check.
     """
-
-    def result(work: Work) -> np.ndarray:
-        if steps:
-            work.sample(steps)
-        return work.result().ravel()
-
-    works, notes = dict(ours), dict(absent)
-    expected = result(ours["skrnn"]) if steps is not None else None
-    for name, make in theirs.items():
-        try:
-            work = make()
-            if steps is None:
-                work.sample(1)  # so that what fails, fails here
-            else:
-                difference = float(np.abs(result(work) - expected).max())
-                if not difference <= (TRAINED_TOLERANCE.get(name, TOLERANCE) if steps else TOLERANCE):
-                    raise Unavailable(f"its results differ by {difference:.1e}")
-            works[name] = work
-        except Exception as problem:  # whatever a library raises leaves its column out
-            notes[name] = reason(problem)
+    notes = dict(absent)
+    expected = result(ours["skrnn"], steps) if steps is not None else None
+    works = dict(ours) | dict(made(theirs, notes, steps, expected))
     return timing.compared(timing.interleave(works, plan, threads)) | {"notes": notes}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+import time
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,18 +13,20 @@ from numba import njit
 import skrnn
 from benchmarks.shapes import BETAS, EPSILON, LEARNING_RATE, MAX_NORM, Shape, data, weights
 from benchmarks.work import Work, work
-from skrnn import losses
+from skrnn import backends, losses
 from skrnn.backends import cpu
 from skrnn.backends.cpu import gemm, simd
 from skrnn.batches import Jobs, Steps
 from skrnn.network import Network
 from skrnn.sequences import Sequences, Targets
+from skrnn.training import Data, Settings, Trainer
 
 FLOAT = np.dtype(np.float32)
+REPEATS = 64  # minibatches that a device is given to do at a time, as in an epoch
 
 
 # --- inside: networks on prepared arrays ----------------------------------------------------------
-def network(cell: str, shape: Shape, threads: int, dtype: str = "float32") -> tuple[Network, np.ndarray]:
+def network(cell: str, shape: Shape, threads: int, dtype: str = "float32", **options) -> tuple[Network, Any]:
     """The network and its flat parameters."""
     network = Network(
         shape.F,
@@ -33,6 +37,7 @@ def network(cell: str, shape: Shape, threads: int, dtype: str = "float32") -> tu
         bidirectional=shape.directions == 2,
         n_threads=threads,
         dtype=dtype,
+        **options,
     )
     return network, network.pack(weights(cell, shape))
 
@@ -63,12 +68,16 @@ def forward(cell: str, shape: Shape, threads: int, dtype: str = "float32") -> Wo
     return work(lambda: tape.run(1, flops), result)
 
 
-def record_update(tape: cpu.Tape, net: Network, params, rows, steps: Steps, y: np.ndarray) -> None:
-    """Forward, squared error, back-propagation through time, clipping, Adam."""
-    optimizer = cpu.Optimizer(
+def adam(net: Network) -> Any:
+    return net.backend.Optimizer(
         "adam", net.decay_ranges, net.size, FLOAT, alpha=0.0, momentum=0.9, nesterov=True,
         beta_1=BETAS[0], beta_2=BETAS[1], epsilon=EPSILON, max_norm=MAX_NORM,
     )  # fmt: skip
+
+
+def record_update(tape: cpu.Tape, net: Network, params, rows, steps: Steps, y: np.ndarray) -> None:
+    """Forward, squared error, back-propagation through time, clipping, Adam."""
+    optimizer = adam(net)
     grads, statistics, first = cpu.aligned(net.size, FLOAT), np.zeros(3), np.zeros(1, np.intp)
     pass_ = net.forward(tape, params, rows, steps, keep=True)
     net.backend.objective(
@@ -106,6 +115,76 @@ def ragged_training_step(cell: str, shape: Shape, lengths: np.ndarray, threads: 
         tape.run(1, flops)
 
     return work(run, lambda: net.unpack(params)["head.weight"])
+
+
+# --- inside: a device, which reads its minibatches from its own memory ----------------------------
+def over_again(shape: Shape, lengths: np.ndarray | None = None) -> Data:
+    """One minibatch, cut to `lengths`, as `REPEATS` neighbouring ones that share their rows."""
+    X, y = data(shape)
+    lengths = np.full(shape.B, shape.T) if lengths is None else lengths
+    once = Sequences.from_dense(X)
+    sequences = Sequences(once.values, once.starts, lengths.astype(np.intp))
+    again = np.tile(np.arange(shape.B), REPEATS)
+    return Data(sequences.take(again), Targets(y[again, None]), None)
+
+
+def replays(tape, jobs: Jobs, turn: Callable[[], Any], flops: float) -> Callable[[int], float]:
+    """``sample(calls)``: minibatch after minibatch, until the device has done with the last one."""
+
+    def sample(calls: int) -> float:
+        start = time.perf_counter()
+        with turn():
+            for done in range(0, calls, REPEATS):
+                jobs.plan(np.arange(len(jobs.order)))
+                tape.run(min(REPEATS, calls - done), flops)
+        return time.perf_counter() - start
+
+    return sample
+
+
+def device_forward(cell: str, shape: Shape, device: str, tf32: bool = False) -> Work:
+    """Reading and forward pass of minibatches in the device's memory, nothing kept for a backward pass."""
+    sequences = over_again(shape).sequences
+    jobs, turn = Jobs(sequences.lengths, shape.B, None), partial(backends.turn, device, tf32)
+    with turn():
+        (net, params), steps = network(cell, shape, 1, device=device), jobs.room()
+
+        def recorded():
+            tape = net.backend.Tape(1)
+            return tape, net.forward(tape, params, net.read(tape, sequences, steps, jobs), steps).out
+
+        (tape, _), (watched, out) = recorded(), recorded()  # in the same memory
+        shown = net.backend.watch(watched, out)
+    flops = net.flops(shape.B * shape.T)
+
+    def result():
+        replays(watched, jobs, turn, flops)(1)
+        return np.array(shown[: shape.B, :1])
+
+    return Work(replays(tape, jobs, turn, flops), result)
+
+
+def device_training_step(
+    cell: str, shape: Shape, device: str, tf32: bool = False, lengths: np.ndarray | None = None
+) -> Work:
+    """The update of a fit: minibatches in the device's memory are sorted, read and learnt from."""
+    batches, turn = over_again(shape, lengths), partial(backends.turn, device, tf32)
+    settings = Settings(
+        batch_size=shape.B, learning_rate="constant", learning_rate_init=LEARNING_RATE, warmup_steps=0,
+        max_grad_norm=MAX_NORM, tbptt_steps=None, max_iter=1, shuffle=False, tol=0.0, n_iter_no_change=1,
+        early_stopping=False,
+    )  # fmt: skip
+    with turn():
+        net, params = network(cell, shape, 1, device=device)
+        trainer = Trainer(net, params, adam(net), losses.squared_error, settings, None, 0, batches)
+    trainer.rates[:] = LEARNING_RATE
+    flops = net.flops(batches.sequences.n_steps / REPEATS, training=True)
+
+    def result():
+        with turn():
+            return net.unpack(trainer.params)["head.weight"]
+
+    return Work(replays(trainer.tape, trainer.jobs, turn, flops), result)
 
 
 # --- inside: the machine --------------------------------------------------------------------------
@@ -146,7 +225,7 @@ def estimator(cell: str, H: int, **parameters):
     return cls(H, **settings | parameters)
 
 
-def epoch(cell: str, shape: Shape, n: int, threads: int, epochs: int = 2) -> Work:
+def epoch(cell: str, shape: Shape, n: int, threads: int, epochs: int = 2, **parameters) -> Work:
     """An epoch of `fit`: what lies between neighbouring entries of ``history_["seconds"]``.
 
     That is everything an epoch costs, from the order of the minibatches to the callbacks, and nothing
@@ -155,8 +234,9 @@ def epoch(cell: str, shape: Shape, n: int, threads: int, epochs: int = 2) -> Wor
     """
     X, y = data(shape, n)
     model = estimator(
-        cell, shape.H, max_iter=1 + epochs, n_iter_no_change=1 + epochs, n_jobs=threads, batch_size=shape.B
-    )
+        cell, shape.H, max_iter=1 + epochs, n_iter_no_change=1 + epochs, n_jobs=threads, batch_size=shape.B,
+        **parameters,
+    )  # fmt: skip
 
     def sample(calls: int) -> float:
         return calls * float(np.mean(np.diff(model.fit(X, y).history_["seconds"])))

@@ -1,4 +1,4 @@
-"""From ``results.json`` to ``RESULTS.md`` and ``results.png``.
+"""From ``results.json`` and ``results_gpu.json`` to ``RESULTS.md`` and ``results.png``.
 
 python -m benchmarks.report [FOLDER]
 """
@@ -15,10 +15,12 @@ from benchmarks import targets
 from benchmarks.peers import PEERS
 from benchmarks.shapes import CELLS, LABELS, Shape
 from benchmarks.targets import Target, median, name_of
-from benchmarks.texts import HEADING, NAMES, TEXTS, TITLES
+from benchmarks.texts import GPU_COMMAND, GPU_HEADING, HEADING, NAMES, TEXTS, TITLES
+from benchmarks.work import DOES_NOT_FIT
 
 HERE = Path(__file__).parent
 NOTES = HERE / "notes.md"  # written by hand, taken in as it is
+GPU_NOTES = HERE / "notes_gpu.md"  # likewise, where there are any
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -36,9 +38,9 @@ def number(value: float) -> str:
 
 
 def timed(row: Mapping[str, Any], name: str, scale: float = 1e3) -> str:
-    """A time and, for others than ours, its ratio to ours; a dash where there is none."""
+    """A time and, for others than ours, its ratio to ours; a dash where there is none, or why."""
     if name not in row["times"]:
-        return "–"
+        return DOES_NOT_FIT if row.get("notes", {}).get(name) == DOES_NOT_FIT else "–"
     text = number(scale * median(row, name))
     return f"{text} ({row['ratios'][name]['ratio']:.2f}×)" if name in row["ratios"] else text
 
@@ -51,7 +53,7 @@ def verdict(part: str, row: Mapping[str, Any]) -> str:
 
 def columns(rows: list[dict[str, Any]]) -> list[str]:
     """All names that any row has a time for, ours first."""
-    names = dict.fromkeys(name for row in rows for name in row["times"])
+    names = dict.fromkeys(["skrnn"]) | dict.fromkeys(name for row in rows for name in row["times"])
     return sorted(names, key=lambda name: name != "skrnn")
 
 
@@ -60,6 +62,8 @@ def notes(rows: list[dict[str, Any]]) -> str:
     where: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for name, note in row.get("notes", {}).items():
+            if note == DOES_NOT_FIT:  # the table says so
+                continue
             where.setdefault((NAMES.get(name, name), note), []).append(name_of(row))
     lines = []
     for (name, note), at in where.items():
@@ -68,26 +72,31 @@ def notes(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def network_table(part: str, rows: list[dict[str, Any]]) -> str:
+    """Networks beside their floors."""
+    ours, *others = columns(rows)
+    lines = []
+    for row in rows:
+        least = row["floor"]["seconds"]
+        share = f" ({100 * least / median(row, ours):.0f} %)" if ours in row["times"] else ""
+        lines.append([
+            f"{LABELS[row['cell']]} ({Shape(*row['shape'])}){' *' * row.get('alone', False)}",
+            timed(row, ours),
+            number(1e3 * least) + share,
+            *[timed(row, name) for name in others],
+            verdict(part, row),
+        ])  # fmt: skip
+    header = ["network", "skrnn, ms", "floor, ms (reached)", *[NAMES[name] for name in others], "targets"]
+    return table(header, lines)
+
+
 # --- parts ----------------------------------------------------------------------------------------
 def network_tables(part: str, rows: list[dict[str, Any]]) -> str:
     """One table for each number of threads."""
     pieces = []
     for threads in sorted({row["threads"] for row in rows}):
         those = [row for row in rows if row["threads"] == threads]
-        ours, *others = columns(those)
-        lines = []
-        for row in those:
-            least = row["floor"]["seconds"]
-            share = least / median(row, ours)
-            lines.append([
-                f"{LABELS[row['cell']]} ({Shape(*row['shape'])})",
-                timed(row, ours),
-                f"{number(1e3 * least)} ({100 * share:.0f} %)",
-                *[timed(row, name) for name in others],
-                verdict(part, row),
-            ])  # fmt: skip
-        header = ["network", "skrnn, ms", "floor, ms (reached)", *[NAMES[name] for name in others], "targets"]
-        pieces.append(f"### Threads: {threads}\n\n" + table(header, lines))
+        pieces.append(f"### Threads: {threads}\n\n" + network_table(part, those))
     large = [row for row in rows if row["threads"] == 1 and Shape(*row["shape"]).H == 512]
     if large:
         moved = ", ".join(
@@ -160,6 +169,11 @@ def errors_table(part: str, rows: list[dict[str, Any]]) -> str:
     return table(["", "float32", "bfloat16", "targets"], lines)
 
 
+def sanitizer_table(part: str, rows: list[dict[str, Any]]) -> str:
+    lines = [[row["label"], str(row.get("problems", "–")), verdict(part, row)] for row in rows]
+    return table(["tool, cell", "problems", "targets"], lines)
+
+
 TABLES = {
     "forward": network_tables,
     "training": network_tables,
@@ -170,6 +184,9 @@ TABLES = {
     "imports": imports_table,
     "memory": memory_table,
     "half_accuracy": errors_table,
+    "gpu_training": network_table,
+    "gpu_forward": network_table,
+    "gpu_sanitizer": sanitizer_table,
 }
 
 
@@ -218,14 +235,17 @@ def heading(results: Mapping[str, Any]) -> str:
     )
 
 
-def markdown(results: Mapping[str, Any]) -> str:
-    pieces = [heading(results), "![Ratio of the peers' times to ours by hidden size](results.png)"]
+def missed_of_all(results: Mapping[str, Any]) -> str:
     n = sum(
         len(targets.of_row(part, row)) for part, found in results["parts"].items() for row in found["rows"]
     )
     those = missed(results)
-    pieces.append(f"## Missed\n\n{len(those)} of {n} targets." + ("\n\n" + missed_table(those)) * bool(those))
-    pieces.append(failed(results))
+    return f"{len(those)} of {n} targets." + ("\n\n" + missed_table(those)) * bool(those)
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    pieces = [heading(results), "![Ratio of the peers' times to ours by hidden size](results.png)"]
+    pieces += ["## Missed", missed_of_all(results), failed(results)]
     if NOTES.exists():
         pieces.append(NOTES.read_text(encoding="utf-8").strip())
     for part, title in TITLES.items():
@@ -233,6 +253,40 @@ def markdown(results: Mapping[str, Any]) -> str:
         if found and found["rows"]:
             body = TABLES.get(part, plain_table)(part, found["rows"])
             pieces += [f"## {title}\n{TEXTS[part]}\n{body}", notes(found["rows"])]
+    return "\n\n".join(piece for piece in pieces if piece) + "\n"
+
+
+def gpu_conditions(results: Mapping[str, Any]) -> str:
+    c = results["conditions"]
+    if "driver" not in c:
+        return f"{c['device']}."
+    versions = ", ".join(f"{name} {number}" for name, number in c["versions"].items())
+    dates = sorted(part["date"] for part in results["parts"].values())
+    return (
+        f"Written by `python -m benchmarks.gpu{' --short' if results['short'] else ''}`, {dates[0]} to "
+        f"{dates[-1]}.\n{c['device']}, {c['memory_bytes'] / 2**30:.0f} GiB, {c['multiprocessors']} "
+        f"multiprocessors; driver, power limit, highest clock: {c['driver']}; CUDA {c['cuda']['runtime']} "
+        f"(driver's {c['cuda']['driver']}), cuDNN {c['cudnn']}.\nA copy moves "
+        f"{c['peaks']['bytes_per_s'] / 1e9:.0f} GB/s, a product in float32 takes "
+        f"{c['peaks']['flops_per_s'] / 1e12:.1f} TFLOP/s. {c['cpu']}, Python {c['python']}, "
+        f"skrnn {c['skrnn']},\n{versions}."
+    )
+
+
+def gpu_markdown(results: Mapping[str, Any] | None) -> str:
+    """The GPU's section; without results, what it will hold."""
+    pieces = ["## GPU", GPU_COMMAND.strip()]
+    if results is None:
+        pieces.append("Device, driver, versions and every figure: not measured.")
+    else:
+        pieces += [gpu_conditions(results), missed_of_all(results), failed(results)]
+    pieces.append(GPU_HEADING.strip())
+    if GPU_NOTES.exists():
+        pieces.append(GPU_NOTES.read_text(encoding="utf-8").strip())
+    for part in (part for part in TITLES if part.startswith("gpu_")):
+        found = results["parts"].get(part, {"rows": []}) if results else {"rows": []}
+        body = TABLES.get(part, plain_table)(part, found["rows"]) if found["rows"] else "Not measured."
+        pieces += [f"### {TITLES[part]}\n{TEXTS[part]}\n{body}", notes(found["rows"])]
     return "\n\n".join(piece for piece in pieces if piece) + "\n"
 
 
@@ -280,12 +334,23 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def write(results: Mapping[str, Any], folder: Path) -> None:
-    plot(results, folder / "results.png")
-    (folder / "RESULTS.md").write_text(markdown(results), encoding="utf-8")
+def whole(cpu: Mapping[str, Any] | None, gpu: Mapping[str, Any] | None) -> str:
+    return (markdown(cpu) + "\n" if cpu else "") + gpu_markdown(gpu)
+
+
+def stored(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def write(folder: Path) -> None:
+    """``RESULTS.md`` from what is stored in the folder."""
+    cpu, gpu = stored(folder / "results.json"), stored(folder / "results_gpu.json")
+    (folder / "RESULTS.md").write_text(whole(cpu, gpu), encoding="utf-8")
     print(f"written to {folder / 'RESULTS.md'}")
 
 
 if __name__ == "__main__":
     where = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
-    write(json.loads((where / "results.json").read_text(encoding="utf-8")), where)
+    if results := stored(where / "results.json"):
+        plot(results, where / "results.png")
+    write(where)

@@ -17,6 +17,7 @@ import argparse
 import json
 import time
 import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +51,48 @@ def line(row: dict[str, Any]) -> str:
     times = [f"{name} {1e3 * time['median']:.4g} ms" for name, time in row.get("times", {}).items()]
     sizes = [f"{name} {size / 1e6:.4g} MB" for name, size in row.get("bytes", {}).items()]
     notes = [f"no {name}: {note}" for name, note in row.get("notes", {}).items()]
-    return f"  {targets.name_of(row)}: {', '.join(times + sizes + notes)}"
+    problems = [f"{row['problems']} problems"] if "problems" in row else []
+    return f"  {targets.name_of(row)}: {', '.join(times + sizes + problems + notes)}"
 
 
-def measure(part: str, short: bool, threads: tuple[int, ...]) -> dict[str, Any]:
+def measure(part: str, rows: Iterable[dict[str, Any]], keep: Callable[[dict[str, Any]], None]) -> None:
+    """Measure row after row; `keep` gets the part so far."""
     print(f"{part}, {time.strftime('%H:%M:%S')}", flush=True)
     start, found = time.perf_counter(), {"date": time.strftime("%Y-%m-%d %H:%M"), "load": load(), "rows": []}
     with threadpool_limits(1, user_api="blas"):
         try:
-            for row in PARTS[part](short, threads):
+            for row in rows:
                 found["rows"].append(row)
                 print(line(row), flush=True)
+                keep(found)
         except Exception as problem:  # the other parts are still worth having
             traceback.print_exc()
             found["error"] = reason(problem)
-    return found | {"seconds": round(time.perf_counter() - start, 1)}
+    keep(found | {"seconds": round(time.perf_counter() - start, 1)})
+
+
+def store(results: dict[str, Any], path: Path | None) -> None:
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def conclude(results: dict[str, Any], reference: Path) -> int:
+    """Print what is missed and, of a short run, what became slower than in `reference`; the exit status."""
+    missed, failed = report.missed(results), report.failed(results)
+    print("\n" + (report.missed_table(missed) if missed else "No target is missed."))
+    if failed:
+        print(failed)
+    if failed or not results["short"]:
+        return 1 if missed or failed else 0
+    if not reference.exists():
+        print(f"\nNo {reference.name} to compare with.")
+        return 0
+    found = targets.slower(results, json.loads(reference.read_text(encoding="utf-8")))
+    print(
+        "\n" + ("\n".join([f"Slower than in {reference.name}:", *found]) if found else "Nothing is slower.")
+    )
+    return 1 if found else 0
 
 
 def main() -> int:
@@ -92,26 +120,15 @@ def main() -> int:
         else:
             print("not merged: the stored results are of another machine or kind of run")
     for part in options.only or PARTS:
-        results["parts"][part] = measure(part, options.short, threads)
-        if stored:  # after every part: an interrupted run keeps what it has
-            folder.mkdir(parents=True, exist_ok=True)
-            stored.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        found: dict[str, Any] = {}
+        measure(part, PARTS[part](options.short, threads), found.update)
+        results["parts"][part] = found
+        store(results, stored)  # after every part: an interrupted run keeps what it has
     results = json.loads(json.dumps(results))
     if folder:
-        report.write(results, folder)
-    missed, failed = report.missed(results), report.failed(results)
-    print("\n" + (report.missed_table(missed) if missed else "No target is missed."))
-    if failed:
-        print(failed)
-    if failed or not options.short:
-        return 1 if missed or failed else 0
-    reference = HERE / "results.json"
-    if not reference.exists():
-        print("\nNo results.json to compare with.")
-        return 0
-    found = targets.slower(results, json.loads(reference.read_text(encoding="utf-8")))
-    print("\n" + ("\n".join(["Slower than in results.json:", *found]) if found else "Nothing is slower."))
-    return 1 if found else 0
+        report.plot(results, folder / "results.png")
+        report.write(folder)
+    return conclude(results, HERE / "results.json")
 
 
 if __name__ == "__main__":

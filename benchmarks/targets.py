@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from benchmarks.compare import DIFFER
 from benchmarks.shapes import LABELS, SINGLE, Shape
 
 # Ratio of PyTorch's time to ours, by hidden units; one thread.
@@ -28,6 +29,7 @@ STREAM_MICROSECONDS, STREAM = 3, {"onnx_runtime": 2.5, "pytorch": 15}
 WHOLE, COLD_SECONDS = 1.8, 8
 IMPORT_SECONDS = 0.3
 HALF_SPEED, HALF_WORSE = 1.3, 0.01
+GPU_SMALL, GPU_GRU, GPU_RAGGED, GPU_NO_SLOWER = 1.5, 2, 2, 1  # PyTorch's time with cuDNN to ours
 
 
 class Target(NamedTuple):
@@ -128,6 +130,38 @@ def half_speed(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
         yield Target("float32 / bfloat16", 1 / row["ratios"]["skrnn_bfloat16"]["ratio"], HALF_SPEED)
 
 
+def gpu_bound(cell: str, shape: Shape) -> float | None:
+    """Of a training step beside cuDNN; none for large batches of large networks, nor for 1024 units."""
+    if shape.H <= 128:
+        return GPU_SMALL
+    if cell == "gru" and shape.H == 256:
+        return GPU_GRU
+    return GPU_NO_SLOWER if shape.H <= 512 and shape.B <= 256 else None
+
+
+def beside_cudnn(row: Mapping[str, Any], names: Iterable[str], bound: float | None) -> Iterator[Target]:
+    """The fastest of the peers; 0 where one was at hand and ours did not run, or computed something else."""
+    theirs = ratios(row, names)
+    ran = [name for name in names if name in row["times"]]
+    failed = any(DIFFER in row["notes"].get(name, "") for name in names) or ("skrnn" in row["notes"] and ran)
+    if bound and (theirs or failed):
+        yield Target("PyTorch / skrnn", min(theirs.values(), default=0.0), bound)
+
+
+def gpu_training(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
+    yield from beside_cudnn(row, ["pytorch"], gpu_bound(row["cell"], Shape(*row["shape"])))
+
+
+def gpu_ragged(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
+    names = ["pytorch_ragged_packed", "pytorch_ragged_padded"]
+    yield from beside_cudnn(row, names, GPU_RAGGED if Shape(*row["shape"]).H <= 512 else None)
+
+
+def gpu_sanitizer(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
+    if "problems" in row:
+        yield Target("problems", row["problems"], 0, at_least=False)
+
+
 def half_accuracy(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
     if row["errors"]:
         single, half = row["errors"]["float32"], row["errors"]["bfloat16"]
@@ -145,6 +179,9 @@ BY_PART = {
     "first_fit": first_fit,
     "imports": imports,
     "half_speed": half_speed,
+    "gpu_training": gpu_training,
+    "gpu_ragged": gpu_ragged,
+    "gpu_sanitizer": gpu_sanitizer,
     "half_accuracy": half_accuracy,
 }
 

@@ -14,6 +14,8 @@ NAMES = {name: peer.label for name, peer in PEERS.items()} | {
     "pytorch_ragged_packed": "PyTorch packed",
     "pytorch_ragged_padded": "PyTorch padded",
     "onnx_runtime_bound": "ONNX Runtime, bound buffers",
+    "skrnn_tf32": "skrnn, TF32",
+    "pytorch_tf32": "PyTorch, TF32",
 }
 TITLES = {
     "forward": "Forward pass",
@@ -29,6 +31,12 @@ TITLES = {
     "memory": "Peak memory",
     "half_speed": "bfloat16",
     "half_accuracy": "bfloat16: accuracy",
+    "gpu_training": "GPU: training step",
+    "gpu_ragged": "GPU: ragged sequences",
+    "gpu_forward": "GPU: forward pass",
+    "gpu_epoch": "GPU: an epoch of `fit`",
+    "gpu_compiled": "GPU: torch.compile",
+    "gpu_sanitizer": "GPU: compute-sanitizer",
 }
 
 HEADING = """
@@ -89,4 +97,45 @@ How far the peak of a fit lies above what the process had before, megabytes: two
 Means of three seeds, the same settings in both types. Not more than 1 % worse is the target; on
 JapaneseVowels, 1 % of the accuracy.
 """,
+    "gpu_training": """
+Forward pass, squared error, back-propagation through time, clipping to norm 1, Adam. Targets: PyTorch (cuDNN,
+float32, TF32 off) takes at least 1.5 times as long up to H = 128, twice as long as a GRU with H = 256, and is
+no faster up to H = 512 with B <= 256.
+""",
+    "gpu_ragged": """
+A training step on sequences of 1 to T steps, drawn uniformly. Packed and padded as on the CPU. Target: the
+faster of the two takes at least twice as long up to H = 512.
+""",
+    "gpu_forward": """
+The network in inference, the output of the head included.
+""",
+    "gpu_epoch": """
+One epoch of 20 minibatches in a new order, the data on the device. Ours: the difference of neighbouring
+entries of `history_["seconds"]`; its training steps: as many of the table above.
+""",
+    "gpu_compiled": """
+`torch.compile` with `allow_rnn`, on two shapes: it compiles every step.
+""",
+    "gpu_sanitizer": """
+Problems (errors, hazards, other bits) in small fits of each family of kernels: every cell, both resets of a
+GRU, masks, ragged sequences, float32 and float64, weights in registers, in shared memory, and a launch per
+step. Each fit is made in memory filled with zeros and in memory filled with NaN, and has to end with the same
+bits. The commands, which `python -m benchmarks.gpu --only sanitizer` runs cell by cell:
+`compute-sanitizer --tool memcheck python -m benchmarks.sanitize` and
+`compute-sanitizer --tool racecheck python -m benchmarks.sanitize`.
+""",
 }
+GPU_HEADING = """
+Times are medians of interleaved rounds of at least 10 ms, the device waited for at the end of each; in
+brackets the ratio to skrnn in float32 with TF32 off, above 1 where skrnn is faster. Networks are named by
+(sequences, steps, features, hidden units). What the libraries compute is compared before it is measured;
+compiling and the capture of graphs are not timed. Ours sorts and reads its minibatches out of the data anew,
+which the others have ready. The floor is the longer of two times: the FLOPs of the matrix products at the
+speed of a large product in float32, and the bytes that have to be moved at the speed of a copy, both measured
+on the same device; small networks that stay in a cache may come in below the second. Rows with * did not fit
+into the memory side by side: one library was measured after another, and what they computed was not compared.
+"""
+GPU_COMMAND = """
+`pip install ".[cuda,bench-gpu]" && python -m benchmarks.gpu`, on a machine with an NVIDIA GPU that nothing
+else uses, measures what follows; `--resume` goes on after an interruption.
+"""

@@ -11,7 +11,6 @@ import numpy as np
 
 from benchmarks.work import Work
 
-SAMPLE = 0.002  # seconds; shorter calls are repeated until a sample takes about this long
 SHORT_CALL = 0.02  # calls up to this long get an untimed one before each sample: caches as in a loop
 # With several threads, for samples as in a loop: a second core needs a while to come up, and the idle
 # threads of the library before spin on for a while.
@@ -21,11 +20,15 @@ Seconds = dict[str, list[float]]  # by name, seconds per call of every round
 
 
 class Plan(NamedTuple):
-    """How long to measure: until `seconds` have gone, but between `least` and `most` rounds."""
+    """How long to measure: until `seconds` have gone, but between `least` and `most` rounds.
+
+    Shorter calls are repeated until a sample takes about `sample` seconds.
+    """
 
     seconds: float
     least: int
     most: int
+    sample: float = 0.002
 
 
 SHORT = Plan(1.0, 5, 15)
@@ -37,7 +40,7 @@ def plan(short: bool, seconds: float = 3.5) -> Plan:
 
 def interleave(works: Mapping[str, Work], plan: Plan, threads: int = 1) -> Seconds:
     """Measure all works turn by turn."""
-    sample = SAMPLE if threads == 1 else TEAM_SAMPLE
+    sample = plan.sample if threads == 1 else TEAM_SAMPLE
     once = {}
     for name, work in works.items():
         work.sample(1)
@@ -65,14 +68,17 @@ def summary(seconds: list[float]) -> dict[str, Any]:
 
 def ratio(theirs: list[float], ours: list[float]) -> dict[str, Any]:
     """The ratio of the medians, and the quartiles of the ratios of single rounds."""
-    q1, q3 = np.quantile(np.divide(theirs, ours), [0.25, 0.75])
+    n = min(len(theirs), len(ours))  # equal in rounds that were interleaved
+    q1, q3 = np.quantile(np.divide(theirs[:n], ours[:n]), [0.25, 0.75])
     return {"ratio": float(np.median(theirs) / np.median(ours)), "q1": float(q1), "q3": float(q3)}
 
 
 def compared(rounds: Seconds) -> dict[str, Any]:
-    """The part of a row of the report that every table has: times, and ratios to ours."""
-    ours = rounds["skrnn"]
+    """The part of a row of the report that every table has: times, and ratios to ours, if that is there."""
+    ours = rounds.get("skrnn")
     return {
         "times": {name: summary(seconds) for name, seconds in rounds.items()},
-        "ratios": {name: ratio(seconds, ours) for name, seconds in rounds.items() if name != "skrnn"},
+        "ratios": {
+            name: ratio(seconds, ours) for name, seconds in rounds.items() if ours and name != "skrnn"
+        },
     }

@@ -27,7 +27,8 @@ PATIENCE = 240.0  # seconds; some compilers take minutes
 # --- the parent's side ----------------------------------------------------------------------------
 @contextmanager
 def started(name: str, threads: int) -> Iterator[Callable[..., Work]]:
-    """Start the process; gives ``make(kind, *arguments) -> Work``. A new work replaces the last one."""
+    """Start the process; gives ``make(kind, *arguments, **options) -> Work``. A new work takes the place of
+    the last one."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.worker", name, str(threads)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -51,8 +52,8 @@ def started(name: str, threads: int) -> Iterator[Callable[..., Work]]:
             raise Unavailable(error)
         return answer
 
-    def make(kind: str, *arguments) -> Work:
-        ask("make", kind, *arguments)
+    def make(kind: str, *arguments, **options) -> Work:
+        ask("make", kind, *arguments, options)
         return Work(lambda calls: ask("sample", calls), lambda: np.array(ask("result"), np.float32))
 
     try:
@@ -88,9 +89,9 @@ def serve(name: str, threads: int) -> None:
         answer, error = None, None
         try:
             if action == "make":
-                kind, cell, shape = arguments
+                kind, cell, shape, options = arguments
                 current = None  # free its memory first
-                current = getattr(module(name), kind)(cell, Shape(*shape), threads)
+                current = getattr(module(name), kind)(cell, Shape(*shape), threads, **options)
             elif action == "sample":
                 answer = current.sample(*arguments)
             else:

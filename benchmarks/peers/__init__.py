@@ -32,6 +32,7 @@ PEERS = {
     "jax_scan": Peer("JAX", ("jax",), own_process=True),
     "keras_layers": Peer("Keras on JAX", ("keras", "jax"), own_process=True),
     "skorch_net": Peer("skorch", ("skorch", "torch")),
+    "jax_cudnn": Peer("JAX cuDNN", ("jax",), own_process=True),
     "scikit_mlp": Peer("scikit-learn MLP", ("sklearn",)),
 }
 
@@ -48,7 +49,7 @@ def module(name: str):
 
 @contextmanager
 def opened(name: str, threads: int) -> Iterator[Callable[..., Work]]:
-    """``make(kind, *arguments) -> Work`` of a peer, here or in a process of its own.
+    """``make(kind, *arguments, **options) -> Work`` of a peer, here or in a process of its own.
 
     The last argument of every kind, the number of threads, is filled in here.
     """
@@ -60,4 +61,4 @@ def opened(name: str, threads: int) -> Iterator[Callable[..., Work]]:
         with started(name, threads) as make:
             yield make
     else:
-        yield lambda kind, *arguments: getattr(module(name), kind)(*arguments, threads)
+        yield lambda kind, *arguments, **options: getattr(module(name), kind)(*arguments, threads, **options)

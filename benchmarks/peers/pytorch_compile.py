@@ -17,9 +17,9 @@ from benchmarks.work import Work
 torch._dynamo.config.allow_rnn = True
 
 
-def forward(cell: str, shape: Shape, threads: int) -> Work:
-    return pytorch.forward(cell, shape, threads, compiled=True)
+def forward(cell: str, shape: Shape, threads: int, **options) -> Work:
+    return pytorch.forward(cell, shape, threads, compiled=True, **options)
 
 
-def training_step(cell: str, shape: Shape, threads: int) -> Work:
-    return pytorch.training_step(cell, shape, threads, compiled=True)
+def training_step(cell: str, shape: Shape, threads: int, **options) -> Work:
+    return pytorch.training_step(cell, shape, threads, compiled=True, **options)

@@ -1,0 +1,303 @@
+"""Speed on an NVIDIA GPU: skrnn's `device="cuda"` beside PyTorch with cuDNN, `torch.compile` and JAX.
+
+    python -m benchmarks.gpu                            everything
+    python -m benchmarks.gpu --only training ragged     some parts; the others stay as they were
+    python -m benchmarks.gpu --resume                   only the rows that results_gpu.json lacks
+    python -m benchmarks.gpu --short                    a few rows: has anything become slower?
+
+Needs ``pip install ".[cuda,bench-gpu]"`` and a GPU that nothing else uses. Writes ``results_gpu.json``, row
+after row, and the GPU's section of ``RESULTS.md`` beside this file, or into ``--output``; a short run only
+where ``--output`` says. The exit status is 1 when a target is missed or, of a short run, when a row became
+slower, and 2, with no file touched, where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import fits, floor, ours, ragged, report, run, sanitize, timing
+from benchmarks.compare import made, open_peers
+from benchmarks.conditions import DEVICE_PACKAGES, conditions, device_conditions, usable_cores, versions
+from benchmarks.shapes import CELLS, GPU_GRID, GPU_SHORT_SHAPES, SHAPES, Shape, ragged_lengths
+from benchmarks.targets import name_of
+from benchmarks.work import DOES_NOT_FIT, Work, nothing, reason
+
+MINIBATCHES = 20  # of an epoch
+EPOCH_SHAPES = tuple(Shape(B, 100, 64, H) for B in (64, 256) for H in (64, 128, 256, 512))
+COMPILED = (Shape(32, 50, 8, 32), Shape(256, 50, 64, 256))  # every step is compiled: minutes for each
+PLAN, SHORT_PLAN = timing.Plan(3.5, 7, 41, sample=0.01), timing.Plan(1.0, 5, 15, sample=0.01)
+
+Row = dict[str, Any]
+Makers = Mapping[str, Callable[[], Work]]
+Columns = Mapping[str, tuple[str, str, dict[str, Any]]]  # name: peer, kind of work, options
+
+
+class Bench(NamedTuple):
+    """Where and how long to measure. A rehearsal runs everything on the CPU, as small as can be."""
+
+    device: str
+    plan: timing.Plan
+    peaks: Mapping[str, float]
+    short: bool = False
+    rehearsed: bool = False
+
+    def shapes(self, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+        if self.rehearsed:
+            return (Shape(3, 4, 2, 4),)
+        return GPU_SHORT_SHAPES if self.short else shapes
+
+
+# --- one row --------------------------------------------------------------------------------------
+def release(device: str) -> None:
+    """Give back the memory that the libraries of this process keep for later.
+
+    Raises what CUDA does once a kernel has failed: no later call would get any further.
+    """
+    gc.collect()
+    if device == "cpu":
+        return
+    import cupy
+
+    cupy.cuda.runtime.deviceSynchronize()
+    cupy.get_default_memory_pool().free_all_blocks()
+    if torch := sys.modules.get("torch"):
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def opened(
+    device: str, mine: Makers, columns: Columns, *arguments
+) -> Iterator[tuple[Makers, dict[str, str]]]:
+    """What makes each library's work, ours first, and why others are not there.
+
+    A peer with a process of its own gets a fresh one: what it holds of the memory goes with it.
+    """
+    names = dict.fromkeys(peer for peer, _, _ in columns.values())
+    with open_peers(names, usable_cores()) as (peers, absent):
+        theirs = {
+            name: partial(peers[peer], kind, *arguments, device=device, **more)
+            for name, (peer, kind, more) in columns.items()
+            if peer in peers
+        }
+        yield {**mine, **theirs}, absent
+    release(device)
+
+
+def compared(bench: Bench, steps: int | None, mine: Makers, columns: Columns, *arguments) -> Row:
+    """All libraries turn by turn; where they do not fit into the memory side by side, one after another."""
+    found: Row = {}
+    with opened(bench.device, mine, columns, *arguments) as (makers, notes):
+        works = dict(made(makers, notes, steps))
+        try:
+            found = timing.compared(timing.interleave(works, bench.plan))
+        except Exception as problem:
+            if reason(problem) != DOES_NOT_FIT:
+                raise
+        works.clear()
+    if found and DOES_NOT_FIT not in notes.values():
+        return found | {"notes": notes}
+    rounds, notes = {}, {name: note for name, note in notes.items() if note != DOES_NOT_FIT}
+    for name in [name for name in (*mine, *columns) if name not in notes]:
+        one = [{name: group[name]} if name in group else {} for group in (mine, columns)]
+        with opened(bench.device, *one, *arguments) as (makers, absent):
+            works = dict(made(makers, absent, None))
+            try:
+                rounds |= timing.interleave(works, bench.plan)
+            except Exception as problem:
+                absent[name] = reason(problem)
+            works.clear()
+            notes |= absent
+    return timing.compared(rounds) | {"notes": notes, "alone": True}
+
+
+# --- the parts: what their rows are about ---------------------------------------------------------
+OURS = {"forward": ours.device_forward, "training_step": ours.device_training_step}
+STEPS = {"forward": 0, "training_step": 3}  # calls before results are compared
+
+
+def peers(kind: str, cell: str, short: bool) -> Columns:
+    found = {"pytorch": ("pytorch", kind, {}), "pytorch_tf32": ("pytorch", kind, {"tf32": True})}
+    if not short:
+        found["jax_scan"] = ("jax_scan", kind, {})
+        if cell == "lstm":
+            found["jax_cudnn"] = ("jax_cudnn", kind, {})
+    return found
+
+
+def network(kind: str, bench: Bench, cell: str, shape: Shape) -> Row:
+    mine = {
+        "skrnn": partial(OURS[kind], cell, shape, bench.device),
+        "skrnn_tf32": partial(OURS[kind], cell, shape, bench.device, tf32=True),
+    }
+    found = compared(bench, STEPS[kind], mine, peers(kind, cell, bench.short), cell, shape)
+    return found | {"floor": floor.device_floor(kind, cell, shape, bench.peaks)}
+
+
+def compiled(kind: str, bench: Bench, cell: str, shape: Shape) -> Row:
+    mine = {"skrnn": partial(OURS[kind], cell, shape, bench.device)}
+    columns = {name: (name, kind, {}) for name in ("pytorch", "pytorch_compile")}
+    return compared(bench, STEPS[kind], mine, columns, cell, shape)
+
+
+def ragged_step(bench: Bench, cell: str, shape: Shape) -> Row:
+    lengths = ragged_lengths(shape.B, shortest=1, longest=shape.T)
+    mine = {"skrnn": partial(ours.device_training_step, cell, shape, bench.device, lengths=lengths)}
+    columns = {f"pytorch_{kind}": ("pytorch", kind, {}) for kind in ragged.KINDS}
+    found = compared(bench, STEPS["training_step"], mine, columns, cell, shape, lengths)
+    return found | {"real_steps": int(lengths.sum())}
+
+
+def epoch(bench: Bench, cell: str, shape: Shape) -> Row:
+    n = shape.B * MINIBATCHES
+
+    def steps():
+        return fits.repeated(ours.device_training_step(cell, shape, bench.device), MINIBATCHES)
+
+    mine = {"skrnn": partial(ours.epoch, cell, shape, n, 1, device=bench.device), "skrnn_steps": steps}
+    return compared(bench, None, mine, {"pytorch": ("pytorch", "epoch", {})}, cell, shape, n)
+
+
+def sanitizer_program() -> str | None:
+    """That of a CUDA toolkit, or NVIDIA's wheel's, which is on no search path."""
+    paths = [os.environ.get("PATH", ""), *(os.path.join(folder, "nvidia/cu13/bin") for folder in sys.path)]
+    return shutil.which("compute-sanitizer", path=os.pathsep.join(paths))
+
+
+def sanitizer(bench: Bench, tool: str, family: str) -> Row:
+    """What a tool of compute-sanitizer finds in small fits of one family of kernels."""
+    row: Row = {"times": {}, "notes": {}}
+    command = [sys.executable, "-m", "benchmarks.sanitize", "--only", family, "--device", bench.device]
+    if not bench.rehearsed:
+        if not (program := sanitizer_program()):
+            return row | {"notes": {"compute-sanitizer": "not installed"}}
+        command = [program, "--tool", tool, "--error-exitcode", "99", *command]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    summary = re.search(r"SUMMARY: (\d+)", ran.stdout + ran.stderr)
+    finished = ran.returncode in (0, 99) or sanitize.OTHER_BITS in ran.stdout
+    if not finished or (summary is None and not bench.rehearsed):
+        lines = (ran.stderr or ran.stdout).strip().splitlines()
+        return row | {"notes": {"compute-sanitizer": lines[-1] if lines else f"ended with {ran.returncode}"}}
+    other_bits = ran.stdout.count(sanitize.OTHER_BITS)
+    return row | {"problems": other_bits + (int(summary[1]) if summary else 0)}
+
+
+def tasks(part: str, bench: Bench) -> Iterator[tuple[Row, Callable[[], Row]]]:
+    """What each row is about, and how to measure it."""
+    if bench.short and part in ("compiled", "sanitizer"):
+        return
+    if part == "sanitizer":
+        for tool in sanitize.TOOLS:
+            for family in sanitize.CELLS:
+                yield {"label": f"{tool}, {family}"}, partial(sanitizer, bench, tool, family)
+        return
+    shapes, rows = PARTS[part]
+    for cell in CELLS:
+        for shape in bench.shapes(shapes):
+            for kind, row in rows.items():
+                about = {"cell": cell, "shape": shape, "threads": 1} | (
+                    {"kind": kind} if len(rows) > 1 else {}
+                )
+                yield about, partial(row, bench, cell, shape)
+
+
+PARTS: dict[str, Any] = {  # shapes, and what to measure of each by kind
+    "training": (SHAPES + GPU_GRID, {"training_step": partial(network, "training_step")}),
+    "ragged": ((ragged.SHAPE, *GPU_GRID), {"training_step": ragged_step}),
+    "forward": (SHAPES + GPU_GRID, {"forward": partial(network, "forward")}),
+    "epoch": (EPOCH_SHAPES, {"epoch": epoch}),
+    "compiled": (COMPILED, {kind: partial(compiled, kind) for kind in OURS}),
+    "sanitizer": None,
+}
+
+
+# --- the whole ------------------------------------------------------------------------------------
+def why_not() -> str | None:
+    """Why there is no GPU to measure, or None."""
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0":
+        return "NUMBA_ENABLE_CUDASIM is set: the simulator's times mean nothing"
+    try:
+        import cupy
+
+        cupy.cuda.runtime.getDeviceCount()
+    except Exception as problem:  # no package, no driver, no device: each raises something else
+        return reason(problem)
+    return None
+
+
+def begin(options: argparse.Namespace) -> tuple[Bench, dict[str, Any]]:
+    """The bench, and the conditions it measures under."""
+    found = conditions() | {"versions": versions(DEVICE_PACKAGES)}
+    if options.rehearse:
+        import numpy
+
+        peaks = floor.device_peaks(numpy, nothing, small=True)
+        bench = Bench("cpu", timing.Plan(0.0, 2, 2, sample=1e-9), peaks, rehearsed=True)
+        return bench, found | {"device": "a rehearsal on the CPU", "peaks": peaks}
+    os.environ.pop("CUPY_TF32", None)
+    import cupy
+
+    peaks = floor.device_peaks(cupy, cupy.cuda.runtime.deviceSynchronize)
+    release("cuda")
+    bench = Bench("cuda", SHORT_PLAN if options.short else PLAN, peaks, options.short)
+    return bench, found | device_conditions() | {"peaks": peaks}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--short", action="store_true", help="few rows, few rounds, no JAX")
+    parser.add_argument("--resume", action="store_true", help="leave rows that are stored as they are")
+    parser.add_argument("--output", type=Path, default=None, metavar="FOLDER")
+    parser.add_argument("--rehearse", action="store_true", help=argparse.SUPPRESS)  # on the CPU, tiny
+    options = parser.parse_args(arguments)
+    if not options.rehearse and (problem := why_not()):
+        print(f"No GPU to measure: {problem}", file=sys.stderr)
+        return 2
+    folder = options.output or (None if options.short or options.rehearse else run.HERE)
+    bench, found = begin(options)
+    results: dict[str, Any] = {"conditions": found, "short": options.short, "parts": {}}
+    stored = folder / "results_gpu.json" if folder else None
+    if (options.only or options.resume) and stored and stored.exists():
+        old = json.loads(stored.read_text(encoding="utf-8"))
+        if old["conditions"]["device"] == found["device"] and old["short"] == options.short:
+            results["parts"] = old["parts"]
+        else:
+            print("not merged: the stored results are of another GPU or kind of run")
+    for part in options.only or PARTS:
+        measure(f"gpu_{part}", tasks(part, bench), results, options.resume, stored)
+    results = json.loads(json.dumps(results))
+    if folder:
+        report.write(folder)
+    return run.conclude(results, run.HERE / "results_gpu.json")
+
+
+def measure(part: str, planned, results: dict[str, Any], resume: bool, stored: Path | None) -> None:
+    """Measure a part and store it row by row: an interrupted run keeps what it has, `resume` goes on."""
+    before = {name_of(row): row for row in results["parts"].get(part, {"rows": []})["rows"]} if resume else {}
+
+    def rows():
+        for about, task in planned:
+            if name_of(about) not in before:
+                yield about | task()
+
+    def keep(found: dict[str, Any]) -> None:
+        results["parts"][part] = found | {"rows": [*before.values(), *found["rows"]]}
+        run.store(results, stored)
+
+    run.measure(part, rows(), keep)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
