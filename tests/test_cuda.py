@@ -35,7 +35,7 @@ def label(options):
 def regime(request, monkeypatch):
     """One block for all steps, or one launch for each."""
     if request.param == "step":
-        monkeypatch.setattr("skrnn.backends.cuda.layers.plan", lambda *args: None)
+        monkeypatch.setattr("skrnn.backends.cuda.tiles.plan", lambda *args: None)
     return request.param
 
 
@@ -79,7 +79,7 @@ def test_larger_ones(cell, dtype, regime):
 
 def test_weights_in_shared_memory(monkeypatch):
     """Where the registers end, in the simulator too."""
-    monkeypatch.setattr("skrnn.backends.cuda.recurrent.LONGEST_LOOP", 5)
+    monkeypatch.setattr("skrnn.backends.cuda.tiles.LONGEST_LOOP", 5)
     for cell in CELLS[2:]:
         check(cell, RAGGED, hidden_size=7)
 

@@ -142,7 +142,7 @@ def test_every_kernel(paper, cc, dtype, monkeypatch):
         compile_tape(trainer(dtype, pooling=pooling, cell="rnn").tape)
     compile_tape(trainer(dtype, per_step=True, cell="rnn").tape)
     with monkeypatch.context() as patch:
-        patch.setattr("skrnn.backends.cuda.layers.plan", lambda *args: None)  # a launch for each step
+        patch.setattr("skrnn.backends.cuda.tiles.plan", lambda *args: None)  # a launch for each step
         for cell in CELLS:
             compile_tape(trainer(dtype, **cell, recurrent_dropout=0.3).tape)
 
@@ -200,7 +200,7 @@ def test_weights_stay_in_registers(paper, cc, cell, hidden_size):
 def test_a_tile_keeps_within_its_block(cell, dtype, shared_bytes):
     from skrnn import cells
     from skrnn.backends.cuda.elementary import functions
-    from skrnn.backends.cuda.recurrent import LONGEST_LOOP, REGISTERS, plan
+    from skrnn.backends.cuda.tiles import LONGEST_LOOP, REGISTERS, plan
 
     dtype = np.dtype(dtype)
     options = {"name": cell["cell"]} | {k: v for k, v in cell.items() if k != "cell"}

@@ -52,8 +52,11 @@ HOMES = {
     "utilsforecast": {"forecasting"},
     "tqdm": {"estimators", "warmup"},
     "matplotlib": {"display", "forecasting"},
+    "cupy": {"backends"},
+    "cuda": {"backends"},
+    "filelock": {"backends"},
 }
-WHEN_USED = {"tqdm", "matplotlib", "utilsforecast"}
+WHEN_USED = {"tqdm", "matplotlib", "utilsforecast", "cupy", "cuda", "filelock"}
 
 
 class Import:
@@ -137,8 +140,11 @@ def test_other_packages_stay_at_home():
     assert not wrong
 
 
-def test_no_cuda_yet():
-    assert not [i for i in IMPORTS if i.name.startswith("numba.cuda") or "cupy" in i.name]
+def test_only_one_backend_knows_cuda():
+    """And CuPy and what else the extra brings is imported when a GPU is used."""
+    cuda = [i for i in IMPORTS if re.match(r"(numba\.cuda|cupy|cuda|filelock)\b", i.name)]
+    assert len(cuda) > 10
+    assert {i.path.parent for i in cuda} == {PACKAGE / "backends" / "cuda"}
 
 
 def modules_after(statement):

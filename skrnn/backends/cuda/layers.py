@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ... import cells
 from ...batches import SIZE_R, Steps
-from . import devices
+from . import devices, stepwise, tiles
 from .devices import Matrix
 from .elementary import functions
-from .recurrent import clear_tail, copy, plan, step_kernels, sum_biases, tile_kernels
-from .tape import DeviceSteps, Tape
+from .recurrent import clear_tail, copy, sum_biases
+from .tape import Tape
 from .workspace import Parameters, Rows, Workspace
 
 
@@ -39,6 +40,7 @@ class Trace:
     h_last: Any
     c_last: Any
     mask: Any
+    masked: bool
 
 
 class RecurrentLayer:
@@ -120,17 +122,22 @@ class RecurrentLayer:
         """Of a forward pass over so many steps; activations count as eight products."""
         return 2.0 * n_rows * self.n_hidden * self.cell.n_slots * (self.n_in + self.n_hidden + 8)
 
-    def _gates(self, G: Any, n_rows: int, part: str) -> Matrix:
+    def gates_of(self, G: Any, n_rows: int, part: str) -> Matrix:
         """The columns of G (n_rows, S, H) that belong to a part."""
         H = self.n_hidden
         return Matrix(G, n_rows, self.columns[part], self.cell.n_slots * H, self.ranges[part][0] * H)
 
-    def _weight(self, views: dict[str, Any], part: str) -> Matrix:
+    def weight_of(self, views: dict[str, Any], part: str) -> Matrix:
         n_in = self.n_in if part == "input" else self.n_hidden
         return Matrix(views[f"{part} weight"], n_in, self.columns[part], self.columns[part])
 
-    def _tile(self) -> Any:
-        return plan(self.cell, self.n_hidden, self.dtype, devices.current().shared_bytes)
+    def late_weight(self, views: dict[str, Any], work: Workspace) -> Any:
+        """The weights of r * h, flat; of a cell without them something that nobody reads."""
+        return views.get("late weight", work.resident(None))
+
+    def _regime(self) -> ModuleType:
+        tile = tiles.plan(self.cell, self.n_hidden, self.dtype, devices.current().shared_bytes)
+        return stepwise if tile is None else tiles
 
     def forward(self, tape: Tape, params, X: Rows, steps: Steps, mask, keep, work: Workspace, name) -> Trace:
         """Record a pass over time.
@@ -141,13 +148,8 @@ class RecurrentLayer:
         mask : flat (B, H) recurrent dropout, or None
         keep : whether `backward` will follow
         """
-        H, S, has_c, B, R = (
-            self.n_hidden,
-            self.cell.n_slots,
-            self.cell.has_c,
-            steps.max_sequences,
-            steps.max_rows,
-        )
+        H, S, has_c = self.n_hidden, self.cell.n_slots, self.cell.has_c
+        B, R = steps.max_sequences, steps.max_rows
         on_device, views, nothing = tape.steps(steps), self.parameters.views(params), work.resident(None)
 
         def buffer(key: str, size: int, needed: bool = True) -> Any:
@@ -157,7 +159,8 @@ class RecurrentLayer:
             X, buffer("G", R * S * H), buffer("H", R * H), buffer("A", R * H, keep),
             buffer("C", R * H, keep and has_c), buffer("RH", R * H, keep and self.cell.reset is not None),
             buffer("h first", B * H, keep), buffer("c first", B * H, keep and has_c),
-            buffer("h last", B * H), buffer("c last", B * H, has_c), mask,
+            buffer("h last", B * H), buffer("c last", B * H, has_c),
+            nothing if mask is None else mask, mask is not None,
         )  # fmt: skip
         carried = [rows.array for rows in self.carried(steps, work, name)] + [nothing]
         bias = work.get(name, "bias", size=S * H)
@@ -168,64 +171,11 @@ class RecurrentLayer:
         )  # fmt: skip
         tape.multiply(
             Matrix(X.array, R, self.n_in, X.row),
-            self._weight(views, "input"),
-            self._gates(trace.G, R, "input"),
+            self.weight_of(views, "input"),
+            self.gates_of(trace.G, R, "input"),
         )
-        record = self._forward_by_step if self._tile() is None else self._forward_by_tile
-        record(tape, on_device, views, trace, bias, carried[:2], keep, work, name)
+        self._regime().forward(tape, self, on_device, views, trace, bias, carried[:2], keep, work, name)
         return trace
-
-    def _forward_by_tile(
-        self, tape, steps: DeviceSteps, views, trace: Trace, bias, carried, keep, work, name
-    ):
-        tile = self._tile()
-        kernels, masked = tile_kernels(self.key, self.n_hidden, self.dtype, tile), trace.mask is not None
-        nothing = work.resident(None)
-        tape.launch(
-            kernels.forward, *self._grid(tape, tile, steps), steps.sizes, steps.row_at, steps.lengths,
-            views["hidden weight"], views.get("late weight", nothing), bias, trace.G, trace.H, trace.A,
-            trace.C, trace.RH, trace.mask if masked else nothing, *carried, trace.h_first, trace.c_first,
-            trace.h_last, trace.c_last, masked, keep, shared_bytes=self._shared_bytes(tile),
-        )  # fmt: skip
-
-    @staticmethod
-    def _grid(tape: Tape, tile, steps: DeviceSteps) -> tuple[int, tuple[int, int]]:
-        """Blocks and threads: sequences share a block only when there are more than multiprocessors."""
-        n_rows = max(1, min(tile.most_rows, steps.max_sequences // tape.device.n_multiprocessors))
-        return -(-steps.max_sequences // n_rows), (tile.columns, n_rows)
-
-    def _shared_bytes(self, tile) -> int:
-        return max(16, tile.in_shared * tile.columns * self.dtype.itemsize)
-
-    def _forward_by_step(
-        self, tape, steps: DeviceSteps, views, trace: Trace, bias, carried, keep, work, name
-    ):
-        H, B, two_stage = self.n_hidden, steps.max_sequences, self.cell.reset is not None
-        kernels, nothing = step_kernels(self.key, H, self.dtype), work.resident(None)
-        masked = trace.mask is not None
-        mask = trace.mask if masked else nothing
-        h, c, a = trace.h_last, trace.c_last, work.get(name, "a", size=B * H)
-        products = work.get(name, "products", size=B * self.columns["hidden"])
-        rh = work.get(name, "rh", size=B * H) if two_stage else nothing
-        late_products = work.get(name, "late products", size=B * H) if two_stage else nothing
-        tape.each(
-            kernels.begin, B * H, steps.sizes, mask, masked, *carried, trace.h_first, trace.c_first, h, c, a,
-            keep,
-        )  # fmt: skip
-        states, weight = Matrix(a, B, H, H), self._weight(views, "hidden")
-        gates = Matrix(products, B, self.columns["hidden"], self.columns["hidden"])
-        for t in range(steps.max_steps):
-            at = t, steps.sizes, steps.counts, steps.row_at
-            tape.multiply(states, weight, gates)
-            if two_stage:
-                tape.each(kernels.reset, B * H, *at, bias, products, trace.G, a, trace.RH, rh, keep)
-                tape.multiply(
-                    Matrix(rh, B, H, H), self._weight(views, "late"), Matrix(late_products, B, H, H)
-                )
-            tape.each(
-                kernels.advance, B * H, *at, bias, products, late_products, trace.G, trace.H, trace.A,
-                trace.C, mask, masked, h, c, a, keep,
-            )  # fmt: skip
 
     def states(self, trace: Trace) -> Rows:
         """The hidden states as rows (R, H)."""
@@ -265,10 +215,8 @@ class RecurrentLayer:
         views, into = self.parameters.views(params), self.parameters.views(grads)
         has_dY = dY is not None
         d_states = (dY.array if has_dY else nothing), (dY.row if has_dY else 0), has_dY
-        record = self._backward_by_step if self._tile() is None else self._backward_by_tile
-        record(
-            tape, on_device, views, trace, d_states, self.gradient_of_states(steps, work, name), work, name
-        )
+        into_states = self.gradient_of_states(steps, work, name)
+        self._regime().backward(tape, self, on_device, views, trace, d_states, into_states, work, name)
         # Products over all rows that there is room for: those that the minibatch lacks are to count nothing.
         tails = [(trace.G, S * H), (trace.X.array, trace.X.row), (trace.A, H)]
         for array, row in [*tails, *([(trace.RH, H)] if self.cell.reset is not None else [])]:
@@ -280,63 +228,16 @@ class RecurrentLayer:
         }
         ones = Matrix(work.ones(R), 1, R, R)
         for part, columns in self.columns.items():
-            dz = self._gates(trace.G, R, part)
-            tape.multiply(read[part], dz, self._weight(into, part), ta=True)
+            dz = self.gates_of(trace.G, R, part)
+            tape.multiply(read[part], dz, self.weight_of(into, part), ta=True)
             tape.multiply(ones, dz, Matrix(into[f"{part} bias"], 1, columns, columns))
         if not need_dX:
             return None
         dX = work.get(name, "dX", size=R * F)
         tape.multiply(
-            self._gates(trace.G, R, "input"), self._weight(views, "input"), Matrix(dX, R, F, F), tb=True
+            self.gates_of(trace.G, R, "input"), self.weight_of(views, "input"), Matrix(dX, R, F, F), tb=True
         )
         return Rows(dX, F)
-
-    def _backward_by_tile(self, tape, steps: DeviceSteps, views, trace: Trace, d_states, into, work, name):
-        tile, masked, nothing = self._tile(), trace.mask is not None, work.resident(None)
-        kernels = tile_kernels(self.key, self.n_hidden, self.dtype, tile)
-        tape.launch(
-            kernels.backward, *self._grid(tape, tile, steps), steps.sizes, steps.row_at, steps.lengths,
-            views["hidden weight"], views.get("late weight", nothing), trace.G, trace.H, trace.A, trace.C,
-            trace.mask if masked else nothing, trace.h_first, trace.c_first, *d_states, *into, masked,
-            shared_bytes=self._shared_bytes(tile),
-        )  # fmt: skip
-
-    def _backward_by_step(self, tape, steps: DeviceSteps, views, trace: Trace, d_states, into, work, name):
-        H, S, B, two_stage = (
-            self.n_hidden,
-            self.cell.n_slots,
-            steps.max_sequences,
-            self.cell.reset is not None,
-        )
-        kernels, nothing = step_kernels(self.key, H, self.dtype), work.resident(None)
-        masked = trace.mask is not None
-        mask = trace.mask if masked else nothing
-        dH, dC = into
-        dz = work.get(name, "dz", size=B * S * H)
-        products = work.get(name, "d products", size=B * H)
-        late_products = work.get(name, "late products", size=B * H) if two_stage else nothing
-        direct = work.get(name, "direct", size=B * H) if two_stage else nothing
-        for t in reversed(range(steps.max_steps)):
-            at = t, steps.sizes, steps.counts, steps.row_at
-            tape.each(
-                kernels.retreat, B * H, *at, trace.G, trace.H, trace.C, trace.h_first, trace.c_first,
-                *d_states, dH, dC, dz,
-            )  # fmt: skip
-            if two_stage:
-                tape.multiply(
-                    self._gates(dz, B, "late"), self._weight(views, "late"), Matrix(late_products, B, H, H),
-                    tb=True,
-                )  # fmt: skip
-                tape.each(kernels.reset_back, B * H, *at, trace.G, trace.A, late_products, dz, direct)
-            tape.multiply(
-                self._gates(dz, B, "hidden"),
-                self._weight(views, "hidden"),
-                Matrix(products, B, H, H),
-                tb=True,
-            )
-            tape.each(
-                kernels.add_products, B * H, t, steps.sizes, steps.counts, products, direct, mask, masked, dH
-            )
 
     def gradient_of_states(self, steps: Steps, work: Workspace, name) -> tuple[Any, Any]:
         """Flat (B, H) dH and dC."""
