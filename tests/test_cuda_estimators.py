@@ -235,7 +235,7 @@ def test_too_little_memory_says_how_much_is_needed(monkeypatch):
     est = short(device="cuda").fit(X0, Y0)
     before = pickle.dumps(est.weights_)
     with monkeypatch.context() as patch:
-        patch.setattr("skrnn.backends.cuda.devices.Simulator.limit", 1000)
+        patch.setattr("skrnn.backends.cuda.simulator.Simulator.limit", 1000)
         for work in (lambda: est.fit(X0, Y0), lambda: est.partial_fit(X0, Y0), lambda: est.predict(X0)):
             with pytest.raises(MemoryError, match=r"MiB of GPU memory.*batch_size.*tbptt_steps"):
                 work()

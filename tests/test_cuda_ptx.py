@@ -60,8 +60,9 @@ def cc(request, monkeypatch):
 def paper(monkeypatch):
     """A device on which tapes are recorded and never run."""
     from skrnn.backends.cuda import devices
+    from skrnn.backends.cuda.seam import Device
 
-    class Paper(devices.Device):
+    class Paper(Device):
         shared_bytes, n_multiprocessors = 163 * 1024, 108  # of an A100
 
         def _allocate(self, size, dtype):

@@ -11,7 +11,8 @@ import pytest
 
 from skrnn import backends
 from skrnn.backends.cuda import devices
-from skrnn.backends.cuda.devices import Gpu, Graph, Launch, Matrix
+from skrnn.backends.cuda.gpu import Gpu, Graph
+from skrnn.backends.cuda.seam import Launch, Matrix
 
 
 class Cublas:

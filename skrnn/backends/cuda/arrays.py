@@ -9,6 +9,7 @@ import numpy as np
 
 from . import devices
 from .jit import SIMULATED
+from .simulator import SimulatedArray
 
 
 def __getattr__(name: str) -> Any:
@@ -22,7 +23,7 @@ def adopt(x: Any) -> Any:
     """x as an array of the current device: the same memory, where it is there already."""
     device = devices.current()
     if SIMULATED:
-        return np.asarray(x).view(devices.SimulatedArray)
+        return np.asarray(x).view(SimulatedArray)
     if isinstance(x, np.ndarray | device.xp.ndarray) or not hasattr(x, "__dlpack__"):
         array = device.xp.asarray(x)
     else:  # DLPack waits for what is still computing x

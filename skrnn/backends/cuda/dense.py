@@ -9,9 +9,9 @@ import numpy as np
 from numba import cuda
 
 from ...batches import SIZE_B, SIZE_R, Steps
-from .devices import Matrix
 from .jit import kernel
 from .recurrent import clear_tail
+from .seam import Matrix
 from .tape import Tape
 from .workspace import Parameters, Rows, Workspace
 

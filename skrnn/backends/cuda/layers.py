@@ -18,9 +18,9 @@ import numpy as np
 from ... import cells
 from ...batches import SIZE_R, Steps
 from . import devices, stepwise, tiles
-from .devices import Matrix
 from .elementary import functions
 from .recurrent import clear_tail, copy, sum_biases
+from .seam import Matrix
 from .tape import Tape
 from .workspace import Parameters, Rows, Workspace
 

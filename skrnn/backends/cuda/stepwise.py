@@ -14,10 +14,10 @@ from numba import cuda
 
 from ... import cells
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_T
-from .devices import Matrix
 from .elementary import functions
 from .jit import function, kernel, numba_type
 from .recurrent import parts
+from .seam import Matrix
 from .tape import DeviceSteps, Tape
 
 

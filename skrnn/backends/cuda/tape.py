@@ -16,8 +16,8 @@ import numpy as np
 
 from ...batches import Steps
 from . import devices
-from .devices import Launch, Matrix
 from .jit import THREADS
+from .seam import Launch, Matrix
 
 
 class DeviceSteps:

@@ -154,10 +154,11 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
             if masked:
                 m = mask[i * H + u]
             read = h * m
-            a[y * H + u] = read
             # W x is asked for a step ahead: it takes longer to come than a step of few units takes
             for s in range(in_lo, in_hi):
                 ahead[s] = G[((row_at[0] + i) * S + s) * H + u]
+        if j < H:  # also of rows without a sequence, which are multiplied too
+            a[y * H + u] = read
         cuda.syncthreads()
         for t in range(longest):
             running = updates and t < length
@@ -237,6 +238,9 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
         u = j
         updates = j < H and length > 0
         dh, dc, m = zero, zero, one
+        if j < H:  # also of rows without a sequence, which are multiplied too
+            for s in range(S):
+                dz_shared[(y * S + s) * H + u] = zero
         if updates:
             dh = dH[i * H + u]
             if has_c:

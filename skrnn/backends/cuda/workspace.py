@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import devices
+from .simulator import SimulatedArray
 
 
 class Rows(NamedTuple):
@@ -56,7 +57,7 @@ class Workspace:
 
 
 def is_on_host(array: Any) -> bool:
-    return isinstance(array, np.ndarray) and not isinstance(array, devices.SimulatedArray)
+    return isinstance(array, np.ndarray) and not isinstance(array, SimulatedArray)
 
 
 def aligned(size: int, dtype: np.dtype) -> Any:
