@@ -23,6 +23,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 import skrnn
+from skrnn import backends
 
 TOOLS = ("memcheck", "racecheck")
 CELLS: dict[str, dict[str, Any]] = {
@@ -91,7 +92,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=CELLS)
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args(arguments)
-    wrong = 0
+    try:
+        with backends.turn(options.device):
+            wrong = 0
+    except backends.Unavailable as problem:
+        print(f"nothing to check: {problem}", file=sys.stderr)
+        return 2
     for about, what in families(options.only):
         runs = []
         for byte in (0x00, 0xFF):

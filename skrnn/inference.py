@@ -6,7 +6,7 @@ import numpy as np
 
 from .batches import JOB_CARRIED, SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
 from .network import Network
-from .sequences import Sequences
+from .sequences import Sequences, lies_on_host
 
 State = list[tuple[np.ndarray, np.ndarray | None]]
 
@@ -52,7 +52,7 @@ def run(
     per_step = hidden or network.return_sequences
     width = network.width if hidden else network.n_out
     shape = sequences.n_steps if per_step else n, width
-    if type(sequences.values) is np.ndarray:
+    if lies_on_host(sequences.values):
         output = np.empty(shape, network.dtype)
     else:  # where the sequences are
         output = backend.aligned(shape[0] * shape[1], network.dtype).reshape(shape)

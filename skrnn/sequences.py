@@ -206,6 +206,11 @@ class Targets:
         return each.reshape(len(self.at), -1)
 
 
+def lies_on_host(array: Any) -> bool:
+    """Whether an array is NumPy's, and none of a GPU."""
+    return not hasattr(array, "__cuda_array_interface__")
+
+
 def object_array(items: list[Any]) -> np.ndarray:
     """A 1-D object array of the items, also where numpy would stack them."""
     array = np.empty(len(items), dtype=object)

@@ -124,10 +124,9 @@ class Tensor:
 class Arrays:
     """The part `arrays` of the backend."""
 
-    xp = SimpleNamespace(
-        concatenate=lambda arrays: GpuArray(np.concatenate([a.host for a in arrays])),
-        stack=lambda arrays: GpuArray(np.stack([a.host for a in arrays])),
-    )
+    @staticmethod
+    def concatenate(arrays):
+        return GpuArray(np.concatenate([a.host for a in arrays]))
 
     @staticmethod
     def adopt(x):
@@ -158,8 +157,9 @@ class Tape(cpu.Tape):
 
 @contextmanager
 def turn(device, allow_tf32=False):
-    if backends.number(device) >= COUNT:
-        raise backends.Unavailable(f"there is no GPU number {backends.number(device)}")
+    number = int(device.partition(":")[2] or 0)
+    if number >= COUNT:
+        raise backends.Unavailable(f"there is no GPU number {number}")
     TURNS.append(device + " with TF32" * allow_tf32)
     running.append(device)
     try:

@@ -219,7 +219,7 @@ def every_kernel():
     dispatchers = [o for o in gc.get_objects() if issubclass(type(o), Dispatcher)]
     kernels = defaultdict(list)
     for o in dispatchers:
-        if isinstance(o._cache, jit.KernelCache) and o._cache._name.startswith("skrnn."):
+        if type(o._cache) is jit.KernelCache and o._cache._name.startswith("skrnn."):
             kernels[o._cache._name, o._cache._key].append(o.py_func)
     return kernels
 

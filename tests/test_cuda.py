@@ -151,7 +151,7 @@ def test_sequences_on_the_device():
     """What is there is read there, and the output stays there on request."""
     from dataclasses import replace
 
-    from skrnn.backends.cuda import workspace
+    from skrnn.sequences import lies_on_host
 
     minibatch = Minibatch({"cell": "gru"}, RAGGED)
     with backends.turn("cpu"):
@@ -160,7 +160,7 @@ def test_sequences_on_the_device():
         network, params = network_and_weights(minibatch, "cuda")
         values = network.backend.to_device(minibatch.sequences.values.ravel()).reshape(-1, 2)
         out, _ = run(network, params, replace(minibatch.sequences, values=values))
-        assert not workspace.is_on_host(out)
+        assert not lies_on_host(out)
         np.testing.assert_allclose(network.backend.to_host(out.reshape(-1)), expected.ravel(), atol=1e-12)
 
 

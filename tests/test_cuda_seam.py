@@ -154,7 +154,7 @@ def test_what_to_install(monkeypatch):
     monkeypatch.setattr(devices, "SIMULATED", False)
     monkeypatch.setattr(devices, "_devices", {})
     monkeypatch.setattr(devices, "find_spec", lambda name: None)
-    with pytest.raises(backends.Unavailable, match=r"numba_cuda and cupy.*pip install 'skrnn\[cuda\]'"):
+    with pytest.raises(backends.Unavailable, match=r"numba_cuda, cupy, filelock\. pip install 'skrnn"):
         devices.find(0)
 
 
@@ -175,7 +175,18 @@ def test_no_driver(monkeypatch):
         raise CudaError("cudaErrorInsufficientDriver")
 
     fake_cupy(monkeypatch, count)
-    with pytest.raises(backends.Unavailable, match="no working GPU or driver: cudaErrorInsufficientDriver"):
+    with pytest.raises(
+        backends.Unavailable,
+        match=r"no working GPU.*\(cudaErrorInsufficientDriver\).*cuda12",
+    ):
+        devices.find(0)
+
+
+def test_a_cupy_that_cannot_be_imported(monkeypatch):
+    """As one whose libraries are missing; None in `sys.modules` makes the import fail."""
+    fake_cupy(monkeypatch, lambda: 1)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(backends.Unavailable, match=r"CuPy cannot be imported.*pip install 'skrnn\[cuda\]'"):
         devices.find(0)
 
 

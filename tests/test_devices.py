@@ -4,6 +4,7 @@ A stand-in takes the GPU's place; `test_cuda_estimators.py` has the kernels.
 """
 
 import pickle
+import re
 import sys
 import warnings
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
+from sklearn.pipeline import make_pipeline
 from stand_in import TURNS, GpuArray, Tensor, install, remove
 
 from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, RNNClassifier, RNNRegressor, backends
@@ -253,10 +255,28 @@ def test_gpus_are_counted(gpu):
     assert not hasattr(est, "weights_")
 
 
-def test_unknown_devices_in_predictions():
-    est = short().fit(X0, Y0).set_params(device="gpu")
-    with pytest.raises(ValueError, match="device='gpu' is unknown"):
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:-1", "cpu:0", None, 0])
+def test_unknown_devices_in_predictions(device):
+    est = short().fit(X0, Y0).set_params(device=device)
+    with pytest.raises(ValueError, match=re.escape(f"device={device!r} is none of 'cpu', 'cuda'")):
         est.predict(X0)
+
+
+def test_warnings_point_at_the_caller(gpu, monkeypatch):
+    """And not at a line of this package or of scikit-learn, however many of theirs lie between."""
+    est = short(device="cuda").fit(X0, Y0)
+    remove(monkeypatch)
+    for ask in (
+        lambda: est.predict(X0),
+        lambda: est.score(X0, Y0),
+        lambda: est.hidden_states(X0),
+        lambda: est.predict_with_state(X0),
+        lambda: est.stream(),
+        lambda: make_pipeline(est).predict(X0),
+    ):
+        with pytest.warns(RuntimeWarning, match="predicting on the CPU") as seen:
+            ask()
+        assert {w.filename for w in seen} == {__file__}
 
 
 def test_without_the_extra(monkeypatch):

@@ -291,7 +291,8 @@ def test_estimators_have_examples():
 def test_the_backend_offers_the_contract_and_the_network_asks_for_no_more():
     from skrnn import backends
 
-    assert set(backends.get("cpu").__all__) == backends.NAMES
+    for device in "cpu", "cuda":
+        assert set(backends.get(device).__all__) == backends.NAMES
     asked = set()
     for module in ("network", "inference", "training", "estimators/base", "estimators/prediction"):
         source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")

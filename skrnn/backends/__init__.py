@@ -1,6 +1,7 @@
 """Where the arithmetic happens: the contract between the network and a device.
 
-A backend is a module with the names of `NAMES`; nothing else of it is used. Its functions do not
+A backend is a module with the names of `NAMES`; of that of a GPU, `estimators.devices` also uses `arrays`,
+for input that lies there. Its functions do not
 compute: they record kernel calls on a tape, which is then replayed for every
 minibatch. What differs from one minibatch to the next, the kernels read from the arrays of
 `skrnn.batches.Steps` and `Jobs`.
@@ -13,8 +14,9 @@ What a function returns lies in the workspace: recording the same thing under th
 the same memory.
 
 ======================================== ==================================================================
-``Tape(n_threads)``                      ``run(times, flops)`` replays; ``only_if(condition)`` guards what is
-                                         recorded inside; ``stop`` ends a replay; ``player()`` replays once.
+``Tape(n_threads)``                      ``run(times, flops, most_flops)`` replays; ``only_if(condition)``
+                                         guards what is recorded inside; ``stop`` ends a replay;
+                                         ``player()`` replays once.
 ``aligned(size, dtype)``                 New flat array of arbitrary contents.
 ``to_device(flat)``, ``to_host(flat)``   A flat array there, and back here.
 ``Workspace(dtype)``                     Buffers of one fit or one prediction. ``get(*name, size, dtype)``.
@@ -57,6 +59,7 @@ dtype, *, ...)``                         ``m``, ``v``, ``n_steps`` are its state
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 
@@ -94,14 +97,17 @@ class Unavailable(RuntimeError):
     """A device that cannot be used here; the message says why."""
 
 
+GPU = re.compile(r"cuda(?::(\d+))?")  # the name of a device, with its number or without
+
+
 def get(device: str) -> ModuleType:
     """The backend for a device, "cpu", "cuda" or "cuda:1"; imported when first asked for."""
     if device == "cpu":
         from . import cpu
 
         return cpu
-    if device.partition(":")[0] != "cuda":
-        raise ValueError(f"device={device!r} is unknown: it must be 'cpu', 'cuda' or 'cuda:' with a number")
+    if GPU.fullmatch(str(device)) is None:
+        raise ValueError(f"device={device!r} is none of 'cpu', 'cuda', 'cuda:' with a number, and 'auto'")
     try:
         from . import cuda
     except ImportError as error:  # of a Numba whose CUDA part is gone
@@ -111,22 +117,17 @@ def get(device: str) -> ModuleType:
     return cuda
 
 
-def number(device: str) -> int:
-    """The number of a GPU: 0 of "cuda", 1 of "cuda:1"."""
-    return int(device.partition(":")[2] or 0)
-
-
 def turn(device: str, allow_tf32: bool = False) -> AbstractContextManager[None]:
     """Inside of it, networks of this device are made and used, by one thread of a GPU at a time.
 
     Raises
     ------
+    ValueError
+        If there is no device of that name.
     Unavailable
         If the device cannot be used.
     """
+    backend = get(device)
     if device == "cpu":
         return nullcontext()
-    get(device)
-    from .cuda import devices
-
-    return devices.turn(number(device), allow_tf32)
+    return backend.devices.turn(int(GPU.fullmatch(device)[1] or 0), allow_tf32)

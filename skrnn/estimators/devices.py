@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable
 from functools import wraps
+from types import FrameType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +19,16 @@ ENOUGH_FLOPS = 1e9
 DLPACK_GPU = {2, 13}  # kDLCUDA, kDLCUDAManaged: where `__dlpack_device__` says that an array lies
 
 F = TypeVar("F", bound=Callable[..., Any])
+INSIDE = ("skrnn.", "sklearn.", "contextlib")  # modules that a warning is not to point at
+
+
+def warn_the_caller(message: str) -> None:
+    """A RuntimeWarning that points at the line which called this package, however deep we are in it."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and f"{frame.f_globals.get('__name__')}.".startswith(INSIDE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, RuntimeWarning, stacklevel=level)
 
 
 def full_name(device: str) -> str:

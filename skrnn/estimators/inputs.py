@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
-from ..sequences import Sequences, object_array
+from ..sequences import Sequences, lies_on_host, object_array
 from .devices import holds_arrays
 
 KINDS = {
@@ -104,6 +104,8 @@ def read_X(
     if gpu is not None:
         X = [gpu.adopt(item) for item in X] if holds_arrays(X) else gpu.adopt(X)
     X, kind, ragged = recognise(X, gpu)
+    if gpu is not None and kind == "rows" and X.ndim < 2:  # scikit-learn would show the stand-in's numbers
+        raise ValueError(f"X has shape {X.shape}, expected 2 or 3 dimensions (sequence, step, feature)")
     if not reset:
         check_kind(estimator, kind)
     if kind == "rows":
@@ -197,7 +199,7 @@ def _consecutive(arrays: Any, dtype: Any, gpu: Any) -> Sequences:
         return Sequences.from_dense(arrays, dtype) if dense else Sequences.from_arrays(arrays, dtype)
     parts = [arrays.reshape(-1, arrays.shape[2])] if dense else arrays
     tables = [part.astype(dtype, order="C", copy=False) for part in parts]
-    values = tables[0] if len(tables) == 1 else gpu.xp.concatenate(tables)
+    values = tables[0] if len(tables) == 1 else gpu.concatenate(tables)
     lengths = np.full(len(arrays), arrays.shape[1]) if dense else np.array([len(array) for array in arrays])
     return Sequences.consecutive(gpu.adopt(values), lengths.astype(np.intp))
 
@@ -215,7 +217,7 @@ def recognise(X: Any, gpu: Any = None) -> tuple[Any, Literal["rows", "sequences"
             return items, "sequences", True
         if depths[0] == 1:
             _check_equal_lengths(items)
-            X = items if gpu is None else gpu.xp.stack(items)
+            X = items if gpu is None else gpu.concatenate(items).reshape(len(items), -1)
         return X, "rows", False
     depth = _depth(X)
     if depth > 3:
@@ -307,7 +309,7 @@ def _numeric(array: np.ndarray, place: str) -> np.ndarray:
 
 
 def _all_finite(values: np.ndarray, allow_nan: bool) -> bool:
-    if type(values) is not np.ndarray:  # on a GPU, where NumPy's functions of elements are that device's
+    if not lies_on_host(values):  # on a GPU, where NumPy's functions of elements are that device's
         return not _is_bad(values, allow_nan).any()
     try:
         with np.errstate(invalid="ignore"):  # inf - inf in the sum that is looked at first

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
 import textwrap
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from ..backends import GPU
 
 POSITIVE = Interval(Real, 0, None, closed="neither")
 FROM_ZERO = Interval(Real, 0, None, closed="left")
@@ -23,8 +24,7 @@ class Devices(StrOptions):
         super().__init__({"cpu", "cuda", "auto"})
 
     def is_satisfied_by(self, value: Any) -> bool:
-        numbered = isinstance(value, str) and re.fullmatch(r"cuda:\d+", value)
-        return bool(numbered) or super().is_satisfied_by(value)
+        return super().is_satisfied_by(value) or (isinstance(value, str) and bool(GPU.fullmatch(value)))
 
     def __str__(self) -> str:
         return f"{super().__str__()} or 'cuda:' with the number of a GPU"
@@ -205,7 +205,7 @@ DOCS = {
     ),
     "device": (
         '{"cpu", "cuda", "cuda:N", "auto"}',
-        'Where to compute: "cuda" is the first NVIDIA GPU, "cuda:1" the next (``pip install skrnn[cuda]``). '
+        'Where to compute: "cuda" is the first NVIDIA GPU, "cuda:1" the next (with the extra ``cuda``). '
         '"auto" takes the GPU where X lies, or, if one works, the first where a training step has at least '
         "1e9 floating-point operations, else the CPU; `device_` says which, and predictions are made there. "
         "Like `n_jobs` it may be changed after `fit`: the next prediction follows. A model of a GPU predicts "

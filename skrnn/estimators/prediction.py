@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import backends, inference
 from ..inference import State
 from ..network import Network, array_dtype
-from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host
+from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths, read_X, shape_like
 from .jobs import effective_threads
 from .streaming import Stream, read_state, stacked
@@ -62,7 +61,7 @@ class FittedNetwork:
             except backends.Unavailable as error:
                 if gpu_of(X) is not None:
                     raise
-                warnings.warn(f"predicting on the CPU: {error}", RuntimeWarning, stacklevel=5)
+                warn_the_caller(f"predicting on the CPU: {error}")
                 device = "cpu"
             yield device
 
@@ -140,11 +139,7 @@ class FittedNetwork:
         backend = backends.get(device)
         if parameters["dtype"] == "bfloat16" and not backend.supports_bfloat16():
             what = "this processor" if device == "cpu" else f"device={device!r}"
-            warnings.warn(
-                f"{what} cannot multiply bfloat16 numbers: predicting in float32",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            warn_the_caller(f"{what} cannot multiply bfloat16 numbers: predicting in float32")
             parameters = parameters | {"dtype": "float32"}
         return self._network(shape[1], len(self.weights_["head.bias"]), parameters, device)
 

@@ -12,13 +12,6 @@ from .jit import SIMULATED
 from .simulator import SimulatedArray
 
 
-def __getattr__(name: str) -> Any:
-    """`xp`: the module of the device's arrays, CuPy or, in the simulator, NumPy."""
-    if name == "xp":
-        return devices.current().xp
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 def adopt(x: Any) -> Any:
     """x as an array of the current device: the same memory, where it is there already."""
     device = devices.current()
@@ -29,6 +22,11 @@ def adopt(x: Any) -> Any:
     else:  # DLPack waits for what is still computing x
         array = device.xp.from_dlpack(x.detach() if hasattr(x, "detach") else x)
     return array if array.device.id == device.number else array.copy()
+
+
+def concatenate(arrays: list[Any]) -> Any:
+    """Arrays of the current device, one after the other."""
+    return devices.current().xp.concatenate(arrays)
 
 
 def give_back(result: Any, like: Any) -> Any:

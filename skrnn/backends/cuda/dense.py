@@ -9,11 +9,12 @@ import numpy as np
 from numba import cuda
 
 from ...batches import SIZE_B, SIZE_R, Steps
+from ..cpu.workspace import Parameters
 from .jit import kernel
 from .recurrent import clear_tail
 from .seam import Matrix
 from .tape import Tape
-from .workspace import Parameters, Rows, Workspace
+from .workspace import Rows, Workspace
 
 
 @kernel("fill_rows")

@@ -17,11 +17,13 @@ from .jit import SIMULATED
 from .seam import Device
 from .simulator import Simulator
 
-INSTALL = "pip install 'skrnn[cuda]' (or 'skrnn[cuda12]', for drivers of CUDA 12)"
+INSTALL = "pip install 'skrnn[cuda]', or 'skrnn[cuda12]' for drivers of CUDA 12"
 
 _devices: dict[int, Device] = {}
 _process = os.getpid()  # that has imported this module, and may have started CUDA
-_turns = threading.RLock()  # one thread at a time, whatever the device: the simulator knows no other way
+# One thread at a time, whatever the device: two threads with a turn each that ask for the other's would wait
+# for ever, and the simulator runs one kernel at a time.
+_turns = threading.RLock()
 _mine = threading.local()
 
 
@@ -47,15 +49,20 @@ def _find_new(number: int) -> Device:
     if SIMULATED:
         n = 1
     else:
-        missing = [name for name in ("numba_cuda", "cupy") if find_spec(name) is None]
+        missing = [name for name in ("numba_cuda", "cupy", "filelock") if find_spec(name) is None]
         if missing:
-            raise Unavailable(f"{' and '.join(missing)} not installed: {INSTALL}")
-        import cupy
-
+            raise Unavailable(f"not installed: {', '.join(missing)}. {INSTALL}")
+        try:
+            import cupy
+        except ImportError as error:
+            raise Unavailable(f"CuPy cannot be imported ({error}). {INSTALL}") from error
         try:
             n = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise Unavailable(f"no working GPU or driver: {error}") from error
+            raise Unavailable(
+                f"no working GPU, or a driver older than the CUDA installed ({error}). {INSTALL}; or take "
+                'device="cpu", or "auto"'
+            ) from error
     if number >= n:
         raise Unavailable(f"there is no GPU number {number}: {n} found, counted from 0")
     return Simulator() if SIMULATED else Gpu(number)

@@ -18,7 +18,7 @@ STATIC_SHARED_BYTES = 48 * 1024  # that every kernel may use
 
 
 class Gpu(Device):
-    """One NVIDIA GPU, through CuPy and Numba."""
+    """An NVIDIA GPU by its number, with a stream of its own."""
 
     def __init__(self, number: int) -> None:
         import cupy

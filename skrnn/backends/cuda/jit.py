@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
 
 import numpy as np
 from numba import cuda, from_dtype
@@ -15,6 +17,8 @@ SIMULATED = bool(config.ENABLE_CUDASIM)  # NUMBA_ENABLE_CUDASIM=1: kernels run i
 if not SIMULATED:
     from numba.cuda.dispatcher import CUDACacheImpl
 
+# Not Numba's own version, which the cache looks at anyway.
+COMPILER = version("numba-cuda") if find_spec("numba_cuda") else ""
 # Threads of a block, of kernels that go through their work in strides: any number gives the same results.
 THREADS = 4 if SIMULATED else 256
 # Wide loads from shared memory need it; the simulator knows no alignment.
@@ -27,10 +31,13 @@ def function(function):
 
 
 class GpuKernelCache(KernelCache):
-    """The CPU's cache, for kernels of a GPU: the file holds its machine code."""
+    """The CPU's cache, for kernels of a GPU: the file holds its machine code, made by numba-cuda."""
 
     backend = "cuda"
     impl_class = None if SIMULATED else CUDACacheImpl
+
+    def __init__(self, py_func, key):
+        super().__init__(py_func, (COMPILER, *key))
 
     def load_overload(self, signature, target_context):
         with target_override("cuda"):

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ... import cells
 from ...batches import SIZE_R, Steps
+from ..cpu.workspace import Parameters
 from . import devices, stepwise, tiles
 from .elementary import functions
 from .recurrent import clear_tail, copy, sum_biases
 from .seam import Matrix
 from .tape import Tape
-from .workspace import Parameters, Rows, Workspace
+from .workspace import Rows, Workspace
 
 
 @dataclass
@@ -74,6 +74,8 @@ class RecurrentLayer:
         self.dtype, self.n_in, self.n_hidden = dtype, n_in, n_hidden
         self.width = n_hidden
         self.cell = cells.build(functions(dtype), *self.key)
+        self.tile = tiles.plan(self.cell, n_hidden, dtype, devices.current().shared_bytes)
+        self.regime = stepwise if self.tile is None else tiles
         self.gates = cells.GATES[cell]
         self.ranges = {"input": self.cell.input_slots, "hidden": self.cell.hidden_slots}
         if self.cell.reset is not None:
@@ -135,10 +137,6 @@ class RecurrentLayer:
         """The weights of r * h, flat; of a cell without them something that nobody reads."""
         return views.get("late weight", work.resident(None))
 
-    def _regime(self) -> ModuleType:
-        tile = tiles.plan(self.cell, self.n_hidden, self.dtype, devices.current().shared_bytes)
-        return stepwise if tile is None else tiles
-
     def forward(self, tape: Tape, params, X: Rows, steps: Steps, mask, keep, work: Workspace, name) -> Trace:
         """Record a pass over time.
 
@@ -174,7 +172,7 @@ class RecurrentLayer:
             self.weight_of(views, "input"),
             self.gates_of(trace.G, R, "input"),
         )
-        self._regime().forward(tape, self, on_device, views, trace, bias, carried[:2], keep, work, name)
+        self.regime.forward(tape, self, on_device, views, trace, bias, carried[:2], keep, work, name)
         return trace
 
     def states(self, trace: Trace) -> Rows:
@@ -216,7 +214,7 @@ class RecurrentLayer:
         has_dY = dY is not None
         d_states = (dY.array if has_dY else nothing), (dY.row if has_dY else 0), has_dY
         into_states = self.gradient_of_states(steps, work, name)
-        self._regime().backward(tape, self, on_device, views, trace, d_states, into_states, work, name)
+        self.regime.backward(tape, self, on_device, views, trace, d_states, into_states, work, name)
         # Products over all rows that there is room for: those that the minibatch lacks are to count nothing.
         tails = [(trace.G, S * H), (trace.X.array, trace.X.row), (trace.A, H)]
         for array, row in [*tails, *([(trace.RH, H)] if self.cell.reset is not None else [])]:

@@ -26,11 +26,11 @@ from ...batches import (
 )
 from .jit import kernel
 from .tape import DeviceSteps, Tape
-from .workspace import Rows, is_on_host
+from .workspace import Rows
 
 
 @kernel("begin_job")
-def begin_job(jobs, cursor, job, stop, order, all_starts, all_lengths, sizes, lengths, whole, sequence):
+def begin_job(jobs, cursor, job, stop, order, all_lengths, sizes, lengths, whole, sequence):
     """The next job: its sequences order[start:][:count], which are sorted by falling length; those that end
     before its first step take no part. Once stopped, the job stays what it is. One block."""
     thread, n_threads = cuda.grid(1), cuda.gridsize(1)
@@ -149,7 +149,7 @@ def read(tape: Tape, steps, jobs, sequences, work) -> Rows:
     tape.on_host(next_job)
     tape.once(
         begin_job, tape.sent(jobs.table.reshape(-1)), tape.updated(jobs.cursor), tape.fetched(jobs.job),
-        tape.twin(tape.stop), tape.sent(jobs.order), starts, lengths, s.sizes, s.lengths, s.whole, s.sequence,
+        tape.twin(tape.stop), tape.sent(jobs.order), lengths, s.sizes, s.lengths, s.whole, s.sequence,
     )  # fmt: skip
     _lay_out(tape, s, starts)
     out, scaled = work.get("X", size=s.max_rows * F), sequences.shift is not None
@@ -213,7 +213,7 @@ def start_from(tape: Tape, given: np.ndarray, carried, width, steps) -> None:
 def scatter(tape: Tape, X: Rows, steps, per_step, ends, n, out) -> None:
     """Results to their sequences: see the kernel. out (-1, n), of the host or the device."""
     s, n_rows = tape.steps(steps), steps.max_rows if per_step else steps.max_sequences
-    target = tape.fetched(out) if is_on_host(out) else out.reshape(-1)
+    target = out.reshape(-1) if hasattr(out, "__cuda_array_interface__") else tape.fetched(out)
     tape.each(
         scatter_rows, n_rows * n, s.sizes, s.step_of, s.place_of, s.lengths, s.whole, s.sequence, per_step,
         tape.sent(ends), n, X.row, X.array, target,

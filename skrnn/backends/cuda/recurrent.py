@@ -36,10 +36,8 @@ from .jit import function, kernel
 
 
 class Parts(NamedTuple):
-    """A cell's functions and numbers, and what both regimes build on."""
+    """What both regimes build on."""
 
-    cell: cells.Cell
-    H: int
     hidden: int  # columns of the hidden slots
     columns: int  # and of the late ones
     load: object  # S gates of a unit, as a tuple
@@ -90,7 +88,7 @@ def parts(cell: cells.Cell, H: int) -> Parts:
                 total += products[at + (s - hidden_lo) * H]
             z[s] = total
 
-    return Parts(cell, H, hidden, hidden + late, load, store, add_up)
+    return Parts(hidden, hidden + late, load, store, add_up)
 
 
 @kernel("sum_biases")

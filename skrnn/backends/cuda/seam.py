@@ -36,8 +36,15 @@ class Launch(NamedTuple):
 class Device:
     """What both devices share: the account of the memory that one turn asks for.
 
+    A device adds ``activate()``, a context in which it is used; ``memory()``, bytes free and in all;
+    ``_allocate(size, dtype)``, a flat array of arbitrary contents; ``copy_in(array, host)`` and
+    ``copy_out(host, array)``; ``multiply(a, b, c, ta, tb, add)``, c = a @ b or c += a @ b of matrices;
+    ``sequence(launches)``, a function that makes them; ``synchronize()``, to wait for all of it.
+
     Attributes
     ----------
+    xp : module
+        NumPy's names for its arrays.
     shared_bytes : int
         Shared memory that a block may ask for.
     n_multiprocessors : int

@@ -24,7 +24,7 @@ if SIMULATED:
 
 
 class SimulatedArray(np.ndarray):
-    """Device memory of the simulator: a type of its own, so that no host array slips in unseen."""
+    """Device memory of the simulator."""
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
     gives, (B, Q) going forward and (B, H) going back; `dz` (B, S, H). They are written for the sequences
     that still run.
     """
-    p = parts(cells.build(functions(dtype), *key), H)
-    cell, load, store, add_up, hidden = p.cell, p.load, p.store, p.add_up, p.hidden
+    cell = cells.build(functions(dtype), *key)
+    hidden, _, load, store, add_up = parts(cell, H)
     S, has_c, two_stage, late_lo = cell.n_slots, cell.has_c, cell.reset is not None, cell.late_slots[0]
     cell_forward, cell_backward = cell.forward, cell.backward
     cell_reset, cell_reset_backward = cell.reset or cell.forward, cell.reset_backward or cell.backward

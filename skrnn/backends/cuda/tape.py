@@ -57,7 +57,8 @@ class Tape:
     def __init__(self, n_threads: int = 1) -> None:
         self.device = devices.current()
         self.stop = np.zeros(1, np.intp)
-        self._twins: dict[tuple, tuple[Any, np.ndarray]] = {}  # with the host's, so that addresses stay its
+        # By address; the host's are kept, so that no other array gets it.
+        self._twins: dict[tuple, tuple[Any, np.ndarray]] = {}
         self._sent: list[tuple[Any, np.ndarray]] = []
         self._fetched: list[tuple[Any, np.ndarray]] = []
         self._steps: dict[int, tuple[DeviceSteps, Steps]] = {}
@@ -188,7 +189,7 @@ class Tape:
         return compiled + ([self.device.sequence(launches)] if launches else [])
 
     def launches(self) -> list[Launch]:
-        """All that is recorded, in order; of those that differ only in the data, each."""
+        """The recorded launches, in order, without the products: for the check that all of them compile."""
         return [call for section in self._sections for call in section.calls if isinstance(call, Launch)]
 
 

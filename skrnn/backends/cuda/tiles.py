@@ -24,9 +24,8 @@ from .tape import DeviceSteps, Tape
 REGISTERS = 65_536  # of a multiprocessor, since Kepler
 MOST_THREADS = 1024  # of a block
 OWN_REGISTERS = 64  # of a thread, for all but weights
-LONGEST_LOOP = (
-    96  # of products that the compiler unrolls: weights in a loop that is one would leave the registers
-)
+# Products of a loop that the compiler unrolls: in one that it does not, weights would leave the registers.
+LONGEST_LOOP = 96
 TILE_THREADS = 256  # sequences share a block up to so many threads
 
 
@@ -75,9 +74,9 @@ def plan(cell: cells.Cell, H: int, dtype: np.dtype, shared_bytes: int) -> Tile |
 @cache
 def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNamespace:
     """Kernels ``forward`` and ``backward``: threads (Q, sequences of a block), blocks of a tile each."""
-    p = parts(cells.build(functions(dtype), *key), H)
-    cell, load, store, hidden, Q = p.cell, p.load, p.store, p.hidden, p.columns
-    S, has_c, two_stage, late = cell.n_slots, cell.has_c, cell.reset is not None, p.columns - p.hidden
+    cell = cells.build(functions(dtype), *key)
+    hidden, Q, load, store, add_up = parts(cell, H)
+    S, has_c, two_stage, late = cell.n_slots, cell.has_c, cell.reset is not None, Q - hidden
     in_lo, in_hi = cell.input_slots
     hidden_lo, late_lo = cell.hidden_slots[0], cell.late_slots[0]
     n_parts = hidden // H
@@ -87,7 +86,7 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
     cell_forward, cell_backward = cell.forward, cell.backward
     # Branches on constants are pruned, but Numba still needs a name to type: these are never called.
     cell_reset, cell_reset_backward = cell.reset or cell.forward, cell.reset_backward or cell.backward
-    T, zero, one, add_up = numba_type(dtype), dtype.type(0), dtype.type(1), p.add_up
+    T, zero, one = numba_type(dtype), dtype.type(0), dtype.type(1)
     alignment = ALIGNMENT
 
     @function
@@ -302,7 +301,7 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
 # --- recording --------------------------------------------------------------------------------------
 def forward(tape: Tape, layer, steps: DeviceSteps, views, trace, bias, carried, keep, work, name) -> None:
     """Record a layer's pass over time: W x in G becomes gates and states in `trace`."""
-    tile = plan(layer.cell, layer.n_hidden, layer.dtype, tape.device.shared_bytes)
+    tile = layer.tile
     kernels = tile_kernels(layer.key, layer.n_hidden, layer.dtype, tile)
     tape.launch(
         kernels.forward, *_grid(tape, tile, steps), steps.sizes, steps.row_at, steps.lengths,
@@ -317,7 +316,7 @@ def backward(tape: Tape, layer, steps: DeviceSteps, views, trace, d_states, into
 
     d_states: dY, its row and whether there is one; into: dH and dC.
     """
-    tile = plan(layer.cell, layer.n_hidden, layer.dtype, tape.device.shared_bytes)
+    tile = layer.tile
     kernels = tile_kernels(layer.key, layer.n_hidden, layer.dtype, tile)
     tape.launch(
         kernels.backward, *_grid(tape, tile, steps), steps.sizes, steps.row_at, steps.lengths,

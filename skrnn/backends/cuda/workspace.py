@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import devices
-from .simulator import SimulatedArray
 
 
 class Rows(NamedTuple):
@@ -42,7 +40,7 @@ class Workspace:
         device = devices.current()
         if array is None or array.size == 0:
             return self.get("nothing", size=1)
-        if not is_on_host(array):
+        if hasattr(array, "__cuda_array_interface__"):
             return array.reshape(-1)
         if id(array) not in self._residents:
             self._residents[id(array)] = device.new(array), array  # kept, so that its `id` stays its own
@@ -54,10 +52,6 @@ class Workspace:
             self._buffers["ones",] = devices.current().new(np.ones(size, self.dtype))
             self._sizes["ones",] = size
         return self._buffers["ones",][:size]
-
-
-def is_on_host(array: Any) -> bool:
-    return isinstance(array, np.ndarray) and not isinstance(array, SimulatedArray)
 
 
 def aligned(size: int, dtype: np.dtype) -> Any:
@@ -75,18 +69,3 @@ def to_host(flat: Any) -> np.ndarray:
     device.copy_out(host, flat)
     device.synchronize()
     return host
-
-
-class Parameters:
-    """Named sections of a flat vector."""
-
-    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        self.shapes = shapes
-        self.size = sum(map(prod, shapes.values()))
-
-    def views(self, flat: Any) -> dict[str, Any]:
-        views, at = {}, 0
-        for name, shape in self.shapes.items():
-            views[name] = flat[at : at + prod(shape)]
-            at += prod(shape)
-        return views
