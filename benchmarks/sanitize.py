@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import sys
 import warnings
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import skrnn
 from skrnn import backends
+from skrnn.network import Network
 
 TOOLS = ("memcheck", "racecheck")
 CELLS: dict[str, dict[str, Any]] = {
@@ -33,7 +35,6 @@ CELLS: dict[str, dict[str, Any]] = {
     "gru": {"cell": "gru"},
     "gru-reset-before": {"cell": "gru", "reset_after": False},
 }
-SIZES = {"weights in registers": 20, "in shared memory too": 130, "a launch per step": 300}  # hidden units
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "masks, both directions": {
@@ -77,14 +78,25 @@ def filled(device: str, byte: int) -> AbstractContextManager[Any]:
     return cupy.cuda.using_allocator(allocate)
 
 
-def families(only: str | None = None) -> Iterator[tuple[str, tuple[int, str, dict[str, Any]]]]:
+def sizes(own: dict[str, Any], dtype: str) -> dict[str, int]:
+    """Hidden units from which on a cell's weights are kept in another place, on the current device."""
+    found: dict[str, int] = {}
+    for H in itertools.count(20):
+        tile = Network(1, 1, device="cuda", dtype=dtype, hidden_size=H, **own).layers[0][0].tile
+        if tile is None:
+            return found | {"a launch per step": H}
+        found.setdefault("in shared memory too" if tile.in_shared else "weights in registers", H)
+
+
+def families(device: str, only: str | None = None) -> Iterator[tuple[str, tuple[int, str, dict[str, Any]]]]:
     for cell, own in CELLS.items():
-        for regime, H in SIZES.items():
-            for name, options in OPTIONS.items():
-                for dtype in ("float32", "float64"):
+        for dtype in ("float32", "float64"):
+            with backends.turn(device):
+                units = {"any": 20} if device == "cpu" else sizes(own, dtype)
+            for regime, H in units.items():
+                for name, options in OPTIONS.items():
                     if only in (None, cell):
-                        about = f"{cell}, {regime}, {name}, {dtype}"
-                        yield about, (H, dtype, own | options)
+                        yield f"{cell}, {regime}, {name}, {dtype}", (H, dtype, own | options)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     except backends.Unavailable as problem:
         print(f"nothing to check: {problem}", file=sys.stderr)
         return 2
-    for about, what in families(options.only):
+    for about, what in families(options.device, options.only):
         runs = []
         for byte in (0x00, 0xFF):
             with filled(options.device, byte):

@@ -122,6 +122,7 @@ def assert_agree(results, expected, tolerance):
     """Relative to the largest number of each array."""
     assert results.keys() == expected.keys()
     for name, array in expected.items():
+        assert np.isfinite(array).all(), name
         np.testing.assert_allclose(
             results[name], array, rtol=0, atol=tolerance * max(1e-3, np.abs(array).max()), err_msg=name
         )

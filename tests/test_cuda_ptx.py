@@ -176,8 +176,9 @@ def every_kernel():
 
 @pytest.mark.parametrize("cell", CELLS[3:], ids=lambda cell: "-".join(map(str, cell.values())))
 @pytest.mark.parametrize("hidden_size", [16, 64, 128])
-def test_weights_stay_in_registers(paper, cc, cell, hidden_size):
-    """A tile's weights are no array in memory of their own, and the state is read four numbers at a time."""
+def test_weights_are_no_array_in_memory(paper, cc, cell, hidden_size):
+    """And the state is read four numbers at a time. Of the registers that PTX names, the assembler may still
+    keep some in memory."""
     launches = [
         launch
         for launch in trainer(np.float32, hidden_size=hidden_size, **cell).tape.launches()
@@ -217,7 +218,8 @@ def test_a_tile_keeps_within_its_block(cell, dtype, shared_bytes):
         assert threads <= 1024
         assert threads * tile.max_registers <= REGISTERS
         assert tile.in_registers * dtype.itemsize // 4 < tile.max_registers <= 255
-        assert tile.in_shared * tile.columns * dtype.itemsize < shared_bytes
+        fixed = tile.most_rows * (2 * H + tile.columns + built.n_slots * H)  # of the arrays of one size
+        assert (tile.in_shared * tile.columns + fixed) * dtype.itemsize <= shared_bytes
     assert planned == list(range(1, planned[-1] + 1))  # up to some number of units, without a gap
     assert planned[-1] >= (64 if dtype == np.float32 else 32)
 

@@ -1,9 +1,12 @@
 """How a GPU is addressed, with stand-ins for CuPy: what can be known of the seam without a GPU."""
 
 import itertools
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,6 +152,121 @@ def test_a_capture_that_fails_is_ended():
     assert play.graph is None
 
 
+class Log(list):
+    """What was called, in order."""
+
+    def context(self, name):
+        @contextmanager
+        def entered():
+            self.append(f"enter {name}")
+            yield
+            self.append(f"leave {name}")
+
+        return entered()
+
+
+@pytest.fixture
+def log(gpu, monkeypatch):
+    """The calls of a `Gpu`; it is made on stand-ins of CuPy's and Numba's contexts."""
+    log = Log()
+    gpu.number, gpu._device = 1, log.context("device")
+    gpu.stream = log.context("stream")
+    gpu.stream.ptr, gpu.stream.synchronize = 77, lambda: log.append("synchronize")
+    callers = SimpleNamespace(synchronize=lambda: log.append("wait for the caller's stream"))
+    gpu.xp.cuda.get_current_stream = lambda: callers
+    numba_cuda = SimpleNamespace(
+        gpus={1: log.context("Numba's device")},
+        external_stream=lambda ptr: f"stream at {ptr}",
+        as_cuda_array=lambda array, sync: ("seen as Numba's", array, sync),
+    )
+    monkeypatch.setattr("skrnn.backends.cuda.gpu.cuda", numba_cuda)
+    return log
+
+
+def test_a_turn_on_a_gpu(gpu, log):
+    """What the caller has begun is waited for before anything runs on the stream of ours."""
+    with gpu.activate():
+        gpu.xp.cuda.cublas.setMathMode("handle", 3)
+        log.append("at work")
+    assert log == [
+        "enter device", "wait for the caller's stream", "enter Numba's device", "enter stream", "at work",
+        "leave stream", "leave Numba's device", "leave device",
+    ]  # fmt: skip
+    assert gpu.xp.cuda.cublas.math_mode == 0  # the handle is the caller's, too
+
+
+class OnDevice:
+    __cuda_array_interface__ = None
+
+
+@pytest.mark.parametrize("shared_bytes", [0, 100, 48 * 1024, 100_000])
+def test_a_launch(gpu, log, monkeypatch, shared_bytes):
+    """On the stream of the turn; any dynamic shared memory is asked for, since what needs no asking includes
+    the arrays of fixed size."""
+    asked, made = [], []
+
+    class Kernel:
+        def __getitem__(self, configuration):
+            return lambda *args: made.append((configuration, args))
+
+    monkeypatch.setattr(
+        "skrnn.backends.cuda.gpu.allow_shared_memory", lambda kernel, args, n_bytes: asked.append(n_bytes)
+    )
+    array = OnDevice()
+    with gpu.activate():
+        launch = gpu.prepared(Launch(Kernel(), 3, (32, 2), shared_bytes, (array, 5)))
+    launch()
+    ((grid, block, stream, n_bytes), args) = made.pop()
+    assert (grid, block, stream, n_bytes) == (3, (32, 2), "stream at 77", shared_bytes)
+    assert args == (("seen as Numba's", array, False), 5)
+    assert asked == ([shared_bytes] if shared_bytes else [])
+
+
+def test_copies(gpu, log):
+    """On that stream; the one to the host has arrived when it returns."""
+    seen = []
+
+    class Array:
+        def set(self, host, stream):
+            seen.append((host.shape, host.flags.c_contiguous, stream))
+
+        def get(self, stream, out, blocking=True):
+            out[:] = 1
+            seen.append((out.shape, blocking, stream))
+
+    host = np.zeros((4, 6))
+    gpu.copy_in(Array(), host[:, :3])
+    gpu.copy_out(host, Array())
+    assert seen == [((12,), True, gpu.stream), ((24,), True, gpu.stream)]
+    assert host.all()
+
+
+def test_workers_of_one_parent_queue(tmp_path):
+    """Two processes that are no main ones do not have their turns at the same time."""
+    pytest.importorskip("filelock")
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=use_a_device, args=(tmp_path / "used",)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    lines = (tmp_path / "used").read_text().split()
+    assert lines[0::2] == ["begin"] * 6
+    assert lines[1::2] == ["end"] * 6
+
+
+def use_a_device(path):
+    """Three turns with something to be seen in between."""
+    devices.SIMULATED = False
+    for _ in range(3):
+        with devices._queue(SimpleNamespace(give_back=lambda: None), 0):
+            for line in "begin", "end":
+                with open(path, "a") as file:
+                    file.write(f"{line}\n")
+                time.sleep(0.05)
+
+
 # --- what is missing ------------------------------------------------------------------------------
 def test_what_to_install(monkeypatch):
     monkeypatch.setattr(devices, "SIMULATED", False)
@@ -204,6 +322,7 @@ import os
 from skrnn import backends
 from skrnn.backends.cuda import devices
 devices._devices[0] = "started"
+devices._started_in = os.getpid()
 pid = os.fork()
 if pid == 0:
     try:

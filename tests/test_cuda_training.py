@@ -1,12 +1,16 @@
 """Training on CUDA against the CPU's: losses, solvers, truncation, weights; memory, errors and turns."""
 
+import gc
 import threading
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from gpu import needs_gpu, simulated
+from gpu import needs_gpu
 
 from skrnn import backends, losses
+from skrnn.inference import Stepper, run
 from skrnn.network import Network
 from skrnn.sequences import Sequences, Targets
 from skrnn.training import Data, Diverged, Progress, Settings, Trainer
@@ -112,6 +116,17 @@ def test_truncated(per_step, options):
     )
 
 
+@pytest.mark.parametrize("tbptt_steps", [None, 2])
+@pytest.mark.parametrize(
+    "cell", [{"cell": "lstm"}, {"cell": "gru"}, {"cell": "gru", "reset_after": False}], ids=str
+)
+def test_a_launch_for_each_step(cell, tbptt_steps, monkeypatch):
+    """With minibatches of fewer sequences and steps than there is room for."""
+    monkeypatch.setattr("skrnn.backends.cuda.tiles.plan", lambda *args: None)
+    settings = SETTINGS | {"tbptt_steps": tbptt_steps, "batch_size": 2}
+    check(data(), settings=settings, recurrent_dropout=0.3, **cell)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_truncated_and_pooled(pooling):
     check(data(), settings=SETTINGS | {"tbptt_steps": 2}, pooling=pooling)
@@ -170,32 +185,97 @@ def test_what_follows_a_divergence_is_left_out():
         assert not np.isfinite(t.statistics[1]).all()
 
 
-def test_too_little_memory(monkeypatch):
-    """The message says how much all of it needs."""
+@pytest.fixture
+def small_device(monkeypatch):
+    """A function that lets a turn have so many bytes."""
     from skrnn.backends.cuda import devices
 
-    device, needed = devices.find(0), []
-    for limit in 2**40, 20_000:
-        if simulated():
-            monkeypatch.setattr(device, "limit", limit)
-        else:
-            asked = device._allocate
+    device = devices.find(0)
+    allocate = device._allocate
 
-            def allocate(size, dtype, limit=limit, asked=asked):
-                if device.asked > limit:
-                    raise MemoryError
-                return asked(size, dtype)
+    def limit(n_bytes):
+        def bounded(size, dtype):
+            if size and device.asked > n_bytes:
+                raise MemoryError
+            return allocate(size, dtype)
 
-            monkeypatch.setattr(device, "_allocate", allocate)
+        monkeypatch.setattr(device, "_allocate", bounded)
+
+    return limit
+
+
+def test_too_little_memory(small_device):
+    """The message says how much all of it needs, and a fit does not begin."""
+    from skrnn.backends.cuda import devices
+
+    def epoch():
         with backends.turn("cuda"):
             t = trainer("cuda", data([50] * 20), hidden_size=100)
-            needed.append(device.asked)
-            if limit == 20_000:
-                with pytest.raises(
-                    MemoryError, match=f"{needed[0] / 2**20:,.0f} MiB.*batch_size.*tbptt_steps"
-                ):
-                    t.epoch(0, lambda done: 0.1)
-    assert needed[0] == needed[1] > 2**20
+            t.epoch(0, lambda done: 0.1)
+
+    def recorded():
+        with backends.turn("cuda"):
+            trainer("cuda", data([50] * 20), hidden_size=100)
+            return devices.find(0).asked
+
+    needed = recorded()
+    assert needed > 2**20
+    for limit in 100, 20_000, needed // 2, needed - 1:
+        small_device(limit)
+        with pytest.raises(MemoryError, match=f"{needed / 2**20:,.0f} MiB.*batch_size.*tbptt_steps"):
+            epoch()
+    small_device(needed)
+    assert recorded() == needed
+
+
+def test_too_little_memory_for_a_stream(small_device):
+    """It is recorded in one turn and runs in others."""
+
+    def stepper():
+        with backends.turn("cuda"):
+            network = Network(2, 1, hidden_size=40, device="cuda")
+            return Stepper(network, network.pack(network.initial_weights(np.random.RandomState(0))), 3)
+
+    for limit in 100, 8_000:
+        small_device(limit)
+        with pytest.raises(MemoryError, match="MiB"):
+            stepper()
+
+
+def test_too_little_memory_for_an_answer_on_the_device(small_device):
+    some = data()
+    with backends.turn("cuda"):
+        network = Network(2, 2, cell="rnn", dtype=np.float64, device="cuda")
+        params = network.pack(network.initial_weights(np.random.RandomState(0)))
+        values = network.backend.to_device(some.sequences.values.ravel()).reshape(-1, 2)
+    small_device(100)
+    with pytest.raises(MemoryError, match="MiB"), backends.turn("cuda"):
+        run(network, params, replace(some.sequences, values=values), hidden=True)
+
+
+def test_a_turn_within_a_turn_has_its_own_account(small_device):
+    """A prediction of a callback that needs too much is no failure of the fit."""
+    small_device(100_000)
+    with backends.turn("cuda"):
+        t = trainer("cuda", data())
+        with pytest.raises(MemoryError), backends.turn("cuda"):
+            backends.get("cuda").aligned(1_000_000, np.dtype(np.float64))
+        t.epoch(0, lambda done: 0.1)
+
+
+def test_memory_goes_back_at_once():
+    """And not when Python next looks for cycles: other processes are waiting for it."""
+    gc.collect()
+    gc.disable()
+    try:
+        with backends.turn("cuda"):
+            t = trainer("cuda", data())
+            t.fit(Progress())
+            seen = weakref.ref(t.tape)
+            del t
+            assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_only_in_a_turn():

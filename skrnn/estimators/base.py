@@ -123,6 +123,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 trainer = self._trainer(data, again=again)
                 progress = self._progress.copy() if again else Progress()
                 self._run_fit(trainer, validation, progress, X, y, sample_weight)
+                del trainer  # and with it memory of the device, while it is this fit's turn
         if progress.interrupted:
             try:
                 warnings.warn(

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,7 +20,7 @@ from .simulator import Simulator
 INSTALL = "pip install 'skrnn[cuda]', or 'skrnn[cuda12]' for drivers of CUDA 12"
 
 _devices: dict[int, Device] = {}
-_process = os.getpid()  # that has imported this module, and may have started CUDA
+_started_in: int | None = None  # the process that has started CUDA
 # One thread at a time, whatever the device: two threads with a turn each that ask for the other's would wait
 # for ever, and the simulator runs one kernel at a time.
 _turns = threading.RLock()
@@ -35,14 +35,16 @@ def find(number: int) -> Device:
     Unavailable
         If there is none, or what it needs is not installed.
     """
-    if os.getpid() != _process and _devices and not SIMULATED:
+    # Before the lock, which another thread may have held when this process was forked.
+    if _started_in not in (None, os.getpid()):
         raise Unavailable(
             "CUDA was started before this process was forked from another, and cannot be used in it: start "
             "processes with joblib's loky backend, or with multiprocessing's 'spawn'"
         )
-    if number not in _devices:
-        _devices[number] = _find_new(number)
-    return _devices[number]
+    with _turns:
+        if number not in _devices:
+            _devices[number] = _find_new(number)
+        return _devices[number]
 
 
 def _find_new(number: int) -> Device:
@@ -56,6 +58,8 @@ def _find_new(number: int) -> Device:
             import cupy
         except ImportError as error:
             raise Unavailable(f"CuPy cannot be imported ({error}). {INSTALL}") from error
+        global _started_in
+        _started_in = os.getpid()
         try:
             n = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -73,14 +77,24 @@ def turn(number: int, allow_tf32: bool = False) -> Iterator[None]:
     """Make a device this thread's `current` one, as soon as nobody else of this search or process uses it."""
     device = find(number)
     with _turns:
-        if getattr(_mine, "device", None) is device:  # a callback of a fit that predicts
-            yield
-            return
-        with _queue(number), device.activate():
-            device.asked, device.short, device.allow_tf32 = 0, False, allow_tf32
-            outer, _mine.device = getattr(_mine, "device", None), device
+        outer = getattr(_mine, "device", None)
+        account = device.asked, device.short, device.allow_tf32
+        if outer is device:  # a callback of a fit that predicts: memory is counted for it alone
             try:
                 yield
+                device.check_memory()
+            finally:
+                device.asked, device.short, device.allow_tf32 = account
+            return
+        with _queue(device, number), device.activate():
+            device.asked, device.short, device.allow_tf32 = 0, False, allow_tf32
+            _mine.device = device
+            try:
+                yield
+                device.check_memory()  # also of what was recorded and has not run
+            except Exception:
+                device.check_memory()  # of which anything else is a consequence: arrays without elements
+                raise
             finally:
                 _mine.device = outer
                 device.synchronize()
@@ -94,10 +108,16 @@ def current() -> Any:
     return device
 
 
-def _queue(number: int) -> Any:
+@contextmanager
+def _queue(device: Device, number: int) -> Iterator[None]:
     """Worker processes of one parent, as those of a grid search, use a device one after the other."""
     if SIMULATED or multiprocessing.current_process().name == "MainProcess":
-        return nullcontext()
+        yield
+        return
     from filelock import FileLock
 
-    return FileLock(os.path.join(tempfile.gettempdir(), f"skrnn-gpu-{number}-of-{os.getppid()}.lock"))
+    with FileLock(os.path.join(tempfile.gettempdir(), f"skrnn-gpu-{number}-of-{os.getppid()}.lock")):
+        try:
+            yield
+        finally:
+            device.give_back()

@@ -14,7 +14,6 @@ from numba import cuda
 from .seam import Device, Launch, Matrix
 
 TF32_MATH = 3  # CUBLAS_TF32_TENSOR_OP_MATH, for which CuPy has no name
-STATIC_SHARED_BYTES = 48 * 1024  # that every kernel may use
 
 
 class Gpu(Device):
@@ -39,7 +38,15 @@ class Gpu(Device):
             self.xp.cuda.get_current_stream().synchronize()
             with cuda.gpus[self.number], self.stream:
                 self._numba_stream = cuda.external_stream(self.stream.ptr)
-                yield
+                try:
+                    yield
+                finally:  # the handle is the caller's, too
+                    cublas = self.xp.cuda.cublas
+                    cublas.setMathMode(self.xp.cuda.get_cublas_handle(), cublas.CUBLAS_DEFAULT_MATH)
+
+    def give_back(self) -> None:
+        """Memory that nobody uses, to other processes."""
+        self.xp.get_default_memory_pool().free_all_blocks()
 
     def memory(self) -> tuple[int, int]:
         """Bytes free, those in CuPy's pool among them, and in all."""
@@ -72,7 +79,7 @@ class Gpu(Device):
             cuda.as_cuda_array(arg, sync=False) if hasattr(arg, "__cuda_array_interface__") else arg
             for arg in launch.args
         ]
-        if launch.shared_bytes > STATIC_SHARED_BYTES:
+        if launch.shared_bytes:
             allow_shared_memory(launch.kernel, args, launch.shared_bytes)
         with warnings.catch_warnings():  # a small grid is meant
             warnings.filterwarnings("ignore", message="Grid size")
@@ -129,7 +136,7 @@ class Graph:
 
 
 def allow_shared_memory(kernel: Any, args: list[Any], n_bytes: int) -> None:
-    """More shared memory than 48 KiB has to be asked for kernel by kernel."""
+    """More shared memory than 48 KiB, that of fixed size included, has to be asked for kernel by kernel."""
     from cuda.bindings.driver import CUfunction_attribute
     from numba.cuda.cudadrv.driver import driver
 

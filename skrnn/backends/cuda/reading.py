@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,7 @@ def next_step(tape: Tape, x: np.ndarray, finite: np.ndarray, steps) -> Rows:
 def watch(tape: Tape, X: Rows) -> np.ndarray:
     """Rows as an array of the host that shows what is in them after each replay."""
     host = np.zeros(len(X.array), X.array.dtype)
-    tape.on_host(lambda: tape.device.copy_out(host, X.array))
+    tape.on_host(partial(tape.device.copy_out, host, X.array))
     return host.reshape(-1, X.row)
 
 

@@ -39,7 +39,8 @@ class Device:
     A device adds ``activate()``, a context in which it is used; ``memory()``, bytes free and in all;
     ``_allocate(size, dtype)``, a flat array of arbitrary contents; ``copy_in(array, host)`` and
     ``copy_out(host, array)``; ``multiply(a, b, c, ta, tb, add)``, c = a @ b or c += a @ b of matrices;
-    ``sequence(launches)``, a function that makes them; ``synchronize()``, to wait for all of it.
+    ``sequence(launches)``, a function that makes them; ``synchronize()``, to wait for all of it;
+    ``give_back()``, of memory that nobody uses.
 
     Attributes
     ----------
@@ -86,6 +87,7 @@ class Device:
         array = self.empty(host.size, host.dtype)
         if not self.short:
             self.copy_in(array, host)
+            self.synchronize()  # before the host's is gone
         return array
 
     def grid(self, n: int) -> int:

@@ -26,6 +26,9 @@ if SIMULATED:
 class SimulatedArray(np.ndarray):
     """Device memory of the simulator."""
 
+    def __reduce__(self) -> Any:
+        raise TypeError("memory of a device is not to be pickled")
+
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         return self.__array_interface__
@@ -59,6 +62,9 @@ class Simulator(Device):
 
     def synchronize(self) -> None:
         """Nothing runs beside Python here."""
+
+    def give_back(self) -> None:
+        """NumPy does."""
 
     def sequence(self, launches: list[Launch]) -> Callable[[], None]:
         """A function that launches all of them, one after the other."""

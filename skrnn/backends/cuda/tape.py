@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,8 @@ class Tape:
         self, a: Matrix, b: Matrix, c: Matrix, *, ta: bool = False, tb: bool = False, add: bool = False
     ) -> None:
         """Record c = a @ b, or c += a @ b; `ta` and `tb`: of a or b transposed."""
-        self._append(lambda: self.device.multiply(a, b, c, ta, tb, add))
+        # not a lambda, which would hold this tape: its memory is to go back as soon as nobody uses it
+        self._append(partial(self.device.multiply, a, b, c, ta, tb, add))
 
     def on_host(self, function: Callable[[], None]) -> None:
         """Record something that Python does."""
@@ -160,6 +162,7 @@ class Tape:
     def _send(self) -> None:
         for array, host in self._sent:
             self.device.copy_in(array, host)
+        self.device.synchronize()  # before the host's change
 
     def _fetch(self) -> None:
         for array, host in self._fetched:
