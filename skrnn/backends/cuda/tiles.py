@@ -61,7 +61,7 @@ def plan(cell: cells.Cell, H: int, dtype: np.dtype, shared_bytes: int) -> Tile |
     words = dtype.itemsize // 4
     in_registers = min(H, (limit - OWN_REGISTERS) // words, LONGEST_LOOP)
     in_shared = H - in_registers
-    if in_registers < 1 or in_shared > LONGEST_LOOP:
+    if in_registers < 1:
         return None
     # Beside them there are states, products and gradients of every sequence of the tile.
     needed = in_shared * columns + most_rows * (2 * H + columns + cell.n_slots * H)
