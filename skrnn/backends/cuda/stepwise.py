@@ -42,6 +42,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("step begin", *key, H, dtype.name)
     def begin(sizes, mask, masked, h_carried, c_carried, h_first, c_first, h, c, a, keep):
+        """The first states: carried over from the chunk before, or zero."""
         for at in range(cuda.grid(1), sizes[SIZE_B] * H, cuda.gridsize(1)):
             h_at = h_carried[at] if sizes[SIZE_CARRIED] != 0 else zero
             h[at] = h_at
@@ -71,6 +72,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
     @kernel("step advance", *key, H, dtype.name)
     def advance(t, sizes, counts, row_at, bias, products, late_products, G, H_, A, C, mask, masked, h, c, a,
                 keep):  # fmt: skip
+        """The cell: states of this step to H_, and with `keep` what `retreat` reads to G, A and C."""
         z = cuda.local.array(S, T)
         for at in range(cuda.grid(1), n_running(t, sizes, counts), cuda.gridsize(1)):
             i, u = at // H, at % H
@@ -120,6 +122,7 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("step reset_back", *key, H, dtype.name)
     def reset_back(t, sizes, counts, row_at, G, A, late_products, dz, direct):
+        """Of the GRU that resets before the product: the reset gate, and what reaches the state directly."""
         for at in range(cuda.grid(1), n_running(t, sizes, counts), cuda.gridsize(1)):
             i, u = at // H, at % H
             r = row_at[t] + i

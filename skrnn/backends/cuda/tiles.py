@@ -115,6 +115,8 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
     @kernel("tile forward", *key, H, dtype.name, tile, max_registers=tile.max_registers)
     def forward(sizes, row_at, lengths, U, V, bias, G, H_, A, C, RH, mask, h_carried, c_carried, h_first,
                 c_first, h_last, c_last, masked, keep):  # fmt: skip
+        """From W x in G to states H_ and the last ones; with `keep` also gates in G, and A, C, RH and the
+        first states, which `backward` reads. Thread j < H of a sequence also updates unit j."""
         j, y = cuda.threadIdx.x, cuda.threadIdx.y
         top = cuda.blockIdx.x * cuda.blockDim.y
         if top >= sizes[SIZE_B]:
