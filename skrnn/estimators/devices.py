@@ -16,6 +16,7 @@ from .. import backends
 # A training step of so many operations takes a processor of a few cores about 10 ms, at 100 GFLOP/s. On a GPU
 # its launches take one or two, however little there is to compute. Reckoned, not measured.
 ENOUGH_FLOPS = 1e9
+ON_HOST = {np.ndarray, list, tuple}  # as nearly all input is
 DLPACK_GPU = {2, 13}  # kDLCUDA, kDLCUDAManaged: where `__dlpack_device__` says that an array lies
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,6 +89,8 @@ def gpu_of(x: Any) -> str | None:
     """
     if not holds_arrays(x):
         return _gpu_of_array(x)
+    if ON_HOST.issuperset(map(type, x)):  # there may be many
+        return None
     places = {_gpu_of_array(item) for item in x}
     if len(places) > 1:
         raise ValueError(f"arrays lie on different devices: {', '.join(sorted(p or 'cpu' for p in places))}")
@@ -95,7 +98,7 @@ def gpu_of(x: Any) -> str | None:
 
 
 def _gpu_of_array(x: Any) -> str | None:
-    if type(x) in (np.ndarray, list, tuple):
+    if type(x) in ON_HOST:
         return None
     if hasattr(x, "__dlpack_device__"):
         kind, number = x.__dlpack_device__()
