@@ -21,12 +21,6 @@ def missing():
         return "the simulator compiles nothing: unset NUMBA_ENABLE_CUDASIM"
     if importlib.util.find_spec("numba_cuda") is None:
         return "needs numba-cuda[cu13]"
-    from numba import cuda
-
-    try:
-        cuda.compile(lambda: None, (), device=False, abi="numba", cc=(9, 0), output="ptx")
-    except Exception as error:  # NVVM reports its absence in many ways
-        return f"NVVM cannot be used: {error}"
     return None
 
 

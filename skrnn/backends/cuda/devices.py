@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -76,28 +76,24 @@ def _find_new(number: int) -> Device:
 def turn(number: int, allow_tf32: bool = False) -> Iterator[None]:
     """Make a device this thread's `current` one, as soon as nobody else of this search or process uses it."""
     device = find(number)
-    with _turns:
+    with _turns, ExitStack() as stack:
         outer = getattr(_mine, "device", None)
+        if outer is not device:  # else a callback of a fit that predicts
+            stack.enter_context(_queue(device, number))
+            stack.enter_context(device.activate())
         account = device.asked, device.short, device.allow_tf32
-        if outer is device:  # a callback of a fit that predicts: memory is counted for it alone
-            try:
-                yield
-                device.check_memory()
-            finally:
-                device.asked, device.short, device.allow_tf32 = account
-            return
-        with _queue(device, number), device.activate():
-            device.asked, device.short, device.allow_tf32 = 0, False, allow_tf32
-            _mine.device = device
-            try:
-                yield
-                device.check_memory()  # also of what was recorded and has not run
-            except Exception:
-                device.check_memory()  # of which anything else is a consequence: arrays without elements
-                raise
-            finally:
-                _mine.device = outer
-                device.synchronize()
+        device.asked, device.short, device.allow_tf32 = 0, False, allow_tf32
+        _mine.device = device
+        try:
+            yield
+            device.check_memory()  # also of what was recorded and has not run
+        except Exception:
+            device.check_memory()  # of which anything else is a consequence: arrays without elements
+            raise
+        finally:
+            device.asked, device.short, device.allow_tf32 = account
+            _mine.device = outer
+            device.synchronize()
 
 
 def current() -> Any:

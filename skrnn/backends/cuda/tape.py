@@ -153,11 +153,7 @@ class Tape:
 
     def player(self) -> Callable[[], None]:
         """A function that replays once."""
-
-        def play() -> None:
-            self.run()
-
-        return play
+        return self.run
 
     def _send(self) -> None:
         for array, host in self._sent:
