@@ -1,5 +1,32 @@
-"""Set before SciPy is imported, so that scikit-learn's array API check is run and not skipped."""
+"""What holds for all tests: the array API's checks, and which cases a quick run leaves out."""
 
 import os
+from collections import defaultdict
 
+# Before SciPy is imported, so that scikit-learn's array API check is run and not skipped.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--long", action="store_true", help="all cases, also of tests marked `sampled`, as .ci/run does"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of a test marked `sampled(k)` every k-th case; each value is met if k divides no number of values."""
+    if config.getoption("--long"):
+        return
+    seen, kept, left_out = defaultdict(int), [], []
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        if mark is not None:
+            test = item.nodeid.partition("[")[0]
+            seen[test] += 1
+            if (seen[test] - 1) % mark.args[0]:
+                left_out.append(item)
+                continue
+        kept.append(item)
+    if left_out:
+        items[:] = kept
+        config.hook.pytest_deselected(items=left_out)

@@ -21,6 +21,7 @@ BENCH = gpu.Bench(
 
 
 # --- what is measured -----------------------------------------------------------------------------
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_minibatches_read_by_the_device_are_those_that_were_prepared(cell, device):

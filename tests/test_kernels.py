@@ -1094,6 +1094,7 @@ for name, gradient in network.unpack(grads).items():
 """
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names of x86 processors")
 @pytest.mark.parametrize(("cpu", "expected"), [("haswell", "32 16 True"), ("generic", "16 16 False")])
 def test_other_machines(cpu, expected, tmp_path):

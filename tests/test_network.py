@@ -149,6 +149,7 @@ def test_forward_is_the_textbooks(cell, shape, head, lengths):
             np.testing.assert_allclose(state[part], expected_state[k][problem.steps.order], atol=1e-12)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("head", HEADS, ids=label)
 @pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[3]], ids=label)
@@ -190,6 +191,7 @@ def test_a_skip_adds_a_linear_map_of_all_steps(shape, n_outputs, pooling):
     np.testing.assert_array_equal(network.unpack(params)["skip.weight"], W)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("hidden_size", [1, 7, 33, 70])
 @pytest.mark.parametrize("cell", CELLS, ids=label)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

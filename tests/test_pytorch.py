@@ -176,6 +176,7 @@ def check(problem):
 
 
 # --- layers ---------------------------------------------------------------------------------------
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("hidden_size", [1, 7, 16, 33, 128])
 @pytest.mark.parametrize("shape", SHAPES)

@@ -24,6 +24,7 @@ def estimators():
             yield cls(dtype=dtype)
 
 
+@pytest.mark.sampled(3)
 @parametrize_with_checks(
     list(estimators()),
     expected_failed_checks=lambda _: EXPECTED_FAILURES,
