@@ -73,10 +73,12 @@ def read_state(state: Any, n: int, network: Network) -> State:
     shape = (network.num_layers * network.directions, n, network.hidden_size)
     if isinstance(state, PooledState):
         pooled = _read_pooled(state, pooled, network)
-        state = (state.h, state.c) if has_c else state.h
+        state = state.h if state.c is None else (state.h, state.c)
     parts = state if has_c else (state,)
     if has_c and not (isinstance(state, tuple | list) and len(state) == 2):
         raise ValueError("state must be a pair (h, c) for an LSTM")
+    if not has_c and isinstance(state, tuple):
+        raise ValueError("state must be an array h: only an LSTM has a pair (h, c)")
     arrays = [np.asarray(to_host(part)) for part in parts]
     for name, array in zip(("h", "c"), arrays, strict=False):
         if array.shape != shape:
