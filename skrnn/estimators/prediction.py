@@ -164,18 +164,14 @@ class FittedNetwork:
                 check_equal_lengths(input.sequences, network.skip_steps)
             first = None if state is None else read_state(state, len(input.sequences), network)
             params = network.pack(self.weights_)
-            raw, end = inference.run(
-                network, params, input.sequences, state=first, hidden=hidden, last=last
-            )
+            raw, end = inference.run(network, params, input.sequences, state=first, hidden=hidden, last=last)
             raw = (raw if hidden else to_host(raw)).astype(input.float_type, copy=False)
         return input, raw, None if end is None else shown(end, network)
 
     def _check_order(self, what: str) -> None:
         """Raise a ValueError where a network cannot read sequences piece by piece."""
         if self._architecture["bidirectional"]:
-            raise ValueError(
-                f"a bidirectional network reads a sequence from both ends: it cannot be {what}"
-            )
+            raise ValueError(f"a bidirectional network reads a sequence from both ends: it cannot be {what}")
         if self._architecture["skip_steps"] is not None:
             raise ValueError(f"linear_skip reads all steps of a window at once: it cannot be {what}")
 
@@ -188,8 +184,8 @@ class FittedNetwork:
         Parameters
         ----------
         X : like in `fit`
-        state : array of shape (num_layers, n, hidden_size), a pair (h, c) of them for an LSTM, a \
-                `PooledState`, or None
+        state : array of shape (num_layers, n, hidden_size), a pair (h, c) of them for an LSTM, a
+            `PooledState`, or None
             What the call for the piece before has returned, or first states in PyTorch's layout, arrays of
             NumPy, with which pooling over time begins anew; None: zeros.
 

@@ -27,8 +27,8 @@ class Stream:
 
     Attributes
     ----------
-    state : array of shape (num_layers, batch, hidden_size), a pair (h, c) of them for an LSTM, or a \
-            `PooledState` where ``pooling`` is "mean" or "max"
+    state : array of shape (num_layers, batch, hidden_size), a pair (h, c) of them for an LSTM, or a
+        `PooledState` where ``pooling`` is "mean" or "max"
         Where the sequences stand after the last step, as in `predict_with_state`; may be set. With states
         alone, h or (h, c), pooling over time begins anew.
     """

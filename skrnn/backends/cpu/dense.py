@@ -66,7 +66,7 @@ def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
                     column_sums(depth, d, r * row + p * L, row, db, b0)
                 multiply(hi - lo, X, (skip + r) * x_row + lo, 1, x_row, 0, d, r * row + p * L, row,
                          dW, w0, L, depth, 1)  # fmt: skip
-            if M > span:
+            if span < M:
                 take_back(dW, w0, n_w, wide, w0)
                 take_back(db, b0, n_b, wide, wide_b)
 

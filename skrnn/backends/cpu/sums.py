@@ -30,7 +30,7 @@ def sum_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("set_aside", dtype.name)
     def set_aside(sums, start, n, wide, at, first):
-        """The sums of a span, sums[start:][:n], move to wide[at:][:n]; there they are the `first`, or added."""
+        """The sums of a span, sums[start:][:n], move to wide[at:][:n]: there they are `first`, or added."""
         if n == 0:
             return
         x, y = part(sums, start, n), part(wide, at, n)
