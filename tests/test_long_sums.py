@@ -75,22 +75,21 @@ def test_gradients_of_recurrent_weights(cell):
         name: units * (hi - lo) * L
         for name, (lo, hi) in zip("WUV", (built.input_slots, built.hidden_slots, built.late_slots))
     }
-    for lengths in ([N], [N // 2] + [N // 8] * 4):
-        packed = PackedSteps(lengths)
-        B, R = len(packed), packed.n_rows
-        steps = packed.filled()
-        X, A, RH, G = (np.full(n, TENTH) for n in (R * F, (B + R) * Hp, (B + R) * Hp, P * R * width * L))
-        args = (steps.sizes, steps.counts, steps.row_at, F, H, P, X, F, False, A, RH, G)
-        outputs = [np.zeros(P * n * n_columns[name], FLOAT) for name, n in zip("WUV", (F, H, H))]
-        outputs.append(np.zeros(P * width * L, FLOAT))
-        outputs.append(np.zeros(n_wide(R, sum(map(len, outputs)), FLOAT)))
-        results = [by_each_thread(n, kernels.weight_gradients, args, outputs)[0] for n in (1, 3)]
-        *products, sums, _ = results[0]
-        for array in products:
-            np.testing.assert_allclose(array, R * float(TENTH) ** 2, rtol=CLOSE)
-        np.testing.assert_allclose(sums, R * float(TENTH), rtol=CLOSE)
-        for one, other in zip(*results):
-            np.testing.assert_array_equal(one, other)
+    packed = PackedSteps([N // 2] + [N // 8] * 4)
+    B, R = len(packed), packed.n_rows
+    steps = packed.filled()
+    X, A, RH, G = (np.full(n, TENTH) for n in (R * F, (B + R) * Hp, (B + R) * Hp, P * R * width * L))
+    args = (steps.sizes, steps.counts, steps.row_at, F, H, P, X, F, False, A, RH, G)
+    outputs = [np.zeros(P * n * n_columns[name], FLOAT) for name, n in zip("WUV", (F, H, H))]
+    outputs.append(np.zeros(P * width * L, FLOAT))
+    outputs.append(np.zeros(n_wide(R, sum(map(len, outputs)), FLOAT)))
+    results = [by_each_thread(n, kernels.weight_gradients, args, outputs)[0] for n in (1, 3)]
+    *products, sums, _ = results[0]
+    for array in products:
+        np.testing.assert_allclose(array, R * float(TENTH) ** 2, rtol=CLOSE)
+    np.testing.assert_allclose(sums, R * float(TENTH), rtol=CLOSE)
+    for one, other in zip(*results):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_head_per_step():
