@@ -10,6 +10,7 @@ from pathlib import Path
 
 import skrnn
 from skrnn import forecasting
+from skrnn.estimators.states import PooledState
 from skrnn.estimators.streaming import Stream
 
 GROUPS = {
@@ -56,7 +57,7 @@ def api():
     parts = ["# API reference\n\nMade from the docstrings by `docs/generate.py`.\n"]
     documented = set()
     groups = {title: [(name, getattr(skrnn, name)) for name in names] for title, names in GROUPS.items()}
-    groups["Streams"] = [("Stream", Stream)]
+    groups["Streams and states"] = [("Stream", Stream), ("PooledState", PooledState)]
     groups["`skrnn.forecasting`"] = [(name, getattr(forecasting, name)) for name in forecasting.__all__]
     for title, things in groups.items():
         parts.append(f"## {title}\n")

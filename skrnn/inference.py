@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from .batches import JOB_CARRIED, SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
 from .network import Network
 from .sequences import Sequences, lies_on_host
 
-State = list[tuple[np.ndarray, np.ndarray | None]]
+
+class State(NamedTuple):
+    """Where sequences stand.
+
+    Attributes
+    ----------
+    layers : list of (h, c) per layer and direction, each (n, H); c None for cells without
+    pooled : ndarray of shape (n, .), or None
+        What has been pooled over time; see `Network.new_pool`.
+    """
+
+    layers: list[tuple[np.ndarray, np.ndarray | None]]
+    pooled: np.ndarray | None
+
 
 BATCH = 256  # sequences run together
 ROWS = 32_768  # steps run together: bounds the memory of long sequences
@@ -23,13 +39,13 @@ def run(
     hidden: bool = False,
     last: bool = False,
     n_rows: int = ROWS,
-) -> tuple[np.ndarray, State]:
+) -> tuple[np.ndarray, State | None]:
     """Raw outputs, or the top layer's states, and the last states.
 
     Parameters
     ----------
-    state : list of (h, c) per layer and direction, each (n, H), or None
-        First states, in the order of `sequences`.
+    state : State or None
+        First states, in the order of `sequences`; None: zeros.
     hidden : bool
         Whether to return the top layer's states per step instead of the head's outputs.
     last : bool
@@ -41,7 +57,7 @@ def run(
     -------
     output : ndarray of shape (n, n_out), or (n_steps, n_out) with an output per step
         An array of the GPU where the values of `sequences` are one.
-    state : list of (h, c) per layer and direction, each (n, H); empty unless `last`
+    state : State, or None unless `last`
 
     Notes
     -----
@@ -65,23 +81,31 @@ def run(
 
     tape = backend.Tape(network.n_threads)
     X = network.read(tape, sequences, steps, jobs)
-    carried = network.carried(steps)
-    for given, own in zip(state or (), carried):
-        for array, buffer in zip(given, own):
-            backend.start_from(tape, np.ascontiguousarray(array), buffer.array, buffer.row, steps)
+    own = network.carried(steps), network.pooled(steps)
+    if state is not None:
+        for given, rows in _pairs(state, *own):
+            backend.start_from(tape, np.ascontiguousarray(given), rows.array, rows.row, steps)
     carry = last or bool(table[:, JOB_CARRIED].any())
     pass_ = network.forward(tape, params, X, steps, carry=carry, hidden=hidden)
     result = pass_.hidden if hidden else pass_.out
     ends = sequences.offsets[1:]
     backend.scatter(tape, result, steps, per_step, ends, width, output)
-    states: State = []
-    for own in carried if last else ():
-        arrays = [np.empty((n, H), network.dtype) for _ in own]
-        for buffer, array in zip(own, arrays, strict=True):
-            backend.scatter(tape, buffer, steps, False, ends, H, array)
-        states.append((arrays[0], arrays[1] if len(arrays) == 2 else None))
+    end = None
+    if last:
+        layers = [[np.empty((n, H), network.dtype) for _ in rows] for rows in own[0]]
+        end = State([(h, c[0] if c else None) for h, *c in layers], network.new_pool(n))
+        for array, rows in _pairs(end, *own):
+            backend.scatter(tape, rows, steps, False, ends, array.shape[1], array)
     tape.run(len(table), network.flops(sequences.n_steps / len(table)), network.flops(steps.max_rows))
-    return output, states
+    return output, end
+
+
+def _pairs(state: State, carried: list[list[Any]], pooled: Any) -> Iterator[tuple[np.ndarray, Any]]:
+    """Each array of a state, and the rows of the network that it belongs to."""
+    for arrays, rows in zip(state.layers, carried, strict=True):
+        yield from zip(arrays, rows, strict=False)  # no rows for the c of a cell without one
+    if pooled is not None:
+        yield state.pooled, pooled
 
 
 class Stepper:
@@ -107,7 +131,7 @@ class Stepper:
         X = backend.next_step(tape, self.x, self._finite, self._steps)
         with tape.only_if(self._finite):
             out = network.forward(tape, params, X, self._steps, carry=True).out
-        self._carried = network.carried(self._steps)
+        self._own = network.carried(self._steps), network.pooled(self._steps)
         self.out = backend.watch(tape, out)[:n, : network.n_out]
         self._replay = tape.player()
         self.reset()
@@ -119,20 +143,27 @@ class Stepper:
 
     def reset(self, state: State | None = None) -> None:
         """Begin new sequences from `state`, or from zeros."""
+        n, network = self._steps.max_sequences, self._network
         # the first step: `next_step` counts on before it reads
         self._steps.sizes[SIZE_FIRST], self._steps.sizes[SIZE_CARRIED], self._steps.whole[:] = -1, 1, 0
-        H = self._network.hidden_size
-        for k, own in enumerate(self._carried):
-            for j, rows in enumerate(own):
-                states = np.zeros((len(rows.array) // rows.row, rows.row), self._network.dtype)
-                if state is not None:
-                    states[:, :H] = state[k][j]
-                rows.array[:] = self._network.backend.to_device(states.ravel())
+        if state is None:
+            zeros = np.zeros((n, network.hidden_size), network.dtype)
+            state = State([(zeros, zeros)] * len(self._own[0]), network.new_pool(n))
+        for given, rows in _pairs(state, *self._own):
+            states = np.zeros((n, rows.row), given.dtype)
+            states[:, : given.shape[1]] = given
+            rows.array[:] = network.backend.to_device(states.ravel())
 
     def state(self) -> State:
         """The states after the last step."""
-        H, to_host = self._network.hidden_size, self._network.backend.to_host
-        states = [
-            [to_host(rows.array).reshape(-1, rows.row)[:, :H].copy() for rows in own] for own in self._carried
-        ]
-        return [(own[0], own[1] if len(own) == 2 else None) for own in states]
+
+        def seen(rows, width: int) -> np.ndarray:
+            flat = self._network.backend.to_host(rows.array)
+            return flat.reshape(-1, rows.row)[:, :width].copy()
+
+        H, (carried, pooled) = self._network.hidden_size, self._own
+        layers = [[seen(part, H) for part in rows] for rows in carried]
+        return State(
+            [(h, c[0] if c else None) for h, *c in layers],
+            None if pooled is None else seen(pooled, pooled.row),
+        )

@@ -260,6 +260,20 @@ class Network:
             for (k, d), direction in self._recurrent()
         ]
 
+    def pooled(self, steps: Steps) -> Any:
+        """Where what has been pooled over time is carried over, as rows (B, .); None without pooling."""
+        if self.return_sequences or self.pooling == "last":
+            return None
+        return self.backend.pooled(self.pooling, self.width, steps, self.work)
+
+    def new_pool(self, n: int) -> np.ndarray | None:
+        """What `pooled` is to hold of n sequences that begin."""
+        if self.return_sequences or self.pooling == "last":
+            return None
+        if self.pooling == "max":
+            return np.full((n, self.width), -np.inf, self.dtype)
+        return np.zeros((n, self.width + 1))
+
     def output_gradient(self, steps: Steps) -> Any:
         """Rows for the gradient of the outputs, which `backward` reads."""
         return self.head.gradient_of_output(steps, self.return_sequences, self.work)

@@ -81,6 +81,9 @@ class Minibatch:
             for given, own in zip(self.state, network.carried(steps), strict=True):
                 for array, rows in zip(given, own, strict=False):
                     backend.start_from(tape, np.ascontiguousarray(array), rows.array, rows.row, steps)
+            pooled = network.pooled(steps)
+            if pooled is not None:
+                backend.start_from(tape, network.new_pool(n), pooled.array, pooled.row, steps)
             pass_ = network.forward(
                 tape, params, X, steps, dropout_seed=dropout_seed, keep=True, carry=True, hidden=True
             )

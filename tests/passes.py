@@ -77,6 +77,8 @@ class Forward:
             for array, rows in zip(given, own):
                 rows.array.reshape(-1, rows.row)[:] = 0
                 rows.array.reshape(-1, rows.row)[: len(packed), : network.hidden_size] = array
+        if network.pooled(self.steps) is not None:
+            network.pooled(self.steps).array[:] = network.new_pool(len(packed)).ravel()
         backend = network.backend
         flat = backend.aligned(X.size, network.dtype)
         flat[:] = X.ravel()

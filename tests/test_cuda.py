@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from gpu import Minibatch, assert_agree, needs_gpu, simulated
+from passes import PackedSteps
 
 from skrnn import backends, losses
-from skrnn.inference import Stepper, run
+from skrnn.inference import State, Stepper, run
 
 pytestmark = needs_gpu
 
@@ -141,18 +142,26 @@ def network_and_weights(minibatch, device):
 @pytest.mark.parametrize("n_rows", [2, 1000])
 @pytest.mark.parametrize("head", HEADS, ids=label)
 def test_predictions_and_last_states(head, n_rows):
-    """In chunks of a few steps, too; from given states."""
+    """In chunks of a few steps, too; from given states, then from where these have led."""
     minibatch, results = Minibatch({"cell": "lstm", **head}, RAGGED), []
-    state = [(h, c) for h, c in minibatch.state]
     for device in "cpu", "cuda":
         with backends.turn(device):
             network, params = network_and_weights(minibatch, device)
-            results.append(run(network, params, minibatch.sequences, state=state, last=True, n_rows=n_rows))
-    (expected, expected_states), (out, states) = results
-    np.testing.assert_allclose(out, expected, atol=1e-12)
-    for own, expected_own in zip(states, expected_states, strict=True):
-        for array, expected_array in zip(own, expected_own, strict=True):
-            np.testing.assert_allclose(array, expected_array, atol=1e-12)
+            state = State([(h, c) for h, c in minibatch.state], network.new_pool(len(RAGGED)))
+            for _ in range(2):
+                out, state = run(network, params, minibatch.sequences, state=state, last=True, n_rows=n_rows)
+                results.append((out, state))
+    for (expected, expected_state), (out, state) in zip(results[:2], results[2:], strict=True):
+        np.testing.assert_allclose(out, expected, atol=1e-12)
+        agree(state, expected_state, 1e-12)
+    assert np.abs(results[0][0] - results[1][0]).max() > 1e-3
+
+
+def agree(state, other, tolerance):
+    np.testing.assert_allclose(np.array(state.layers), np.array(other.layers), rtol=0, atol=tolerance)
+    assert (state.pooled is None) == (other.pooled is None)
+    if state.pooled is not None:
+        np.testing.assert_allclose(state.pooled, other.pooled, rtol=0, atol=tolerance)
 
 
 def test_sequences_on_the_device():
@@ -195,7 +204,51 @@ def test_one_step_at_a_time(head):
             stepper.x[:] = np.nan
             assert not stepper.advance()
             states.append(stepper.state())
-            np.testing.assert_array_equal(np.array(states[-1]), np.array(before))
+            agree(states[-1], before, 0)
+            stepper.reset()
             stepper.reset(before)
-            np.testing.assert_array_equal(np.array(stepper.state()), np.array(before))
-    np.testing.assert_allclose(np.array(states[1]), np.array(states[0]), atol=1e-12)
+            agree(stepper.state(), before, 0)
+    agree(states[1], states[0], 1e-12)
+
+
+# --- long sums ------------------------------------------------------------------------------------
+def test_products_of_many_terms():
+    """What float32 adds up term by term would be 1e-3 off; see `test_long_sums`."""
+    from skrnn.backends.cuda import devices
+    from skrnn.backends.cuda.seam import Matrix
+    from skrnn.backends.cuda.tape import SPAN, Tape
+
+    n, tenth = 12 * SPAN + 7, np.float32(0.1)
+    for ta, tb, add in (
+        (True, False, False),
+        (False, False, True),
+        (False, True, False),
+        (True, True, True),
+    ):
+        with backends.turn("cuda"):
+            tape, device = Tape(), devices.current()
+            a, b, c = (device.new(np.full(size, tenth, np.float32)) for size in (4 * n + 4, 3 * n + 3, 8))
+            A = Matrix(a, n, 2, 4, 1) if ta else Matrix(a, 2, n, 2 * n, 3)
+            B = Matrix(b, 3, n, n, 2) if tb else Matrix(b, n, 3, 3, 2)
+            tape.multiply(A, B, Matrix(c, 2, 3, 4), ta=ta, tb=tb, add=add)
+            tape.run()
+            found = backends.get("cuda").to_host(c).reshape(2, 4)
+        np.testing.assert_allclose(found[:, :3], n * float(tenth) ** 2 + add * tenth, rtol=2e-4)
+        np.testing.assert_array_equal(found[:, 3], tenth)
+
+
+def test_mean_pooling_of_many_steps():
+    from skrnn.backends.cuda import devices, pooling
+    from skrnn.backends.cuda.tape import Tape
+    from skrnn.backends.cuda.workspace import Rows, Workspace
+
+    n, tenth = 20_000, np.float32(0.1)
+    packed = PackedSteps([n, 3])
+    with backends.turn("cuda"):
+        tape, steps, work = Tape(), packed.filled(), Workspace(np.dtype(np.float32))
+        for name in ("sizes", "row_at", "lengths"):
+            tape.sent(getattr(steps, name))
+        X = Rows(devices.current().new(np.full(packed.n_rows, tenth)), 1)
+        out, _ = pooling.pool(tape, "mean", X, 1, steps, work)
+        tape.run()
+        np.testing.assert_array_equal(backends.get("cuda").to_host(out.array), [tenth, tenth])

@@ -180,6 +180,25 @@ def test_streams():
     close(stream.step(X0[:, 0]), on_cpu.step(X0[:, 0]))
 
 
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_pieces_of_pooled_series(pooling):
+    """On the GPU, on the CPU, and from one to the other; streams as well."""
+    est = short(LSTMRegressor, dtype="float64", device="cuda", pooling=pooling).fit(X0, Y0)
+    for first, second in (("cuda", "cuda"), ("cuda", "cpu"), ("cpu", "cuda")):
+        _, state = est.set_params(device=first).predict_with_state(X0[:, :1])
+        answer, end = est.set_params(device=second).predict_with_state(X0[:, 1:], state)
+        stream = est.stream(N)
+        stream.state = state
+        for t in range(1, X0.shape[1]):
+            streamed = stream.step(X0[:, t])
+        whole, last = est.set_params(device="cpu").predict_with_state(X0)
+        close(answer, whole)
+        close(streamed, whole)
+        for other in (end, stream.state, pickle.loads(pickle.dumps(stream)).state):
+            for name in ("h", "c", "pooled"):
+                close(getattr(other, name), getattr(last, name))
+
+
 def test_pieces_of_long_series():
     est = short(LSTMRegressor, dtype="float64", device="cuda").fit(X0, Y0)
     whole, last = est.predict_with_state(there(X0))

@@ -84,7 +84,7 @@ def keep(single, a32, i, a64, yes, ai, x, au, j, ah, out32, out64, outi, outu, o
     [
         (True, 0, np.int32(-5), 0.1, np.float32(0.1)),
         (False, -1, 2**63 - 1, -0.0, np.float32(-0.0)),
-        (True, -(2**63), np.intp(7), 1e-310, np.float32(1e-42)),
+        (True, -(2**63), np.intp(7), 3e-308, np.float32(2e-38)),  # small, but not subnormal
         (False, 2**40, -(2**40), -np.inf, np.float32(np.inf)),
         (True, 1, 2, np.float64(np.nan), np.float32(-3e38)),
     ],

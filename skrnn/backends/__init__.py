@@ -25,7 +25,7 @@ work)``                                  (value - shift) * scale of its sequence
 ``next_step(tape, x, finite, steps)``    Instead of `read`, for sequences read one step at a time, from an
                                          array x (B, F) of the host.
 ``watch(tape, X)``                       Rows as an array of the host, which a replay leaves up to date.
-``start_from(tape, given, carried,       Sequences begin in the states `given` (n, H).
+``start_from(tape, given, carried,       Sequences begin in the states `given` (n, .), or in what was pooled.
 width, steps)``
 ``unfold(tape, X, steps, F, work)``      All steps of each sequence in one row (B, T F), for equal lengths.
 ``scatter(tape, X, steps, per_step,      Results back to their sequences, whose steps end before ``ends[i]``
@@ -50,7 +50,8 @@ dtype, *, ...)``                         ``m``, ``v``, ``n_steps`` are its state
 ``add_reversed``, ``last_states``,       gradient apart again; the gradient of a reversed input; the last
 ``begin_backward``                       states side by side; their gradient, or zero, to each direction.
                                          `join` and `last_states` take ``[(layer, trace), ...]``.
-``pool``, ``pool_backward``              Mean or maximum over time.
+``pool``, ``pool_backward``,             Mean or maximum over time; where a chunk takes over what has been
+``pooled``                               pooled before, as rows (B, .).
 ``supports_bfloat16()``                  Whether layers may be made with ``bf16=True``.
 ``sequence_mask``, ``drop_steps``        Dropout masks from counters (seed, epoch, stream, sequence, step,
                                          unit): the same numbers on every device.
@@ -79,6 +80,7 @@ NAMES = {
     "objective",
     "pool",
     "pool_backward",
+    "pooled",
     "read",
     "reverse",
     "scatter",

@@ -13,12 +13,12 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import backends, inference
-from ..inference import State
 from ..network import Network, array_dtype
 from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths, read_X, shape_like
 from .jobs import effective_threads
-from .streaming import Stream, read_state, stacked
+from .states import read_state, shown
+from .streaming import Stream
 from .targets import Rows, read_rows, read_weights
 
 
@@ -146,8 +146,9 @@ class FittedNetwork:
     # --- prediction ------------------------------------------------------------------------------------
     def _run(
         self, X: Any, *, state: Any = None, hidden: bool = False, last: bool = False
-    ) -> tuple[Input, np.ndarray, State]:
-        """(Input, raw outputs or hidden states in X's float type, last states if they are wanted).
+    ) -> tuple[Input, np.ndarray, Any]:
+        """(Input, raw outputs or hidden states in X's float type, last states, as users see them, if they
+        are wanted).
 
         Hidden states lie where X does. Raw outputs, which are few, are made into answers on the host.
         """
@@ -163,38 +164,54 @@ class FittedNetwork:
                 check_equal_lengths(input.sequences, network.skip_steps)
             first = None if state is None else read_state(state, len(input.sequences), network)
             params = network.pack(self.weights_)
-            raw, states = inference.run(
-                network, params, input.sequences, state=first, hidden=hidden, last=last
-            )
+            raw, end = inference.run(network, params, input.sequences, state=first, hidden=hidden, last=last)
             raw = (raw if hidden else to_host(raw)).astype(input.float_type, copy=False)
-        return input, raw, states
+        return input, raw, None if end is None else shown(end, network)
+
+    def _check_order(self, what: str) -> None:
+        """Raise a ValueError where a network cannot read sequences piece by piece."""
+        if self._architecture["bidirectional"]:
+            raise ValueError(f"a bidirectional network reads a sequence from both ends: it cannot be {what}")
+        if self._architecture["skip_steps"] is not None:
+            raise ValueError(f"linear_skip reads all steps of a window at once: it cannot be {what}")
 
     def predict_with_state(self, X: Any, state: Any = None) -> tuple[np.ndarray, Any]:
         """Predict from given first states, and return the last ones.
 
-        Long series can so be predicted piece by piece: ``y, state = est.predict_with_state(X, state)``.
+        Long series can so be predicted piece by piece: ``y, state = est.predict_with_state(X, state)``. The
+        answer to the last piece is that of `predict` to the whole, with the same bits.
 
         Parameters
         ----------
         X : like in `fit`
-        state : array of shape (num_layers * directions, n, hidden_size), a pair (h, c) of them for an
-            LSTM, or None
-            First states in PyTorch's layout, arrays of NumPy; None: zeros.
+        state : array of shape (num_layers, n, hidden_size), a pair (h, c) of them for an LSTM, a
+            `PooledState`, or None
+            What the call for the piece before has returned, or first states in PyTorch's layout, arrays of
+            NumPy, with which pooling over time begins anew; None: zeros.
 
         Returns
         -------
         y : like `predict`
-        state : like the parameter
+        state : array h, or pair (h, c) for an LSTM; `PooledState` where ``pooling`` is "mean" or "max"
+            It holds what was pooled, too.
+
+        Raises
+        ------
+        ValueError
+            For a bidirectional network, which would have to know the sequence's end; with `linear_skip`,
+            which reads whole windows; for a `state` of another shape or network.
         """
-        input, raw, states = self._run(X, state=state, last=True)
-        return self._shape(input, in_kind_of(X, self._answer("predict")(raw))), stacked(states)
+        check_is_fitted(self)
+        self._check_order("read piece by piece")
+        input, raw, end = self._run(X, state=state, last=True)
+        return self._shape(input, in_kind_of(X, self._answer("predict")(raw))), end
 
     def _last_answer(self, X: Any, method: str) -> tuple[np.ndarray, Any]:
         """The answer after the last step of each sequence, and the states there, of a fit per step."""
         at_end = copy.copy(self)
         at_end._architecture = self._architecture | {"return_sequences": False, "pooling": "last"}
-        _, raw, states = at_end._run(X, last=True)
-        return self._answer(method)(raw), stacked(states)
+        _, raw, end = at_end._run(X, last=True)
+        return self._answer(method)(raw), end
 
     def stream(self, batch: Any = 1, method: str = "predict") -> Stream:
         """Read sequences one step at a time, for data that arrive one step at a time.
@@ -223,16 +240,13 @@ class FittedNetwork:
         check_is_fitted(self)
         if not isinstance(batch, Integral) or batch < 1:
             raise ValueError(f"batch must be an integer of at least 1, got {batch!r}")
-        if self._architecture["bidirectional"]:
-            raise ValueError("a bidirectional network reads a sequence from both ends: it cannot be streamed")
-        if self._architecture["skip_steps"] is not None:
-            raise ValueError("linear_skip reads all steps of a window at once: it cannot be streamed")
+        self._check_order("streamed")
         as_fitted_now = copy.copy(self)  # with its classes or quantiles
         with self._turn() as device:
             network = self._fitted_network(device)
             self._check_shapes(self.weights_, network)
             params = network.pack(self.weights_)
-            return Stream(network, params, int(batch), as_fitted_now._answer(method), device, self.allow_tf32)
+            return Stream(network, params, int(batch), as_fitted_now, method, device)
 
     def hidden_states(self, X: Any) -> np.ndarray:
         """States of the top layer after every step.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..inference import State, Stepper
+from ..inference import Stepper
 from ..network import Network
-from .devices import in_turn, to_host
+from .devices import in_turn
+from .states import read_state, shown
+
+if TYPE_CHECKING:
+    from .prediction import FittedNetwork
 
 
 class Stream:
@@ -19,25 +23,23 @@ class Stream:
     After any number of steps the answer is that of `predict` (or of the method asked for) to the
     sequences as read so far, with the same bits; with ``return_sequences=True`` to their last step.
 
+    A stream can be pickled and copied; a copy goes on by itself from where the stream stands.
+
     Attributes
     ----------
-    state : array of shape (num_layers, batch, hidden_size), or a pair (h, c) of them for an LSTM
-        The states after the last step, as in `predict_with_state`; may be set. Pooling over time starts
-        anew then.
+    state : array of shape (num_layers, batch, hidden_size), a pair (h, c) of them for an LSTM, or a
+        `PooledState` where ``pooling`` is "mean" or "max"
+        Where the sequences stand after the last step, as in `predict_with_state`; may be set. With states
+        alone, h or (h, c), pooling over time begins anew.
     """
 
     def __init__(
-        self,
-        network: Network,
-        params: Any,
-        batch: int,
-        answer: Callable[[np.ndarray], np.ndarray],
-        device: str = "cpu",
-        allow_tf32: bool = False,
+        self, network: Network, params: Any, batch: int, estimator: FittedNetwork, method: str, device: str
     ) -> None:
-        self._network, self._answer = network, answer
-        stepper, turns = Stepper(network, params, batch), partial(in_turn, device, allow_tf32)
+        self._network, self._estimator, self._method = network, estimator, method
+        stepper, turns = Stepper(network, params, batch), partial(in_turn, device, estimator.allow_tf32)
         # looked up once: a step takes two microseconds
+        self._answer: Callable[[np.ndarray], np.ndarray] = estimator._answer(method)
         self._advance, self._x, self._raw = turns(stepper.advance), stepper.x, stepper.out
         self._reset, self._state = turns(stepper.reset), turns(stepper.state)
         self._dtype, self._shape = self._x.dtype, self._x.shape
@@ -86,11 +88,21 @@ class Stream:
 
     @property
     def state(self) -> Any:
-        return stacked(self._state())
+        return shown(self._state(), self._network)
 
     @state.setter
     def state(self, state: Any) -> None:
         self._reset(read_state(state, self._batch, self._network))
+
+    def __reduce__(self) -> Any:
+        return resumed, (self._estimator, self._batch, self._method, self.state)
+
+
+def resumed(estimator: FittedNetwork, batch: int, method: str, state: Any) -> Stream:
+    """A stream of a pickle or a copy."""
+    stream = estimator.stream(batch, method)
+    stream.state = state
+    return stream
 
 
 def read_numbers(x: Any) -> np.ndarray:
@@ -101,31 +113,3 @@ def read_numbers(x: Any) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise ValueError(f"x has dtype {array.dtype}, expected real numbers")
     return array
-
-
-def stacked(states: State) -> Any:
-    """States by layer and direction as one array h, or as a pair (h, c)."""
-    h = np.stack([h for h, _ in states])
-    if states[0][1] is None:
-        return h
-    return h, np.stack([c for _, c in states if c is not None])
-
-
-def read_state(state: Any, n: int, network: Network) -> State:
-    """States in PyTorch's layout, checked."""
-    has_c = network.cell == "lstm"
-    shape = (network.num_layers * network.directions, n, network.hidden_size)
-    parts = state if has_c else (state,)
-    if has_c and not (isinstance(state, tuple | list) and len(state) == 2):
-        raise ValueError("state must be a pair (h, c) for an LSTM")
-    arrays = [np.asarray(to_host(part)) for part in parts]
-    for name, array in zip(("h", "c"), arrays, strict=False):
-        if array.shape != shape:
-            raise ValueError(
-                f"state {name} has shape {array.shape}, expected (layers * directions, sequences, "
-                f"hidden_size) = {shape}"
-            )
-        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise ValueError(f"state {name} must hold finite numbers")
-    arrays = [array.astype(network.dtype) for array in arrays]
-    return [(arrays[0][k], arrays[1][k] if has_c else None) for k in range(shape[0])]

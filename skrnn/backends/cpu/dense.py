@@ -13,6 +13,7 @@ from .gemm import make_column_sums, make_multiply, widest
 from .jit import kernel
 from .recurrent import ROW_BLOCK
 from .simd import clear, copy, lanes
+from .sums import SPAN, n_wide, sum_kernels
 from .tape import Tape
 from .threads import own_range
 from .transposed import make_input_gradient, make_transpose
@@ -23,32 +24,51 @@ from .workspace import Parameters, Rows, Workspace
 def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
     """Outputs are handled in panels one vector wide: P panels, L lanes. M rows: R if `per_step`, else B."""
     L, multiply, column_sums = lanes(dtype), make_multiply(1), make_column_sums(1)
+    set_aside, take_back = sum_kernels(dtype).set_aside, sum_kernels(dtype).take_back
+    span = SPAN if dtype == np.float32 else 2**62
 
     @kernel("dense_forward", dtype.name)
-    def forward(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, W, b, out):
-        """out (M, P L) = X (M, n_in) @ W + b; without b, added to what is there."""
+    def forward(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, W, b, out, wide):
+        """out (M, P L) = X (M, n_in) @ W + b; without b, added to what is there. wide: like `out`, where
+        there are more than SPAN inputs, which may be the steps of a sequence."""
         lo, hi = own_range(thread, n_threads, sizes[SIZE_R] if per_step else sizes[SIZE_B])
         x0, row = ((sizes[SIZE_B] if x_past else 0) + lo) * x_row, P * L
         if len(b) > 0:
             for m in range(lo, hi):
                 copy(row, b, 0, out, m * row)
-        for p in range(P):
-            multiply(hi - lo, X, x0, x_row, 1, 0, W, p * n_in * L, L, out, lo * row + p * L, row, n_in, 1)
+        for k in range(0, n_in, span):
+            if k > 0:
+                set_aside(out, lo * row, (hi - lo) * row, wide, lo * row, k == span)
+            for p in range(P):
+                multiply(hi - lo, X, x0 + k, x_row, 1, 0, W, (p * n_in + k) * L, L, out, lo * row + p * L,
+                         row, min(span, n_in - k), 1)  # fmt: skip
+        if n_in > span:
+            take_back(out, lo * row, (hi - lo) * row, wide, lo * row)
 
     @kernel("dense_weight_gradients", dtype.name)
-    def weight_gradients(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, d, dW, db):
-        """dW (P, n_in, L) = X^T @ d (M, P L), db = sum of d over rows, if there is a bias."""
+    def weight_gradients(thread, n_threads, sizes, per_step, n_in, P, X, x_row, x_past, d, dW, db, wide):
+        """dW (P, n_in, L) = X^T @ d (M, P L), db = sum of d over rows, if there is a bias. wide: like dW,
+        and behind it db, where there are more than SPAN rows."""
         M, skip, row = sizes[SIZE_R] if per_step else sizes[SIZE_B], sizes[SIZE_B] if x_past else 0, P * L
         lo, hi = own_range(thread, n_threads, n_in)
+        n_w, n_b = (hi - lo) * L, L if thread == 0 and len(db) > 0 else 0
         for p in range(P):
-            w0 = (p * n_in + lo) * L
-            clear(dW, w0, (hi - lo) * L)
-            if thread == 0 and len(db) > 0:
-                clear(db, p * L, L)
-                column_sums(M, d, p * L, row, db, p * L)
+            w0, b0, wide_b = (p * n_in + lo) * L, p * L, len(dW) + p * L
+            clear(dW, w0, n_w)
+            if n_b > 0:
+                clear(db, b0, n_b)
             for r in range(0, M, ROW_BLOCK):
+                if r > 0 and r % span == 0:
+                    set_aside(dW, w0, n_w, wide, w0, r == span)
+                    set_aside(db, b0, n_b, wide, wide_b, r == span)
+                depth = min(ROW_BLOCK, M - r)
+                if n_b > 0:
+                    column_sums(depth, d, r * row + p * L, row, db, b0)
                 multiply(hi - lo, X, (skip + r) * x_row + lo, 1, x_row, 0, d, r * row + p * L, row,
-                         dW, w0, L, min(ROW_BLOCK, M - r), 1)  # fmt: skip
+                         dW, w0, L, depth, 1)  # fmt: skip
+            if span < M:
+                take_back(dW, w0, n_w, wide, w0)
+                take_back(db, b0, n_b, wide, wide_b)
 
     return SimpleNamespace(forward=forward, weight_gradients=weight_gradients)
 
@@ -99,9 +119,13 @@ class Dense:
         out = work.get(self.name, "out", size=n_rows * self.width) if onto is None else onto.array
         tape.share(
             dense_kernels(self.dtype).forward, steps.sizes, per_step, self.n_in, self.panels, *X,
-            views["weight"], views["bias"], out,
+            views["weight"], views["bias"], out, self._wide(self.n_in, n_rows * self.width, work, "out"),
         )  # fmt: skip
         return Rows(out, self.width, False)
+
+    def _wide(self, terms: int, sums: int, work: Workspace, *name) -> np.ndarray:
+        size, float64 = n_wide(terms, sums, self.dtype), np.dtype(np.float64)
+        return work.get(self.name, "wide", *name, size=size, dtype=float64)
 
     def gradient_of_output(self, steps: Steps, per_step, work: Workspace) -> Rows:
         """Rows (M, width) for the loss to fill: zero beyond n_out."""
@@ -116,9 +140,10 @@ class Dense:
         Returns dX, rows (M, n_in rounded up to whole vectors), or None.
         """
         views, into = self.parameters.views(params), self.parameters.views(grads)
+        n_rows = steps.max_rows if per_step else steps.max_sequences
         tape.share(
             dense_kernels(self.dtype).weight_gradients, steps.sizes, per_step, self.n_in, self.panels, *X,
-            d.array, into["weight"], into["bias"],
+            d.array, into["weight"], into["bias"], self._wide(n_rows, self.size, work, "gradients"),
         )  # fmt: skip
         if not need_dX:
             return None
@@ -126,7 +151,6 @@ class Dense:
         wide, row = widest(vectors), vectors * self.lanes
         WT = work.get(self.name, "transposed", size=row * self.width)
         tape.share(make_transpose(self.dtype), self.panels, self.n_in, self.lanes, wide, views["weight"], WT)
-        n_rows = steps.max_rows if per_step else steps.max_sequences
         dX = work.get(self.name, "dX", size=n_rows * row)
         tape.share(
             make_input_gradient(self.dtype, wide), steps.sizes, per_step, 1, d.array, self.width, 0,

@@ -23,6 +23,7 @@ from .elementary import functions, keyed
 from .gemm import widest
 from .recurrent import compile_cell, layer_kernels
 from .simd import lanes
+from .sums import n_wide
 from .tape import Tape
 from .transposed import make_input_gradient, make_transpose
 from .workspace import Parameters, Rows, Workspace
@@ -272,10 +273,12 @@ class RecurrentLayer:
             transposed["hidden"], transposed["late"], trace.mask if masked else empty, masked,
         )  # fmt: skip
         sums = work.get(name, "bias sums", size=P * z_row)
+        n_sums = n_wide(steps.max_rows, self.bias_from + P * z_row, self.dtype)
+        wide_sums = work.get(name, "wide sums", size=n_sums, dtype=np.dtype(np.float64))
         tape.share(
             self.kernels.weight_gradients, steps.sizes, steps.counts, steps.row_at, F, H, P, *trace.X,
             trace.A, trace.RH, trace.G, into["input weight"], into["hidden weight"],
-            into.get("late weight", empty), sums,
+            into.get("late weight", empty), sums, wide_sums,
         )  # fmt: skip
         for part, (lo, _) in self.ranges.items():
             tape.call(

@@ -1,4 +1,7 @@
-"""Pooling over time: the mean or the maximum of a sequence's own steps."""
+"""Pooling over time: the mean or the maximum of a sequence's own steps.
+
+What has been pooled so far is carried over like the layers' states: see `pooled`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ...batches import SIZE_B, SIZE_FIRST, SIZE_T
+from ...batches import SIZE_B, SIZE_CARRIED, SIZE_T
 from .jit import kernel
 from .simd import clear, part
 from .workspace import Rows
@@ -18,21 +21,23 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
     zero, scalar = dtype.type(0), dtype.type
 
     @kernel("pool_mean", dtype.name)
-    def pool_mean(sizes, counts, row_at, whole, width, x_row, x_past, X, total, out):
-        """total (B, width): the sum over each sequence's steps so far, in time order; out: over lengths."""
-        B = sizes[SIZE_B]
+    def pool_mean(sizes, counts, row_at, width, x_row, x_past, X, so_far, out):
+        """so_far (B, width + 1), float64: the sum over each sequence's steps in time order, and their number;
+        out (B, width): the one over the other."""
+        B, row = sizes[SIZE_B], width + 1
         skip = B if x_past else 0
-        if sizes[SIZE_FIRST] == 0:
-            clear(total, 0, B * width)
+        if sizes[SIZE_CARRIED] == 0:
+            clear(so_far, 0, B * row)
         for t in range(sizes[SIZE_T]):
             for i in range(counts[t]):
                 x = (skip + row_at[t] + i) * x_row
-                source, target = part(X, x, width), part(total, i * width, width)
+                source, total = part(X, x, width), part(so_far, i * row, width)
                 for j in range(width):
-                    target[j] += source[j]
+                    total[j] += np.float64(source[j])
+                so_far[i * row + width] += 1.0
         for i in range(B):
             for j in range(width):
-                out[i * width + j] = total[i * width + j] / scalar(whole[i])
+                out[i * width + j] = scalar(so_far[i * row + j] / so_far[i * row + width])
 
     @kernel("pool_mean_backward", dtype.name)
     def pool_mean_backward(sizes, counts, row_at, whole, width, d_row, dout, dX_row, dX):
@@ -50,7 +55,7 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
         skip = B if x_past else 0
         for j in range(B * width):
             where[j] = -1
-            if sizes[SIZE_FIRST] == 0:
+            if sizes[SIZE_CARRIED] == 0:
                 largest[j] = scalar(-np.inf)
         for t in range(sizes[SIZE_T]):
             for i in range(counts[t]):
@@ -79,21 +84,30 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
     )
 
 
+def pooled(kind, width, steps, work) -> Rows:
+    """Where a chunk finds what the one before has pooled, rows (B, .): the maximum so far; for a mean, in
+    float64, the sum and behind it the number of steps. Before the first step: -inf; zeros."""
+    if kind == "max":
+        return Rows(work.get("pool", "so far", size=steps.max_sequences * width), width, False)
+    size, float64 = steps.max_sequences * (width + 1), np.dtype(np.float64)
+    return Rows(work.get("pool", "so far", size=size, dtype=float64), width + 1, False)
+
+
 def pool(tape, kind, X: Rows, width, steps, work) -> tuple[Rows, np.ndarray | None]:
     """Mean or maximum of rows X (R, width) over time: rows (B, width), and what `pool_backward` needs."""
     kernels, size = pooling_kernels(work.dtype), steps.max_sequences * width
-    so_far = work.get("pool", "so far", size=size)
+    so_far = pooled(kind, width, steps, work)
     if kind == "max":
         where = work.get("pool", "where", size=size, dtype=np.dtype(np.intp))
         tape.call(
-            kernels.pool_max, steps.sizes, steps.counts, steps.row_at, width, X.row, X.past, X.array, so_far,
-            where,
+            kernels.pool_max, steps.sizes, steps.counts, steps.row_at, width, X.row, X.past, X.array,
+            so_far.array, where,
         )  # fmt: skip
-        return Rows(so_far, width, False), where
+        return so_far, where
     out = work.get("pool", "mean", size=size)
     tape.call(
-        kernels.pool_mean, steps.sizes, steps.counts, steps.row_at, steps.whole, width, X.row, X.past,
-        X.array, so_far, out,
+        kernels.pool_mean, steps.sizes, steps.counts, steps.row_at, width, X.row, X.past, X.array,
+        so_far.array, out,
     )  # fmt: skip
     return Rows(out, width, False), None
 

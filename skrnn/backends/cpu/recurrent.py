@@ -42,6 +42,7 @@ from .bfloat16 import store_bf16
 from .gemm import make_column_sums, make_multiply, make_preactivations
 from .jit import kernel
 from .simd import clear, copy, lanes, make_load, make_store
+from .sums import SPAN, sum_kernels
 from .threads import own_range, own_sequences
 
 ROW_BLOCK = 128  # rows of a weight gradient handled at a time: their part of G stays in the L1 cache
@@ -70,6 +71,8 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
     multiply_in, multiply_hidden = make_multiply(in_width), make_multiply(hidden_width)
     multiply_late = make_multiply(late_width or 1)
     column_sums = make_column_sums(width)
+    set_aside, take_back = sum_kernels(dtype).set_aside, sum_kernels(dtype).take_back
+    narrow = dtype == np.float32
     load1, store1 = make_load(1), make_store(1)
     load_slots, store_slots = make_load(S), make_store(S)
     cell_forward, cell_backward = cell.forward, cell.backward
@@ -235,10 +238,11 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
 
     @kernel("weight_gradients", key, dtype.name, units)
     def weight_gradients(thread, n_threads, sizes, counts, row_at, F, n_hidden, P, X, x_row, x_past, A, RH, G,
-                         dW, dU, dV, sums):  # fmt: skip
+                         dW, dU, dV, sums, wide):  # fmt: skip
         """dW, dU, dV, like W, U and V: what each product read, transposed, times the gradients in G.
 
-        sums, like the bias: the gradients themselves.
+        sums, like the bias: the gradients themselves. wide: as many numbers, one behind the other, where
+        there are more than SPAN rows.
         """
         B, T, R = sizes[SIZE_B], sizes[SIZE_T], sizes[SIZE_R]
         Hp, z_row, x_first = P * units * L, width * L, B if x_past else 0
@@ -250,13 +254,20 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
             i, i_end = F * k // splits, F * (k + 1) // splits
             j, j_end = n_hidden * k // splits, n_hidden * (k + 1) // splits
             w0, u0, v0 = (p * F + i) * w_row, (p * n_hidden + j) * u_row, (p * n_hidden + j) * v_row
-            clear(dW, w0, (i_end - i) * w_row)
-            clear(dU, u0, (j_end - j) * u_row)
+            n_w, n_u, n_v, n_sums = (i_end - i) * w_row, (j_end - j) * u_row, (j_end - j) * v_row, z_row
+            if not two_stage:
+                n_v = 0
+            if k > 0:
+                n_sums = 0
+            wide_u, wide_v = len(dW) + u0, len(dW) + len(dU) + v0
+            wide_sums = len(dW) + len(dU) + len(dV) + p * z_row
+            clear(dW, w0, n_w)
+            clear(dU, u0, n_u)
             if two_stage:
-                clear(dV, v0, (j_end - j) * v_row)
+                clear(dV, v0, n_v)
             if k == 0:
                 clear(sums, p * z_row, z_row)
-            t = 0
+            t, in_span, spans = 0, 0, 0
             while t < T:  # a stretch of steps that all find their past at the same distance
                 before = counts[max(t - 1, 0)]
                 r, past = row_at[t], B - before
@@ -265,6 +276,13 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
                 end = row_at[t] if t < T else R
                 while r < end:
                     depth, g = min(ROW_BLOCK, end - r), (p * R + r) * z_row
+                    if narrow and in_span + depth > SPAN:
+                        set_aside(dW, w0, n_w, wide, w0, spans == 0)
+                        set_aside(dU, u0, n_u, wide, wide_u, spans == 0)
+                        set_aside(dV, v0, n_v, wide, wide_v, spans == 0)
+                        set_aside(sums, p * z_row, n_sums, wide, wide_sums, spans == 0)
+                        in_span, spans = 0, spans + 1
+                    in_span += depth
                     if k == 0:
                         column_sums(depth, G, g, z_row, sums, p * z_row)
                     multiply_in(i_end - i, X, (x_first + r) * x_row + i, 1, x_row, 0, G, g + in_lo * L, z_row,
@@ -275,6 +293,11 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
                         multiply_late(j_end - j, RH, (r + past) * Hp + j, 1, Hp, 0, G, g + late_lo * L, z_row,
                                       dV, v0, v_row, depth, 1)  # fmt: skip
                     r += depth
+            if narrow and spans > 0:
+                take_back(dW, w0, n_w, wide, w0)
+                take_back(dU, u0, n_u, wide, wide_u)
+                take_back(dV, v0, n_v, wide, wide_v)
+                take_back(sums, p * z_row, n_sums, wide, wide_sums)
 
     return SimpleNamespace(forward=forward, backward=backward, weight_gradients=weight_gradients)
 

@@ -28,6 +28,7 @@ from numba.np import arrayobj
 from . import threads
 from .jit import inlined, kernel
 from .simd import INT
+from .subnormals import begin_flushing, end_flushing, flush_subnormals, restore
 
 LEAST_FLOPS = 1e5  # what the calls of a replay cost anyway
 BURST_FLOPS = 1e9  # of replays between two looks at Python: less than 0.1 s on a slow machine
@@ -162,9 +163,11 @@ def left_out(call):
 @kernel("play")
 def play(table, end):
     """Make the calls of a table, from its address up to its end, on this thread."""
+    mode = flush_subnormals()
     for call in range(table, end, CALL_BYTES):
         if not left_out(call):
             threads.call_entry(word_at(call), word_at(call + 8), 0, 1)
+    restore(mode)
 
 
 @kernel("replay")
@@ -174,6 +177,7 @@ def replay(times, table, end, stop, boxes, hired, looks):
     boxes: of the helpers; hired: room for as many as may help; looks: how often to look for them
     before the first call.
     """
+    mode = flush_subnormals()
     n = threads.hire(boxes, hired, 0)  # helpers so far
     while n < len(hired) and looks > 0:
         threads.pause()
@@ -191,6 +195,7 @@ def replay(times, table, end, stop, boxes, hired, looks):
         if stop[0] != 0:
             break
     threads.dismiss(boxes, hired, n)
+    restore(mode)
 
 
 ALONE = np.zeros(0, np.intp)  # in the place of boxes and helpers
@@ -304,8 +309,12 @@ class Tape:
             for function, args, shared, condition, *_ in self.calls:
                 if condition is not None and condition[0] == 0:
                     continue
-                if shared:
-                    for thread in range(n_threads):
-                        function(thread, n_threads, *args)
-                else:
-                    function(*args)
+                mode = begin_flushing()
+                try:
+                    if shared:
+                        for thread in range(n_threads):
+                            function(thread, n_threads, *args)
+                    else:
+                        function(*args)
+                finally:
+                    end_flushing(mode)

@@ -30,6 +30,7 @@ from numba.extending import intrinsic
 from ...batches import SIZE_B, SIZE_R
 from .jit import inlined, kernel
 from .simd import INT, pointer
+from .subnormals import flush_subnormals, restore
 
 # --- boxes ------------------------------------------------------------------------------------------
 BOX = 8  # words of a box, a cache line
@@ -161,6 +162,7 @@ def dismiss(boxes, hired, n):
 @kernel("help_out")
 def help_out(boxes, box):
     """Make the calls that leaders put into a box, until none has for a while."""
+    mode = flush_subnormals()
     store_atomically(boxes, box + STATE, READY)
     looks = 0
     while True:
@@ -176,6 +178,7 @@ def help_out(boxes, box):
         if looks > LOOKS and state == HIRED:
             give_way()
         if looks > boxes[box + PATIENCE] and exchange(boxes, box + STATE, READY, ASLEEP):
+            restore(mode)
             return
 
 

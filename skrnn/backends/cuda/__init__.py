@@ -10,7 +10,7 @@ from .directions import add_reversed, begin_backward, join, last_states, reverse
 from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer
 from .objective import objective
-from .pooling import pool, pool_backward
+from .pooling import pool, pool_backward, pooled
 from .reading import next_step, read, scatter, start_from, unfold, watch
 from .tape import Tape
 from .updates import Optimizer
@@ -38,6 +38,7 @@ __all__ = [
     "objective",
     "pool",
     "pool_backward",
+    "pooled",
     "read",
     "reverse",
     "scatter",

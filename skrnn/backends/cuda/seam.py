@@ -22,6 +22,14 @@ class Matrix(NamedTuple):
     row: int
     first: int = 0
 
+    def rows(self, k: int, n: int) -> Matrix:
+        """`n` of its rows, from row k on."""
+        return self._replace(n_rows=n, first=self.first + k * self.row)
+
+    def columns(self, k: int, n: int) -> Matrix:
+        """`n` of its columns, from column k on."""
+        return self._replace(n_columns=n, first=self.first + k)
+
 
 class Launch(NamedTuple):
     """A kernel with its grid, threads of a block, bytes of dynamic shared memory, and arguments."""

@@ -20,6 +20,8 @@ from . import devices
 from .jit import THREADS
 from .seam import Launch, Matrix
 
+SPAN = 16_384  # terms that one product adds up
+
 
 class DeviceSteps:
     """`Steps` on the device, and for each packed row the numbers of its step and sequence (`step_of`,
@@ -118,9 +120,17 @@ class Tape:
     def multiply(
         self, a: Matrix, b: Matrix, c: Matrix, *, ta: bool = False, tb: bool = False, add: bool = False
     ) -> None:
-        """Record c = a @ b, or c += a @ b; `ta` and `tb`: of a or b transposed."""
-        # not a lambda, which would hold this tape: its memory is to go back as soon as nobody uses it
-        self._append(partial(self.device.multiply, a, b, c, ta, tb, add))
+        """Record c = a @ b, or c += a @ b; `ta` and `tb`: of a or b transposed.
+
+        Sums of more than SPAN terms, such as gradients over the steps of long sequences, are made span by
+        span: the error of one that float32 adds up term by term grows with its length.
+        """
+        terms = a.n_rows if ta else a.n_columns
+        for k in range(0, terms, SPAN):
+            n = min(SPAN, terms - k)
+            parts = a.rows(k, n) if ta else a.columns(k, n), b.columns(k, n) if tb else b.rows(k, n)
+            # not a lambda, which would hold this tape: its memory is to go back as soon as nobody uses it
+            self._append(partial(self.device.multiply, *parts, c, ta, tb, add or k > 0))
 
     def on_host(self, function: Callable[[], None]) -> None:
         """Record something that Python does."""
