@@ -1,7 +1,7 @@
 """What the tiles' kernels take of a multiprocessor, from their machine code: no GPU is needed.
 
-    python -m benchmarks.tiles                 every eighth number of units, about half an hour
-    python -m benchmarks.tiles --step 1        every number of units, hours
+    python -m benchmarks.tiles                 the ends of each range of units, about 10 minutes
+    python -m benchmarks.tiles --step 8        and every eighth number of units in between
     python -m benchmarks.tiles --cells lstm    some cells; the others stay as they were
 
 Needs ``pip install ".[cuda]"``. Compiles the kernels as a fit on a GPU does, by numba-cuda and nvJitLink, for
@@ -254,7 +254,7 @@ def compiled_tile(own: dict[str, Any], H: int, dtype: np.dtype, names: Iterable[
     }
 
 
-def rows(name: str, dtype: np.dtype, step: int) -> Iterator[dict[str, Any]]:
+def rows(name: str, dtype: np.dtype, step: int | None) -> Iterator[dict[str, Any]]:
     """A row for each range: compiled at its ends, and for every `step`-th number of units in between."""
     own, cell = CELLS[name], built(CELLS[name], dtype)
     for those in alike(cell, dtype):
@@ -275,7 +275,7 @@ def rows(name: str, dtype: np.dtype, step: int) -> Iterator[dict[str, Any]]:
             "blocks": {kind: span(found) for kind, found in blocks.items()},
             "compiled": {
                 str(H): compiled_tile(own, H, dtype, [kind for kind in KINDS if H in those.on(kind)])
-                for H in sorted({*units[::step], *those.last.values()})
+                for H in sorted({*units[:: step or len(units)], *those.last.values()})
             },
         }
 
@@ -299,9 +299,7 @@ def line(row: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS), metavar="CELL")
-    parser.add_argument(
-        "--step", type=int, default=8, metavar="N", help="compile for every N-th number of units"
-    )
+    parser.add_argument("--step", type=int, metavar="N", help="compile every N-th number of units, too")
     parser.add_argument("--output", type=Path, default=run.HERE, metavar="FOLDER")
     options = parser.parse_args(arguments)
     stored = options.output / "results_tiles.json"
@@ -312,8 +310,8 @@ def main(arguments: list[str] | None = None) -> int:
             for row in rows(name, dtype, options.step):
                 print(line(row), flush=True)
                 found.append(row)
-    found.sort(key=lambda row: ([*CELLS].index(row["cell"]), row["dtype"], row["units"]))
-    run.store({"versions": versions(COMPILERS), "rows": found}, stored)
+                found.sort(key=lambda row: ([*CELLS].index(row["cell"]), row["dtype"], row["units"]))
+                run.store({"versions": versions(COMPILERS), "rows": found}, stored)
     report.write(options.output)
     return 1 if any(0 in blocks for row in found for blocks in row["blocks"].values()) else 0
 
