@@ -147,11 +147,11 @@ else uses, measures what follows; `--resume` goes on after an interruption.
 TILES_OF = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU", "gru-reset-before": "GRU, `reset_after=False`"}
 TILES = """
 What the kernels take that keep the recurrent weights of a layer in a block, as the assembler reports it:
-nothing here was measured, and no GPU is needed. For each kind of GPU: registers of a thread; bytes of them that
-are spilled to memory; blocks that a multiprocessor holds, by the toolkit's formula, where 0 would be a launch
-that fails. Threads and shared memory: of a block with as many sequences as it may have, of the kernel that takes
-more. Registers and spills: of the forward and the backward kernel, compiled at both ends of a range at least.
-Blocks: for every number of hidden units at least as many, since no kernel takes more registers than it may.
-Networks of more hidden units make a launch for each step. sm_80: A100; sm_89: L4, RTX 40; sm_90: H100;
-sm_120: RTX 50.
+nothing here was measured, and no GPU is needed. For each kind of GPU: registers of a thread; bytes of them
+that are spilled to memory; blocks that a multiprocessor holds, by the toolkit's formula, where 0 would be a
+launch that fails. Threads and shared memory: of a block with as many sequences as it may have, of the
+kernel that takes more. Registers and spills: of the forward and the backward kernel, compiled at both ends
+of a range at least. Blocks: for every number of hidden units at least as many, since no kernel takes more
+registers than it may. Networks of more hidden units make a launch for each step. sm_80: A100; sm_89: L4,
+RTX 40; sm_90: H100; sm_120: RTX 50.
 """

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import sys
 import time
 import weakref
 from contextlib import contextmanager
@@ -391,6 +392,46 @@ def test_state_by_an_older_driver(monkeypatch, tmp_path):
 def test_state_that_is_not_known(monkeypatch, tmp_path, script):
     smi(monkeypatch, tmp_path, script)
     assert conditions.device_state() is None
+
+
+def test_a_run_on_a_gpu_stores_its_conditions(monkeypatch, tmp_path, capsys):
+    """With stand-ins for CuPy and nvidia-smi: the whole command but for the work of a row."""
+    answer = (
+        "if [ $1 = --query-gpu=driver_version,power.limit,clocks.max.sm ]; then echo '580.1, 700.00, 1980';"
+    )
+    smi(monkeypatch, tmp_path, f"{answer} else echo '1755, 1980, 650.0, 61, 0x4'; fi")
+    runtime = SimpleNamespace(
+        getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda number: {
+            "name": b"Stand-in", "totalGlobalMem": 80 * 2**30, "multiProcessorCount": 132
+        },
+        deviceGetPCIBusId=lambda number: "0000:0A:00.0",
+        driverGetVersion=lambda: 13000,
+        runtimeGetVersion=lambda: 13000,
+        deviceSynchronize=lambda: None,
+    )  # fmt: skip
+    cupy = SimpleNamespace(
+        **{name: getattr(np, name) for name in ("zeros", "empty", "random", "copyto", "matmul", "float32")},
+        cuda=SimpleNamespace(runtime=runtime),
+        get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(floor, "COPIED", 1 << 16)
+    monkeypatch.setattr(floor, "MULTIPLIED", 64)
+    monkeypatch.setattr(gpu, "why_not", lambda: None)
+
+    def work_of_a_row(bench, cell, shape):
+        assert bench.device == "cuda"
+        found = gpu.compared(bench._replace(plan=BENCH.plan), 0, {"skrnn": Memory(1).maker(1, 1.0)}, {})
+        return found | {"floor": {"seconds": 0.5}}
+
+    monkeypatch.setattr(gpu, "PARTS", {"training": (gpu.GPU_GRID, {"training_step": work_of_a_row})})
+    assert gpu.main(["--short", "--output", str(tmp_path)]) == 0
+    written = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "Stand-in, 80 GiB, 132 multiprocessors" in written
+    assert "580.1, 700.00 W, 1980 MHz" in written
+    assert "clocks of 1755 to 1755 MHz, of 1980 at most; 650 to 650 W; 61 to 61 degrees" in written
+    assert "- held back by power cap: LSTM (64, 100, 64, 64), LSTM (64, 100, 64, 100)" in written
 
 
 def test_states_are_read_before_and_after_each_row_and_reported(monkeypatch):
