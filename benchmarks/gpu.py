@@ -101,7 +101,8 @@ def opened(
     A peer with a process of its own gets a fresh one: what it holds of the memory goes with it.
     """
     names = dict.fromkeys(peer for peer, _, _ in columns.values())
-    with open_peers(names, usable_cores()) as (peers, absent):
+    threads = 1 if device == "cpu" else usable_cores()  # a rehearsal's works are too small for more
+    with open_peers(names, threads) as (peers, absent):
         theirs = {
             name: partial(peers[peer], kind, *arguments, device=device, **more)
             for name, (peer, kind, more) in columns.items()
