@@ -3,9 +3,11 @@ of GPU: what a fit records is compiled, not run."""
 
 import ctypes
 import importlib.util
+import math
 import os
 import re
 import shutil
+import struct
 import subprocess
 
 import numpy as np
@@ -78,6 +80,8 @@ def compile_all(launches, cc, compiled):
     from numba import cuda, types
 
     for launch in launches:
+        assert 1 <= launch.grid < 2**31
+        assert 1 <= math.prod(launch.block) <= 1024
         signature = types.void(*map(numba.typeof, launch.args))
         key = launch.kernel, str(signature)
         # The cache on disk tells kernels apart by their keys: two kernels must not share one.
@@ -257,7 +261,8 @@ def test_blocks_of_a_multiprocessor_are_those_of_the_toolkit(tmp_path):
 
 # --- kernels on disk ------------------------------------------------------------------------------
 def test_a_kernel_is_compiled_once(cc, tmp_path, monkeypatch):
-    """Machine code is written to disk and found there by the next process: by a cache that begins anew."""
+    """Machine code is written to disk and found there by the next process: by a cache that begins anew. It
+    takes the registers that the assembler reports."""
     from numba.cuda.dispatcher import _Kernel
 
     from skrnn.backends.cuda.jit import GpuKernelCache
@@ -271,7 +276,9 @@ def test_a_kernel_is_compiled_once(cc, tmp_path, monkeypatch):
     dispatcher = launch.kernel
     signature = tuple(map(dispatcher.typeof_pyval, launch.args))
     compiled = _Kernel(dispatcher.py_func, signature, **dispatcher.targetoptions)
-    code = compiled._codelibrary.get_cubin(cc=cc).code
+    (kind,) = (kind for kind in KINDS.values() if kind.cc[:2] == cc)
+    code = compiled._codelibrary.get_cubin(cc=kind.cc).code
+    assert registers_of(code) == tiles.usage(compiled, kind).registers
     dispatcher._cache.__class__(dispatcher.py_func, dispatcher._cache._key).save_overload(signature, compiled)
     assert len(list(tmp_path.rglob("*.nbc"))) == 1
 
@@ -282,4 +289,10 @@ def test_a_kernel_is_compiled_once(cc, tmp_path, monkeypatch):
     loaded = load()
     assert loaded.entry_name == compiled.entry_name
     monkeypatch.setattr(loaded._codelibrary, "get_asm_str", None)  # compiling again would fail
-    assert loaded._codelibrary.get_cubin(cc=cc).code == code
+    assert loaded._codelibrary.get_cubin(cc=kind.cc).code == code
+
+
+def registers_of(code):
+    """Of the one kernel of a file of machine code: its attribute EIATTR_REGCOUNT, a symbol and a number."""
+    (at,) = (match.end() for match in re.finditer(rb"\x04\x2f\x08\x00", code))
+    return struct.unpack_from("<II", code, at)[1]
