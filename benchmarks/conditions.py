@@ -64,15 +64,73 @@ def conditions() -> dict[str, Any]:
     }
 
 
+STATE = {  # what nvidia-smi calls it, and we
+    "clocks.sm": "clock",  # MHz
+    "clocks.max.sm": "highest_clock",
+    "power.draw": "watts",
+    "temperature.gpu": "degrees",
+}
+REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # the second before driver 535
+HELD_BACK = {  # bits of nvmlClocksEventReasons that hold a clock back while there is work
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "heat, by software",
+    0x40: "heat, by hardware",
+    0x80: "power brake",
+}
+
+
+def nvidia_smi(fields: Iterable[str], bus: str | None = None) -> list[str]:
+    """The values of a GPU, by its address on the bus.
+
+    Raises
+    ------
+    OSError, subprocess.SubprocessError
+        Where there is no nvidia-smi, or it knows no such field.
+    """
+    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    command += ["-i", bus] if bus else []
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    return [value.strip() for value in ran.stdout.splitlines()[0].split(",")]
+
+
+def device_bus() -> str:
+    """The address of the GPU that is used: nvidia-smi counts in an order of its own."""
+    import cupy
+
+    return cupy.cuda.runtime.deviceGetPCIBusId(0)
+
+
+def device_state(bus: str | None = None) -> dict[str, Any] | None:
+    """Clock, power and temperature of the GPU now, and what holds the clock back; None if not known."""
+    for reasons in REASONS:
+        try:
+            *values, active = nvidia_smi((*STATE, reasons), bus)
+            found: dict[str, Any] = {name: number(value) for name, value in zip(STATE.values(), values)}
+            bits = int(active, 16)
+        except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+            continue
+        return found | {"held_back": [reason for bit, reason in HELD_BACK.items() if bits & bit]}
+    return None
+
+
+def number(text: str) -> float | None:
+    """None for what a GPU does not tell, as [N/A]."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def device_conditions() -> dict[str, Any]:
     """The GPU that is used first, and what lies between it and us."""
     import cupy
 
     properties = cupy.cuda.runtime.getDeviceProperties(0)
-    query = ["nvidia-smi", "--query-gpu=driver_version,power.limit,clocks.max.sm", "--format=csv,noheader"]
     try:
-        driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    except (OSError, subprocess.CalledProcessError, IndexError) as problem:
+        values = nvidia_smi(("driver_version", "power.limit", "clocks.max.sm"), device_bus())
+        driver = "{}, {} W, {} MHz".format(*values)
+    except (OSError, subprocess.SubprocessError, IndexError) as problem:
         driver = f"not known ({type(problem).__name__})"
     return {
         "device": properties["name"].decode(),

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,13 +30,23 @@ from typing import Any, NamedTuple
 
 from benchmarks import fits, floor, ours, ragged, report, run, sanitize, timing
 from benchmarks.compare import made, open_peers
-from benchmarks.conditions import DEVICE_PACKAGES, conditions, device_conditions, usable_cores, versions
+from benchmarks.conditions import (
+    DEVICE_PACKAGES,
+    conditions,
+    device_bus,
+    device_conditions,
+    device_state,
+    usable_cores,
+    versions,
+)  # fmt: skip
 from benchmarks.shapes import CELLS, GPU_GRID, GPU_SHORT_SHAPES, SHAPES, Shape, ragged_lengths
 from benchmarks.targets import name_of
 from benchmarks.work import DOES_NOT_FIT, Work, nothing, reason
 
 MINIBATCHES = 20  # of an epoch
 EPOCH_SHAPES = tuple(Shape(B, 100, 64, H) for B in (64, 256) for H in (64, 128, 256, 512))
+FOUND = 99  # the exit status that compute-sanitizer is told to end with where it finds something
+SANITIZER_SECONDS = 3600  # for one tool on one family: racecheck takes many times as long as a fit
 COMPILED = (Shape(32, 50, 8, 32), Shape(256, 50, 64, 256))  # every step is compiled: minutes for each
 PLAN, SHORT_PLAN = timing.Plan(3.5, 7, 41, sample=0.01), timing.Plan(1.0, 5, 15, sample=0.01)
 
@@ -52,6 +63,11 @@ class Bench(NamedTuple):
     peaks: Mapping[str, float]
     short: bool = False
     rehearsed: bool = False
+    bus: str | None = None  # the GPU's address
+
+    def state(self) -> dict[str, Any] | None:
+        """Clock, power, temperature of the GPU now."""
+        return None if self.device == "cpu" else device_state(self.bus)
 
     def shapes(self, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         if self.rehearsed:
@@ -85,7 +101,8 @@ def opened(
     A peer with a process of its own gets a fresh one: what it holds of the memory goes with it.
     """
     names = dict.fromkeys(peer for peer, _, _ in columns.values())
-    with open_peers(names, usable_cores()) as (peers, absent):
+    threads = 1 if device == "cpu" else usable_cores()  # a rehearsal's works are too small for more
+    with open_peers(names, threads) as (peers, absent):
         theirs = {
             name: partial(peers[peer], kind, *arguments, device=device, **more)
             for name, (peer, kind, more) in columns.items()
@@ -98,28 +115,36 @@ def opened(
 def compared(bench: Bench, steps: int | None, mine: Makers, columns: Columns, *arguments) -> Row:
     """All libraries turn by turn; where they do not fit into the memory side by side, one after another."""
     found: Row = {}
+    states: list[dict[str, Any] | None] = []  # of the GPU, before and after
+
+    def interleave(works: Mapping[str, Work]) -> timing.Seconds:
+        states.append(bench.state())
+        rounds = timing.interleave(works, bench.plan)
+        states.append(bench.state())
+        return rounds
+
     with opened(bench.device, mine, columns, *arguments) as (makers, notes):
         works = dict(made(makers, notes, steps))
         try:
-            found = timing.compared(timing.interleave(works, bench.plan))
+            found = timing.compared(interleave(works))
         except Exception as problem:
             if reason(problem) != DOES_NOT_FIT:
                 raise
         works.clear()
     if found and DOES_NOT_FIT not in notes.values():
-        return found | {"notes": notes}
+        return found | {"notes": notes, "states": states}
     rounds, notes = {}, {name: note for name, note in notes.items() if note != DOES_NOT_FIT}
     for name in [name for name in (*mine, *columns) if name not in notes]:
         one = [{name: group[name]} if name in group else {} for group in (mine, columns)]
         with opened(bench.device, *one, *arguments) as (makers, absent):
             works = dict(made(makers, absent, None))
             try:
-                rounds |= timing.interleave(works, bench.plan)
+                rounds |= interleave(works)
             except Exception as problem:
                 absent[name] = reason(problem)
             works.clear()
             notes |= absent
-    return timing.compared(rounds) | {"notes": notes, "alone": True}
+    return timing.compared(rounds) | {"notes": notes, "alone": True, "states": states}
 
 
 # --- the parts: what their rows are about ---------------------------------------------------------
@@ -128,7 +153,11 @@ STEPS = {"forward": 0, "training_step": 3}  # calls before results are compared
 
 
 def peers(kind: str, cell: str, short: bool) -> Columns:
-    found = {"pytorch": ("pytorch", kind, {}), "pytorch_tf32": ("pytorch", kind, {"tf32": True})}
+    found = {
+        "pytorch": ("pytorch", kind, {}),
+        "pytorch_graph": ("pytorch", kind, {"graph": True}),
+        "pytorch_tf32": ("pytorch", kind, {"tf32": True}),
+    }
     if not short:
         found["jax_scan"] = ("jax_scan", kind, {})
         if cell == "lstm":
@@ -155,6 +184,7 @@ def ragged_step(bench: Bench, cell: str, shape: Shape) -> Row:
     lengths = ragged_lengths(shape.B, shortest=1, longest=shape.T)
     mine = {"skrnn": partial(ours.device_training_step, cell, shape, bench.device, lengths=lengths)}
     columns = {f"pytorch_{kind}": ("pytorch", kind, {}) for kind in ragged.KINDS}
+    columns["pytorch_ragged_padded_graph"] = ("pytorch", "ragged_padded", {"graph": True})
     found = compared(bench, STEPS["training_step"], mine, columns, cell, shape, lengths)
     return found | {"real_steps": int(lengths.sum())}
 
@@ -166,7 +196,8 @@ def epoch(bench: Bench, cell: str, shape: Shape) -> Row:
         return fits.repeated(ours.device_training_step(cell, shape, bench.device), MINIBATCHES)
 
     mine = {"skrnn": partial(ours.epoch, cell, shape, n, 1, device=bench.device), "skrnn_steps": steps}
-    return compared(bench, None, mine, {"pytorch": ("pytorch", "epoch", {})}, cell, shape, n)
+    columns = {"pytorch": ("pytorch", "epoch", {}), "pytorch_graph": ("pytorch", "epoch", {"graph": True})}
+    return compared(bench, None, mine, columns, cell, shape, n)
 
 
 def sanitizer_program() -> str | None:
@@ -176,21 +207,42 @@ def sanitizer_program() -> str | None:
 
 
 def sanitizer(bench: Bench, tool: str, family: str) -> Row:
-    """What a tool of compute-sanitizer finds in small fits of one family of kernels."""
+    """What a tool of compute-sanitizer finds in small fits of one family of kernels.
+
+    A run that breaks off is a problem, whatever the tool has found until then.
+    """
     row: Row = {"times": {}, "notes": {}}
     command = [sys.executable, "-m", "benchmarks.sanitize", "--only", family, "--device", bench.device]
     if not bench.rehearsed:
         if not (program := sanitizer_program()):
             return row | {"notes": {"compute-sanitizer": "not installed"}}
-        command = [program, "--tool", tool, "--error-exitcode", "99", *command]
-    ran = subprocess.run(command, capture_output=True, text=True)
-    summary = re.search(r"SUMMARY: (\d+)", ran.stdout + ran.stderr)
-    finished = ran.returncode in (0, 99) or sanitize.OTHER_BITS in ran.stdout
-    if not finished or (summary is None and not bench.rehearsed):
-        lines = (ran.stderr or ran.stdout).strip().splitlines()
-        return row | {"notes": {"compute-sanitizer": lines[-1] if lines else f"ended with {ran.returncode}"}}
-    other_bits = ran.stdout.count(sanitize.OTHER_BITS)
-    return row | {"problems": other_bits + (int(summary[1]) if summary else 0)}
+        command = [program, "--tool", tool, "--error-exitcode", str(FOUND), *command]
+    ended, printed = finished(command, SANITIZER_SECONDS)
+    summaries = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: (\d+)", printed)
+    problems = printed.count(sanitize.OTHER_BITS) + sum(map(int, summaries))
+    whole = sanitize.FINISHED in printed and (summaries or bench.rehearsed)
+    if whole and (ended == 0 or (ended in (1, FOUND) and problems)):
+        return row | {"problems": problems}
+    last = printed.strip().rpartition("\n")[2].strip("= ")[:200]
+    how = f"not at an end after {SANITIZER_SECONDS} s" if ended is None else f"broke off with {ended}"
+    return row | {"problems": problems + 1, "notes": {"compute-sanitizer": f"{how}: {last}"}}
+
+
+def finished(command: list[str], seconds: float) -> tuple[int | None, str]:
+    """The exit status of a program, and what it printed; None where it took too long and was ended, with all
+    that it has started."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        printed, _ = process.communicate(timeout=seconds)
+        return process.returncode, printed
+    except BaseException as problem:  # Ctrl-C does not reach a session of its own
+        os.killpg(process.pid, signal.SIGKILL)
+        printed, _ = process.communicate()
+        if isinstance(problem, subprocess.TimeoutExpired):
+            return None, printed
+        raise
 
 
 def tasks(part: str, bench: Bench) -> Iterator[tuple[Row, Callable[[], Row]]]:
@@ -250,7 +302,7 @@ def begin(options: argparse.Namespace) -> tuple[Bench, dict[str, Any]]:
 
     peaks = floor.device_peaks(cupy, cupy.cuda.runtime.deviceSynchronize)
     release("cuda")
-    bench = Bench("cuda", SHORT_PLAN if options.short else PLAN, peaks, options.short)
+    bench = Bench("cuda", SHORT_PLAN if options.short else PLAN, peaks, options.short, bus=device_bus())
     return bench, found | device_conditions() | {"peaks": peaks}
 
 

@@ -1,4 +1,4 @@
-"""From ``results.json`` and ``results_gpu.json`` to ``RESULTS.md`` and ``results.png``.
+"""From ``results.json``, ``results_gpu.json``, ``results_tiles.json`` to ``RESULTS.md`` and ``results.png``.
 
 python -m benchmarks.report [FOLDER]
 """
@@ -15,7 +15,7 @@ from benchmarks import targets
 from benchmarks.peers import PEERS
 from benchmarks.shapes import CELLS, LABELS, Shape
 from benchmarks.targets import Target, median, name_of
-from benchmarks.texts import GPU_COMMAND, GPU_HEADING, HEADING, NAMES, TEXTS, TITLES
+from benchmarks.texts import GPU_COMMAND, GPU_HEADING, HEADING, NAMES, TEXTS, TILES, TILES_OF, TITLES
 from benchmarks.work import DOES_NOT_FIT
 
 HERE = Path(__file__).parent
@@ -273,13 +273,71 @@ def gpu_conditions(results: Mapping[str, Any]) -> str:
     )
 
 
-def gpu_markdown(results: Mapping[str, Any] | None) -> str:
+def gpu_clocks(results: Mapping[str, Any]) -> str:
+    """Clocks at the ends of the rows, and the rows whose clock was held back."""
+    rows = [row for found in results["parts"].values() for row in found["rows"] if row.get("states")]
+    states = [state for row in rows for state in row["states"] if state]
+    if not states:
+        return "Clocks, power and temperature: not known." if rows else ""
+
+    def ends(name: str) -> str:
+        values = [state[name] for row in rows for state in row["states"][1::2] if state and state[name]]
+        return f"{min(values):.0f} to {max(values):.0f}" if values else "not known"
+
+    highest = max((state["highest_clock"] or 0 for state in states), default=0)
+    where: dict[str, list[str]] = {}
+    for row in rows:
+        for reason in dict.fromkeys(r for state in row["states"] if state for r in state["held_back"]):
+            where.setdefault(reason, []).append(name_of(row))
+    held = [f"- held back by {reason}: {', '.join(at)}" for reason, at in where.items()]
+    return (
+        f"At the ends of rows: clocks of {ends('clock')} MHz, of {highest:.0f} at most; {ends('watts')} W; "
+        f"{ends('degrees')} degrees Celsius.\n"
+        + ("\n" + "\n".join(held) if held else "No clock was held back at the beginning or end of a row.")
+    )
+
+
+def tiles_markdown(results: Mapping[str, Any] | None) -> str:
+    """What the tiles take of a multiprocessor, by ranges of hidden units."""
+    if results is None:
+        return "Not compiled."
+    kinds = list(dict.fromkeys(kind for row in results["rows"] for kind in row["blocks"]))
+    lines = []
+    for row in results["rows"]:
+        network = f"{TILES_OF[row['cell']]}, {row['dtype']}"
+        low, high = row["shared"]
+        kib = between(low / 1024, high / 1024, ".1f")
+        lines.append([
+            network, between(*row["units"]), between(*row["threads"]), kib,
+            *[tile_on(kind, row) for kind in kinds],
+        ])  # fmt: skip
+    header = ["network", "hidden units", "threads", "shared memory, KiB", *kinds]
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    return table(header, lines) + f"\n\nWritten by `python -m benchmarks.tiles`, with {versions}."
+
+
+def between(low: float, high: float, form: str = "d") -> str:
+    return f"{low:{form}}" if low == high else f"{low:{form}} to {high:{form}}"
+
+
+def tile_on(kind: str, row: Mapping[str, Any]) -> str:
+    """Registers, bytes spilled and blocks on a kind of GPU, both kernels together."""
+    if kind not in row["blocks"]:
+        return "–"
+    taken = [kinds[kind] for tile in row["compiled"].values() for kinds in tile.values() if kind in kinds]
+    registers, spills = ([use[what] for use in taken] for what in ("registers", "spill_stores"))
+    end = "" if row["last"][kind] == row["units"][1] else f" (to {row['last'][kind]})"
+    figures = [(min(registers), max(registers)), (min(spills), max(spills)), row["blocks"][kind]]
+    return "; ".join(between(*pair) for pair in figures) + end
+
+
+def gpu_markdown(results: Mapping[str, Any] | None, tiles: Mapping[str, Any] | None = None) -> str:
     """The GPU's section; without results, what it will hold."""
     pieces = ["## GPU", GPU_COMMAND.strip()]
     if results is None:
         pieces.append("Device, driver, versions and every figure: not measured.")
     else:
-        pieces += [gpu_conditions(results), missed_of_all(results), failed(results)]
+        pieces += [gpu_conditions(results), gpu_clocks(results), missed_of_all(results), failed(results)]
     pieces.append(GPU_HEADING.strip())
     if GPU_NOTES.exists():
         pieces.append(GPU_NOTES.read_text(encoding="utf-8").strip())
@@ -287,6 +345,7 @@ def gpu_markdown(results: Mapping[str, Any] | None) -> str:
         found = results["parts"].get(part, {"rows": []}) if results else {"rows": []}
         body = TABLES.get(part, plain_table)(part, found["rows"]) if found["rows"] else "Not measured."
         pieces += [f"### {TITLES[part]}\n{TEXTS[part]}\n{body}", notes(found["rows"])]
+    pieces += [f"### GPU: tiles\n{TILES}\n{tiles_markdown(tiles)}"]
     return "\n\n".join(piece for piece in pieces if piece) + "\n"
 
 
@@ -334,8 +393,10 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def whole(cpu: Mapping[str, Any] | None, gpu: Mapping[str, Any] | None) -> str:
-    return (markdown(cpu) + "\n" if cpu else "") + gpu_markdown(gpu)
+def whole(
+    cpu: Mapping[str, Any] | None, gpu: Mapping[str, Any] | None, tiles: Mapping[str, Any] | None
+) -> str:
+    return (markdown(cpu) + "\n" if cpu else "") + gpu_markdown(gpu, tiles)
 
 
 def stored(path: Path) -> Any:
@@ -344,8 +405,8 @@ def stored(path: Path) -> Any:
 
 def write(folder: Path) -> None:
     """``RESULTS.md`` from what is stored in the folder."""
-    cpu, gpu = stored(folder / "results.json"), stored(folder / "results_gpu.json")
-    (folder / "RESULTS.md").write_text(whole(cpu, gpu), encoding="utf-8")
+    results = [stored(folder / f"results{of}.json") for of in ("", "_gpu", "_tiles")]
+    (folder / "RESULTS.md").write_text(whole(*results), encoding="utf-8")
     print(f"written to {folder / 'RESULTS.md'}")
 
 

@@ -48,10 +48,12 @@ SHAPES = (
     Shape(32, 50, 8, 64, layers=2, directions=2),
 )
 SHORT_SHAPES = (SHAPES[2], SHAPES[4])
-GPU_GRID = tuple(
-    Shape(B, T, 64, H) for B in (64, 256, 1024) for T in (100, 1000) for H in (64, 128, 256, 512, 1024)
+UNEVEN = Shape(64, 100, 64, 100)  # no power of two: other tiles, on the GPU
+GPU_GRID = (
+    UNEVEN,
+    *(Shape(B, T, 64, H) for B in (64, 256, 1024) for T in (100, 1000) for H in (64, 128, 256, 512, 1024)),
 )
-GPU_SHORT_SHAPES = (Shape(64, 100, 64, 64), Shape(64, 100, 64, 256))
+GPU_SHORT_SHAPES = (Shape(64, 100, 64, 64), UNEVEN, Shape(64, 100, 64, 256))
 
 
 def suffixes(shape: Shape) -> list[list[str]]:

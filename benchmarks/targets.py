@@ -149,11 +149,12 @@ def beside_cudnn(row: Mapping[str, Any], names: Iterable[str], bound: float | No
 
 
 def gpu_training(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
-    yield from beside_cudnn(row, ["pytorch"], gpu_bound(row["cell"], Shape(*row["shape"])))
+    names = ["pytorch", "pytorch_graph"]
+    yield from beside_cudnn(row, names, gpu_bound(row["cell"], Shape(*row["shape"])))
 
 
 def gpu_ragged(part: str, row: Mapping[str, Any]) -> Iterator[Target]:
-    names = ["pytorch_ragged_packed", "pytorch_ragged_padded"]
+    names = ["pytorch_ragged_packed", "pytorch_ragged_padded", "pytorch_ragged_padded_graph"]
     yield from beside_cudnn(row, names, GPU_RAGGED if Shape(*row["shape"]).H <= 512 else None)
 
 

@@ -16,6 +16,8 @@ NAMES = {name: peer.label for name, peer in PEERS.items()} | {
     "onnx_runtime_bound": "ONNX Runtime, bound buffers",
     "skrnn_tf32": "skrnn, TF32",
     "pytorch_tf32": "PyTorch, TF32",
+    "pytorch_graph": "PyTorch, CUDA graph",
+    "pytorch_ragged_padded_graph": "PyTorch padded, CUDA graph",
 }
 TITLES = {
     "forward": "Forward pass",
@@ -99,30 +101,33 @@ JapaneseVowels, 1 % of the accuracy.
 """,
     "gpu_training": """
 Forward pass, squared error, back-propagation through time, clipping to norm 1, Adam. Targets: PyTorch (cuDNN,
-float32, TF32 off) takes at least 1.5 times as long up to H = 128, twice as long as a GRU with H = 256, and is
-no faster up to H = 512 with B <= 256.
+float32, TF32 off), launch by launch or as one CUDA graph, whichever is faster, takes at least 1.5 times as
+long up to H = 128, twice as long as a GRU with H = 256, and is no faster up to H = 512 with B <= 256.
 """,
     "gpu_ragged": """
-A training step on sequences of 1 to T steps, drawn uniformly. Packed and padded as on the CPU. Target: the
-faster of the two takes at least twice as long up to H = 512.
+A training step on sequences of 1 to T steps, drawn uniformly. Packed and padded as on the CPU; padded also as
+one CUDA graph, which packing cannot be, since it reads the lengths on the host. Target: the fastest of them
+takes at least twice as long up to H = 512.
 """,
     "gpu_forward": """
 The network in inference, the output of the head included.
 """,
     "gpu_epoch": """
 One epoch of 20 minibatches in a new order, the data on the device. Ours: the difference of neighbouring
-entries of `history_["seconds"]`; its training steps: as many of the table above.
+entries of `history_["seconds"]`; its training steps: as many of the table above. PyTorch's graph is that of
+one step, which reads each minibatch from where it has been copied to.
 """,
     "gpu_compiled": """
 `torch.compile` with `allow_rnn`, on two shapes: it compiles every step.
 """,
     "gpu_sanitizer": """
-Problems (errors, hazards, other bits) in small fits of each family of kernels: every cell, both resets of a
-GRU, masks, ragged sequences, float32 and float64, weights in registers, in shared memory, and a launch per
-step. Each fit is made in memory filled with zeros and in memory filled with NaN, and has to end with the same
-bits. The commands, which `python -m benchmarks.gpu --only sanitizer` runs cell by cell:
-`compute-sanitizer --tool memcheck python -m benchmarks.sanitize` and
-`compute-sanitizer --tool racecheck python -m benchmarks.sanitize`.
+Problems (errors, hazards, other bits, and a run that breaks off) in small fits of each family of kernels:
+every cell, both resets of a GRU, masks, ragged sequences, float32 and float64, weights in registers, in
+shared memory, and a launch per step. Each fit is made in memory filled with zeros and in memory filled with
+NaN, and has to end with the same bits. Initcheck would report what is read on purpose and counts nothing.
+The command, which `python -m benchmarks.gpu --only sanitizer` runs cell by cell, with memcheck, racecheck and
+synccheck:
+`compute-sanitizer --tool memcheck python -m benchmarks.sanitize`.
 """,
 }
 GPU_HEADING = """
@@ -138,4 +143,15 @@ into the memory side by side: one library was measured after another, and what t
 GPU_COMMAND = """
 `pip install ".[cuda,bench-gpu]" && python -m benchmarks.gpu`, on a machine with an NVIDIA GPU that nothing
 else uses, measures what follows; `--resume` goes on after an interruption.
+"""
+TILES_OF = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU", "gru-reset-before": "GRU, `reset_after=False`"}
+TILES = """
+What the kernels take that keep the recurrent weights of a layer in a block, as the assembler reports it:
+nothing here was measured, and no GPU is needed. For each kind of GPU: registers of a thread; bytes of them
+that are spilled to memory; blocks that a multiprocessor holds, by the toolkit's formula, where 0 would be a
+launch that fails. Threads and shared memory: of a block with as many sequences as it may have, of the
+kernel that takes more. Registers and spills: of the forward and the backward kernel, compiled at both ends
+of a range at least. Blocks: for every number of hidden units at least as many, since no kernel takes more
+registers than it may. Networks of more hidden units make a launch for each step. sm_80: A100; sm_89: L4,
+RTX 40; sm_90: H100; sm_120: RTX 50.
 """

@@ -1,14 +1,20 @@
-"""Every CUDA kernel compiles for sm_80 and sm_90 without a GPU: what a fit records is compiled, not run."""
+"""Every CUDA kernel compiles for sm_80 and sm_90 without a GPU, and every tile can be launched on four kinds
+of GPU: what a fit records is compiled, not run."""
 
+import ctypes
 import importlib.util
-import itertools
+import math
 import os
 import re
-from types import SimpleNamespace
+import shutil
+import struct
+import subprocess
 
 import numpy as np
 import pytest
 
+from benchmarks import tiles
+from benchmarks.tiles import KINDS
 from skrnn import losses
 from skrnn.batches import Jobs
 from skrnn.network import Network
@@ -42,42 +48,11 @@ LOSSES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=[(8, 0), (9, 0)], ids=["sm_80", "sm_90"])
-def cc(request, monkeypatch):
-    """Compute capability of the GPU that is compiled for."""
-    cuda_device = SimpleNamespace(compute_capability=request.param)
-    monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: cuda_device)
-    monkeypatch.setattr("numba.cuda.codegen.devices.get_context", lambda: SimpleNamespace(device=cuda_device))
-    return request.param
-
-
-@pytest.fixture
-def paper(monkeypatch):
-    """A device on which tapes are recorded and never run."""
-    from skrnn.backends.cuda import devices
-    from skrnn.backends.cuda.seam import Device
-
-    class Paper(Device):
-        shared_bytes, n_multiprocessors = 163 * 1024, 108  # of an A100
-
-        def _allocate(self, size, dtype):
-            return np.zeros(size, dtype)
-
-        def copy_in(self, array, host):
-            array[:] = host.reshape(-1)
-
-        def copy_out(self, host, array):
-            host.reshape(-1)[:] = array
-
-        def synchronize(self):
-            pass
-
-        def multiply(self, *args):
-            raise AssertionError("a tape of this device is not run")
-
-    device = Paper()
-    monkeypatch.setattr(devices._mine, "device", device, raising=False)
-    return device
+@pytest.fixture(params=["sm_80", "sm_90"])
+def cc(request):
+    """Compute capability of the GPU that is compiled for; tapes are recorded and never run."""
+    with tiles.on_paper(KINDS[request.param]):
+        yield KINDS[request.param].cc[:2]
 
 
 def trainer(dtype, loss=losses.squared_error, solver="adam", per_step=False, hidden_size=5, **options):
@@ -105,6 +80,8 @@ def compile_all(launches, cc, compiled):
     from numba import cuda, types
 
     for launch in launches:
+        assert 1 <= launch.grid < 2**31
+        assert 1 <= math.prod(launch.block) <= 1024
         signature = types.void(*map(numba.typeof, launch.args))
         key = launch.kernel, str(signature)
         # The cache on disk tells kernels apart by their keys: two kernels must not share one.
@@ -122,7 +99,7 @@ def compile_all(launches, cc, compiled):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_kernel(paper, cc, dtype, monkeypatch):
+def test_every_kernel(cc, dtype, monkeypatch):
     from skrnn.backends import cuda as backend
 
     compiled, names = {}, set()
@@ -172,62 +149,120 @@ def every_kernel():
     return names
 
 
-@pytest.mark.parametrize(
-    ("cell", "hidden_size"),
-    [*itertools.product(CELLS[3:], [16, 64, 128]), (CELLS[0], 192)],
-    ids=lambda x: "-".join(map(str, x.values())) if isinstance(x, dict) else str(x),
-)
-def test_weights_are_no_array_in_memory(paper, cc, cell, hidden_size):
-    """And the state is read four numbers at a time. Of the registers that PTX names, the assembler may still
-    keep some in memory."""
-    launches = [
-        launch
-        for launch in trainer(np.float32, hidden_size=hidden_size, **cell).tape.launches()
-        if launch.kernel.__name__ in ("forward", "backward")
-    ]
-    assert len(launches) == 2
-    compiled = {}
-    compile_all(launches, cc, compiled)
-    ptxs = [value for value in compiled.values() if isinstance(value, str)]
-    assert len(ptxs) == 2
-    for ptx in ptxs:
-        assert "ld.local" not in ptx
-        assert "st.local" not in ptx
-        assert ptx.count("ld.shared.v4.f32") >= min(hidden_size, 64) // 4
-
-
-# --- how the weights of a layer are kept ----------------------------------------------------------
-@pytest.mark.parametrize("shared_bytes", [99 * 1024, 163 * 1024, 227 * 1024])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+# --- tiles ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", tiles.DTYPES, ids=str)
 @pytest.mark.parametrize("cell", CELLS[2:], ids=lambda cell: "-".join(map(str, cell.values())))
-def test_a_tile_keeps_within_its_block(cell, dtype, shared_bytes):
-    from skrnn import cells
-    from skrnn.backends.cuda.elementary import functions
-    from skrnn.backends.cuda.tiles import LONGEST_LOOP, REGISTERS, plan
+def test_every_tile_can_be_launched(cell, dtype, kind):
+    """With as many registers as it allows and all of its sequences, for every number of units."""
+    from skrnn.backends.cuda.tiles import LONGEST_LOOP
 
-    dtype = np.dtype(dtype)
-    options = {"name": cell["cell"]} | {k: v for k, v in cell.items() if k != "cell"}
-    built, planned = cells.build(functions(dtype), **options), []
-    for H in range(1, 400):
-        tile = plan(built, H, dtype, shared_bytes)
-        if tile is None:
-            continue
-        planned.append(H)
+    built = tiles.built(cell, dtype)
+    planned = tiles.planned(built, dtype, KINDS[kind])
+    for H, tile in planned.items():
         assert tile.in_registers + tile.in_shared == H
         assert tile.in_registers <= LONGEST_LOOP
-        threads = -(-tile.columns * tile.most_rows // 32) * 32
-        assert threads <= 1024
-        assert threads * tile.max_registers <= REGISTERS
-        assert tile.in_registers * dtype.itemsize // 4 < tile.max_registers <= 255
-        fixed = tile.most_rows * (2 * H + tile.columns + built.n_slots * H)  # of the arrays of one size
-        assert (tile.in_shared * tile.columns + fixed) * dtype.itemsize <= shared_bytes
-    assert planned == list(range(1, planned[-1] + 1))  # up to some number of units, without a gap
-    assert planned[-1] >= (64 if dtype == np.float32 else 32)
+        assert tile.in_registers * dtype.itemsize // 4 < tile.max_registers
+        assert tiles.least_blocks(built, H, tile, dtype, KINDS[kind]) >= 1, H
+    assert [*planned] == [*range(1, len(planned) + 1)]  # up to some number of units, without a gap
+    assert len(planned) >= (96 if dtype == np.float32 else 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "H", "dtype"),
+    [
+        ("rnn", 192, "float32"),
+        ("rnn", 272, "float32"),
+        ("lstm", 16, "float32"),
+        ("lstm", 64, "float32"),
+        ("lstm", 100, "float32"),
+        ("lstm", 132, "float32"),
+        ("lstm", 72, "float64"),
+        ("gru", 64, "float32"),
+        ("gru", 132, "float32"),
+        ("gru", 92, "float64"),
+        ("gru-reset-before", 16, "float32"),
+        ("gru-reset-before", 132, "float32"),
+    ],
+)
+def test_machine_code_of_tiles(name, H, dtype):
+    """Weights are no array in memory, though the assembler may still keep some of the registers that PTX
+    names there; the state is read sixteen bytes at a time. What is taken is not more than was planned."""
+    dtype = np.dtype(dtype)
+    own, cell, wide = tiles.CELLS[name], tiles.built(tiles.CELLS[name], dtype), 16 // dtype.itemsize
+    with tiles.on_paper(KINDS["sm_90"]) as device:
+        tile = tiles.plan(cell, H, dtype, device.shared_bytes)
+        launches = tiles.tile_launches(own, H, dtype)
+        kernels = {name: tiles.compiled(launch) for name, launch in launches.items()}
+    assert [*kernels] == ["forward", "backward"]
+    fixed, dynamic = tiles.most_shared(cell, H, tile, dtype)
+    for kernel in kernels.values():
+        ptx = kernel._codelibrary.get_asm_str(KINDS["sm_80"].cc)
+        assert "ld.local" not in ptx
+        assert "st.local" not in ptx
+        loads = ptx.count(f"ld.shared.v{wide}.f{8 * dtype.itemsize}")
+        assert loads >= min(tile.in_registers, 64) // wide
+    assert {launch.shared_bytes for launch in launches.values()} == {dynamic}
+    for kind in KINDS.values():
+        taken = [tiles.usage(kernel, kind) for kernel in kernels.values()]
+        assert 0 <= fixed - max(use.shared for use in taken) < 16
+        for use in taken:
+            assert tile.in_registers < use.registers <= tile.max_registers
+            if tiles.plan(cell, H, dtype, kind.shared_of_block) is not None:
+                threads = tile.columns * tile.most_rows
+                assert tiles.resident_blocks(kind, threads, use.registers, use.shared + dynamic) >= 1
+
+
+FORMULA = """
+#include <limits.h>
+#include "cuda_occupancy.h"
+
+int blocks(int major, int minor, int most_threads, int shared_of_block, int shared, int threads,
+           int registers, int fixed, int dynamic) {
+    cudaOccDeviceProp device = {
+        .computeMajor = major, .computeMinor = minor, .maxThreadsPerBlock = 1024,
+        .maxThreadsPerMultiprocessor = most_threads, .regsPerBlock = 65536, .regsPerMultiprocessor = 65536,
+        .warpSize = 32, .sharedMemPerBlock = 49152, .sharedMemPerMultiprocessor = shared, .numSms = 1,
+        .sharedMemPerBlockOptin = shared_of_block, .reservedSharedMemPerBlock = 1024,
+    };
+    cudaOccFuncAttributes kernel = {
+        .maxThreadsPerBlock = INT_MAX, .numRegs = registers, .sharedSizeBytes = fixed,
+        .shmemLimitConfig = FUNC_SHMEM_LIMIT_OPTIN, .maxDynamicSharedSizeBytes = dynamic,
+        .numBlockBarriers = 1,
+    };
+    cudaOccDeviceState state = {.carveoutConfig = SHAREDMEM_CARVEOUT_DEFAULT};
+    cudaOccResult result;
+    int status = cudaOccMaxActiveBlocksPerMultiprocessor(&result, &device, &kernel, &state, threads, dynamic);
+    return status ? -status : result.activeBlocksPerMultiprocessor;
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_blocks_of_a_multiprocessor_are_those_of_the_toolkit(tmp_path):
+    """Against NVIDIA's own header."""
+    from cuda.pathfinder import find_nvidia_header_directory
+
+    (tmp_path / "formula.c").write_text(FORMULA)
+    command = ["cc", "-w", "-shared", "-fPIC", "-I", find_nvidia_header_directory("cudart"), "formula.c"]
+    subprocess.run([*command, "-o", "formula.so"], check=True, cwd=tmp_path)
+    formula, rng, none = ctypes.CDLL(str(tmp_path / "formula.so")).blocks, np.random.default_rng(0), 0
+    for kind in KINDS.values():
+        limits = (*kind.cc[:2], kind.threads, kind.shared_of_block, kind.shared)
+        for _ in range(20_000):
+            threads, registers = int(rng.integers(1, 1025)), int(rng.integers(1, 256))
+            share = rng.choice([0.1, 1.0])
+            fixed, dynamic = (int(share * rng.integers(n)) for n in (48 * 1024, kind.shared_of_block))
+            found = tiles.resident_blocks(kind, threads, registers, fixed + dynamic)
+            assert found == formula(*limits, threads, registers, fixed, dynamic)
+            none += found == 0
+    assert 10_000 < none < 70_000
 
 
 # --- kernels on disk ------------------------------------------------------------------------------
-def test_a_kernel_is_compiled_once(paper, cc, tmp_path, monkeypatch):
-    """Machine code is written to disk and found there by the next process: by a cache that begins anew."""
+def test_a_kernel_is_compiled_once(cc, tmp_path, monkeypatch):
+    """Machine code is written to disk and found there by the next process: by a cache that begins anew. It
+    takes the registers that the assembler reports."""
     from numba.cuda.dispatcher import _Kernel
 
     from skrnn.backends.cuda.jit import GpuKernelCache
@@ -241,7 +276,9 @@ def test_a_kernel_is_compiled_once(paper, cc, tmp_path, monkeypatch):
     dispatcher = launch.kernel
     signature = tuple(map(dispatcher.typeof_pyval, launch.args))
     compiled = _Kernel(dispatcher.py_func, signature, **dispatcher.targetoptions)
-    code = compiled._codelibrary.get_cubin(cc=cc).code
+    (kind,) = (kind for kind in KINDS.values() if kind.cc[:2] == cc)
+    code = compiled._codelibrary.get_cubin(cc=kind.cc).code
+    assert registers_of(code) == tiles.usage(compiled, kind).registers
     dispatcher._cache.__class__(dispatcher.py_func, dispatcher._cache._key).save_overload(signature, compiled)
     assert len(list(tmp_path.rglob("*.nbc"))) == 1
 
@@ -252,4 +289,10 @@ def test_a_kernel_is_compiled_once(paper, cc, tmp_path, monkeypatch):
     loaded = load()
     assert loaded.entry_name == compiled.entry_name
     monkeypatch.setattr(loaded._codelibrary, "get_asm_str", None)  # compiling again would fail
-    assert loaded._codelibrary.get_cubin(cc=cc).code == code
+    assert loaded._codelibrary.get_cubin(cc=kind.cc).code == code
+
+
+def registers_of(code):
+    """Of the one kernel of a file of machine code: its attribute EIATTR_REGCOUNT, a symbol and a number."""
+    (at,) = (match.end() for match in re.finditer(rb"\x04\x2f\x08\x00", code))
+    return struct.unpack_from("<II", code, at)[1]

@@ -361,7 +361,7 @@ def test_cupy_and_numba_have_these_names():
     named = cublas.sgemm.__doc__.partition("(")[2].partition(")")[0].replace(",", "").split()[1::2]
     assert " ".join(named) == "handle transa transb m n k alpha A lda B ldb beta C ldc"
     runtime = cupy.cuda.runtime
-    for name in "getDeviceCount", "memGetInfo", "CUDARuntimeError":
+    for name in "getDeviceCount", "memGetInfo", "CUDARuntimeError", "deviceGetPCIBusId":
         assert hasattr(runtime, name), name
     for name in "MaxSharedMemoryPerBlockOptin", "MultiProcessorCount":  # of Device.attributes
         assert hasattr(runtime, f"cudaDevAttr{name}"), name

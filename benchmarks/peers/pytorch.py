@@ -12,6 +12,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from benchmarks.shapes import BETAS, EPSILON, LEARNING_RATE, MAX_NORM, Shape, data, time_major, weights
 from benchmarks.work import Work, nothing, work
 
+WARM_UPS = 3  # of what is captured: PyTorch's advice
+
 LAYERS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
 
@@ -48,39 +50,80 @@ def tensors(arrays, device: str):
     return [torch.from_numpy(array).to(device) for array in arrays]
 
 
+def with_tf32(call, tf32: bool):
+    """It is a setting of the process, so every call sets it."""
+
+    def called(*arguments):
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+        return call(*arguments)
+
+    return called
+
+
 def placed(run, result, device: str, tf32: bool) -> Work:
-    """Work on a device, which is waited for; `tf32` is a setting of the process, so every sample sets it."""
-    finish = nothing if device == "cpu" else torch.cuda.synchronize
+    """Work on a device, which is waited for; the result is what `run` returns unless `result` is given."""
+    finish, result = nothing if device == "cpu" else torch.cuda.synchronize, result or run
     inner = work(run, lambda: result().cpu().numpy(), finish)
-
-    def with_setting(call):
-        def called(*arguments):
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-            return call(*arguments)
-
-        return called
-
-    return Work(*map(with_setting, inner))
+    return Work(*(with_tf32(call, tf32) for call in inner))
 
 
-def updater(net: Net):
-    """``update(loss)``: the backward pass, clipping and Adam."""
-    params = list(net.parameters())
-    adam = torch.optim.Adam(params, lr=LEARNING_RATE, betas=BETAS, eps=EPSILON, fused=True)
+def captured(run, restore, device: str, tf32: bool):
+    """A function that replays `run` as one CUDA graph, on the same tensors; on the CPU, `run` itself.
 
-    def update(loss):
+    restore: undoes what the runs before the capture have changed, in place.
+    """
+    if device == "cpu":
+        return run
+    run, stream = with_tf32(run, tf32), torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UPS):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    restore()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        answer = run()
+
+    def replay(captured=run):  # kept: what it holds of the memory is the graph's, too
+        graph.replay()
+        return answer
+
+    return replay
+
+
+class Updater:
+    """``update(loss)``: the backward pass, clipping and Adam; in a CUDA graph if `graph`."""
+
+    def __init__(self, net: Net, graph: bool = False) -> None:
+        self.params = list(net.parameters())
+        self.first = [param.detach().clone() for param in self.params]
+        self.adam = torch.optim.Adam(
+            self.params, lr=LEARNING_RATE, betas=BETAS, eps=EPSILON, fused=True,
+            capturable=graph and self.params[0].is_cuda,
+        )  # fmt: skip
+
+    def __call__(self, loss):
         loss.backward()
-        clip_grad_norm_(params, MAX_NORM)
-        adam.step()
-        adam.zero_grad()
+        clip_grad_norm_(self.params, MAX_NORM)
+        self.adam.step()
+        self.adam.zero_grad()
 
-    return update
+    @torch.no_grad()
+    def restore(self):
+        """The first weights, and no steps of Adam, in the same memory."""
+        for param, first in zip(self.params, self.first):
+            param.copy_(first)
+        for state in self.adam.state.values():
+            for moment in state.values():
+                moment.zero_()
 
 
 # --- prepared arrays ------------------------------------------------------------------------------
 def forward(
-    cell: str, shape: Shape, threads: int, compiled: bool = False, device: str = "cpu", tf32: bool = False
-) -> Work:
+    cell: str, shape: Shape, threads: int, compiled: bool = False, device: str = "cpu", tf32: bool = False,
+    graph: bool = False,
+) -> Work:  # fmt: skip
     torch.set_num_threads(threads)
     net, (X,) = network(cell, shape, device=device), tensors(time_major(shape)[:1], device)
     call = torch.compile(net) if compiled else net
@@ -89,17 +132,23 @@ def forward(
         with torch.inference_mode():
             return call(X)
 
-    return placed(run, run, device, tf32)
+    return placed(captured(run, nothing, device, tf32) if graph else run, None, device, tf32)
 
 
 def training_step(
-    cell: str, shape: Shape, threads: int, compiled: bool = False, device: str = "cpu", tf32: bool = False
-) -> Work:
+    cell: str, shape: Shape, threads: int, compiled: bool = False, device: str = "cpu", tf32: bool = False,
+    graph: bool = False,
+) -> Work:  # fmt: skip
     torch.set_num_threads(threads)
     net = network(cell, shape, device=device)
     X, y = tensors(time_major(shape), device)
-    update, call = updater(net), torch.compile(net) if compiled else net
-    return placed(lambda: update(mse_loss(call(X), y)), net.head.weight.detach, device, tf32)
+    update, call = Updater(net, graph), torch.compile(net) if compiled else net
+
+    def run():
+        update(mse_loss(call(X), y))
+
+    run = captured(run, update.restore, device, tf32) if graph else run
+    return placed(run, net.head.weight.detach, device, tf32)
 
 
 def ragged_packed(
@@ -109,10 +158,7 @@ def ragged_packed(
     torch.set_num_threads(threads)
     net = network(cell, shape, device=device)
     X, y = tensors(time_major(shape), device)
-    update, lengths = (
-        updater(net),
-        torch.from_numpy(lengths),
-    )  # they stay on the host: packing reads them there
+    update, lengths = Updater(net), torch.from_numpy(lengths)  # on the host: packing reads them there
 
     def run():
         update(mse_loss(net(pack_padded_sequence(X, lengths, enforce_sorted=False)), y))
@@ -121,18 +167,21 @@ def ragged_packed(
 
 
 def ragged_padded(
-    cell: str, shape: Shape, lengths: np.ndarray, threads: int, device: str = "cpu", tf32: bool = False
-) -> Work:
+    cell: str, shape: Shape, lengths: np.ndarray, threads: int, device: str = "cpu", tf32: bool = False,
+    graph: bool = False,
+) -> Work:  # fmt: skip
     """A training step over all padded steps; the head reads the state after each last real one."""
     torch.set_num_threads(threads)
     net = network(cell, shape, device=device)
     X, y = tensors(time_major(shape), device)
-    update, (last, sequence) = updater(net), tensors([lengths - 1, np.arange(shape.B)], device)
+    update = Updater(net, graph)
+    last, sequence = tensors([lengths - 1, np.arange(shape.B)], device)
 
     def run():
         states, _ = net.rnn(X)
         update(mse_loss(net.head(states[last, sequence]), y))
 
+    run = captured(run, update.restore, device, tf32) if graph else run
     return placed(run, net.head.weight.detach, device, tf32)
 
 
@@ -153,17 +202,33 @@ def stream(cell: str, F: int, H: int, threads: int) -> Work:
 
 # --- arrays of NumPy ------------------------------------------------------------------------------
 def epoch(
-    cell: str, shape: Shape, n: int, threads: int, arrays=None, device: str = "cpu", tf32: bool = False
-) -> Work:
-    """An epoch in a new order, from tensors that hold all of the data (`arrays`, if there are)."""
+    cell: str, shape: Shape, n: int, threads: int, arrays=None, device: str = "cpu", tf32: bool = False,
+    graph: bool = False,
+) -> Work:  # fmt: skip
+    """An epoch in a new order, from tensors that hold all of the data (`arrays`, if there are).
+
+    With `graph`, minibatches (all of one size) are copied to where the graph of a step reads them.
+    """
     torch.set_num_threads(threads)
     net = network(cell, shape, batch_first=True, device=device)
     X, y = tensors(arrays or data(shape, n), device)
-    y, update = y[:, None], updater(net)
+    y, update = y[:, None], Updater(net, graph)
+
+    def step(batch):
+        update(mse_loss(net(X[batch]), y[batch]))
+
+    if graph:
+        X_now, y_now = X[: shape.B].clone(), y[: shape.B].clone()
+        replay = captured(lambda: update(mse_loss(net(X_now), y_now)), update.restore, device, tf32)
+
+        def step(batch):
+            torch.index_select(X, 0, batch, out=X_now)
+            torch.index_select(y, 0, batch, out=y_now)
+            replay()
 
     def run():
         for batch in torch.randperm(n, device=device).split(shape.B):
-            update(mse_loss(net(X[batch]), y[batch]))
+            step(batch)
 
     return placed(run, net.head.weight.detach, device, tf32)
 

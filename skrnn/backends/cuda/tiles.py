@@ -21,8 +21,13 @@ from .jit import ALIGNMENT, function, kernel, numba_type
 from .recurrent import parts
 from .tape import DeviceSteps, Tape
 
-REGISTERS = 65_536  # of a multiprocessor, since Kepler
+REGISTERS = 65_536  # of a multiprocessor, and of a block
 MOST_THREADS = 1024  # of a block
+# Registers are given to warps of 32 threads, to each thread in eights. Whether a block fits is decided as if
+# its warps came in fours, one for each part of the multiprocessor, however many there are: see
+# `regsAssumedPerCTA` in the toolkit's cuda_occupancy.h, which cudaOccupancyMaxActiveBlocksPerMultiprocessor
+# follows. A block that does not fit cannot be launched.
+WARPS, EIGHT = 4 * 32, 8
 OWN_REGISTERS = 64  # of a thread, for all but weights
 # Products of a loop that the compiler unrolls: in one that it does not, weights would leave the registers.
 LONGEST_LOOP = 96
@@ -57,7 +62,8 @@ def plan(cell: cells.Cell, H: int, dtype: np.dtype, shared_bytes: int) -> Tile |
     if columns > MOST_THREADS:
         return None
     most_rows = max(1, TILE_THREADS // columns)
-    limit = min(255, REGISTERS // (-(-columns * most_rows // 32) * 32) // 8 * 8)
+    threads = -(-columns * most_rows // WARPS) * WARPS
+    limit = min(255, REGISTERS // threads // EIGHT * EIGHT)
     words = dtype.itemsize // 4
     in_registers = min(H, (limit - OWN_REGISTERS) // words, LONGEST_LOOP)
     in_shared = H - in_registers
