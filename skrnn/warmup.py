@@ -78,15 +78,16 @@ def main() -> None:
     X = np.arange(48, dtype=np.float32).reshape(8, 3, 2) / 48
     tasks = list(fits(options.cells, options.dtypes, options.hidden_sizes))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "compiled kernels are not kept")  # said below, by the exit
-        compile_help_out()
-        for estimator, y in tqdm(tasks, desc="kernels", unit="fit"):
-            estimator.fit(X, y).predict(X)
-            if not estimator.bidirectional:
-                estimator.predict_with_state(X, estimator.predict_with_state(X)[1])
-                estimator.stream().step(X[0, 0])
-            if "not kept" in jit.said:
-                sys.exit(jit.said["not kept"])
+        warnings.filterwarnings("error", "compiled kernels are not kept")
+        try:
+            compile_help_out()
+            for estimator, y in tqdm(tasks, desc="kernels", unit="fit"):
+                estimator.fit(X, y).predict(X)
+                if not estimator.bidirectional:
+                    estimator.predict_with_state(X, estimator.predict_with_state(X)[1])
+                    estimator.stream().step(X[0, 0])
+        except RuntimeWarning as warning:
+            sys.exit(str(warning))
     print(f"compiled, or found compiled, in {time.perf_counter() - start:.0f} s:", *sorted(jit.used))
 
 

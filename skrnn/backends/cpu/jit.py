@@ -4,8 +4,8 @@ Numba's own cache does not see a change in another module, loses functions that 
 shares one index between processes (two of them can swap their entries), and runs whatever a file
 holds. Here every compiled kernel is one file, named by a hash of everything it depends on: the
 source of this package, the kernel's key, its argument types, the processor and the build options.
-All of that stands at the beginning of the file, then a digest of what follows: it is unpickled only
-if both are right. Where the files lie, and whose are read, is in `disk`.
+All of that stands at the beginning of the file, then a digest of it and of what follows, which is
+unpickled only if both are right. Where the files lie, and whose are read, is in `disk`.
 
 Compiled files carry the functions they call along, by name. Numba tells functions of one factory
 apart by a counter of the process that compiled them, so files from two processes can hold two
@@ -51,8 +51,6 @@ OPTIONS = (
     "EXTEND_VARIABLE_LIFETIMES",
     "DEBUG_NRT",
 )
-
-DIGEST_SIZE = hashlib.sha256().digest_size
 
 used: set[Path] = set()  # directories that kernels were loaded from or kept in
 said: dict[str, str] = {}  # what this process has been warned of, by topic
@@ -132,11 +130,17 @@ def named(function, *key):
 
 
 # --- on disk ------------------------------------------------------------------------------------------
+def digest_of(header: bytes, data: bytes | memoryview) -> bytes:
+    digest = hashlib.sha256(header)
+    digest.update(data)
+    return digest.digest()
+
+
 def payload(data: bytes, header: bytes) -> memoryview:
     """What a file holds behind its header and a digest; a ValueError if it is not what was written."""
-    rest = memoryview(data)[len(header) :]
-    digest, rest = rest[:DIGEST_SIZE], rest[DIGEST_SIZE:]
-    if not data.startswith(header) or digest != hashlib.sha256(rest).digest():
+    size = len(header) + hashlib.sha256().digest_size
+    rest = memoryview(data)[size:]
+    if data[:size] != header + digest_of(header, rest):
         raise ValueError("the file is damaged")
     return rest
 
@@ -218,7 +222,7 @@ class KernelCache(NullCache):
         for directory in self._places():
             try:
                 disk.prepare(directory)
-                disk.write(directory / name, header, hashlib.sha256(data).digest(), data)
+                disk.write(directory / name, header, digest_of(header, data), data)
             except OSError as error:  # read-only, full, of somebody else
                 problems.append(f"{directory}: {error.strerror or error}")
             else:
