@@ -73,7 +73,7 @@ LOADED, COMPILED = (1, 0), (0, 1)
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch):
     """As in a new process, where every warning is still to come."""
-    monkeypatch.setattr(jit, "said", {})
+    monkeypatch.setattr(jit, "said", set())
     monkeypatch.setattr(jit, "used", set())
 
 
@@ -750,24 +750,37 @@ def test_an_interrupt_while_a_kernel_is_kept(places, monkeypatch, name):
     assert run(fresh()) == LOADED
 
 
-def test_what_killed_processes_and_older_versions_left_is_cleared_away(directory):
+def age(path, seconds):
+    path.touch()
+    os.utime(path, (time.time() - seconds,) * 2)
+    return path
+
+
+@pytest.mark.parametrize("expected", [LOADED, COMPILED])
+def test_what_killed_processes_left_is_cleared_away(directory, expected):
+    run(fresh())
+    (file,) = files(directory)
+    left = age(file.with_name(f"{file.name}.0123.tmp"), 2 * 3600)  # nobody writes for two hours
+    running = age(file.with_name(f"{file.name}.4567.tmp"), 10)
+    if expected == COMPILED:
+        file.unlink()
+    jit.used.clear()  # as in a new process
+    assert run(fresh()) == expected
+    assert not left.exists()
+    assert running.exists()
+
+
+def test_older_versions_are_cleared_away(directory):
     run(fresh())
     (file,) = files(directory)
     version = file.name.split("-")[1]
-    left, running = file.with_name("any.nbc.0123.tmp"), file.with_name("any.nbc.4567.tmp")
-    old, other = (file.with_name(file.name.replace(version, word)) for word in ("01234567", "89abcdef"))
-    stranger = file.with_name(f"stranger-01234567-{'0' * 24}.nbc")
-    for path in (left, running, old, other, stranger):
-        path.write_bytes(b"")
-    now = time.time()
-    os.utime(left, (now - 2 * 3600,) * 2)
-    for path in (old, stranger, file):
-        os.utime(path, (now - 2 * 86_400,) * 2)
-    fresh(5)(np.ones(4))
-    assert not left.exists()  # nobody writes for two hours
-    assert not old.exists()  # the same kernel of another version, of two days ago
-    assert running.exists()
-    assert other.exists()
+    old = age(file.with_name(file.name.replace(version, "01234567")), 2 * 86_400)
+    beside = age(file.with_name(file.name.replace(version, "89abcdef")), 3600)
+    stranger = age(file.with_name(f"stranger-01234567-{'0' * 24}.nbc"), 2 * 86_400)
+    age(file, 2 * 86_400)
+    fresh(5)(np.ones(4))  # of the same name, and another key
+    assert not old.exists()
+    assert beside.exists()
     assert stranger.exists()
     assert run(fresh()) == LOADED
 

@@ -112,14 +112,19 @@ def write(path: Path, *parts: bytes) -> None:
             raise
 
 
-def sweep(path: Path, name: str, version: str) -> None:
-    """Delete what nobody needs any more beside a file that was written.
+def clear(directory: Path, pattern: str, age: float, but: str = "/") -> None:
+    """Delete what matches a pattern, if it is old and its name does not contain `but`."""
+    for path in directory.glob(pattern):
+        with suppress(OSError):  # another process may be faster, or the directory be read-only
+            if but not in path.name and time.time() - path.stat().st_mtime > age:
+                path.unlink()
 
-    That is the same kernel of another version of the package, but not of one in use beside this one, and
-    what processes were killed over.
-    """
-    for pattern, age in ((f"{name}-????????-*.nbc", DAY), ("*.tmp", HOUR)):
-        for old in path.parent.glob(pattern):
-            with suppress(OSError):  # another process may be faster
-                if f"-{version}-" not in old.name and time.time() - old.stat().st_mtime > age:
-                    old.unlink()
+
+def clear_unfinished(directory: Path) -> None:
+    """Delete what processes were killed over, and not what one is writing at the moment."""
+    clear(directory, "*.tmp", HOUR)
+
+
+def clear_versions(directory: Path, name: str, version: str) -> None:
+    """Delete a kernel of other versions of the package, but not of one in use beside this one."""
+    clear(directory, f"{name}-????????-*.nbc", DAY, but=f"-{version}-")

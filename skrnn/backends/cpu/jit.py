@@ -53,13 +53,20 @@ OPTIONS = (
 )
 
 used: set[Path] = set()  # directories that kernels were loaded from or kept in
-said: dict[str, str] = {}  # what this process has been warned of, by topic
+said: set[str] = set()  # what this process has been warned of
+
+
+def use(directory: Path) -> None:
+    """Take down that a directory is used; the first time, clear it up."""
+    if directory not in used:
+        used.add(directory)
+        disk.clear_unfinished(directory)
 
 
 def say_once(topic: str, message: str) -> None:
     """Warn, unless this process has been warned of the same topic: there may be a hundred kernels."""
     if topic not in said:
-        said[topic] = message
+        said.add(topic)
         warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
@@ -201,7 +208,7 @@ class KernelCache(NullCache):
             if data is not None:
                 try:
                     result = self._rebuild(target_context, pickle.loads(payload(data, header)))
-                    used.add(directory)
+                    use(directory)
                     return result
                 except Exception as error:  # from elsewhere, it can raise anything
                     damage = f"compiling again, {directory / name} cannot be loaded: {error!r}"
@@ -226,8 +233,8 @@ class KernelCache(NullCache):
             except OSError as error:  # read-only, full, of somebody else
                 problems.append(f"{directory}: {error.strerror or error}")
             else:
-                used.add(directory)
-                disk.sweep(directory / name, self._name, self._version)
+                use(directory)
+                disk.clear_versions(directory, self._name, self._version)
                 return
         if source_hash(self.backend) is None:
             problems.append(f"the loader of {PACKAGE} shows neither its sources nor its code")
