@@ -289,7 +289,8 @@ def test_the_code_of_a_frozen_application_is_hashed(monkeypatch):
         return compile(source.replace("LSTM", word), f"/tmp/{os.urandom(4).hex()}", "exec")
 
     loader.get_code, word = get_code, "LSTM"
-    monkeypatch.setattr(PathFinder, "find_spec", lambda name, path: ModuleSpec(name, loader))
+    finder = SimpleNamespace(find_spec=lambda name, path: ModuleSpec(name, loader))
+    monkeypatch.setattr(jit, "PathFinder", finder)
     of_code = jit.source_hash.__wrapped__("cpu")
     assert re.fullmatch("[0-9a-f]{64}", of_code)
     assert of_code != jit.source_hash("cpu")
@@ -323,11 +324,11 @@ def test_code_is_described_alike_by_every_process():
         assert described(source.replace(this, that)) != described(source)
 
 
-def test_nothing_is_kept_where_the_sources_are_unknown(directory, monkeypatch):
-    class Loader:
-        """Shows nothing."""
-
-    monkeypatch.setattr(PathFinder, "find_spec", lambda name, path: ModuleSpec(name, Loader()))
+@pytest.mark.parametrize("methods", [{}, {"get_code": lambda name: None}], ids=["no code", "code of none"])
+def test_nothing_is_kept_where_the_sources_are_unknown(directory, monkeypatch, methods):
+    loader = SimpleNamespace(**methods)
+    finder = SimpleNamespace(find_spec=lambda name, path: ModuleSpec(name, loader))
+    monkeypatch.setattr(jit, "PathFinder", finder)
     assert jit.source_hash.__wrapped__("cpu") is None
     monkeypatch.setattr(jit, "source_hash", lambda backend="cpu": None)
     with pytest.warns(RuntimeWarning, match="not kept.*loader of skrnn"):

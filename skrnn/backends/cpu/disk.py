@@ -73,9 +73,9 @@ def check_directory(directory: Path) -> None:
     """Raise an OSError unless this is a directory that may be read from."""
     status = os.lstat(directory)
     if not stat.S_ISDIR(status.st_mode):
-        raise NotADirectoryError(0, "not a directory")
+        raise NotADirectoryError(0, "a link, or no directory")
     if not trusted(status):
-        raise PermissionError(0, "other users can write to it")
+        raise PermissionError(0, "of another user, or others can write to it")
 
 
 def read(path: Path) -> bytes | None:

@@ -106,9 +106,13 @@ def contents(backend: str, path: list[str]) -> Iterator[tuple[str, bytes]]:
         if spec is None or spec.loader is None:
             raise ImportError(f"{parent}.{name} cannot be found")
         try:
-            yield spec.name, spec.loader.get_data(spec.origin)
-        except (AttributeError, OSError):  # of a frozen application, whose modules are no files
-            yield spec.name, repr(described(spec.loader.get_code(spec.name))).encode()
+            data = spec.loader.get_data(spec.origin)
+        except (AttributeError, OSError, TypeError):  # of a frozen application, whose modules are no files
+            code = spec.loader.get_code(spec.name)
+            if not isinstance(code, CodeType):
+                raise ImportError(f"{spec.name} has neither source nor code") from None
+            data = repr(described(code)).encode()
+        yield spec.name, data
 
 
 @cache
@@ -121,7 +125,7 @@ def source_hash(backend: str = "cpu") -> str | None:
     try:
         for name, data in contents(backend, list(sys.modules[PACKAGE].__path__)):
             digest.update(f"{name} {len(data)} ".encode() + data)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, OSError):
         return None
     return digest.hexdigest()
 
