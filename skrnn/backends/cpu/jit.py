@@ -116,7 +116,7 @@ def contents(backend: str, path: list[str]) -> Iterator[tuple[str, bytes]]:
 
 
 @cache
-def source_hash(backend: str = "cpu") -> str | None:
+def source_hash(backend: str) -> str | None:
     """Hash of every source that a backend's kernels can be built from.
 
     None where the package's loader shows neither sources nor code: then no kernel is loaded or kept.
@@ -130,12 +130,12 @@ def source_hash(backend: str = "cpu") -> str | None:
     return digest.hexdigest()
 
 
-source_hash()  # now, while what is on disk is what is being imported
+source_hash("cpu")  # now, while what is on disk is what is being imported
 
 
 def named(function, *key):
     """Give a function a name that no other function has, in this process or in another."""
-    digest = hashlib.sha256(repr((source_hash(), key)).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(repr((source_hash("cpu"), key)).encode()).hexdigest()[:12]
     function.__qualname__ = f"{function.__qualname__}_{digest}"
     return function
 

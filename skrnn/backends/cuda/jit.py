@@ -11,7 +11,7 @@ from numba import cuda, from_dtype
 from numba.core import config
 from numba.core.target_extension import target_override
 
-from ..cpu.jit import KernelCache
+from ..cpu.jit import KernelCache, source_hash
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # NUMBA_ENABLE_CUDASIM=1: kernels run in Python, on NumPy arrays
 if not SIMULATED:
@@ -23,6 +23,8 @@ COMPILER = version("numba-cuda") if find_spec("numba_cuda") else ""
 THREADS = 4 if SIMULATED else 256
 # Wide loads from shared memory need it; the simulator knows no alignment.
 ALIGNMENT = None if SIMULATED else 16
+
+source_hash("cuda")  # now, while what is on disk is what is being imported
 
 
 def function(function):
