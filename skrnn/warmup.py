@@ -2,18 +2,23 @@
 
 Kernels are compiled when a fit first needs them, which takes seconds, and kept on disk. For container
 images, continuous integration and demonstrations this does it beforehand, with fits of a few numbers.
-Set ``NUMBA_CACHE_DIR`` to keep the kernels in a directory of your choice, here and later.
+Set ``NUMBA_CACHE_DIR`` to keep the kernels in a directory of your choice, here and later. What root or
+the user themselves have compiled is used from there even where it can only be read. Where nothing can be
+kept, the command says so and exits with 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from .backends.cpu import jit
 from .backends.cpu.simd import lanes
 from .backends.cpu.threads import compile_help_out
 from .estimators import RNNClassifier, RNNRegressor
@@ -55,7 +60,9 @@ def fits(cells: list[str], dtypes: list[str], hidden_sizes: list[int] | None) ->
 
 def main() -> None:
     """Read the command line and compile."""
-    parser = argparse.ArgumentParser(prog="python -m skrnn.warmup", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m skrnn.warmup", description="Compile the common kernels ahead of their first use."
+    )
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["rnn", "lstm", "gru"])
     parser.add_argument(
         "--dtypes", nargs="+", choices=["float32", "float64", "bfloat16"], default=["float32"]
@@ -70,13 +77,18 @@ def main() -> None:
     start = time.perf_counter()
     X = np.arange(48, dtype=np.float32).reshape(8, 3, 2) / 48
     tasks = list(fits(options.cells, options.dtypes, options.hidden_sizes))
-    compile_help_out()
-    for estimator, y in tqdm(tasks, desc="kernels", unit="fit"):
-        estimator.fit(X, y).predict(X)
-        if not estimator.bidirectional:
-            estimator.predict_with_state(X, estimator.predict_with_state(X)[1])
-            estimator.stream().step(X[0, 0])
-    print(f"compiled, or found compiled, in {time.perf_counter() - start:.0f} s")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "compiled kernels are not kept")
+        try:
+            compile_help_out()
+            for estimator, y in tqdm(tasks, desc="kernels", unit="fit"):
+                estimator.fit(X, y).predict(X)
+                if not estimator.bidirectional:
+                    estimator.predict_with_state(X, estimator.predict_with_state(X)[1])
+                    estimator.stream().step(X[0, 0])
+        except RuntimeWarning as warning:
+            sys.exit(str(warning))
+    print(f"compiled, or found compiled, in {time.perf_counter() - start:.0f} s:", *sorted(jit.used))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 FITS = """
 import numpy as np
 from numba.core.dispatcher import Dispatcher
@@ -39,11 +41,53 @@ def test_after_a_warmup_nothing_is_compiled(tmp_path):
     result = run("-m", "skrnn.warmup", "--cells", "lstm", "--hidden-sizes", "5", "16", **cache)
     assert result.returncode == 0, result.stderr
     assert "compiled, or found compiled" in result.stdout
+    assert str(tmp_path) in result.stdout  # where they are
     result = run("-c", FITS, **cache)
     assert result.returncode == 0, result.stderr
+
+
+NOWHERE = """
+from skrnn import warmup
+from skrnn.backends.cpu import disk
+
+disk.places = lambda module: [{place}]
+warmup.main()
+"""
+
+
+@pytest.mark.parametrize("place", ["", "disk.Path(disk.__file__, 'skrnn')"])
+def test_nowhere_to_write(place):
+    """The first kernel that cannot be kept ends it."""
+    result = run("-W", "error", "-c", NOWHERE.format(place=place))
+    assert result.returncode == 1
+    assert "compiled kernels are not kept" in result.stderr
+    assert "NUMBA_CACHE_DIR" in result.stderr
+    assert ("no home directory" in result.stderr) == (place == "")
+    assert "Traceback" not in result.stderr
+    assert "compiled, or found" not in result.stdout
 
 
 def test_unknown_cells_are_refused():
     result = run("-m", "skrnn.warmup", "--cells", "elman")
     assert result.returncode == 2
     assert "elman" in result.stderr
+
+
+WITHOUT_DOCSTRINGS = """
+import skrnn
+import skrnn.forecasting
+from skrnn import warmup
+
+for module in (skrnn, skrnn.forecasting):
+    for name in module.__all__:
+        getattr(module, name)
+assert warmup.main.__doc__ is None
+warmup.main()
+"""
+
+
+def test_without_docstrings():
+    """As by `python -OO -m skrnn.warmup`; nothing else of the package needs them either."""
+    result = run("-OO", "-c", WITHOUT_DOCSTRINGS, "--help")
+    assert result.returncode == 0, result.stderr
+    assert "ahead of their first use" in result.stdout

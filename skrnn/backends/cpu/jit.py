@@ -1,9 +1,11 @@
 """Compiling kernels: one decorator, and a disk cache that is never stale and never fatal.
 
 Numba's own cache does not see a change in another module, loses functions that close over others,
-shares one index between processes (two of them can swap their entries), and lets a truncated file
-raise. Here every compiled kernel is one file, named by a hash of everything it depends on: the
+shares one index between processes (two of them can swap their entries), and runs whatever a file
+holds. Here every compiled kernel is one file, named by a hash of everything it depends on: the
 source of this package, the kernel's key, its argument types, the processor and the build options.
+All of that stands at the beginning of the file, then a digest of it and of what follows, which is
+unpickled only if both are right. Where the files lie, and whose are read, is in `disk`.
 
 Compiled files carry the functions they call along, by name. Numba tells functions of one factory
 apart by a counter of the process that compiled them, so files from two processes can hold two
@@ -16,120 +18,252 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import pkgutil
 import sys
-import threading
-import time
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import llvmlite
 import numba
 from numba import njit
 from numba.core import config
-from numba.core.caching import CompileResultCacheImpl, NullCache
+from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
+
+from . import disk
+
+PACKAGE = __name__.partition(".")[0]
+# What in Numba's configuration changes machine code, beside what the processor's description holds.
+OPTIONS = (
+    "OPT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "USING_SVML",
+    "LLVM_REFPRUNE_PASS",
+    "LLVM_REFPRUNE_FLAGS",
+    "DEBUGINFO_DEFAULT",
+    "EXTEND_VARIABLE_LIFETIMES",
+    "DEBUG_NRT",
+)
+
+used: set[Path] = set()  # directories that kernels were loaded from or kept in
+said: set[str] = set()  # what this process has been warned of
+
+
+def use(directory: Path) -> None:
+    """Take down that a directory is used; the first time, clear it up."""
+    if directory not in used:
+        used.add(directory)
+        disk.clear_unfinished(directory)
+
+
+def say_once(topic: str, message: str) -> None:
+    """Warn, unless this process has been warned of the same topic: there may be a hundred kernels."""
+    if topic not in said:
+        said.add(topic)
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+# --- what a kernel is made from ---------------------------------------------------------------------
+CODE = (  # what a code object does, and not where it was written
+    "co_name", "co_flags", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_code", "co_consts",
+    "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_exceptiontable",
+)  # fmt: skip
+
+
+def described(value: Any) -> Any:
+    """Code as tuples whose `repr` is the same in every process, which the output of `marshal` is not."""
+    if isinstance(value, CodeType):
+        return tuple(described(getattr(value, name)) for name in CODE)
+    if isinstance(value, tuple):
+        return tuple(map(described, value))
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else value
+
+
+def contents(backend: str, path: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Each module that a backend's kernels can be built from, and what its loader has of it.
+
+    That is its source or, where only compiled modules were installed, those; from an archive, too.
+    """
+    backends = [os.path.join(place, "backends") for place in path]
+    inside = [os.path.join(place, backend) for place in backends]
+    modules = sorted(module.name for module in pkgutil.iter_modules(inside))
+    if "jit" not in modules:
+        raise ImportError(f"{inside} cannot be listed")
+    top, within = PACKAGE, f"{PACKAGE}.backends"
+    for parent, name, where in (
+        *((top, name, path) for name in ("batches", "cells", "counters", "losses", "optimizers")),
+        (within, backend, backends),
+        *((f"{within}.{backend}", name, inside) for name in modules),
+    ):
+        spec = PathFinder.find_spec(f"{parent}.{name}", where)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{parent}.{name} cannot be found")
+        try:
+            data = spec.loader.get_data(spec.origin)
+        except (AttributeError, OSError, TypeError):  # of a frozen application, whose modules are no files
+            code = spec.loader.get_code(spec.name)
+            if not isinstance(code, CodeType):
+                raise ImportError(f"{spec.name} has neither source nor code") from None
+            data = repr(described(code)).encode()
+        yield spec.name, data
 
 
 @cache
-def source_hash(backend: str = "cpu") -> str:
-    """Hash of every source file that a backend's kernels can be built from."""
-    package = Path(__file__).parents[2]
+def source_hash(backend: str) -> str | None:
+    """Hash of every source that a backend's kernels can be built from.
+
+    None where the package's loader shows neither sources nor code: then no kernel is loaded or kept.
+    """
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in (
-        package / "batches.py",
-        package / "cells.py",
-        package / "counters.py",
-        package / "losses.py",
-        package / "optimizers.py",
-        *sorted((package / "backends" / backend).glob("*.py")),
-    ):
-        digest.update(path.read_bytes())
+    try:
+        for name, data in contents(backend, list(sys.modules[PACKAGE].__path__)):
+            digest.update(f"{name} {len(data)} ".encode() + data)
+    except (ImportError, AttributeError, OSError):
+        return None
     return digest.hexdigest()
 
 
-source_hash()  # now, while what is on disk is what is being imported
+source_hash("cpu")  # now, while what is on disk is what is being imported
 
 
 def named(function, *key):
     """Give a function a name that no other function has, in this process or in another."""
-    digest = hashlib.sha256(repr((source_hash(), key)).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(repr((source_hash("cpu"), key)).encode()).hexdigest()[:12]
     function.__qualname__ = f"{function.__qualname__}_{digest}"
     return function
+
+
+# --- on disk ------------------------------------------------------------------------------------------
+def digest_of(header: bytes, data: bytes | memoryview) -> bytes:
+    digest = hashlib.sha256(header)
+    digest.update(data)
+    return digest.digest()
+
+
+def payload(data: bytes, header: bytes) -> memoryview:
+    """What a file holds behind its header and a digest; a ValueError if it is not what was written."""
+    size = len(header) + hashlib.sha256().digest_size
+    rest = memoryview(data)[size:]
+    if data[:size] != header + digest_of(header, rest):
+        raise ValueError("the file is damaged")
+    return rest
 
 
 class KernelCache(NullCache):
     """One file per compiled kernel; whatever goes wrong with it, the kernel is compiled instead."""
 
     backend = "cpu"
-    impl_class = CompileResultCacheImpl
 
     def __init__(self, py_func, key):
         self._name = f"{py_func.__module__}.{py_func.__qualname__}".replace("<locals>.", "")
         self._key = key
-        try:
-            self._impl = self.impl_class(py_func)
-        except RuntimeError:  # no directory that can be written to: compile in every process
-            self._impl = None
+        self._module = py_func.__module__
+
+    @staticmethod
+    def _reduce(result):
+        """What Numba makes of a compiled kernel for pickling; None if it holds addresses of this process."""
+        return None if result.library.has_dynamic_globals else result._reduce()
+
+    @staticmethod
+    def _rebuild(target_context, reduced):
+        return CompileResult._rebuild(target_context, *reduced)
+
+    def _places(self):
+        return [] if source_hash(self.backend) is None else disk.places(self._module)
 
     @property
     def cache_path(self):
-        return None if self._impl is None else self._impl.locator.get_cache_path()
+        return next(map(str, self._places()), None)
 
-    def _path(self, signature, codegen):
+    def _file(self, signature, codegen) -> tuple[str, bytes]:
+        """A file's name, and how it begins: with everything that the kernel depends on."""
         parts = (
-            sys.implementation.cache_tag,
-            llvmlite.__version__,
-            source_hash(self.backend),
+            self._name,
             self._key,
             signature,
             codegen.magic_tuple(),
             bool(config.BOUNDSCHECK),
+            [(name, getattr(config, name, None)) for name in OPTIONS],
+            sys.implementation.cache_tag,
+            getattr(sys, "abiflags", ""),
+            llvmlite.__version__,
+            source_hash(self.backend),
         )
-        digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
-        return Path(self.cache_path) / f"{self._name}-{source_hash(self.backend)[:8]}-{digest}.nbc"
+        header = repr(parts).encode() + b"\n"
+        return f"{self._name}-{self._version}-{hashlib.sha256(header).hexdigest()[:24]}.nbc", header
+
+    @property
+    def _version(self) -> str:
+        return str(source_hash(self.backend))[:8]
 
     def load_overload(self, signature, target_context):
-        if self._impl is None:
-            return None
         target_context.refresh()
-        path = self._path(signature, target_context.codegen())
-        try:
-            payload = pickle.loads(path.read_bytes())
-            return self._impl.rebuild(target_context, payload)
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # truncated, unreadable, from elsewhere: anything can be raised
-            warnings.warn(
-                f"compiling again, {path} cannot be loaded: {error!r}", RuntimeWarning, stacklevel=2
-            )
-            return None
+        name, header = self._file(signature, target_context.codegen())
+        damage = None
+        for directory in self._places():
+            data = disk.read(directory / name)
+            if data is not None:
+                try:
+                    result = self._rebuild(target_context, pickle.loads(payload(data, header)))
+                    use(directory)
+                    return result
+                except Exception as error:  # from elsewhere, it can raise anything
+                    damage = f"compiling again, {directory / name} cannot be loaded: {error!r}"
+            with suppress(OSError):
+                disk.prepare(directory)
+                break  # here the kernel will be kept; what lies in later places is not needed
+        if damage is not None:
+            say_once("damage", damage)
+        return None
 
     def save_overload(self, signature, result):
-        if self._impl is None or not self._impl.check_cachable(result):
+        reduced = self._reduce(result)
+        if reduced is None:
             return
-        path = self._path(signature, result.codegen)
-        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Write beside the target and rename: another process sees all of the file or none.
-            temporary.write_bytes(numba.core.serialize.dumps(self._impl.reduce(result)))
-            os.replace(temporary, path)
-            for old in path.parent.glob(f"{self._name}-????????-*.nbc"):
-                # Of another version of the package, and not of one in use beside this one.
-                if (
-                    source_hash(self.backend)[:8] not in old.name
-                    and time.time() - old.stat().st_mtime > 86_400
-                ):
-                    old.unlink()
-        except OSError:  # read-only or full disk: the kernel is compiled, only not kept
-            with suppress(OSError):
-                temporary.unlink()
+        name, header = self._file(signature, result.codegen)
+        data = numba.core.serialize.dumps(reduced)
+        problems = []
+        for directory in self._places():
+            try:
+                disk.prepare(directory)
+                disk.write(directory / name, header, digest_of(header, data), data)
+            except OSError as error:  # read-only, full, of somebody else
+                problems.append(f"{directory}: {error.strerror or error}")
+            else:
+                use(directory)
+                disk.clear_versions(directory, self._name, self._version)
+                return
+        if source_hash(self.backend) is None:
+            problems.append(f"the loader of {PACKAGE} shows neither its sources nor its code")
+        say_once(
+            "not kept",
+            "compiled kernels are not kept, and every process compiles its own: "
+            f"{'; '.join(problems) or 'there is no home directory'}. Set NUMBA_CACHE_DIR to a directory of "
+            "your own.",
+        )
 
 
 # For what only kernels call: taken into each of them before it is compiled, which takes less time than to
 # compile it by itself.
 inlined = njit(inline="always", error_model="numpy")
+
+
+def disabled(*args):
+    """In the place of every kernel where Numba is told not to compile: whoever uses it is told."""
+    raise RuntimeError(
+        "NUMBA_DISABLE_JIT is set, but the kernels only run compiled: unset it (and where Numba's "
+        "configuration file says disable_jit, remove that) to use skrnn on the CPU"
+    )
+
+
+disabled.get_compile_result = disabled
 
 
 def kernel(*key):
@@ -140,6 +274,8 @@ def kernel(*key):
     """
 
     def decorate(function):
+        if config.DISABLE_JIT:
+            return disabled
         cache = KernelCache(function, key)
         dispatcher = njit(nogil=True, error_model="numpy")(named(function, *key))
         dispatcher._cache = cache

@@ -11,11 +11,11 @@ from numba import cuda, from_dtype
 from numba.core import config
 from numba.core.target_extension import target_override
 
-from ..cpu.jit import KernelCache
+from ..cpu.jit import KernelCache, source_hash
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # NUMBA_ENABLE_CUDASIM=1: kernels run in Python, on NumPy arrays
 if not SIMULATED:
-    from numba.cuda.dispatcher import CUDACacheImpl
+    from numba.cuda.dispatcher import _Kernel
 
 # Not Numba's own version, which the cache looks at anyway.
 COMPILER = version("numba-cuda") if find_spec("numba_cuda") else ""
@@ -23,6 +23,8 @@ COMPILER = version("numba-cuda") if find_spec("numba_cuda") else ""
 THREADS = 4 if SIMULATED else 256
 # Wide loads from shared memory need it; the simulator knows no alignment.
 ALIGNMENT = None if SIMULATED else 16
+
+source_hash("cuda")  # now, while what is on disk is what is being imported
 
 
 def function(function):
@@ -34,10 +36,17 @@ class GpuKernelCache(KernelCache):
     """The CPU's cache, for kernels of a GPU: the file holds its machine code, made by numba-cuda."""
 
     backend = "cuda"
-    impl_class = None if SIMULATED else CUDACacheImpl
 
     def __init__(self, py_func, key):
         super().__init__(py_func, (COMPILER, *key))
+
+    @staticmethod
+    def _reduce(result):
+        return result._reduce_states()
+
+    @staticmethod
+    def _rebuild(target_context, reduced):
+        return _Kernel._rebuild(**reduced)
 
     def load_overload(self, signature, target_context):
         with target_override("cuda"):
@@ -52,7 +61,9 @@ def kernel(*key, max_registers: int | None = None):
             return cuda.jit(function)
         options = {} if max_registers is None else {"max_registers": max_registers}
         dispatcher = cuda.jit(**options)(function)
-        dispatcher._cache = GpuKernelCache(function, key)
+        # How it is built: with NUMBA_CUDA_DEBUGINFO, or linked by another linker, it is another kernel.
+        built = repr(sorted(dispatcher.targetoptions.items()))
+        dispatcher._cache = GpuKernelCache(function, (*key, built))
         return dispatcher
 
     return decorate
