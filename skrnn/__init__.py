@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from .metrics import flat_accuracy_scorer as flat_accuracy_scorer
     from .metrics import flat_f1_score as flat_f1_score
     from .metrics import flat_f1_scorer as flat_f1_scorer
+    from .metrics import flat_neg_log_loss_scorer as flat_neg_log_loss_scorer
+    from .metrics import flat_neg_mean_absolute_error_scorer as flat_neg_mean_absolute_error_scorer
+    from .metrics import flat_neg_mean_squared_error_scorer as flat_neg_mean_squared_error_scorer
     from .metrics import flat_r2_score as flat_r2_score
     from .metrics import flat_r2_scorer as flat_r2_scorer
+    from .metrics import flat_score as flat_score
+    from .metrics import flat_scorer as flat_scorer
     from .preprocessing import SequenceTransformer as SequenceTransformer
     from .windows import from_long_frame as from_long_frame
     from .windows import make_windows as make_windows
@@ -46,8 +51,13 @@ _HOMES = {
         "flat_accuracy_scorer",
         "flat_f1_score",
         "flat_f1_scorer",
+        "flat_neg_log_loss_scorer",
+        "flat_neg_mean_absolute_error_scorer",
+        "flat_neg_mean_squared_error_scorer",
         "flat_r2_score",
         "flat_r2_scorer",
+        "flat_score",
+        "flat_scorer",
     ),
     "display": ("LossCurveDisplay",),
 }
