@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "network": {"backends", "batches", "cells", "sequences"},
     "inference": {"network", "batches", "sequences"},
     "training": {"inference", "network", "batches", "losses", "sequences"},
-    "estimators": {"backends", "inference", "losses", "network", "sequences", "training"},
+    "estimators": {"__version__", "backends", "inference", "losses", "network", "sequences", "training"},
     "preprocessing": {"estimators", "sequences"},
     "forecasting": {"estimators", "network", "sequences"},
     "columns": set(),
