@@ -21,7 +21,7 @@ GROUPS = {
         "LSTMClassifier",
         "GRUClassifier",
     ),
-    "Sequences": ("SequenceTransformer",),
+    "Sequences": ("SequenceTransformer", "SequenceTargetRegressor"),
     "pandas": ("make_windows", "from_long_frame", "to_long_frame"),
     "Metrics": ("flat_accuracy_score", "flat_f1_score", "flat_r2_score", "flat_score", "flat_scorer"),
     "Plots": ("LossCurveDisplay",),

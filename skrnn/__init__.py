@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .compose import SequenceTargetRegressor as SequenceTargetRegressor
     from .display import LossCurveDisplay as LossCurveDisplay
     from .estimators import GRUClassifier as GRUClassifier
     from .estimators import GRURegressor as GRURegressor
@@ -45,6 +46,7 @@ _HOMES = {
         "RNNRegressor",
     ),
     "preprocessing": ("SequenceTransformer",),
+    "compose": ("SequenceTargetRegressor",),
     "windows": ("from_long_frame", "make_windows", "to_long_frame"),
     "metrics": (
         "flat_accuracy_score",

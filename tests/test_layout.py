@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "training": {"inference", "network", "batches", "losses", "sequences"},
     "estimators": {"__version__", "backends", "inference", "losses", "network", "sequences", "training"},
     "preprocessing": {"estimators", "sequences"},
+    "compose": {"estimators", "preprocessing", "sequences"},
     "forecasting": {"estimators", "network", "sequences"},
     "columns": set(),
     "windows": {"columns", "sequences"},
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     "warmup": {"backends", "estimators", "network"},
 }
 # Where each of the larger packages may be imported. Those marked are imported when used, not before.
-SCIKIT_LEARN = {"estimators", "forecasting", "preprocessing", "metrics", "display"}
+SCIKIT_LEARN = {"estimators", "forecasting", "preprocessing", "compose", "metrics", "display"}
 HOMES = {
     "numpy": set(MAY_IMPORT),
     "numba": {"backends"},

@@ -50,9 +50,13 @@ class Versioned:
         if version != __version__:
             warnings.warn(InconsistentVersionWarning(type(self).__name__, version), stacklevel=2)
             state = default_parameters(type(self)) | state
-        self.__dict__.update(state)
+        self.__dict__.update(self._read_state(state))
         if version != __version__:
             self._migrate()
+
+    def _read_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The attributes, from what `__getstate__` has made of them."""
+        return state
 
     def _migrate(self) -> None:
         """Bring what another version stored up to date; parameters that it lacked have their defaults."""

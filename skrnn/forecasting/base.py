@@ -122,8 +122,8 @@ class BaseForecaster(Versioned, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         return {name: to_plain(value) for name, value in super().__getstate__().items()}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({name: from_plain(value) for name, value in state.items()})
+    def _read_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {name: from_plain(value) for name, value in state.items()}
 
     # --- what is asked for -----------------------------------------------------------------------------
     @property
