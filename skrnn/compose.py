@@ -40,8 +40,10 @@ class SequenceTargetRegressor(Versioned, TransformedTargetRegressor):
     transformer : transformer, default=None
         Of 2-D numbers, with `inverse_transform`; a clone is fitted. A `SequenceTransformer` will do. None:
         `func` and `inverse_func`.
-    func, inverse_func : callable, default=None
-        Functions in place of a transformer, such as `numpy.log1p` and `numpy.expm1`.
+    func : callable, default=None
+        A function in place of a transformer, such as `numpy.log1p`.
+    inverse_func : callable, default=None
+        Its inverse, such as `numpy.expm1`.
     check_inverse : bool, default=True
         Whether to warn where the way back does not lead to the targets.
 

@@ -25,7 +25,6 @@ X = [RNG.normal(size=(length, 2)) for length in LENGTHS]
 Y = [np.array([300.0, -7.0]) + np.array([1e3, 2.0]) * part for part in X]  # two outputs
 ONE = [part[:, 0] for part in Y]
 DENSE = RNG.normal(size=(10, 4, 2))
-SECRET = {"steps": (X, Y, ONE), "dense": (DENSE, 300 + 1e3 * DENSE, 300 + 1e3 * DENSE[:, :, 0])}
 
 
 def network(**parameters):
@@ -169,10 +168,11 @@ def test_quantiles(ragged, outputs):
 
 
 def test_in_searches():
-    search = GridSearchCV(
-        scaled(), {"regressor__hidden_size": [2, 3], "transformer": [StandardScaler(), QuantileTransformer(5)]},
-        cv=2, scoring=flat_r2_scorer, error_score="raise",
-    )  # fmt: skip
+    grid = {
+        "regressor__hidden_size": [2, 3],
+        "transformer": [StandardScaler(), QuantileTransformer(n_quantiles=5)],
+    }
+    search = GridSearchCV(scaled(), grid, cv=2, scoring=flat_r2_scorer, error_score="raise")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # quantiles are not strictly the inverse of each other
         search.fit(X, ONE)
