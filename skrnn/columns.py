@@ -12,7 +12,7 @@ def as_pandas(frame: Any, wanted: str, kinds: Any) -> Any:
     """The frame as one of pandas, or a TypeError that says what was given."""
     if isinstance(frame, kinds):
         return frame
-    given = f"{type(frame).__module__}.{type(frame).__qualname__}"
+    given = type_name(frame)
     hint = ""
     if isinstance(frame, pd.Series):
         hint = ": take series.reset_index()"
@@ -31,6 +31,11 @@ def as_pandas(frame: Any, wanted: str, kinds: Any) -> Any:
                 hint = f": pass what .{method}() gives"
                 break
     raise TypeError(f"expected a pandas {wanted}, got {given}{hint}")
+
+
+def type_name(thing: Any) -> str:
+    """A class with its module: there are many a DataFrame."""
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def to_numbers(frame: pd.DataFrame, columns: list) -> np.ndarray:

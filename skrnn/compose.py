@@ -362,6 +362,8 @@ def _read_steps(name: str, items: list[np.ndarray], form: type) -> _Answers:
 def _numbers(name: str, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f":
         return values
+    if values.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}")
     if values.dtype.kind not in "biuO":
         raise ValueError(f"{name} is not numeric: it has dtype {values.dtype}")
     try:

@@ -15,6 +15,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrnn import LSTMRegressor, SequenceTargetRegressor, SequenceTransformer, flat_r2_scorer
 from skrnn.sequences import object_array
@@ -25,6 +26,11 @@ X = [RNG.normal(size=(length, 2)) for length in LENGTHS]
 Y = [np.array([300.0, -7.0]) + np.array([1e3, 2.0]) * part for part in X]  # two outputs
 ONE = [part[:, 0] for part in Y]
 DENSE = RNG.normal(size=(10, 4, 2))
+
+
+@parametrize_with_checks([SequenceTargetRegressor(Ridge(), transformer=StandardScaler())])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
 
 
 def network(**parameters):

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "estimators": {"__version__", "backends", "inference", "losses", "network", "sequences", "training"},
     "preprocessing": {"estimators", "sequences"},
     "compose": {"estimators", "preprocessing", "sequences"},
-    "forecasting": {"estimators", "network", "sequences"},
+    "forecasting": {"columns", "estimators", "network", "sequences"},
     "columns": set(),
     "windows": {"columns", "sequences"},
     "metrics": {"sequences"},
