@@ -333,13 +333,32 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_frames_of_polars_are_converted(table, name):
+class Foreign:
+    """A frame of another library, which knows how to become one of pandas."""
+
+    def __init__(self, frame):
+        self._frame = frame
+
+    def select(self, *columns):
+        return Foreign(self._frame[list(columns)])
+
+    def to_pandas(self):
+        return self._frame.copy()
+
+
+def polars_frame(table):
     polars = pytest.importorskip("polars")
     pytest.importorskip("pyarrow")
+    return polars.from_pandas(table)
+
+
+@pytest.mark.parametrize("foreign", [Foreign, polars_frame])
+@pytest.mark.parametrize("name", CALLS)
+def test_other_frames_are_converted(table, name, foreign):
     table = table.reset_index(drop=True)
+    given = CALLS[name](foreign(table))
     table.select = lambda *columns: table[list(columns)]
-    given, expected = CALLS[name](polars.from_pandas(table)), CALLS[name](table)
+    expected = CALLS[name](table)
     if name == "from":
         for ours, theirs in zip(expected[0], given[0], strict=True):
             np.testing.assert_array_equal(ours, theirs)
