@@ -247,8 +247,11 @@ def test_mistakes_name_the_place_and_leave_the_model_alone(y, fit_params, messag
         model.fit(X, y, **fit_params)
     assert vars(model) == state
     assert_all_close(model.predict(X), before, rtol=0)
+    unfitted = scaled()
+    state = dict(vars(unfitted))
     with pytest.raises(ValueError, match=message):
-        scaled().fit(X, y, **fit_params)
+        unfitted.fit(X, y, **fit_params)
+    assert vars(unfitted) == state
 
 
 def test_of_what_a_regressor_is_made():

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "network": {"backends", "batches", "cells", "sequences"},
     "inference": {"network", "batches", "sequences"},
     "training": {"inference", "network", "batches", "losses", "sequences"},
-    "estimators": {"__version__", "backends", "inference", "losses", "network", "sequences", "training"},
+    "estimators": {"backends", "inference", "losses", "network", "sequences", "training"},
     "preprocessing": {"estimators", "sequences"},
     "compose": {"estimators", "preprocessing", "sequences"},
     "forecasting": {"columns", "estimators", "network", "sequences"},

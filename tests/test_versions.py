@@ -195,6 +195,16 @@ def test_an_unfitted_one_of_another_version():
     assert repr(model) == "LSTMForecaster(h=7)"
 
 
+def test_after_an_update(monkeypatch):
+    stored = pickle.dumps(LSTMRegressor(7))
+    monkeypatch.setattr(skrnn, "__version__", "9.9")
+    with pytest.warns(
+        versions.InconsistentVersionWarning, match=r"stored by skrnn 0\.1\.\S+ and is .* 9\.9\."
+    ):
+        assert pickle.loads(stored).hidden_size == 7
+    assert pickle.loads(pickle.dumps(LSTMRegressor(7))).hidden_size == 7
+
+
 def test_a_filter_for_scikit_learns_warning_holds():
     stored = of_version(LSTMRegressor(), "9.8")
     with warnings.catch_warnings():

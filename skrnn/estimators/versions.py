@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn import exceptions
 
-from .. import __version__
+import skrnn  # for its version
 
 VERSION = "_skrnn_version"  # its name in what is stored
 OLDER = "before 0.1.0"  # than the first that stored it
@@ -29,7 +29,7 @@ class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
     def __str__(self) -> str:
         return (
             f"{self.estimator_name} was stored by skrnn {self.original_version} and is loaded by skrnn "
-            f"{__version__}. What is known to have changed is brought up to date; compare a prediction, "
+            f"{skrnn.__version__}. What is known to have changed is brought up to date; compare a prediction, "
             "or fit anew"
         )
 
@@ -42,16 +42,16 @@ class Versioned:
 
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()
-        return state | {VERSION: __version__}
+        return state | {VERSION: skrnn.__version__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         version = state.pop(VERSION, OLDER)
-        if version != __version__:
+        if version != skrnn.__version__:
             warnings.warn(InconsistentVersionWarning(type(self).__name__, version), stacklevel=2)
             state = default_parameters(type(self)) | state
         self.__dict__.update(self._read_state(state))
-        if version != __version__:
+        if version != skrnn.__version__:
             self._migrate()
 
     def _read_state(self, state: dict[str, Any]) -> dict[str, Any]:
