@@ -375,7 +375,7 @@ def _numbers(name: str, values: np.ndarray) -> np.ndarray:
 def _answers_per_step(regressor: Any) -> bool:
     """Whether it, or the last step of a pipeline or the estimator of a search, has targets per step."""
     return any(
-        bool(value) and _is_named(name, "return_sequences") for name, value in regressor.get_params().items()
+        _is_named(name, "return_sequences") and bool(value) for name, value in regressor.get_params().items()
     )
 
 

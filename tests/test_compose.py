@@ -162,7 +162,7 @@ def test_quantiles(ragged, outputs):
     own = X
     if not ragged:
         own, y = DENSE, 300 + 1e3 * (DENSE if outputs == 2 else DENSE[:, :, 0])
-    model = scaled(network(loss="quantile", quantiles=[0.1, 0.5, 0.8, 0.9])).fit(own, y)
+    model = scaled(network(loss="quantile", quantiles=np.array([0.1, 0.5, 0.8, 0.9]))).fit(own, y)
     raw, answers = model.regressor_.predict_quantiles(own), model.predict_quantiles(own)
     mean, std = statistics(y)
     for level in range(4):

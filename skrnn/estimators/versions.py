@@ -29,8 +29,8 @@ class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
     def __str__(self) -> str:
         return (
             f"{self.estimator_name} was stored by skrnn {self.original_version} and is loaded by skrnn "
-            f"{skrnn.__version__}. What is known to have changed is brought up to date; compare a prediction, "
-            "or fit anew"
+            f"{skrnn.__version__}. What is known to have changed is brought up to date; compare a "
+            "prediction, or fit anew"
         )
 
 
