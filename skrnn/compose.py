@@ -15,7 +15,7 @@ from sklearn.utils.metadata_routing import _routing_enabled, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .estimators.devices import in_kind_of, to_host
+from .estimators.devices import holds_arrays, in_kind_of, to_host
 from .estimators.versions import Versioned
 from .preprocessing import SequenceTransformer
 from .sequences import object_array
@@ -330,11 +330,11 @@ def _read(name: str, y: Any, per_step: bool) -> _Answers:
     """Targets, predictions or weights as rows; 2-D ones are per step if that is said."""
     if y is None:
         raise ValueError(f"requires {name} to be passed, but the target {name} is None")
+    form: type = list if isinstance(y, list | tuple) else object if holds_arrays(y) else np.ndarray
     y = to_host(y)
-    form: type = list
-    if not isinstance(y, list | tuple):
-        y = np.asarray(y)
-        form = object if y.dtype == object and y.ndim == 1 else np.ndarray
+    if form is np.ndarray:
+        y = np.asarray(y)  # of a Series, which may hold arrays
+        form = object if holds_arrays(y) else np.ndarray
     if form is not np.ndarray:
         items = [np.asarray(item) for item in y]
         shapes = {item.shape for item in items}

@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_s
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from stand_in import GpuArray, install
 
 from skrnn import LSTMRegressor, SequenceTargetRegressor, SequenceTransformer, flat_r2_scorer
 from skrnn.sequences import object_array
@@ -267,3 +268,19 @@ def test_of_what_a_regressor_is_made():
 def test_a_warning_where_the_way_back_leads_elsewhere():
     with pytest.warns(UserWarning, match="not strictly inverse"):
         SequenceTargetRegressor(network(), func=np.abs, inverse_func=np.abs).fit(X, ONE)
+
+
+@pytest.mark.parametrize("ragged", [True, False])
+def test_arrays_of_a_gpu(monkeypatch, ragged):
+    """On a stand-in: targets pass through the host, answers lie where X does."""
+    install(monkeypatch)
+    own, y = (X, ONE) if ragged else (DENSE, 300 + 1e3 * DENSE[:, :, 0])
+    on_gpu = (lambda a: [GpuArray(part) for part in a]) if ragged else GpuArray
+    expected = scaled(network(loss="quantile")).fit(own, y)
+    model = scaled(network(loss="quantile", device="cuda")).fit(on_gpu(own), on_gpu(y))
+    for method in ("predict", "predict_quantiles"):
+        ours, theirs = getattr(model, method)(on_gpu(own)), getattr(expected, method)(own)
+        for one, other in zip(ours, theirs, strict=True):
+            assert isinstance(one, GpuArray)
+            np.testing.assert_array_equal(one.host, other)
+    assert model.score(on_gpu(own), on_gpu(y)) == expected.score(own, y)
