@@ -22,12 +22,19 @@ GROUPS = {
         "LSTMClassifier",
         "GRUClassifier",
     ),
-    "Sequences": ("SequenceTransformer",),
+    "Sequences": ("SequenceTransformer", "SequenceTargetRegressor"),
     "pandas": ("make_windows", "from_long_frame", "to_long_frame"),
-    "Metrics": ("flat_accuracy_score", "flat_f1_score", "flat_r2_score"),
+    "Metrics": ("flat_accuracy_score", "flat_f1_score", "flat_r2_score", "flat_score", "flat_scorer"),
     "Plots": ("LossCurveDisplay",),
 }
-SCORERS = ("flat_accuracy_scorer", "flat_f1_scorer", "flat_r2_scorer")
+SCORERS = (
+    "flat_accuracy_scorer",
+    "flat_f1_scorer",
+    "flat_r2_scorer",
+    "flat_neg_mean_absolute_error_scorer",
+    "flat_neg_mean_squared_error_scorer",
+    "flat_neg_log_loss_scorer",
+)
 
 
 def methods(cls):
@@ -71,7 +78,7 @@ def api():
                     documented.add(key)
                     parts.append(entry(f"{name}.{method}", function, 4))
     scorers = ", ".join(f"`{name}`" for name in SCORERS)
-    parts.append(f"The scores above as scorers, for `scoring=`: {scorers}.\n")
+    parts.append(f"Scorers that are there, for `scoring=`: {scorers}.\n")
     return "\n".join(parts)
 
 

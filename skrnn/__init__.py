@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .compose import SequenceTargetRegressor as SequenceTargetRegressor
     from .display import LossCurveDisplay as LossCurveDisplay
     from .estimators import GRUClassifier as GRUClassifier
     from .estimators import GRURegressor as GRURegressor
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
     from .metrics import flat_accuracy_scorer as flat_accuracy_scorer
     from .metrics import flat_f1_score as flat_f1_score
     from .metrics import flat_f1_scorer as flat_f1_scorer
+    from .metrics import flat_neg_log_loss_scorer as flat_neg_log_loss_scorer
+    from .metrics import flat_neg_mean_absolute_error_scorer as flat_neg_mean_absolute_error_scorer
+    from .metrics import flat_neg_mean_squared_error_scorer as flat_neg_mean_squared_error_scorer
     from .metrics import flat_r2_score as flat_r2_score
     from .metrics import flat_r2_scorer as flat_r2_scorer
+    from .metrics import flat_score as flat_score
+    from .metrics import flat_scorer as flat_scorer
     from .preprocessing import SequenceTransformer as SequenceTransformer
     from .windows import from_long_frame as from_long_frame
     from .windows import make_windows as make_windows
@@ -40,14 +46,20 @@ _HOMES = {
         "RNNRegressor",
     ),
     "preprocessing": ("SequenceTransformer",),
+    "compose": ("SequenceTargetRegressor",),
     "windows": ("from_long_frame", "make_windows", "to_long_frame"),
     "metrics": (
         "flat_accuracy_score",
         "flat_accuracy_scorer",
         "flat_f1_score",
         "flat_f1_scorer",
+        "flat_neg_log_loss_scorer",
+        "flat_neg_mean_absolute_error_scorer",
+        "flat_neg_mean_squared_error_scorer",
         "flat_r2_score",
         "flat_r2_scorer",
+        "flat_score",
+        "flat_scorer",
     ),
     "display": ("LossCurveDisplay",),
 }

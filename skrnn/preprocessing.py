@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .estimators.inputs import Input, check_kind, read_sequences, read_X, recognise, shape_like
+from .estimators.versions import Versioned
 from .sequences import Sequences
 
 
@@ -31,7 +32,7 @@ def _can_name_columns(self: SequenceTransformer) -> bool:
     return is_2d and _inner_has("get_feature_names_out")(self)
 
 
-class SequenceTransformer(TransformerMixin, BaseEstimator):
+class SequenceTransformer(Versioned, TransformerMixin, BaseEstimator):
     """Apply a scikit-learn transformer to every step of every sequence.
 
     The transformer sees all steps of all sequences stacked, shape (n_steps, features per step): one

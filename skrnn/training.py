@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -51,17 +51,23 @@ class Settings:
     early_stopping: bool
 
 
+HISTORY = ("epoch", "loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
+
+
 @dataclass
 class Progress:
-    """How far a fit has come; `warm_start` hands it on to the next one."""
+    """How far a fit has come."""
 
     n_iter: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     interrupted: bool = False
 
-    def copy(self) -> Progress:
-        """So that a fit that fails leaves the earlier one's progress alone."""
-        return replace(self, history=list(self.history))
+    @classmethod
+    def of(cls, columns: dict[str, np.ndarray]) -> Progress:
+        """That of an earlier fit, from its `history_columns`, which stay as they are."""
+        rows = zip(*(columns[name].tolist() for name in HISTORY), strict=True)
+        known = [{name: x for name, x in zip(HISTORY, row) if x == x or name == "loss"} for row in rows]
+        return cls(len(known), known)
 
 
 class Diverged(ValueError):
@@ -292,6 +298,5 @@ class Schedule:
 
 def history_columns(history: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Columns of the history, ready for ``pandas.DataFrame``; NaN where a row has no value."""
-    names = ("epoch", "loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
-    columns = {name: np.array([row.get(name, math.nan) for row in history]) for name in names}
+    columns = {name: np.array([row.get(name, math.nan) for row in history]) for name in HISTORY}
     return columns | {"epoch": columns["epoch"].astype(int)}

@@ -8,6 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .columns import (
+    as_list,
+    as_pandas,
+    check_columns,
+    check_named_once,
+    check_single,
+    first,
+    to_numbers,
+)
 from .sequences import object_array
 
 
@@ -26,7 +35,8 @@ def make_windows(
     Parameters
     ----------
     frame_or_series : DataFrame or Series of shape (n,) or (n, n_columns)
-        Rows in time order. A Series without a name is called "y".
+        Rows in time order. A Series without a name is called "y". Frames of other kinds that have
+        ``to_pandas()``, such as those of polars, are converted by it.
     lags : int
         Time steps of the past in each row of X.
     horizon : int, default=1
@@ -57,7 +67,7 @@ def make_windows(
     Raises
     ------
     TypeError
-        If `frame_or_series` is neither.
+        If `frame_or_series` is none of these.
     ValueError
         If it is too short, not sorted in time or has a stamp twice, a column is unknown, named
         twice or not numeric, or `lags` or `horizon` is not a positive integer.
@@ -74,11 +84,12 @@ def make_windows(
     >>> y.tolist()
     [3.0, 4.0]
     """
-    frame = frame_or_series
+    frame = as_pandas(frame_or_series, "DataFrame or Series", pd.DataFrame | pd.Series)
     if isinstance(frame, pd.Series):
-        frame = frame.to_frame("y" if frame.name is None else frame.name)
-    elif not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"expected a pandas DataFrame or Series, got {type(frame).__name__}")
+        unnamed = frame.name is None or (
+            frame.name == "" and frame is not frame_or_series
+        )  # as polars has it
+        frame = frame.to_frame("y" if unnamed else frame.name)
     _check_count("lags", lags)
     _check_count("horizon", horizon)
     _check_time_index(frame.index)
@@ -102,9 +113,11 @@ def from_long_frame(
     Parameters
     ----------
     df : DataFrame
-        Rows in any order.
+        Rows in any order. A frame of another kind that has ``to_pandas()``, such as one of polars, is
+        converted by it.
     id_col, time_col : column
-        Which sequence a row belongs to, and what to sort it by there.
+        Which sequence a row belongs to, and what to sort it by there. Where several columns tell sequences
+        apart, make one of them first: ``df.assign(id=df.groupby(["shop", "item"]).ngroup())``.
     feature_cols : column or list of columns
         Numeric columns.
     label_col : column, default=None
@@ -122,16 +135,23 @@ def from_long_frame(
 
     Raises
     ------
+    TypeError
+        If `df` is no such frame.
     ValueError
-        If a column is missing or a feature is not numeric, the frame is empty, an id or a time is
-        missing, or a pair of them appears twice.
+        If a column is missing or a feature is not numeric, `id_col`, `time_col` or `label_col` does not
+        name one column, the frame is empty, an id or a time is missing, or a pair of them appears twice.
     """
-    features = _as_list(feature_cols)
-    _check_columns(df, [id_col, time_col, *features, *([] if label_col is None else [label_col])])
-    _check_named_once(features)
+    df = as_pandas(df, "DataFrame", pd.DataFrame)
+    features = as_list("feature_cols", feature_cols)
+    single = {"id_col": id_col, "time_col": time_col}
+    if label_col is not None:
+        single["label_col"] = label_col
+    check_single(single)
+    check_columns(df, [*single.values(), *features])
+    check_named_once(features)
     if not features:
         raise ValueError("feature_cols names no column")
-    values = _to_numbers(df, features)
+    values = to_numbers(df, features)
     ids, order, lengths = _sort_long(df, id_col, time_col)
     bounds = np.cumsum(lengths)[:-1]
     sequences = object_array(np.split(values[order], bounds))
@@ -152,6 +172,7 @@ def to_long_frame(
     time_col: Any,
     name: str = "prediction",
     ids: Any = None,
+    per_step: bool | None = None,
 ) -> pd.DataFrame:
     """Bring predictions for the sequences of `from_long_frame` back to the rows of its table.
 
@@ -159,9 +180,10 @@ def to_long_frame(
     ----------
     predictions : array-like
         Per step: n arrays of shape (T_i,) or (T_i, n_outputs), or one array of shape (n, T) or
-        (n, T, n_outputs). Per sequence: shape (n,), repeated for each of its steps.
+        (n, T, n_outputs). Per sequence, and repeated for each of its steps: an array of shape (n,) or
+        (n, n_outputs), as of ``predict_proba``.
     df : DataFrame
-        The table; rows in any order.
+        The table; rows in any order. Other kinds of frames are converted as in `from_long_frame`.
     id_col, time_col : column
         As in `from_long_frame`.
     name : str, default="prediction"
@@ -169,24 +191,42 @@ def to_long_frame(
     ids : array-like of shape (n,), default=None
         Which sequences the predictions are for, for instance those of a test set. None: all, in
         order of first appearance.
+    per_step : bool, default=None
+        Whether there is a prediction per step, or per sequence. None: an array of shape (n, k) is per
+        sequence where no sequence has k rows, and refused where all have, as it may then be either. All
+        other shapes tell.
 
     Returns
     -------
     DataFrame
-        The id, the time and the predictions, with the index and the order of `df`; the rows of
-        `ids` only, where it is given.
+        Of pandas: the id, the time and the predictions, with the index and the order of `df`; the rows
+        of `ids` only, where it is given.
 
     Raises
     ------
+    TypeError
+        If `df` is no such frame.
     ValueError
-        If the number of sequences or the length of one differs from the table; the id is named.
+        If the number of sequences or the length of one differs from the table, and the id is named; if an
+        array may be per step or per sequence and `per_step` does not say which; if `id_col` or `time_col`
+        does not name one column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skrnn import to_long_frame
+    >>> table = pd.DataFrame({"id": ["b", "a", "b"], "minute": [1, 0, 0]})
+    >>> to_long_frame([[0.2, 0.8], [0.5]], table, "id", "minute")["prediction"].tolist()
+    [0.8, 0.5, 0.2]
     """
-    _check_columns(df, [id_col, time_col])
+    df = as_pandas(df, "DataFrame", pd.DataFrame)
+    check_single({"id_col": id_col, "time_col": time_col})
+    check_columns(df, [id_col, time_col])
     if ids is not None:
         wanted = pd.Index(ids)
         unknown = wanted[~wanted.isin(df[id_col])]
         if len(unknown) or wanted.has_duplicates:
-            problem = f"not in df: {_first(unknown)}" if len(unknown) else "not unique"
+            problem = f"not in df: {first(unknown)}" if len(unknown) else "not unique"
             raise ValueError(f"ids are {problem}")
         df = df[df[id_col].isin(wanted)]
     found, order, lengths = _sort_long(df, id_col, time_col)
@@ -194,10 +234,14 @@ def to_long_frame(
         position = pd.Index(found).get_indexer(wanted)
         order = np.concatenate([np.split(order, np.cumsum(lengths)[:-1])[p] for p in position])
         found, lengths = found[position], lengths[position]
-    predictions = predictions if isinstance(predictions, list) else np.asarray(predictions)
+    predictions = predictions if isinstance(predictions, list | tuple) else np.asarray(predictions)
     if len(predictions) != len(found):
         raise ValueError(f"got predictions for {len(predictions)} sequences, expected {len(found)}")
-    flat = _flatten(predictions, found, lengths)
+    if per_step not in (None, True, False):
+        raise ValueError(f"per_step must be True, False or None, got {per_step!r}")
+    if per_step is None:
+        per_step = _is_per_step(predictions, lengths)
+    flat = _flatten(predictions, found, lengths) if per_step else _repeat(predictions, lengths)
     flat = flat.reshape(len(flat), -1)
     placed = np.empty_like(flat)
     placed[order] = flat
@@ -217,11 +261,13 @@ def _check_count(name: str, count: Any) -> None:
 
 def _choose_columns(frame: pd.DataFrame, target: Any, exog: Any) -> tuple[list, list]:
     """Input columns in the frame's order, and target columns."""
-    exogenous = [] if exog is None else _as_list(exog)
-    targets = [c for c in frame.columns if c not in exogenous] if target is None else target
-    targets = _as_list(targets)
-    _check_columns(frame, targets + exogenous)
-    _check_named_once(targets + exogenous)
+    exogenous = [] if exog is None else as_list("exog", exog)
+    if target is None:
+        targets = [column for column in frame.columns if column not in exogenous]
+    else:
+        targets = as_list("target", target)
+    check_columns(frame, targets + exogenous)
+    check_named_once(targets + exogenous)
     if not targets:
         raise ValueError("no column is left to forecast")
     chosen = set(targets + exogenous)
@@ -230,7 +276,7 @@ def _choose_columns(frame: pd.DataFrame, target: Any, exog: Any) -> tuple[list, 
 
 def _windows(frame: pd.DataFrame, columns: list, steps: range, stamps: slice) -> pd.DataFrame:
     """One row per row of `stamps`, one column per step, relative to the stamp, and column."""
-    values = _to_numbers(frame, columns)
+    values = to_numbers(frame, columns)
     table = np.hstack([values[stamps.start + step : stamps.stop + step] for step in steps])
     names = [f"{c}(t{step:+d})" if step else f"{c}(t)" for step in steps for c in columns]
     return pd.DataFrame(table, index=frame.index[stamps], columns=names)
@@ -242,7 +288,7 @@ def _check_time_index(index: pd.Index) -> None:
     if index.hasnans:
         raise ValueError("the index has missing stamps")
     if index.has_duplicates:
-        raise ValueError(f"the index has stamps twice: {_first(index[index.duplicated()].unique())}")
+        raise ValueError(f"the index has stamps twice: {first(index[index.duplicated()].unique())}")
     if not index.is_monotonic_increasing:
         raise ValueError("the index is not sorted in time; sort it with sort_index()")
 
@@ -264,47 +310,37 @@ def _sort_long(df: pd.DataFrame, id_col: Any, time_col: Any) -> tuple[np.ndarray
     return np.asarray(ids), order, np.bincount(codes)
 
 
+def _is_per_step(predictions: Any, lengths: np.ndarray) -> bool:
+    """What the shape of predictions says; a ValueError where it does not say."""
+    if isinstance(predictions, list | tuple) or predictions.ndim != 2:
+        return any(np.ndim(prediction) > 0 for prediction in predictions)
+    k = predictions.shape[1]
+    if k > 1 and (lengths == k).all():  # with k = 1 it comes to the same
+        raise ValueError(
+            f"predictions of shape {predictions.shape} may be of {k} steps, or of {k} outputs per sequence: "
+            "pass per_step=True or per_step=False"
+        )
+    return bool((lengths == k).any())
+
+
 def _flatten(predictions: Any, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """All steps of all predictions, those per sequence repeated."""
-    shapes = [np.shape(prediction) for prediction in predictions]
-    if all(shape == () for shape in shapes):
-        return np.repeat(np.asarray(predictions), lengths)
-    for id_, shape, length in zip(ids, shapes, lengths):
+    """All steps of all predictions per step."""
+    for id_, prediction, length in zip(ids, predictions, lengths):
+        shape = np.shape(prediction)
         if shape[:1] != (length,):
             given = f"{shape[0]} predictions" if shape else "a single prediction"
-            raise ValueError(f"id {id_} has {length} rows but {given}")
+            hint = f"; for {shape[0]} outputs per sequence pass per_step=False" if len(shape) == 1 else ""
+            raise ValueError(f"id {id_} has {length} rows but {given}{hint}")
     return np.concatenate(list(predictions))
 
 
-def _to_numbers(frame: pd.DataFrame, columns: list) -> np.ndarray:
-    """Columns as one C-ordered array, float32 if all of them are, else float64."""
-    dtypes = frame[columns].dtypes
-    numeric = [pd.api.types.is_numeric_dtype(d) and getattr(d, "kind", "") != "c" for d in dtypes]
-    if not all(numeric):
-        raise ValueError(f"columns are not numeric: {_first(dtypes.index[~np.array(numeric)])}")
-    dtype = np.float32 if (dtypes == np.float32).all() else np.float64
-    return np.ascontiguousarray(frame[columns].to_numpy(dtype, na_value=np.nan))
-
-
-def _check_columns(frame: pd.DataFrame, columns: list) -> None:
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise ValueError(f"columns are not in the frame: {_first(missing)}")
-    if not frame.columns.is_unique:
-        raise ValueError(f"column names are not unique: {_first(frame.columns[frame.columns.duplicated()])}")
-
-
-def _check_named_once(columns: list) -> None:
-    twice = [column for i, column in enumerate(columns) if column in columns[:i]]
-    if twice:
-        raise ValueError(f"columns are named twice: {_first(twice)}")
-
-
-def _as_list(columns: Any) -> list:
-    """Several columns as a list; a string or a tuple is the name of one."""
-    return list(columns) if isinstance(columns, list | pd.Index | np.ndarray) else [columns]
-
-
-def _first(names: Any, count: int = 5) -> str:
-    shown = ", ".join(repr(name) for name in list(names)[:count])
-    return shown + (", ..." if len(names) > count else "")
+def _repeat(predictions: Any, lengths: np.ndarray) -> np.ndarray:
+    """Predictions per sequence, (n,) or (n, k), for each of its steps."""
+    shapes = [np.shape(prediction) for prediction in predictions]
+    if len(set(shapes)) > 1 or len(shapes[0]) > 1:
+        raise ValueError(
+            "per_step=False needs predictions of shape (n,) or (n, n_outputs), got items of shapes "
+            f"{first(sorted(set(shapes)))}"
+        )
+    # an object array of arrays is stacked, too
+    return np.repeat(np.array(list(predictions)), lengths, axis=0)

@@ -242,7 +242,7 @@ def test_future_covariates():
     }
     for message, X_df in cases.items():
         refused(ValueError, message, model.predict, X_df=X_df)
-    refused(TypeError, "X_df has to be a DataFrame, got ndarray", model.predict, X_df=future.to_numpy())
+    refused(TypeError, "X_df has to be a DataFrame, got numpy.ndarray", model.predict, X_df=future.to_numpy())
 
 
 def test_future_covariates_of_a_wide_frame():

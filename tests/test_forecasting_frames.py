@@ -287,7 +287,7 @@ def test_static_mistakes(long, change, static, message):
 @pytest.mark.parametrize(
     ("change", "arguments", "error", "message"),
     [
-        (lambda f: f.to_numpy(), {}, TypeError, "expected a pandas Series or DataFrame, got ndarray"),
+        (lambda f: f.to_numpy(), {}, TypeError, "expected a pandas Series or DataFrame, got numpy.ndarray"),
         (lambda f: f[:0], {}, ValueError, "there are no rows"),
         (lambda f: f.drop(columns="y"), {}, ValueError, "not in the frame: 'y' .a long frame has one row"),
         (lambda f: f.drop(columns="unique_id"), {}, ValueError, "not in the frame: 'unique_id'"),

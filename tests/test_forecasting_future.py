@@ -123,7 +123,7 @@ def test_resolution_and_dtype_of_ids_may_differ(panel, X_df):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda X: X["x"], TypeError, "X_df has to be a DataFrame, got Series"),
+        (lambda X: X["x"], TypeError, r"X_df has to be a DataFrame, got pandas.*\.Series"),
         (lambda X: X.drop(columns=["u"]), ValueError, "columns are not in X_df: 'u'"),
         (lambda X: X.drop(columns="ds"), ValueError, "columns are not in X_df: 'ds'"),
         (

@@ -190,7 +190,7 @@ def test_smape_at_its_ends():
         (None, dict(metrics=["mae", "mape"]), "metrics are mae, rmse, .*; got 'mape'"),
         (None, dict(by="row"), "by must be 'overall', 'series' or 'cutoff', got 'row'"),
         (None, dict(metrics="mase"), "mase needs train="),
-        (lambda s: s["LSTM"], {}, "scores must be a DataFrame as of cross_validation, got Series"),
+        (lambda s: s["LSTM"], {}, "scores must be a DataFrame as of cross_validation, got pandas.*Series"),
         (lambda s: s.drop(columns="cutoff"), {}, "scores have no column cutoff"),
         (lambda s: s.drop(columns="sales"), {}, "scores have no true values"),
         (lambda s: s.assign(sales=np.nan), {}, "all true values are NaN"),

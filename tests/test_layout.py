@@ -33,14 +33,16 @@ MAY_IMPORT = {
     "training": {"inference", "network", "batches", "losses", "sequences"},
     "estimators": {"backends", "inference", "losses", "network", "sequences", "training"},
     "preprocessing": {"estimators", "sequences"},
-    "forecasting": {"estimators", "network", "sequences"},
-    "windows": {"sequences"},
+    "compose": {"estimators", "preprocessing", "sequences"},
+    "forecasting": {"columns", "estimators", "network", "sequences"},
+    "columns": set(),
+    "windows": {"columns", "sequences"},
     "metrics": {"sequences"},
     "display": set(),
     "warmup": {"backends", "estimators", "network"},
 }
 # Where each of the larger packages may be imported. Those marked are imported when used, not before.
-SCIKIT_LEARN = {"estimators", "forecasting", "preprocessing", "metrics", "display"}
+SCIKIT_LEARN = {"estimators", "forecasting", "preprocessing", "compose", "metrics", "display"}
 HOMES = {
     "numpy": set(MAY_IMPORT),
     "numba": {"backends"},
@@ -48,7 +50,7 @@ HOMES = {
     "sklearn": SCIKIT_LEARN,
     "scipy": SCIKIT_LEARN,
     "joblib": {"estimators", "forecasting"},
-    "pandas": {"windows", "forecasting"},
+    "pandas": {"columns", "windows", "forecasting"},
     "utilsforecast": {"forecasting"},
     "tqdm": {"estimators", "warmup"},
     "matplotlib": {"display", "forecasting"},

@@ -122,7 +122,7 @@ def test_windows_do_not_share_memory_with_the_series():
         (None, dict(lags=True), ValueError, "lags must be an integer .* got True"),
         (lambda f: f.assign(b="x", c=1j), {}, ValueError, "columns are not numeric: 'b', 'c'"),
         (lambda f: f.rename(columns={"b": "a"}), {}, ValueError, "names are not unique: 'a'"),
-        (lambda f: f.to_numpy(), {}, TypeError, "expected a pandas DataFrame or Series, got nd"),
+        (lambda f: f.to_numpy(), {}, TypeError, "expected a pandas DataFrame or Series, got numpy.nd"),
     ],
 )
 def test_make_windows_mistakes(frame, change, arguments, error, message):
@@ -247,11 +247,49 @@ def test_predictions_per_sequence_are_repeated(table, form):
 
 def test_dense_predictions(table):
     table = table[1:]  # two steps each; a comes first now
-    result = to_long_frame(np.array([[1, 2], [3, 4]]), table, "id", "time")
+    result = to_long_frame(np.array([[1, 2], [3, 4]]), table, "id", "time", per_step=True)
     assert result["prediction"].tolist() == [2, 3, 1, 4]
     assert result["prediction"].dtype == int
     outputs = to_long_frame(np.arange(8).reshape(2, 2, 2), table, "id", "time")
     assert outputs["prediction_1"].tolist() == [3, 5, 1, 7]
+
+
+PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]])
+
+
+def test_an_array_that_may_be_steps_or_outputs_is_refused_until_it_is_said(table):
+    """Of two sequences of two steps, probabilities of two classes; wrong numbers, if taken for steps."""
+    table = table[1:]  # a comes first
+    for ambiguous in (PROBABILITIES, np.array([["x", "y"], ["y", "x"]]), pd.DataFrame(PROBABILITIES)):
+        with pytest.raises(ValueError, match=r"may be of 2 steps, or of 2 outputs per sequence: pass per_st"):
+            to_long_frame(ambiguous, table, "id", "time")
+    result = to_long_frame(PROBABILITIES, table, "id", "time", per_step=False)
+    assert result["prediction_0"].tolist() == [0.25, 0.5, 0.25, 0.5]
+    assert result["prediction_1"].tolist() == [0.75, 0.5, 0.75, 0.5]
+    # what a ragged X or a list gives is per step, and one output is the same either way
+    steps = to_long_frame(object_array(list(PROBABILITIES)), table, "id", "time")
+    assert steps["prediction"].tolist() == [0.75, 0.5, 0.25, 0.5]
+    assert to_long_frame(list(PROBABILITIES), table, "id", "time").equals(steps)
+    alone = to_long_frame(PROBABILITIES[:1], table, "id", "time", ids=["a"], per_step=True)
+    assert alone["prediction"].tolist() == [0.75, 0.25]
+
+
+def test_one_output_of_one_step_needs_no_word():
+    one = pd.DataFrame({"id": ["a", "b"], "time": [0, 0]})
+    for per_step in (None, True, False):
+        result = to_long_frame(np.array([[1], [2]]), one, "id", "time", per_step=per_step)
+        assert result["prediction"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_several_outputs_per_sequence_are_repeated(table, outputs):
+    scores = np.arange(2.0 * outputs).reshape(2, outputs)
+    for form in (scores, list(scores), scores.tolist(), object_array(list(scores))):
+        for per_step in (None, False) if form is scores else (False,):
+            result = to_long_frame(form, table, "id", "time", per_step=per_step)
+            for k in range(outputs):
+                column = result["prediction" if outputs == 1 else f"prediction_{k}"]
+                assert column.tolist() == [scores["ba".index(i), k] for i in table["id"]]
 
 
 def test_ids_of_a_test_set_in_any_order(table):
@@ -268,7 +306,12 @@ def test_ids_of_a_test_set_in_any_order(table):
         ([1.0], {}, "got predictions for 1 sequences, expected 2"),
         ([[1, 2, 3], [1]], {}, "id a has 2 rows but 1 predictions"),
         ([[1, 2, 3], 1], {}, "id a has 2 rows but a single prediction"),
-        (np.ones((2, 2)), {}, "id b has 3 rows but 2 predictions"),
+        (np.ones((2, 2)), {}, "id b has 3 rows but 2 predictions; for 2 outputs per seq.* per_step=False"),
+        (np.ones((2, 4)), dict(per_step=True), "id b has 3 rows but 4 predictions"),
+        (np.ones(2), dict(per_step=True), "id b has 3 rows but a single prediction"),
+        ([[1, 2, 3], [1, 2]], dict(per_step=False), r"got items of shapes \(2,\), \(3,\)"),
+        (np.ones((2, 3, 1)), dict(per_step=False), r"\(n, n_outputs\), got items of shapes \(3, 1\)"),
+        ([1, 2], dict(per_step="no"), "per_step must be True, False or None, got 'no'"),
         ([[1, 2]], dict(ids=["z"]), "ids are not in df: 'z'"),
         ([[1, 2]] * 2, dict(ids=["a", "a"]), "ids are not unique"),
         ([1, 2], dict(name="time"), "'time' is already a column"),
@@ -278,3 +321,137 @@ def test_ids_of_a_test_set_in_any_order(table):
 def test_to_long_frame_mistakes(table, predictions, arguments, message):
     with pytest.raises(ValueError, match=message):
         to_long_frame(predictions, **dict(df=table, id_col="id", time_col="time") | arguments)
+
+
+# what is given in place of a frame of pandas ------------------------------------------------------
+
+
+CALLS = {
+    "from": lambda df: from_long_frame(df, "id", "time", ["u", "v"], "state"),
+    "to": lambda df: to_long_frame([np.arange(3), np.arange(2)], df, "id", "time"),
+    "windows": lambda df: make_windows(df.select("u", "v"), 2, target="u", exog="v"),
+}
+
+
+class Foreign:
+    """A frame of another library, which knows how to become one of pandas."""
+
+    def __init__(self, frame):
+        self._frame = frame
+
+    def select(self, *columns):
+        return Foreign(self._frame[list(columns)])
+
+    def to_pandas(self):
+        return self._frame.copy()
+
+
+def polars_frame(table):
+    polars = pytest.importorskip("polars")
+    pytest.importorskip("pyarrow")
+    return polars.from_pandas(table)
+
+
+@pytest.mark.parametrize("foreign", [Foreign, polars_frame])
+@pytest.mark.parametrize("name", CALLS)
+def test_other_frames_are_converted(table, name, foreign):
+    table = table.reset_index(drop=True)
+    given = CALLS[name](foreign(table))
+    table.select = lambda *columns: table[list(columns)]
+    expected = CALLS[name](table)
+    if name == "from":
+        for ours, theirs in zip(expected[0], given[0], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert [part.tolist() for part in given[1]] == [part.tolist() for part in expected[1]]
+        assert given[2].tolist() == expected[2].tolist()
+    elif name == "to":
+        pd.testing.assert_frame_equal(given, expected, check_dtype=False)
+    else:
+        for ours, theirs in zip(expected, given, strict=True):
+            assert ours.equals(theirs)
+
+
+def test_a_series_of_polars_is_converted():
+    polars = pytest.importorskip("polars")
+    pytest.importorskip("pyarrow")
+    X, _ = make_windows(polars.Series("co2", [1.0, 2.0, 3.0]), 1)
+    assert X.columns.tolist() == ["co2(t-1)"]
+    assert make_windows(polars.Series([1.0, 2.0, 3.0]), 1)[1].name == "y"
+
+
+class Lazy:
+    """A frame whose rows are not there yet."""
+
+    def compute(self):
+        raise AssertionError("work that nobody asked for")
+
+
+class Unconvertible:
+    def to_pandas(self):
+        raise ImportError("pyarrow is not installed")
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        ({"id": [1]}, r"expected a pandas DataFrame( or Series)?, got builtins.dict$"),
+        (np.ones((2, 2)), r"got numpy.ndarray$"),
+        (Lazy(), r"got .*test_windows\.Lazy: pass what \.compute\(\) gives"),
+        (Unconvertible(), r"got .*Unconvertible, which cannot be converted: pyarrow is not installed"),
+    ],
+)
+def test_what_is_no_frame_is_named(frame, message):
+    for call in (
+        lambda: make_windows(frame, 1),
+        lambda: from_long_frame(frame, "id", "time", "u"),
+        lambda: to_long_frame([1], frame, "id", "time"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
+def test_a_series_is_no_long_frame(table):
+    with pytest.raises(TypeError, match=r"got pandas.*Series: take series.reset_index\(\)"):
+        from_long_frame(table.set_index(["id", "time"])["u"], "id", "time", "u")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            dict(id_col=["id", "kind"]),
+            r"id_col must name one column, got \['id', 'kind'\]; make one .*ngroup",
+        ),
+        (dict(time_col=["time"]), r"time_col must name one column, got \['time'\]"),
+        (dict(label_col={"state"}), r"label_col must name one column, got \{'state'\}"),
+        (
+            dict(feature_cols=[["u"], "v"]),
+            r"feature_cols must be a column or a list of columns, got \[\['u'\]",
+        ),
+        (dict(feature_cols={"u": 1}), "feature_cols must be a column or a list of columns"),
+        (dict(id_col=(["id"],)), "id_col must name one column"),
+    ],
+)
+def test_a_name_is_one_column(table, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        from_long_frame(table, **dict(id_col="id", time_col="time", feature_cols="u") | arguments)
+    arguments = {name: value for name, value in arguments.items() if name in ("id_col", "time_col")}
+    if arguments:
+        with pytest.raises(ValueError, match=message):
+            to_long_frame([1, 2], table, **dict(id_col="id", time_col="time") | arguments)
+
+
+def test_the_advice_for_several_ids_works(table):
+    joined = table.assign(both=table.groupby(["id", "kind"]).ngroup())
+    sequences, _, _ = from_long_frame(joined, "both", "time", "u")
+    assert [len(part) for part in sequences] == [3, 2]
+    with pytest.raises(ValueError, match=r"exog must be a column or a list of columns, got \{'b'\}"):
+        make_windows(table[["u", "v"]], 1, exog={"b"})
+
+
+def test_columns_of_several_levels(table):
+    levels = table.set_axis(pd.MultiIndex.from_product([table.columns, ["x"]]), axis=1)
+    with pytest.raises(ValueError, match=r"names of several columns, which have 2 levels: 'id', 'time'"):
+        from_long_frame(levels, "id", "time", [("u", "x")])
+    sequences, _, _ = from_long_frame(levels, ("id", "x"), ("time", "x"), [("u", "x")])
+    assert sequences[1].tolist() == [[10], [20]]

@@ -121,7 +121,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             self.device_ = self._device_to_train(data)
             with backends.turn(self.device_, self.allow_tf32):
                 trainer = self._trainer(data, again=again)
-                progress = self._progress.copy() if again else Progress()
+                progress = Progress.of(self.history_) if again else Progress()
                 self._run_fit(trainer, validation, progress, X, y, sample_weight)
                 del trainer  # and with it memory of the device, while it is this fit's turn
         if progress.interrupted:
@@ -191,7 +191,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             self.device_ = self._device_to_train(data)
             with backends.turn(self.device_, self.allow_tf32):
                 trainer = self._trainer(data, again=not first)
-                progress = Progress() if first else self._progress.copy()
+                progress = Progress() if first else Progress.of(self.history_)
                 rate = float(self.learning_rate_init)
                 row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
                 trainer.check()
@@ -385,7 +385,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         self.__dict__.update(self._fitted_attributes(trainer, progress))
         unpack, optimizer = trainer.network.unpack, trainer.optimizer
         self._moments: Any = self.solver, int(optimizer.n_steps[0]), unpack(optimizer.m), unpack(optimizer.v)
-        self._rng, self._progress = trainer.rng, progress
+        self._rng = trainer.rng
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

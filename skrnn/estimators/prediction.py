@@ -20,9 +20,10 @@ from .jobs import effective_threads
 from .states import read_state, shown
 from .streaming import Stream
 from .targets import Rows, read_rows, read_weights
+from .versions import Versioned
 
 
-class FittedNetwork:
+class FittedNetwork(Versioned):
     """Mixin: everything after `fit`, from `weights_` and the frozen `_architecture`."""
 
     device: str
@@ -294,3 +295,11 @@ class FittedNetwork:
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
+
+    def _migrate(self) -> None:
+        if not hasattr(self, "weights_"):
+            return
+        self.__dict__.pop("_progress", None)  # is read from `history_`
+        self.__dict__.setdefault("device_", "cpu")
+        self._architecture = {"skip_steps": None} | self._architecture
+        self._row_layout = self._given_layout | getattr(self, "_row_layout", {})

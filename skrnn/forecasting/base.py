@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable
+from functools import update_wrapper
+from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from ..estimators.base import RecurrentEstimator
+from ..estimators.versions import Versioned
 from . import frames, intervals
 from .model import Model, Settings
 from .output import POINT
@@ -21,6 +24,7 @@ from .panel import Panel
 from .parameters import CONSTRAINTS
 from .scaling import Transform
 from .splits import RollingOrigin
+from .storage import from_plain, to_plain
 
 # A minibatch of the regressor that is built here is a sixteenth of the windows within these bounds, and by
 # default it takes that many updates and passes at most: what is read too often is learnt with its noise.
@@ -29,7 +33,7 @@ MAX_STEPS, MAX_PASSES = 1000, 30
 CHUNK = 128  # steps of a history between two updates
 
 
-class BaseForecaster(BaseEstimator):
+class BaseForecaster(Versioned, BaseEstimator):
     """Parameters and training; what is learnt is in `model`, the public methods are in `forecasters`."""
 
     _regressor_class: ClassVar[type[RecurrentEstimator]]
@@ -101,6 +105,25 @@ class BaseForecaster(BaseEstimator):
         self.device = device
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give the class the constructor under its own name, which Python shows for an unknown parameter."""
+        super().__init_subclass__(**kwargs)
+        init = cls.__init__
+        if "__init__" not in vars(cls) and isinstance(init, FunctionType):
+            own = FunctionType(
+                init.__code__, init.__globals__, argdefs=init.__defaults__, closure=init.__closure__
+            )
+            own.__kwdefaults__ = init.__kwdefaults__
+            update_wrapper(own, init).__qualname__ = f"{cls.__qualname__}.__init__"
+            cls.__init__ = own  # type: ignore[method-assign]
+
+    # --- what is stored --------------------------------------------------------------------------------
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: to_plain(value) for name, value in super().__getstate__().items()}
+
+    def _read_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {name: from_plain(value) for name, value in state.items()}
 
     # --- what is asked for -----------------------------------------------------------------------------
     @property

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..columns import type_name
 from .frequency import find_freq
 from .future import future_frame, futures, read_future
 from .gaps import Rows, as_integers, complete
@@ -233,7 +234,7 @@ def _kind(data: Any, id_col: Hashable, time_col: Hashable) -> str:
     if isinstance(data, pd.Series):
         return "series"
     if not isinstance(data, pd.DataFrame):
-        raise TypeError(f"expected a pandas Series or DataFrame, got {type(data).__name__}")
+        raise TypeError(f"expected a pandas Series or DataFrame, got {type_name(data)}")
     if data.columns.nlevels > 1:
         raise ValueError("the columns have several levels; give every series one name")
     if not data.columns.is_unique:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..columns import type_name
 from .frequency import stamps_after
 from .panel import Panel, first_few, quote, series_name
 from .reading import numbers
@@ -88,7 +89,7 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     form, names = panel.form, list(names)
     long = form.kind == "long"
     if not isinstance(X_df, pd.DataFrame):
-        raise TypeError(f"X_df has to be a DataFrame, got {type(X_df).__name__}")
+        raise TypeError(f"X_df has to be a DataFrame, got {type_name(X_df)}")
     needed = [*([form.id_name, form.stamp_name] if long else []), *names]
     lacking = [name for name in needed if name not in X_df.columns]
     if lacking:

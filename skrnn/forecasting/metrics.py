@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..columns import type_name
 from .frames import read_panel
 from .panel import first_few, quote
 from .stamps import as_stamps, check_same_time
@@ -155,7 +156,7 @@ def _of_levels(metric: str, losses: Any, frame: pd.DataFrame, table: _Table) -> 
 
 def _read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: Hashable) -> _Table:
     if not isinstance(scores, pd.DataFrame):
-        raise ValueError(f"scores must be a DataFrame as of cross_validation, got {type(scores).__name__}")
+        raise ValueError(f"scores must be a DataFrame as of cross_validation, got {type_name(scores)}")
     if scores.columns.nlevels == 2 and scores.index.nlevels == 2:
         ids, names = scores.columns.unique(0), list(scores.columns.unique(1))
         series = np.repeat(np.arange(len(ids)), len(scores))

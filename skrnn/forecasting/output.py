@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..columns import type_name
 from .future import as_index
 from .gaps import Rows
 from .panel import Form, Panel, first_few, quote
@@ -95,7 +96,7 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[Rows, l
     """
     form = panel.form
     if not isinstance(forecast, pd.Series | pd.DataFrame):
-        raise TypeError(f"the forecast has to be a Series or DataFrame, got {type(forecast).__name__}")
+        raise TypeError(f"the forecast has to be a Series or DataFrame, got {type_name(forecast)}")
     if not len(forecast):
         raise ValueError("the forecast has no rows")
     point = _point_name(form) if form.kind == "series" else model_name
