@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .batches import JOB_CARRIED, SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
+from .interrupts import deferring
 from .network import Network
 from .sequences import Sequences, lies_on_host
 
@@ -117,6 +118,7 @@ class Stepper:
         self._replay()
         return self._finite[0] != 0
 
+    @deferring
     def reset(self, state: State | None = None) -> None:
         """Begin new sequences from `state`, or from zeros."""
         # the first step: `next_step` counts on before it reads

@@ -30,6 +30,8 @@ from numba import njit
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, NullCache
 
+from ...interrupts import deferring
+
 
 @cache
 def source_hash(backend: str = "cpu") -> str:
@@ -143,6 +145,9 @@ def kernel(*key):
         cache = KernelCache(function, key)
         dispatcher = njit(nogil=True, error_model="numpy")(named(function, *key))
         dispatcher._cache = cache
+        # Numba would keep what an interrupt leaves half compiled or half loaded. What a kernel calls is
+        # compiled inside of this, too.
+        dispatcher.compile = deferring(dispatcher.compile)
         return dispatcher
 
     return decorate
