@@ -15,6 +15,7 @@ BATCH = 256  # sequences run together
 ROWS = 32_768  # steps run together: bounds the memory of long sequences
 
 
+@deferring
 def run(
     network: Network,
     params: np.ndarray,

@@ -13,7 +13,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from .. import backends, inference
-from ..interrupts import deferred
+from ..interrupts import deferred, deferring
 from ..losses import Loss
 from ..network import Network, array_dtype
 from ..sequences import Targets
@@ -192,11 +192,12 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 trainer = self._trainer(data, again=not first)
                 progress = Progress() if first else self._progress.copy()
                 rate = float(self.learning_rate_init)
-                row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
-                trainer.check()
-                progress.n_iter += 1
-                progress.history.append(row)
-                self._store(trainer, progress)
+                with deferred():
+                    row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
+                    trainer.check()
+                    progress.n_iter += 1
+                    progress.history.append(row)
+                    self._store(trainer, progress)
         return self
 
     # --- parameters and data -------------------------------------------------------------------------
@@ -291,6 +292,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         n_features = data.sequences.n_features
         return self._network(n_features, self._n_raw(), self._network_parameters(), device)
 
+    @deferring
     def _trainer(self, data: Data, again: bool) -> Trainer:
         network = self._network_for(data, self.device_)
         if not again:

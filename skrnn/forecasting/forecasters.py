@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import joblib
@@ -239,9 +240,16 @@ class _Forecaster(BaseForecaster):
         starts = range(0, n_windows, every)
         run = joblib.Parallel(effective_threads(self.n_jobs), backend="threading", return_as="generator")
         with Errand() as errand:
-            parts = run(joblib.delayed(forecast)(first) for first in starts)
-            parts = progress(parts, self.verbose, type(self).__name__, len(starts), "cutoff")
-            statistics = [each for part in parts for each in part]
+            with deferred():  # Python's own locks do not bear an interrupt where threads are started
+                parts = run(joblib.delayed(forecast)(first) for first in starts)
+            try:
+                shown = progress(parts, self.verbose, type(self).__name__, len(starts), "cutoff")
+                statistics = [each for part in shown for each in part]
+            except BaseException:
+                with deferred(), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # joblib says that tasks are given up, which is meant
+                    parts.close()
+                raise
         return frames.write_cross_validation(panel, folds, statistics, type(self).__name__)
 
     def score(self, df: Any, y: Any = None) -> float:
