@@ -55,7 +55,7 @@ def seen(monkeypatch):
 
 
 def keep(n, value, monkeypatch):
-    """The helpers of this test, however many processors there are, which do not go to sleep; gives `value`."""
+    """The helpers of this test, however many processors there are, that do not go to sleep; gives `value`."""
     pool = threads.Pool(n)
     monkeypatch.setattr(threads, "_pool", pool)
     monkeypatch.setattr(threads, "usable_processors", lambda: n + 1)
