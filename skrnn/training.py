@@ -13,7 +13,7 @@ import numpy as np
 
 from . import inference
 from .batches import JOB_COUNT, JOB_FIRST, JOB_LEARNS, JOB_SIZE, JOB_START, Jobs
-from .interrupts import deferred
+from .interrupts import deferred, look
 from .losses import Loss
 from .network import Network
 from .sequences import Sequences, Targets
@@ -237,6 +237,7 @@ class Trainer:
                     waiting = 0 if improved else waiting + 1
                 if on_epoch is not None and on_epoch(row):
                     break
+                look()  # in a turn on a GPU, interrupts are deferred
                 if waiting >= s.n_iter_no_change:
                     if s.learning_rate != "plateau" or not schedule.lower():
                         break

@@ -278,13 +278,18 @@ def test_kernels_are_compiled_to_the_end_of_the_one_at_hand(monkeypatch):
 
 # --- helpers ------------------------------------------------------------------------------------------
 def at_event(number, function, twice=0):
-    """The error, or None, of a call in which SIGINT falls into that event (line, call or return) of Python,
-    and with `twice` into the one so many later; and the number of events."""
+    """The error, or None, of a call in which SIGINT falls on that line or call of Python, and with `twice` on
+    the one so many later; and the number of both."""
     n = 0
 
     def trace(frame, event, arg):
         nonlocal n
-        n += 1
+        n += event in ("line", "call")
+        if event in (
+            "return",
+            "exception",
+        ):  # Python looks for signals before a function's code, not after it
+            return trace
         if n == number or (twice and n == number + twice):
             press()
         return trace
@@ -719,3 +724,41 @@ def test_at_random_moments():
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) >= 10
     assert "ignored" not in result.stderr
+
+
+# --- on a GPU -----------------------------------------------------------------------------------------
+@pytest.mark.gpu
+def test_who_waits_for_a_turn_can_give_up():
+    from skrnn import backends
+
+    backends.get("cuda")  # imported
+    held, free = threading.Event(), threading.Event()
+
+    def hold():
+        with backends.turn("cuda"):
+            held.set()
+            free.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        LSTMRegressor(2, max_iter=1, device="cuda").fit(X, y)
+    timer.join()
+    free.set()
+    holder.join()
+    LSTMRegressor(2, max_iter=1, device="cuda").fit(X, y)  # no lock is left taken
+
+
+@pytest.mark.gpu
+def test_in_a_turn_it_falls_between_minibatches():
+    est = pressed().set_params(device="cuda")
+    with pytest.warns(RuntimeWarning, match="after 2 epochs"), pytest.raises(KeyboardInterrupt):
+        est.fit(X, y)
+    assert est.n_iter_ == 2
+    with pytest.raises(KeyboardInterrupt), deferred():  # noqa: PT012
+        press()
+        est.predict(X)
+    assert np.isfinite(est.predict(X)).all()

@@ -240,15 +240,17 @@ class _Forecaster(BaseForecaster):
         starts = range(0, n_windows, every)
         run = joblib.Parallel(effective_threads(self.n_jobs), backend="threading", return_as="generator")
         with Errand() as errand:
-            with deferred():  # Python's own locks do not bear an interrupt where threads are started
-                parts = run(joblib.delayed(forecast)(first) for first in starts)
+            parts = None
             try:
+                with deferred():  # Python's own locks do not bear an interrupt where threads are started
+                    parts = run(joblib.delayed(forecast)(first) for first in starts)
                 shown = progress(parts, self.verbose, type(self).__name__, len(starts), "cutoff")
                 statistics = [each for part in shown for each in part]
             except BaseException:
                 with deferred(), warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # joblib says that tasks are given up, which is meant
-                    parts.close()
+                    if parts is not None:
+                        parts.close()
                 raise
         return frames.write_cross_validation(panel, folds, statistics, type(self).__name__)
 
