@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .batches import JOB_CARRIED, SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
+from .interrupts import deferring
 from .network import Network
 from .sequences import Sequences, lies_on_host
 
@@ -30,6 +31,7 @@ BATCH = 256  # sequences run together
 ROWS = 32_768  # steps run together: bounds the memory of long sequences
 
 
+@deferring
 def run(
     network: Network,
     params: np.ndarray,
@@ -141,6 +143,7 @@ class Stepper:
         self._replay()
         return self._finite[0] != 0
 
+    @deferring
     def reset(self, state: State | None = None) -> None:
         """Begin new sequences from `state`, or from zeros."""
         n, network = self._steps.max_sequences, self._network

@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .estimators.inputs import Input, check_kind, read_sequences, read_X, recognise, shape_like
+from .estimators.unchanged import unchanged_on_error
 from .estimators.versions import Versioned
 from .sequences import Sequences
 
@@ -214,9 +215,10 @@ object array of n arrays of shape (T_i, F)
         return read_X(self, X, reset=reset, features_per_step=self.features_per_step, allow_nan=allow_nan)
 
     def _fit(self, X: Any, y: Any, transformer: Any, method: str, reset: bool) -> SequenceTransformer:
-        sequences = self._read(X, reset).sequences
-        getattr(transformer, method)(sequences.values, _targets_per_step(y, sequences))
-        self.transformer_ = transformer
+        with unchanged_on_error(self):
+            sequences = self._read(X, reset).sequences
+            getattr(transformer, method)(sequences.values, _targets_per_step(y, sequences))
+            self.transformer_ = transformer
         return self
 
 

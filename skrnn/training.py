@@ -13,6 +13,7 @@ import numpy as np
 
 from . import inference
 from .batches import JOB_COUNT, JOB_FIRST, JOB_LEARNS, JOB_SIZE, JOB_START, Jobs
+from .interrupts import deferred, look
 from .losses import Loss
 from .network import Network
 from .sequences import Sequences, Targets
@@ -210,50 +211,63 @@ class Trainer:
 
         Notes
         -----
-        An interrupt (Ctrl-C) ends the fit after the running minibatch: `progress.interrupted` says so.
+        An interrupt (Ctrl-C) ends the fit after the running minibatch: `progress.interrupted` says so. Before
+        the first one it is raised: there is nothing to keep.
         """
         s = self.settings
         progress.interrupted, best_loss, best_score = False, math.inf, -math.inf
         schedule = Schedule(s)
         best = self.params.copy() if s.early_stopping else None
-        waiting, started = 0, time.perf_counter()
+        waiting, started, n_steps = 0, time.perf_counter(), self.optimizer.n_steps[0]
         try:
             for epoch in range(s.max_iter):
-                row = {"epoch": progress.n_iter + 1}
-                row |= self.epoch(progress.n_iter, partial(schedule.rate, epoch))
-                if score is not None:
-                    row["validation_score"] = score(self.params)
-                row["seconds"] = time.perf_counter() - started
-                progress.n_iter += 1
-                progress.history.append(row)
+                with deferred():  # an interrupt falls between minibatches, where the tape looks, or hereafter
+                    row = {"epoch": progress.n_iter + 1}
+                    row |= self.epoch(progress.n_iter, partial(schedule.rate, epoch))
+                    if score is not None:
+                        row["validation_score"] = score(self.params)
+                    row["seconds"] = time.perf_counter() - started
+                    progress.n_iter += 1
+                    progress.history.append(row)
 
-                improved = row["loss"] < best_loss - s.tol
-                best_loss = min(best_loss, row["loss"])
-                if score is not None:
-                    value = row["validation_score"]
-                    if s.early_stopping:
-                        improved = value > best_score + s.tol
-                    if value > best_score:
-                        best_score = value
-                        if best is not None:
-                            best[:] = self.params
-                waiting = 0 if improved else waiting + 1
+                    improved = row["loss"] < best_loss - s.tol
+                    best_loss = min(best_loss, row["loss"])
+                    if score is not None:
+                        value = row["validation_score"]
+                        if s.early_stopping:
+                            improved = value > best_score + s.tol
+                        if value > best_score:
+                            best_score = value
+                            if best is not None:
+                                best[:] = self.params
+                    waiting = 0 if improved else waiting + 1
                 if on_epoch is not None and on_epoch(row):
                     break
+                look()  # in a turn on a GPU, interrupts are deferred
                 if waiting >= s.n_iter_no_change:
                     if s.learning_rate != "plateau" or not schedule.lower():
                         break
                     waiting = 0
         except KeyboardInterrupt:
+            if self.optimizer.n_steps[0] == n_steps:
+                raise
             progress.interrupted = True
-        if best is not None and math.isfinite(best_score):
-            self.params[:] = best
-        try:
-            self.check()
-        except Diverged:
-            if progress.interrupted:  # Ctrl-C must reach an enclosing search, which may go on after errors
-                raise KeyboardInterrupt from None
-            raise
+        with deferred():  # also a second one
+            if best is not None and math.isfinite(best_score):
+                self.params[:] = best
+            checked = False
+            while not checked:
+                try:
+                    self.check()
+                    checked = True
+                except KeyboardInterrupt:
+                    progress.interrupted = True
+                except Diverged:
+                    if (
+                        progress.interrupted
+                    ):  # it must reach an enclosing search, which may go on after errors
+                        raise KeyboardInterrupt from None
+                    raise
 
     def check(self) -> None:
         """Raise `Diverged` if the last update has spoilt the outputs for the minibatch it saw."""

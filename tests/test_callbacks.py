@@ -242,9 +242,11 @@ def test_ctrl_c_before_the_first_epoch_leaves_the_earlier_model(monkeypatch):
 def test_sigint_from_outside(n_jobs):
     """A real signal, wherever it strikes; also while threads run."""
     program = f"""
-        import sys, time, warnings
+        import signal, sys, time, warnings
         import numpy as np
         from skrnn import LSTMRegressor
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
         class Tell:
             told = False
@@ -277,7 +279,7 @@ def test_sigint_from_outside(n_jobs):
     try:
         assert process.stdout.readline() == "running\n"
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=600)
     finally:
         process.kill()
         process.wait()

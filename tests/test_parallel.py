@@ -51,12 +51,14 @@ def seen(monkeypatch):
     monkeypatch.setattr(threads.Pool, "lead", record)
     monkeypatch.setattr(threads, "WAKE_FLOPS", 0)
     monkeypatch.setattr(threads, "LOOK_FLOPS", 1.0)
-    yield from keep(threads.Pool(max(1, threads.usable_processors() - 1)), teams, monkeypatch)
+    yield from keep(max(1, threads.usable_processors() - 1), teams, monkeypatch)
 
 
-def keep(pool, value, monkeypatch):
-    """The helpers of this test, which do not go to sleep meanwhile; gives `value`."""
+def keep(n, value, monkeypatch):
+    """The helpers of this test, however many processors there are, that do not go to sleep; gives `value`."""
+    pool = threads.Pool(n)
     monkeypatch.setattr(threads, "_pool", pool)
+    monkeypatch.setattr(threads, "usable_processors", lambda: n + 1)
     monkeypatch.setattr(threads, "LAST_LOOK", 2**60)  # also of a forked child's own helpers
     pool.boxes[threads.PATIENCE :: threads.BOX] = threads.LAST_LOOK
     yield value
@@ -66,7 +68,7 @@ def keep(pool, value, monkeypatch):
 @pytest.fixture
 def eight_threads(seen, monkeypatch):
     """A pool for teams of eight, whatever the machine has."""
-    yield from keep(threads.Pool(7), None, monkeypatch)
+    yield from keep(7, None, monkeypatch)
 
 
 # Threads -----------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ def pool(monkeypatch):
     pool = threads.Pool(3)
     pool.boxes[threads.PATIENCE :: threads.BOX] = 2**60
     monkeypatch.setattr(threads, "_pool", pool)
+    monkeypatch.setattr(threads, "usable_processors", lambda: 4)
     monkeypatch.setattr(threads, "LOOK_FLOPS", 1.0)
     yield pool
     pool.boxes[threads.PATIENCE :: threads.BOX] = 0
@@ -322,7 +323,7 @@ def in_threads(work, arguments):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=120)
+        worker.join(timeout=600)
         assert not worker.is_alive()
     assert errors == []
 
@@ -393,7 +394,8 @@ from numba import njit
 from skrnn.backends.cpu import threads
 from skrnn.backends.cpu.tape import Tape
 
-threads._pool = threads.Pool(1)
+# A helper, though there is one processor for both; replays begin without it, and it joins when it is there.
+threads._pool, threads.usable_processors, threads.LOOK_FLOPS = threads.Pool(1), lambda: 2, np.inf
 if hasattr(os, "sched_setaffinity"):  # one thread at a time: all others are late
     os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
 
@@ -416,13 +418,15 @@ if sys.argv[1] == "condition":
     tape.call(flip, condition)
     with tape.only_if(condition):
         tape.share(count, counts)
-    tape.run(2000, 1e12)
-    assert counts[0] == 1000 and 0 < counts[8] <= 1000, counts
+    tape.run(1000, 3e8)
+    while not counts[8]:
+        tape.run(2, 3e8)
+    assert counts[0] >= 500 and counts[8] <= counts[0], counts
 else:
-    for number in range(2000, 2020):
+    for number in range(500, 520):
         tape, n = Tape(2), np.zeros(1, np.intp)
         tape.call(stop_at, number, n, tape.stop)
-        tape.run(100_000, 1e12)
+        tape.run(100_000, 3e8)
         assert n[0] == number, n
 """
 
@@ -433,7 +437,7 @@ def run_alone(code, *args):
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     result = subprocess.run(
         [sys.executable, "-c", code, *args], env=environment | {"PYTHONPATH": path}, capture_output=True,
-        text=True, timeout=120, check=False,
+        text=True, timeout=600, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
 
@@ -445,6 +449,7 @@ from skrnn.backends.cpu import threads
 from skrnn.backends.cpu.tape import Tape
 
 pool = threads._pool = threads.Pool(1)
+threads.usable_processors = lambda: 2
 
 @njit(nogil=True)
 def count(thread, n_threads, counts):
@@ -452,12 +457,13 @@ def count(thread, n_threads, counts):
 
 tape, counts = Tape(2), np.zeros(16, np.intp)
 tape.share(count, counts)
-for k in range(20_000):
+for k in range(5_000):
     pool.boxes[threads.PATIENCE] = k % 7 * 5
     tape.run(1, 3e8)
 pool.boxes[threads.PATIENCE] = 2**60
-tape.run(1, 1e15)
-assert counts[0] == 20_001 and counts[8] > 0, counts
+while not counts[8]:
+    tape.run(1, 1e9)
+assert counts[0] >= 5_000, counts
 """
 
 
@@ -530,8 +536,8 @@ def test_no_call_begins_before_the_last_has_ended(compiled, pool, n_threads, bet
     else:
         tape.call(add_up, parts, n_threads, total, wrong)
         tape.share(read_total, parts, total, wrong)
-    tape.run(10_000, MANY)
-    assert parts[::LINE][:n_threads].tolist() == [10_000] * n_threads
+    tape.run(1_000, MANY)
+    assert parts[::LINE][:n_threads].tolist() == [1_000] * n_threads
     assert not wrong.any()
 
 

@@ -62,7 +62,10 @@ from __future__ import annotations
 
 import re
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from types import ModuleType
+
+from ..interrupts import deferring
 
 NAMES = {
     "Dense",
@@ -105,17 +108,31 @@ GPU = re.compile(r"cuda(?::(\d+))?")  # the name of a device, with its number or
 def get(device: str) -> ModuleType:
     """The backend for a device, "cpu", "cuda" or "cuda:1"; imported when first asked for."""
     if device == "cpu":
-        from . import cpu
-
-        return cpu
+        return _cpu()
     if GPU.fullmatch(str(device)) is None:
         raise ValueError(f"device={device!r} is none of 'cpu', 'cuda', 'cuda:' with a number, and 'auto'")
     try:
-        from . import cuda
+        return _cuda()
     except ImportError as error:  # of a Numba whose CUDA part is gone
         raise Unavailable(
             f"Numba's CUDA part cannot be imported ({error}): pip install 'skrnn[cuda]'"
         ) from error
+
+
+# Numba cannot be imported once more where an interrupt has ended the first time.
+@cache
+@deferring
+def _cpu() -> ModuleType:
+    from . import cpu
+
+    return cpu
+
+
+@cache
+@deferring
+def _cuda() -> ModuleType:
+    from . import cuda
+
     return cuda
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -16,16 +13,18 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from .. import backends, inference
+from ..interrupts import deferred, deferring
 from ..losses import Loss
 from ..network import Network, array_dtype
 from ..sequences import Targets
 from ..training import Data, Diverged, Progress, Settings, Trainer, history_columns
-from .devices import device_for, device_to_read, to_host
+from .devices import device_for, device_to_read, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths
 from .parameters import CONSTRAINTS
 from .prediction import FittedNetwork
 from .progress import progress_bar
 from .targets import read_weights, read_window_weights
+from .unchanged import unchanged_on_error
 from .validation import check_not_cut, check_validation_split, hold_back, target_rows
 
 BATCH_SIZE = 32  # batch_size="auto"
@@ -40,8 +39,6 @@ NETWORK_PARAMETERS = (
     "recurrent_dropout",
     "dtype",
 )
-# Of vars(estimator), what scikit-learn's callbacks need to find again after an error.
-CALLBACK_STATE = ("_callback", "_skl_callbacks", "_parent_callback")
 
 
 class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
@@ -106,12 +103,16 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         ValueError
             For unusable data or parameters, naming the place; and when the loss stops being finite.
             The estimator is then what it was before.
+        KeyboardInterrupt
+            On Ctrl-C. In training, after the running minibatch and with a warning: the estimator is fitted
+            then, with the best weights so far. Before and after it, the estimator is what it was. Kernels
+            of a first fit are compiled to the end of the one at hand, which can take a few seconds.
         RuntimeError
             If `device` cannot be used here.
         MemoryError
             If the GPU has too little memory; the message says how much is needed.
         """
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             again = self.warm_start and hasattr(self, "weights_")
             self._check_parameters()
             self.device_ = device_to_read(self.device, self.dtype, X, X_val)
@@ -126,11 +127,9 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 del trainer  # and with it memory of the device, while it is this fit's turn
         if progress.interrupted:
             try:
-                warnings.warn(
-                    f"Training was interrupted after {progress.n_iter} epochs; the best weights so "
-                    "far are kept.",
-                    RuntimeWarning,
-                    stacklevel=2,
+                warn_the_caller(
+                    f"Training was interrupted after {progress.n_iter} epochs; this {type(self).__name__} "
+                    "keeps the best weights so far."
                 )
             finally:  # also where warnings are errors
                 raise KeyboardInterrupt
@@ -183,7 +182,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         return self._score_rows(raw, y, None if validation.w is None else validation.w[rows])
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool, **targets: Any) -> Self:
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             self._check_parameters()
             self.device_ = device_to_read(self.device, self.dtype, X)
             with backends.turn(self.device_, self.allow_tf32):
@@ -193,26 +192,13 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 trainer = self._trainer(data, again=not first)
                 progress = Progress() if first else Progress.of(self.history_)
                 rate = float(self.learning_rate_init)
-                row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
-                trainer.check()
-                progress.n_iter += 1
-                progress.history.append(row)
-                self._store(trainer, progress)
+                with deferred():
+                    row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
+                    trainer.check()
+                    progress.n_iter += 1
+                    progress.history.append(row)
+                    self._store(trainer, progress)
         return self
-
-    @contextmanager
-    def _unchanged_on_error(self) -> Iterator[None]:
-        """An error leaves the estimator as it was: fitted before, or not at all."""
-        attributes = self.__dict__
-        before = dict(attributes)
-        try:
-            yield
-        except BaseException:
-            for name in list(attributes):
-                if not name.startswith(CALLBACK_STATE):
-                    del attributes[name]
-            attributes.update((k, v) for k, v in before.items() if not k.startswith(CALLBACK_STATE))
-            raise
 
     # --- parameters and data -------------------------------------------------------------------------
     def _check_parameters(self) -> None:
@@ -306,6 +292,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         n_features = data.sequences.n_features
         return self._network(n_features, self._n_raw(), self._network_parameters(), device)
 
+    @deferring
     def _trainer(self, data: Data, again: bool) -> Trainer:
         network = self._network_for(data, self.device_)
         if not again:
@@ -382,10 +369,12 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     def _n_outputs(self) -> int: ...
 
     def _store(self, trainer: Trainer, progress: Progress) -> None:
-        self.__dict__.update(self._fitted_attributes(trainer, progress))
-        unpack, optimizer = trainer.network.unpack, trainer.optimizer
-        self._moments: Any = self.solver, int(optimizer.n_steps[0]), unpack(optimizer.m), unpack(optimizer.v)
-        self._rng = trainer.rng
+        with deferred():  # after an interrupted training, a second Ctrl-C must not lose what it has learnt
+            self.__dict__.update(self._fitted_attributes(trainer, progress))
+            unpack, optimizer = trainer.network.unpack, trainer.optimizer
+            moments = int(optimizer.n_steps[0]), unpack(optimizer.m), unpack(optimizer.v)
+            self._moments: Any = self.solver, *moments
+            self._rng = trainer.rng
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -20,7 +20,7 @@ ON_HOST = {np.ndarray, list, tuple}  # as nearly all input is
 DLPACK_GPU = {2, 13}  # kDLCUDA, kDLCUDAManaged: where `__dlpack_device__` says that an array lies
 
 F = TypeVar("F", bound=Callable[..., Any])
-INSIDE = ("skrnn.", "sklearn.", "contextlib")  # modules that a warning is not to point at
+INSIDE = ("skrnn.", "sklearn.", "joblib.", "contextlib.")  # modules that a warning is not to point at
 
 
 def warn_the_caller(message: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import backends, inference
+from ..interrupts import deferred
 from ..network import Network, array_dtype
 from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths, read_X, shape_like
@@ -131,8 +132,9 @@ class FittedNetwork(Versioned):
         for name, value in arrays.items():
             if not np.isfinite(value).all():
                 raise ValueError(f"weights[{name!r}] holds NaN or infinity")
-        self.weights_ = {name: arrays[name] for name in network.shapes()}
-        self._moments: Any = None  # they belong to the old weights
+        with deferred():
+            self.weights_ = {name: arrays[name] for name in network.shapes()}
+            self._moments: Any = None  # they belong to the old weights
         return self
 
     def _fitted_network(self, device: str) -> Network:

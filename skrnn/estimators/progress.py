@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from ..interrupts import deferred
 
 Row = dict[str, float]
 T = TypeVar("T")
@@ -13,10 +15,13 @@ T = TypeVar("T")
 def progress(iterable: Iterable[T], verbose: bool | int, name: str, total: int, unit: str) -> Iterable[T]:
     """The same things, on a tqdm bar if `verbose`."""
     if not verbose:
-        return iterable
-    from tqdm.auto import tqdm
-
-    return tqdm(iterable, name, total, unit=unit)
+        yield from iterable
+        return
+    with _bar(name, total, unit) as bar:
+        for each in iterable:
+            yield each
+            with deferred():
+                bar.update()
 
 
 @contextmanager
@@ -25,15 +30,29 @@ def progress_bar(verbose: bool | int, name: str, n_epochs: int) -> Iterator[Call
     if not verbose:
         yield lambda row: None
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=n_epochs, desc=name, unit="epoch") as bar:
+    with _bar(name, n_epochs, "epoch") as bar:
 
         def show(row: Row) -> None:
             shown = {"loss": f"{row['loss']:.4g}"}
             if "validation_score" in row:
                 shown["validation score"] = f"{row['validation_score']:.4g}"
-            bar.set_postfix(shown, refresh=False)
-            bar.update()
+            with deferred():
+                bar.set_postfix(shown, refresh=False)
+                bar.update()
 
         yield show
+
+
+@contextmanager
+def _bar(name: str, total: int, unit: str) -> Iterator[Any]:
+    """A tqdm bar. To be used where interrupts are deferred: one that falls into tqdm leaves its lock taken,
+    for which the bars of other threads would wait."""
+    with deferred():
+        from tqdm.auto import tqdm
+
+        bar = tqdm(total=total, desc=name, unit=unit)
+    try:
+        yield bar
+    finally:
+        with deferred():
+            bar.close()

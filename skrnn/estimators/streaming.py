@@ -65,6 +65,9 @@ class Stream:
         ValueError
             If `x` has another shape, or holds anything but finite numbers. The state is then what it
             was before.
+        KeyboardInterrupt
+            On Ctrl-C, before or after the step has been read, never amid it: who goes on after one sets
+            `state` to that of an earlier step, or calls `reset`.
         """
         if type(x) is not np.ndarray or x.dtype != self._dtype:
             x = read_numbers(x)

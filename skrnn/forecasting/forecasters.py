@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import joblib
@@ -16,6 +17,8 @@ from ..estimators.base import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.base import RecurrentEstimator
 from ..estimators.jobs import effective_threads
 from ..estimators.progress import progress
+from ..estimators.unchanged import unchanged_on_error
+from ..interrupts import Errand, deferred
 from . import frames, intervals
 from .base import BaseForecaster
 from .display import ForecastDisplay
@@ -61,14 +64,15 @@ class _Forecaster(BaseForecaster):
         ValueError
             For data that cannot be used, naming the series and the stamp: gaps, stamps twice or unsorted,
             NaN, series shorter than lags and horizon, a frequency that is missing or mixed. The forecaster
-            is then what it was before.
+            is then what it was before, as after Ctrl-C.
         """
         self._check_parameters()
         _check_no_y(y)
         panel = self._read(df, static_df)
         model, widths = self._train(panel)
-        self.panel_, self.model_, self.widths_ = panel, model, widths
-        self.regressor_ = model.regressor
+        with deferred():
+            self.panel_, self.model_, self.widths_ = panel, model, widths
+            self.regressor_ = model.regressor
         return self
 
     # --- forecasts -------------------------------------------------------------------------------------
@@ -149,7 +153,8 @@ class _Forecaster(BaseForecaster):
         Raises
         ------
         ValueError
-            As of `fit`, and if a stamp is not after the end of its series.
+            As of `fit`, and if a stamp is not after the end of its series. The forecaster is then what it was
+            before, as after Ctrl-C.
         """
         check_is_fitted(self)
         check_integer("max_steps", max_steps, least=0)
@@ -162,10 +167,9 @@ class _Forecaster(BaseForecaster):
             epochs = self._epochs(max_steps, panel, self.model_.settings, batch_size)
             patience = own.n_iter_no_change if own.early_stopping else epochs
             changed = {"warm_start": True, "max_iter": epochs, "n_iter_no_change": patience}
-            try:
+            with unchanged_on_error(own):
                 own.set_params(**changed)
                 self.model_.learn(panel, check_random_state(self.random_state))
-            finally:
                 own.set_params(**{name: before[name] for name in changed})
         self.panel_ = panel
         return self
@@ -207,7 +211,8 @@ class _Forecaster(BaseForecaster):
 
         Notes
         -----
-        This forecaster stays as it is. Fits of several cutoffs run in `n_jobs` threads.
+        This forecaster stays as it is. Fits of several cutoffs run in `n_jobs` threads. Ctrl-C ends them too,
+        where networks train; another `regressor` comes to its own end.
         """
         if h is not None:
             return (
@@ -224,18 +229,29 @@ class _Forecaster(BaseForecaster):
         every = 1 if refit is True else n_windows if refit is False else refit
 
         def forecast(first: int) -> list[dict[str, np.ndarray]]:
-            own = clone(self).set_params(n_jobs=1, verbose=False)
-            model, widths = own._train(folds[first].panel)
-            return [
-                own._statistics(model, widths, fold.panel, fold.future, fold.stamps)
-                for fold in folds[first : first + every]
-            ]
+            with errand.part():
+                own = clone(self).set_params(n_jobs=1, verbose=False)
+                model, widths = own._train(folds[first].panel)
+                return [
+                    own._statistics(model, widths, fold.panel, fold.future, fold.stamps)
+                    for fold in folds[first : first + every]
+                ]
 
         starts = range(0, n_windows, every)
         run = joblib.Parallel(effective_threads(self.n_jobs), backend="threading", return_as="generator")
-        parts = run(joblib.delayed(forecast)(first) for first in starts)
-        parts = progress(parts, self.verbose, type(self).__name__, len(starts), "cutoff")
-        statistics = [each for part in parts for each in part]
+        with Errand() as errand:
+            parts = None
+            try:
+                with deferred():  # Python's own locks do not bear an interrupt where threads are started
+                    parts = run(joblib.delayed(forecast)(first) for first in starts)
+                shown = progress(parts, self.verbose, type(self).__name__, len(starts), "cutoff")
+                statistics = [each for part in shown for each in part]
+            except BaseException:
+                with deferred(), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # joblib says that tasks are given up, which is meant
+                    if parts is not None:
+                        parts.close()
+                raise
         return frames.write_cross_validation(panel, folds, statistics, type(self).__name__)
 
     def score(self, df: Any, y: Any = None) -> float:

@@ -114,6 +114,8 @@ def contents(backend: str, path: list[str]) -> Iterator[tuple[str, bytes]]:
             data = repr(described(code)).encode()
         yield spec.name, data
 
+from ...interrupts import deferring
+
 
 @cache
 def source_hash(backend: str) -> str | None:
@@ -279,6 +281,9 @@ def kernel(*key):
         cache = KernelCache(function, key)
         dispatcher = njit(nogil=True, error_model="numpy")(named(function, *key))
         dispatcher._cache = cache
+        # Numba would keep what an interrupt leaves half compiled or half loaded. What a kernel calls is
+        # compiled inside of this, too.
+        dispatcher.compile = deferring(dispatcher.compile)
         return dispatcher
 
     return decorate

@@ -25,6 +25,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
+from ...interrupts import deferring, look
 from . import threads
 from .jit import inlined, kernel
 from .simd import INT
@@ -101,6 +102,7 @@ def read_words(context, builder, words, tys):
 
 
 @cache
+@deferring
 @global_compiler_lock
 def entry(dispatcher, codes: tuple[str, ...], shared: bool) -> tuple[int, Any]:
     """Address of ``void f(words, thread, n_threads)`` that calls a kernel, and what keeps it alive.
@@ -179,10 +181,10 @@ def replay(times, table, end, stop, boxes, hired, looks):
     """
     mode = flush_subnormals()
     n = threads.hire(boxes, hired, 0)  # helpers so far
-    while n < len(hired) and looks > 0:
-        threads.pause()
+    looked = 0
+    while n < len(hired) and looked < looks:
+        looked += threads.wait(looked)
         n = threads.hire(boxes, hired, n)
-        looks -= 1
     for _ in range(times):
         for call in range(table, end, CALL_BYTES):
             if left_out(call):
@@ -266,6 +268,7 @@ class Tape:
         words, rows = np.array(self._words, np.int64), []
         self._kept = [words]
         for call in self.calls:
+            look()
             address, keep = entry(call.kernel, call.codes, call.shared)
             self._kept.append(keep)
             guard = 0 if call.condition is None else call.condition.ctypes.data
@@ -287,6 +290,7 @@ class Tape:
         stop, _kept = self.stop, (self._table, self._kept)  # what the addresses lead to
         burst = max(1, int(BURST_FLOPS // max(most_flops or flops, LEAST_FLOPS)))
         while times > 0 and not stop[0]:
+            look()
             n = min(times, burst)
             if n_threads == 1:
                 replay(n, table, end, stop, ALONE, ALONE, 0)
@@ -304,6 +308,7 @@ class Tape:
 
     def _run_in_python(self, times: int, n_threads: int) -> None:
         for _ in range(times):
+            look()
             if self.stop[0]:
                 break
             for function, args, shared, condition, *_ in self.calls:

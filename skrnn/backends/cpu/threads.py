@@ -9,6 +9,9 @@ as no result depends on their number, nobody sees a difference but in time.
 Every helper has a box, a cache line through which it is hired and given calls. The pool is made when
 first needed, shared by every fit of the process, and thrown away in a forked child (threads do not
 survive a fork).
+
+Who waits for another thread looks again and again, then offers the processor, and in the end takes naps:
+where both have to share one processor, the other could not go on before the system's scheduler takes it away.
 """
 
 from __future__ import annotations
@@ -18,9 +21,12 @@ import platform
 import sys
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
+import joblib
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -28,6 +34,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ...batches import SIZE_B, SIZE_R
+from ...interrupts import deferred
 from .jit import inlined, kernel
 from .simd import INT, pointer
 from .subnormals import flush_subnormals, restore
@@ -39,9 +46,13 @@ STATE, ENTRY, WORDS, THREAD, N_THREADS, CALLS, PATIENCE = range(7)
 # ASLEEP -> READY by the helper, READY -> HIRED by a leader, HIRED -> BUSY -> HIRED for every call,
 # HIRED -> READY by the leader when its replay has ended, READY -> ASLEEP by a helper that waited in vain.
 ASLEEP, READY, HIRED, BUSY = range(4)
-LOOKS = 2_000  # at a box of the running replay before the processor is offered to someone else
+LOOKS = 2_000  # at a box of the running replay, some 60 µs, before the processor is offered to someone else
+OFFERS = 2_000  # of the processor, some ms, before a nap
+OFFER, NAP = 16, 3_000  # looks that take as long
+NAP_MICROSECONDS = 50
 LAST_LOOK = 110_000  # of a helper that stands by: some 3 ms of its own time, however busy the machine
 STAND_BY = 3e-3  # seconds after which the next work follows no longer on the last
+COUNT_AGAIN = 0.1  # seconds after which processors are counted again, which takes 0.05 ms
 WAKE_FLOPS = 2e8  # about 2 ms
 LOOK_FLOPS = 1e5  # of a replay for each look at boxes that should be ready soon: 5 % of its time
 
@@ -90,6 +101,21 @@ def give_way(typingctx):
 
 
 @intrinsic
+def nap(typingctx):
+    """Sleep for a moment, where the system has a call for it."""
+
+    def codegen(context, builder, sig, args):
+        if sys.platform != "win32":
+            microseconds = ir.IntType(32)
+            ty = ir.FunctionType(ir.IntType(32), [microseconds])
+            usleep = cgutils.get_or_insert_function(builder.module, ty, "usleep")
+            builder.call(usleep, [microseconds(NAP_MICROSECONDS)])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def pause(typingctx):
     """Some 20 ns in which a core leaves its units to its other hardware thread, where there is a way."""
 
@@ -121,6 +147,19 @@ def call_entry(typingctx, address, words, thread, n_threads):
     return types.void(n, n, n, n), codegen
 
 
+@inlined
+def wait(looks):
+    """Wait for a moment, after `looks` in vain; as how many more looks that counts."""
+    if looks <= LOOKS:
+        pause()
+        return 1
+    if looks <= LOOKS + OFFERS * OFFER:
+        give_way()
+        return OFFER
+    nap()
+    return NAP
+
+
 # --- the leader's side ------------------------------------------------------------------------------
 @inlined
 def hire(boxes, hired, n):
@@ -146,10 +185,7 @@ def call_together(boxes, hired, n, entry, words):
     for i in range(n):
         looks = 0
         while load_atomically(boxes, hired[i] + STATE) == BUSY:
-            pause()
-            looks += 1
-            if looks > LOOKS:
-                give_way()
+            looks += wait(looks)
 
 
 @inlined
@@ -173,10 +209,11 @@ def help_out(boxes, box):
             store_atomically(boxes, box + STATE, HIRED)
             looks = 0
             continue
-        pause()
-        looks += 1
-        if looks > LOOKS and state == HIRED:
-            give_way()
+        if state == HIRED:
+            looks += wait(looks)
+        else:
+            pause()
+            looks += 1
         if looks > boxes[box + PATIENCE] and exchange(boxes, box + STATE, READY, ASLEEP):
             restore(mode)
             return
@@ -212,9 +249,8 @@ def own_sequences(thread, n_threads, sizes, lengths):
 
 # --- the pool ---------------------------------------------------------------------------------------
 def usable_processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processors that this thread may use now: those it is confined to, within its container's quota."""
+    return joblib.cpu_count()
 
 
 class Pool:
@@ -223,6 +259,9 @@ class Pool:
     Attributes
     ----------
     boxes : ndarray of shape (BOX * n,)
+    bells : list of SimpleQueue
+        By which those asleep are woken: to put something in is one step, which no interrupt can divide. The
+        lock of an Event would stay taken.
     """
 
     def __init__(self, n: int) -> None:
@@ -230,9 +269,10 @@ class Pool:
         past_line = self.boxes.ctypes.data // self.boxes.itemsize % BOX
         self.boxes = self.boxes[(BOX - past_line) % BOX :][: BOX * n]
         self.boxes[PATIENCE::BOX] = LAST_LOOK
-        self.bells: list[threading.Event] = []
+        self.bells: list[SimpleQueue[None]] = []
         self.lock = threading.Lock()
         self._last = -STAND_BY  # when the last replay ended
+        self._usable, self._counted = 0, -COUNT_AGAIN  # how many may help, and when they were counted
 
     def lead(self, replay: Callable[..., None], *args: Any, n_helpers: int, flops: float) -> None:
         """``replay(*args, boxes, hired, looks)`` on this thread, with up to `n_helpers` helpers.
@@ -240,9 +280,13 @@ class Pool:
         Those asleep are woken for work that is long or follows on the last replay: waking one costs up
         to 0.1 ms, and as much again until it is there.
         """
-        wake = flops >= WAKE_FLOPS or time.perf_counter() - self._last < STAND_BY
+        now = time.perf_counter()
+        if now - self._counted >= COUNT_AGAIN:  # for two threads on one processor, each waits for the other
+            self._usable, self._counted = usable_processors() - 1, now
+        boxes, n_helpers = self.boxes[: BOX * self._usable], min(n_helpers, self._usable)
+        wake = flops >= WAKE_FLOPS or now - self._last < STAND_BY
         ready = asleep = 0
-        for i, state in enumerate(self.boxes[STATE::BOX].tolist()):
+        for i, state in enumerate(boxes[STATE::BOX].tolist()):
             if ready + asleep == n_helpers:
                 break
             if state == READY:
@@ -250,29 +294,30 @@ class Pool:
             elif state == ASLEEP and wake and self._ring(i):
                 asleep += 1
         looks = int(flops / LOOK_FLOPS) if asleep else 0
-        replay(*args, self.boxes, np.zeros(ready + asleep, np.intp), looks)
+        replay(*args, boxes, np.zeros(ready + asleep, np.intp), looks)
         self._last = time.perf_counter()
 
     def _ring(self, i: int) -> bool:
         """Wake helper i; False where the system lets no more threads start."""
         if i >= len(self.bells):
             compile_help_out()
-            with self.lock:
+            with deferred(), self.lock:
                 while i >= len(self.bells):
-                    bell, box = threading.Event(), BOX * len(self.bells)
-                    thread = threading.Thread(target=self._serve, args=(bell, box), name="skrnn", daemon=True)
+                    box = BOX * len(self.bells)
+                    self.bells.append(SimpleQueue())
                     try:
-                        thread.start()
+                        start_new_thread(self._serve, (self.bells[-1], box))
                     except RuntimeError:
+                        self.bells.pop()
                         return False
-                    self.bells.append(bell)
-        self.bells[i].set()
+        self.bells[i].put(None)
         return True
 
-    def _serve(self, bell: threading.Event, box: int) -> None:
+    def _serve(self, bell: SimpleQueue[None], box: int) -> None:
         while True:
-            bell.wait()
-            bell.clear()
+            bell.get()
+            while not bell.empty():  # rung by several at once
+                bell.get()
             help_out(self.boxes, box)
 
 
@@ -285,7 +330,7 @@ def pool() -> Pool:
     global _pool
     with _lock:
         if _pool is None:
-            _pool = Pool(usable_processors() - 1)
+            _pool = Pool((os.cpu_count() or 1) - 1)
         return _pool
 
 

@@ -7,10 +7,11 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
+from ...interrupts import deferred, look
 from .. import Unavailable
 from .gpu import Gpu
 from .jit import SIMULATED
@@ -18,6 +19,8 @@ from .seam import Device
 from .simulator import Simulator
 
 INSTALL = "pip install 'skrnn[cuda]', or 'skrnn[cuda12]' for drivers of CUDA 12"
+
+MOMENT = 0.1  # seconds of waiting between two looks for Ctrl-C
 
 _devices: dict[int, Device] = {}
 _started_in: int | None = None  # the process that has started CUDA
@@ -74,9 +77,13 @@ def _find_new(number: int) -> Device:
 
 @contextmanager
 def turn(number: int, allow_tf32: bool = False) -> Iterator[None]:
-    """Make a device this thread's `current` one, as soon as nobody else of this search or process uses it."""
+    """Make a device this thread's `current` one, as soon as nobody else of this search or process uses it.
+
+    Ctrl-C waits for the next replay of a tape, or the end: it would leave locks taken, and a CUDA graph half
+    captured.
+    """
     device = find(number)
-    with _turns, ExitStack() as stack:
+    with deferred(), _taken(_turns), ExitStack() as stack:
         outer = getattr(_mine, "device", None)
         if outer is not device:  # else a callback of a fit that predicts
             stack.enter_context(_queue(device, number))
@@ -110,10 +117,25 @@ def _queue(device: Device, number: int) -> Iterator[None]:
     if SIMULATED or multiprocessing.current_process().name == "MainProcess":
         yield
         return
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
-    with FileLock(os.path.join(tempfile.gettempdir(), f"skrnn-gpu-{number}-of-{os.getppid()}.lock")):
+    lock = FileLock(os.path.join(tempfile.gettempdir(), f"skrnn-gpu-{number}-of-{os.getppid()}.lock"))
+    with _taken(lock, Timeout):
         try:
             yield
         finally:
             device.give_back()
+
+
+@contextmanager
+def _taken(lock: Any, *in_vain: type[Exception]) -> Iterator[None]:
+    """With a lock, waiting for which Ctrl-C ends; `in_vain` is what some raise when the time is up."""
+    taken = False
+    while not taken:
+        look()
+        with suppress(*in_vain):
+            taken = bool(lock.acquire(timeout=MOMENT))
+    try:
+        yield
+    finally:
+        lock.release()

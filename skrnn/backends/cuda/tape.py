@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...batches import Steps
+from ...interrupts import look
 from . import devices
 from .jit import THREADS
 from .seam import Launch, Matrix
@@ -157,6 +158,7 @@ class Tape:
         self._send()
         try:
             for _ in range(times):
+                look()
                 self._replay()
         finally:  # Ctrl-C: what has been started will be finished
             self._fetch()

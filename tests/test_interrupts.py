@@ -1,0 +1,726 @@
+"""Ctrl-C wherever it falls: it reaches the caller, and what it has interrupted is whole."""
+
+import gc
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+import weakref
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numba import njit
+from numba.core import config
+from numba.core.registry import cpu_target
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from skrnn import GRUClassifier, LSTMRegressor, SequenceTransformer
+from skrnn.backends.cpu import jit, threads
+from skrnn.backends.cpu.tape import Tape
+from skrnn.forecasting import LSTMForecaster
+from skrnn.interrupts import deferred, deferring, look
+from skrnn.training import Trainer
+
+
+def press():
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def handler():
+    """A function that sets the handler of SIGINT for this test."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda function: signal.signal(signal.SIGINT, function)
+    signal.signal(signal.SIGINT, before)
+
+
+# --- a block that an interrupt cannot divide ------------------------------------------------------
+def test_it_waits_for_the_end_of_the_block():
+    done = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        with deferred():
+            press()
+            press()
+            done.append(1)
+        done.append(2)
+    assert done == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with deferred():  # nothing is left over
+        pass
+
+
+def test_of_blocks_in_each_other_the_outer_one_counts():
+    done = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        with deferred():
+            with deferred():
+                press()
+            done.append(1)
+        done.append(2)
+    assert done == [1]
+
+
+def test_an_error_of_the_block_does_not_lose_it():
+    """Or a search would take the error for that of a bad candidate, and go on."""
+    with pytest.raises(KeyboardInterrupt) as caught, deferred():  # noqa: PT012
+        press()
+        raise RuntimeError("of the block")
+    assert isinstance(caught.value.__context__, RuntimeError)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_decorated_function():
+    done = []
+
+    @deferring
+    def work(x, *, y):
+        press()
+        done.append((x, y))
+        return x
+
+    with pytest.raises(KeyboardInterrupt):
+        work(1, y=2)
+    assert done == [(1, 2)]
+
+
+def test_a_handler_of_the_user_is_called_afterwards(handler):
+    calls = []
+
+    def own(number, frame):
+        calls.append((number, frame.f_back.f_code.co_name, list(done)))
+
+    def inner():
+        press()
+
+    done = []
+    handler(own)
+    with deferred():
+        inner()
+        inner()
+        done.append(1)
+        assert calls == []
+    assert calls == [(signal.SIGINT, "inner", [1])] * 2
+    assert signal.getsignal(signal.SIGINT) is own
+
+
+@pytest.mark.parametrize("how", [signal.SIG_IGN, signal.SIG_DFL])
+def test_who_ignores_it_goes_on_to_do_so(handler, how):
+    handler(how)
+    with deferred():
+        assert signal.getsignal(signal.SIGINT) is how
+    assert signal.getsignal(signal.SIGINT) is how
+
+
+def test_a_handler_set_meanwhile_stays(handler):
+    with deferred():
+        handler(signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_other_threads_do_not_take_it():
+    seen = []
+
+    def work():
+        with deferred():
+            look()
+            seen.append(type(signal.getsignal(signal.SIGINT)))
+
+    with pytest.raises(KeyboardInterrupt), deferred():  # noqa: PT012
+        press()
+        for _ in range(3):
+            worker = threading.Thread(target=work)
+            worker.start()
+            worker.join()
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+    assert seen[:3] == [deferred] * 3  # the main thread's
+    assert seen[3] is type(signal.default_int_handler)
+
+
+def test_a_look_lets_it_fall():
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred():  # noqa: PT012
+        look()
+        press()
+        done.append(1)
+        look()
+        done.append(2)
+    assert done == [1]
+
+
+def test_a_callback_of_python_cannot_swallow_it():
+    """Elsewhere it can: an exception in there is shown and ignored."""
+
+    class Thing:
+        pass
+
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: press())
+    with pytest.raises(KeyboardInterrupt), deferred():  # noqa: PT012
+        del thing
+        gc.collect()
+    assert reference() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_of_another_thread_has_the_handler_back():
+    codes = []
+
+    def fork():
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if signal.getsignal(signal.SIGINT) is signal.default_int_handler else 1)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    with deferred():
+        worker = threading.Thread(target=fork)
+        worker.start()
+        worker.join()
+    assert codes == [0]
+
+
+# --- compiling --------------------------------------------------------------------------------------
+HOOKS = ["_object_cache_notify", "_object_cache_getbuffer"]  # Python that LLVM calls
+
+
+@pytest.mark.skipif(config.BOUNDSCHECK, reason="calls are made from Python")
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("what", ["the kernel", "its entry"])
+def test_while_a_kernel_is_compiled(tmp_path, monkeypatch, hook, what):
+    """What LLVM calls cannot hand it on: it was `RuntimeError: no compiled object yet`, for good."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+
+    @jit.kernel("a test of interrupts", hook, what)
+    def add_two(x):
+        x[0] += 2
+
+    engine = cpu_target.target_context.codegen()._engine._ee
+    sent, landing = [], getattr(engine, hook)
+
+    def press_once(module, *rest):
+        if ("skrnn_entry_" in str(module)) == (what == "its entry") and not sent:
+            sent.append(1)
+            press()
+        return landing(module, *rest)
+
+    tape, x = Tape(), np.zeros(1)
+    tape.call(add_two, x)
+    monkeypatch.setattr(engine, hook, press_once)
+    with pytest.raises(KeyboardInterrupt):
+        tape.run()
+    assert sent
+    assert x[0] == 0
+    tape.run()
+    assert x[0] == 2
+
+
+@pytest.mark.skipif(config.BOUNDSCHECK, reason="calls are made from Python")
+def test_while_kernels_are_loaded_or_stored(tmp_path, monkeypatch):
+    """The file is whole, and the kernel that was loaded is there."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+
+    def make():
+        def add_three(x):
+            x[0] += 3
+
+        return jit.kernel("a test of interrupts")(add_three)
+
+    for name in ("save_overload", "load_overload"):
+        method = getattr(jit.KernelCache, name)
+
+        def interrupted(self, *args, method=method):
+            press()
+            result = method(self, *args)
+            press()
+            return result
+
+        function, x = make(), np.zeros(1)
+        with monkeypatch.context() as patch:
+            patch.setattr(jit.KernelCache, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                function(x)
+        function(x)
+        assert x[0] == 3
+        assert len(list(tmp_path.rglob("*.nbc"))) == 1
+        assert not list(tmp_path.rglob("*.tmp"))
+    assert sum(function.stats.cache_hits.values()) == 1
+
+
+def test_kernels_are_compiled_to_the_end_of_the_one_at_hand(monkeypatch):
+    """Not all those of a tape."""
+    compiled, entry = [], sys.modules[Tape.__module__].entry
+
+    def press_first(*args):
+        compiled.append(args)
+        press()
+        return entry(*args)
+
+    monkeypatch.setattr(sys.modules[Tape.__module__], "entry", press_first)
+    monkeypatch.setattr(config, "BOUNDSCHECK", 0)
+    tape = Tape()
+    for _ in range(3):
+        tape.call(threads.help_out, np.zeros(threads.BOX, np.intp), 0)
+    with pytest.raises(KeyboardInterrupt), deferred():
+        tape.run()
+    assert len(compiled) == 1
+
+
+# --- helpers ------------------------------------------------------------------------------------------
+def at_event(number, function, twice=0):
+    """The error, or None, of a call in which SIGINT falls on that line or call of Python, and with `twice` on
+    the one so many later; and the number of both."""
+    n = 0
+
+    def trace(frame, event, arg):
+        nonlocal n
+        n += event in ("line", "call")
+        if event in (
+            "return",
+            "exception",
+        ):  # Python looks for signals before a function's code, not after it
+            return trace
+        if n == number or (twice and n == number + twice):
+            press()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    except BaseException as error:
+        return error, n
+    finally:
+        sys.settrace(before)
+    return None, n
+
+
+def test_while_a_helper_is_started_and_woken(monkeypatch):
+    """At every place: no helper is lost, none is there twice, and no lock stays taken."""
+    monkeypatch.setattr(config, "BOUNDSCHECK", 0)
+    monkeypatch.setattr(threads, "usable_processors", lambda: 2)
+    monkeypatch.setattr(threads, "LOOK_FLOPS", 1.0)
+    started, start_new_thread = [], threads.start_new_thread
+
+    def count(*args):
+        started.append(args)
+        return start_new_thread(*args)
+
+    monkeypatch.setattr(threads, "start_new_thread", count)
+    tape, counts = Tape(2), np.zeros(2 * 8, np.intp)
+    tape.share(count_call, counts)
+    tape.run(1)  # compiles
+    threads.compile_help_out()
+
+    def run():
+        tape.run(1, 1e12)
+
+    pool, patience = threads.Pool(1), 2**60
+    for first in (True, False):
+        number, ended = 1, False
+        while not ended:
+            if first:  # the thread has to be started
+                pool = threads.Pool(1)
+            else:
+                pool.boxes[threads.PATIENCE] = 0
+                wait_for(partial(is_asleep, pool))
+            pool.boxes[threads.PATIENCE] = patience
+            monkeypatch.setattr(threads, "_pool", pool)
+            started.clear()
+            error, n = at_event(number, run)
+            ended = error is None and n < number
+            assert ended or isinstance(error, KeyboardInterrupt), number
+            counts[:] = 0
+            run()
+            assert counts[::8].tolist() == [1, 1], number
+            assert len(started) == first
+            assert len(pool.bells) == 1
+            if first:
+                pool.boxes[threads.PATIENCE] = 0
+            number += 2
+        assert number > 20
+
+
+def is_asleep(pool):
+    return pool.boxes[threads.STATE] == threads.ASLEEP
+
+
+@njit(nogil=True)
+def count_call(thread, n_threads, counts):
+    counts[8 * thread] += 1
+
+
+def wait_for(what):
+    deadline = time.monotonic() + 600
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+# --- estimators ---------------------------------------------------------------------------------------
+X = np.random.default_rng(0).standard_normal((20, 6, 2)).astype(np.float32)
+y = X[:, -1, 0]
+FRAME = pd.DataFrame(
+    np.random.default_rng(0).standard_normal((60, 2)), pd.date_range("2010", periods=60), ["a", "b"]
+)
+
+
+def regressor(**options):
+    return LSTMRegressor(8, max_iter=3, random_state=0, n_jobs=2, **options)
+
+
+def forecaster(**options):
+    return LSTMForecaster(h=2, lags=6, max_steps=3, hidden_size=8, random_state=0, n_jobs=2, **options)
+
+
+class Fit:
+    """Before the first update what it was, then with the weights so far, or done."""
+
+    def __init__(self):
+        self.est = regressor(early_stopping=True).fit(X[:, :, :1], y)
+        self.before, self.answer = vars(self.est).copy(), self.est.predict(X[:, :, :1])
+
+    def __call__(self):
+        self.est.fit(X, y)
+
+    def check(self):
+        est = self.est
+        if est.n_features_in_ == 1:
+            assert est.weights_ is self.before["weights_"]
+            assert est._moments is self.before["_moments"]
+            np.testing.assert_array_equal(est.predict(X[:, :, :1]), self.answer)
+        else:
+            assert est.n_iter_ == len(est.loss_curve_) == len(est.validation_scores_ or [])
+            assert np.isfinite(est.predict(X)).all()
+        np.testing.assert_array_equal(
+            est.fit(X, y).predict(X), regressor(early_stopping=True).fit(X, y).predict(X)
+        )
+
+
+class PartialFit:
+    """Done, or not."""
+
+    def __init__(self):
+        self.est = regressor().fit(X, y)
+
+    def __call__(self):
+        self.est.partial_fit(X, y)
+
+    def check(self):
+        est, other = self.est, regressor().fit(X, y)
+        if est.n_iter_ == 4:
+            other.partial_fit(X, y)
+        for _ in range(2):
+            np.testing.assert_array_equal(est.predict(X), other.predict(X))
+            est.partial_fit(X, y)
+            other.partial_fit(X, y)
+
+
+class Predict:
+    def __init__(self):
+        self.est = GRUClassifier(8, max_iter=2, random_state=0).fit(X, y > 0)
+        self.answer = self.est.predict_proba(X)
+
+    def __call__(self):
+        self.est.predict_proba(X)
+
+    def check(self):
+        np.testing.assert_array_equal(self.est.predict_proba(X), self.answer)
+
+
+class SetWeights:
+    """Never new weights with the optimiser's state of the old ones."""
+
+    def __init__(self):
+        self.est = regressor().fit(X, y)
+        self.weights, self.moments = self.est.weights_, self.est._moments
+
+    def __call__(self):
+        self.est.set_weights({name: 2 * w for name, w in self.weights.items()})
+
+    def check(self):
+        is_old = self.est.weights_ is self.weights
+        assert self.est._moments is (self.moments if is_old else None)
+
+
+class Stream:
+    """A step is made or not; states of one step never lie beside those of another."""
+
+    def __init__(self):
+        self.est = LSTMRegressor(8, num_layers=2, max_iter=2, random_state=0).fit(X, y)
+        self.stream, other = self.est.stream(), self.est.stream()
+        self.stream.step(X[0, 0])
+        self.states = [self.stream.state]
+        for t in (0, 1):
+            other.step(X[0, t])
+        self.states += [other.state, np.zeros_like(other.state)]
+
+    def __call__(self):
+        self.stream.step(X[0, 1])
+        self.stream.state = self.states[0]
+        self.stream.reset()
+
+    def check(self):
+        assert any(np.array_equal(self.stream.state, state) for state in self.states)
+        self.stream.reset()
+        answers = [self.stream.step(x) for x in X[0]]
+        assert answers[-1] == self.est.predict(X[:1])[0]
+
+
+class Transform:
+    def __init__(self):
+        self.est = SequenceTransformer(StandardScaler()).fit(X[:, :, :1])
+
+    def __call__(self):
+        self.est.fit(X)
+
+    def check(self):
+        n = self.est.n_features_in_
+        assert self.est.transform(X[:, :, :n]).shape == (20, 6, n)
+
+
+class Forecast:
+    def __init__(self):
+        self.est = forecaster().fit(FRAME[:50])
+        self.old = self.est.predict()
+
+    def __call__(self):
+        self.est.fit(FRAME)
+
+    def check(self):
+        got = self.est.predict()
+        pd.testing.assert_frame_equal(
+            got, self.old if got.index[0] == self.old.index[0] else forecaster().fit(FRAME).predict()
+        )
+
+
+class Update(Forecast):
+    """The network is trained further and the rows are known, or neither."""
+
+    def __call__(self):
+        self.est.update(FRAME[50:], max_steps=4)
+
+    def check(self):
+        got, params = self.est.predict(), forecaster().fit(FRAME[:50]).regressor_.get_params()
+        done = forecaster().fit(FRAME[:50]).update(FRAME[50:], max_steps=4).predict()
+        pd.testing.assert_frame_equal(got, self.old if got.index[0] == self.old.index[0] else done)
+        assert self.est.regressor_.get_params() == params
+
+
+class Backtest:
+    def __init__(self):
+        self.est = forecaster()
+
+    def __call__(self):
+        self.got = self.est.cross_validation(FRAME, n_windows=2)
+
+    def check(self):
+        before = forecaster().cross_validation(FRAME, n_windows=2)
+        self()
+        pd.testing.assert_frame_equal(self.got, before)
+
+
+@pytest.mark.parametrize("twice", [0, 7], ids=["once", "twice"])
+@pytest.mark.parametrize(
+    "case", [Fit, PartialFit, Predict, SetWeights, Stream, Transform, Forecast, Update, Backtest]
+)
+def test_wherever_it_falls(case, twice):
+    """Into one of ten places, all over the call; also where warnings are errors, as in this suite."""
+    case()()
+    _, n = at_event(0, case())
+    rng = random.Random(twice)
+    for k in range(10):
+        number, work = rng.randrange(n * k // 10, n * (k + 1) // 10) + 1, case()
+        error, n_seen = at_event(number, work, twice=twice)
+        if n_seen >= number:
+            assert isinstance(error, KeyboardInterrupt), number
+        work.check()
+
+
+def test_a_second_one_does_not_lose_what_was_learnt(monkeypatch):
+    """While the first one is handled."""
+    est, pressed_again = pressed(), []
+    est.early_stopping, check = True, Trainer.check
+
+    def press_again(self):
+        if not pressed_again:
+            pressed_again.append(press())
+        check(self)
+
+    monkeypatch.setattr(Trainer, "check", press_again)
+    with pytest.raises(KeyboardInterrupt), pytest.warns(RuntimeWarning, match="after 2 epochs"):
+        est.fit(X, y)
+    assert pressed_again
+    assert est.n_iter_ == 2
+    assert np.isfinite(est.predict(X)).all()
+
+
+def test_before_the_first_update_there_is_nothing_to_keep(monkeypatch):
+    est = regressor().fit(X, y)
+    expected, tape_run = est.predict(X), Tape.run
+
+    def press_first(self, *args):
+        press()
+        tape_run(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tape, "run", press_first)
+        with pytest.raises(KeyboardInterrupt):  # and no warning, which would be an error
+            est.fit(X[:, :, :1], y)
+    np.testing.assert_array_equal(est.predict(X), expected)
+
+
+# --- the warning --------------------------------------------------------------------------------------
+class PressAt:
+    """A callback that presses Ctrl-C after the second epoch."""
+
+    def setup(self, estimator, context):
+        self.epochs = 0
+
+    def teardown(self, estimator, context):
+        pass
+
+    on_fit_task_begin = teardown
+
+    def on_fit_task_end(self, estimator, context):
+        if context.task_name == "epoch":
+            self.epochs += 1
+            if self.epochs == 2:
+                press()
+
+
+def pressed():
+    return regressor().set_callbacks(PressAt())
+
+
+CALLS = {
+    "fit": lambda: pressed().fit(X, y),
+    "pipeline": lambda: make_pipeline(FunctionTransformer(), pressed()).fit(X, y),
+    "search": lambda: GridSearchCV(pressed(), {"alpha": [0, 1]}, cv=2).fit(X, y),
+    "forecaster": lambda: LSTMForecaster(h=2, lags=6, regressor=pressed()).fit(FRAME),
+    "backtest": lambda: LSTMForecaster(h=2, lags=6, regressor=pressed(), n_jobs=1).cross_validation(FRAME, 1),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_warning_points_at_the_callers_line(name):
+    call = CALLS[name]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    (warning,) = [w for w in caught if "interrupted" in str(w.message)]
+    assert Path(warning.filename) == Path(__file__)
+    assert warning.lineno == call.__code__.co_firstlineno
+    assert "LSTMRegressor keeps" in str(warning.message)
+
+
+# --- other threads and processes ----------------------------------------------------------------------
+def test_backtests_in_threads_end_too():
+    """Nobody waits for them: they do not train on in the background, and say nothing."""
+    training, frames_of = threading.Event(), sys._current_frames
+
+    class Tell(PressAt):
+        def on_fit_task_end(self, estimator, context):
+            training.set()
+
+    def press_in_time():
+        training.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press_in_time, daemon=True).start()
+    endless = LSTMRegressor(8, max_iter=10**7, n_iter_no_change=10**7, tol=0).set_callbacks(Tell())
+    with pytest.raises(KeyboardInterrupt):
+        LSTMForecaster(h=2, lags=6, regressor=endless, n_jobs=2).cross_validation(FRAME, n_windows=4)
+
+    def at_work():
+        for thread, frame in frames_of().items():
+            while frame is not None and thread != threading.get_ident():
+                if frame.f_code.co_name == "cross_validation" or "training.py" in frame.f_code.co_filename:
+                    return True
+                frame = frame.f_back
+        return False
+
+    wait_for(lambda: not at_work())
+
+
+STRESS = """
+import faulthandler, os, random, signal, sys, threading, time, warnings
+import numpy as np, pandas as pd
+from sklearn.model_selection import GridSearchCV
+from skrnn import GRURegressor, LSTMRegressor
+from skrnn.forecasting import LSTMForecaster
+
+faulthandler.dump_traceback_later(600, exit=True)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+warnings.simplefilter("ignore")
+rng, draw = np.random.default_rng(0), random.Random(0)
+X = rng.standard_normal((64, 40, 2)).astype(np.float32)
+y = X[:, -1, 0]
+frame = pd.DataFrame(rng.standard_normal((200, 4)), pd.date_range("2010", periods=200))
+est = LSTMRegressor(64, max_iter=8, n_jobs=2, random_state=0, early_stopping=True)
+fitted = LSTMRegressor(64, max_iter=2, n_jobs=2, random_state=0).fit(X, y)
+search = GridSearchCV(GRURegressor(64, max_iter=2, n_jobs=2, random_state=0), {"alpha": [0, 1]}, cv=2,
+                      error_score=np.nan)
+model = LSTMForecaster(h=3, lags=12, max_steps=20, hidden_size=64, n_jobs=2, random_state=0)
+calls = [
+    lambda: est.fit(X, y).predict(X),
+    lambda: np.concatenate([fitted.predict(X) for _ in range(10)]),
+    lambda: search.fit(X, y).cv_results_["mean_test_score"],
+    lambda: model.fit(frame).predict().to_numpy(),
+    lambda: model.cross_validation(frame, n_windows=3).to_numpy(float),
+]
+right, seconds = [], []
+for call in calls:
+    call()
+    start = time.perf_counter()
+    right.append(call())
+    seconds.append(time.perf_counter() - start)
+caught = 0
+for k in range(40):
+    call = calls[k % len(calls)]
+    ended, sent = threading.Event(), threading.Event()
+
+    def press(wait=draw.uniform(0, 0.9 * seconds[k % len(calls)])):
+        if not ended.wait(wait):
+            os.kill(os.getpid(), signal.SIGINT)
+        sent.set()
+
+    try:
+        threading.Thread(target=press, daemon=True).start()
+        call()
+        ended.set()
+        while not sent.is_set():
+            time.sleep(1e-3)
+    except KeyboardInterrupt:
+        caught += 1
+    ended.set()
+    if k % 3 == 0 or k > 34:
+        np.testing.assert_array_equal(call(), right[k % len(calls)])
+print(caught)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT for one process")
+def test_at_random_moments():
+    """Of fits, predictions, searches, forecasts and backtests with helpers: nothing hangs, no number is wrong
+    afterwards, and no other error comes in its place."""
+    root = str(Path(__file__).parents[1])
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    result = subprocess.run(
+        [sys.executable, "-c", STRESS], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) >= 10
+    assert "ignored" not in result.stderr
