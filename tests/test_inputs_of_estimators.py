@@ -341,7 +341,7 @@ def test_splits_that_leave_too_little():
     # one value has no R2
     with pytest.raises(ValueError, match="validation"):
         short(RNNRegressor, early_stopping=True).fit(X0[:2], X0[:2, 0, 0])
-    with pytest.raises(ValueError, match="validation set is too small: .* at least 2 .* hold 1"):
+    with pytest.raises(ValueError, match=r"validation set is too small: .* at least 2 .* hold 1"):
         short(RNNRegressor).fit(X0, X0[:, 0, 0], X_val=X0[:1], y_val=X0[:1, 0, 0])
     assert np.isfinite(  # but its steps have one
         short(RNNRegressor, early_stopping=True, return_sequences=True)
@@ -354,7 +354,9 @@ def test_splits_that_leave_too_little():
 def test_a_part_of_the_split_without_weight(split):
     w = np.array([0, 0, 0, 0, 0, 0, 1, 1.0])
     est = short(RNNRegressor, early_stopping=True, validation_split=split, validation_fraction=0.25)
-    with pytest.raises(ValueError, match=r"leaves nothing of 2 sequences that have a weight|weight in the train"):
+    with pytest.raises(
+        ValueError, match=r"leaves nothing of 2 sequences that have a weight|weight in the train"
+    ):
         est.fit(X0, X0[:, 0, 0], w)
     assert not hasattr(est, "weights_")
 

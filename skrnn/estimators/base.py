@@ -97,8 +97,9 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
             PyTorch, or of others with ``__cuda_array_interface__`` or DLPack. They are read in place.
         y : array-like of shape (n,) or (n, k); with `return_sequences` (n, T), (n, T, k), or a list
             or object array of arrays of shape (T_i,) or (T_i, k)
-            Targets; those per step in time order, oldest first, also with `newest_first`. Those on a GPU
-            are copied to the host, where they are checked, as are weights.
+            Targets; those per step in time order, oldest first, also with `newest_first`. Labels per step
+            may be lists, but scikit-learn's tools with an integer `cv` want arrays, or ``cv=KFold()``.
+            Targets on a GPU are copied to the host, where they are checked, as are weights.
         sample_weight : array-like of shape (n,), or per step in the form of y; default=None
             Weights. A sequence or step of weight 0 may be unlabelled: its target may be anything, NaN too,
             and it is not held back for validation.

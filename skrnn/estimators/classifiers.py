@@ -147,8 +147,9 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
 
     def _codes(self, raw: np.ndarray) -> np.ndarray:
         """Class numbers (m,), or label sets (m, n_labels) of 0 and 1."""
-        if self._multilabel:
-            return (raw > 0).astype(int)
+        if self.label_values_ is not None:
+            only_one = self.label_values_[:, 0] == self.label_values_[:, 1]
+            return ((raw > 0) | only_one).astype(int)
         return (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)
 
     def _labels(self, raw: np.ndarray) -> np.ndarray:

@@ -170,14 +170,14 @@ def read_weights(
         raise ValueError(f"Input {name} contains {problem}: {place(row, input, nested, name)}")
     if values.ndim and values.shape != (n,):
         raise ValueError(f"{name} has shape {values.shape}, expected ({n},)")
-    weights = _check_sample_weight(sample_weight, np.arange(n), dtype=np.float64)
+    weights = _check_sample_weight(sample_weight, np.arange(n), dtype=np.float64, allow_all_zero_weights=True)
     if (weights < 0).any():
         where = place(int(np.argmax(weights < 0)), input, nested, name)
         raise ValueError(f"Negative values in data passed to `{name}`: {where}")
     if per_step and not nested:
         weights = np.repeat(weights, input.sequences.lengths)
     if not weights.any():
-        raise ValueError(f"{name}: all weights are zero, at least one must be positive")
+        raise ValueError(f"{name}: Sample weights must contain at least one non-zero number.")
     # Only ratios count: a power of two brings them into float32's range without a rounding.
     weights = weights / 2.0 ** np.floor(np.log2(weights.max()))
     weights[weights < np.finfo(np.float32).tiny] = 0  # which float32 could not hold
@@ -185,13 +185,15 @@ def read_weights(
 
 
 # Of a target: a larger mean or deviation takes more steps of training than there are, and of a smaller
-# deviation the loss is below `tol`.
-FAR, NEAR = 50.0, 0.01
+# deviation the loss is below `tol`. A few targets do not tell.
+FAR, NEAR, FEW = 50.0, 0.01, 20
 
 
 def hint_at_scale(values: np.ndarray, w: np.ndarray | None) -> None:
     """One warning where targets (m, k) of a regression are far from unit size."""
     used = values if w is None else values[w > 0]
+    if len(used) < FEW:
+        return
     mean, deviation = used.mean(axis=0, dtype=np.float64), used.std(axis=0, dtype=np.float64)
     far = (np.maximum(abs(mean), deviation) > FAR) | ((deviation > 0) & (deviation < NEAR))
     if far.any():
