@@ -38,7 +38,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
     """Labels, loss and predictions of the classifiers."""
 
     classes_: np.ndarray
-    label_values_: np.ndarray | None
+    label_values_: np.ndarray | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS | {
         "loss": [StrOptions({"log_loss"})],
@@ -65,7 +65,8 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         Raises
         ------
         ValueError
-            If they are missing on the first call, do not fit y, or are not those of the first call.
+            As `fit`; if `classes` are missing on the first call, do not fit y, or are not those of the
+            first call.
         """
         self._validate_params()
         first = not hasattr(self, "weights_")
@@ -131,8 +132,8 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         weights[rows] *= of_class
         return weights
 
-    def _stratify(self, y: np.ndarray) -> np.ndarray | None:
-        return None if self._multilabel else y[:, 0]
+    def _stratify(self, data: Data) -> np.ndarray | None:
+        return None if self._multilabel or self.return_sequences else data.y.matrix()[:, 0]
 
     def _make_loss(self) -> Loss:
         if self._multilabel or len(self.classes_) == 2:
@@ -177,7 +178,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         return answers[method]
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes, or of each label.
+        """Probabilities of the classes, or of each label: of the larger of its two values.
 
         Parameters
         ----------

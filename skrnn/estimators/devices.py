@@ -128,7 +128,7 @@ def to_host(x: Any) -> Any:
 def _is_foreign(x: Any) -> bool:
     """Whether this is an array, or a tensor, and not NumPy's. Frames are not."""
     return not isinstance(x, np.ndarray) and (
-        hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")
+        hasattr(x, "__dlpack_device__") or hasattr(x, "__cuda_array_interface__")
     )
 
 

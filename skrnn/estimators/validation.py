@@ -32,8 +32,8 @@ class Validated:
     _score_rows: Any
     _needed_to_score = 1  # targets
 
-    def _stratify(self, y: np.ndarray) -> np.ndarray | None:
-        """Labels by which a random validation split is stratified."""
+    def _stratify(self, data: Data) -> np.ndarray | None:
+        """Labels (n,) by which a random validation split is stratified."""
         return None
 
     def _read_weights(self, sample_weight: Any, y: Any, input: Input, name: str) -> np.ndarray | None:
@@ -62,7 +62,7 @@ class Validated:
             split=self.validation_split,
             fraction=self.validation_fraction,
             seed=self._split_seed,
-            labels=None if self.return_sequences else self._stratify(data.y.matrix()),
+            labels=self._stratify(data),
             per_step=self.return_sequences,
             needed=self._needed_to_score,
         )
