@@ -117,6 +117,14 @@ def test_columns_that_are_all_the_same(value):
     assert est.score(X0, np.full((40, 2), value)) == 1
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_value_without_another_is_predicted_whatever_the_network_says(seed):
+    y = np.full((40, 2), 7)
+    est = short(learning_rate_init=1e-9, random_state=seed, early_stopping=True).fit(X0, y)
+    assert (est.predict(X0) == 7).all()
+    assert est.score(X0, y) == est.best_validation_score_ == 1
+
+
 def test_values_that_were_not_there_are_named_with_column_and_place():
     y = coded(SETS, CODES["-1/1"])
     est = short(warm_start=True).fit(X0, y)
@@ -256,6 +264,17 @@ def test_balanced_over_the_classes_that_are_there(cls, per_step):
     for name, value in one.weights_.items():
         np.testing.assert_allclose(other.weights_[name], value, rtol=1e-9, atol=1e-12)
     assert one.classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("sets", [False, True])
+def test_balanced_is_over_what_has_a_weight(sets):
+    y = np.random.default_rng(2).integers(0, 2, (40, 2) if sets else 40)
+    w = (np.arange(40) % 3 > 0).astype(float)
+    by_hand = np.zeros(40)
+    by_hand[w > 0] = compute_sample_weight("balanced", y[w > 0])
+    one, other = short(class_weight="balanced").fit(X0, y, w), short().fit(X0, y, by_hand)
+    for name, value in one.weights_.items():
+        np.testing.assert_allclose(other.weights_[name], value, rtol=1e-9, atol=1e-12)
 
 
 def test_balanced_where_a_class_is_only_held_back():

@@ -369,6 +369,16 @@ def test_more_sequences_leave_most_where_they_were(splits):
     assert len(before ^ after) <= 6  # of another split, 30 would differ
 
 
+def test_sequences_without_weight_leave_the_others_where_they_were(splits):
+    X, y = data(100)
+    w = np.ones(100)
+    w[5:15] = 0
+    est = short(early_stopping=True, warm_start=True, max_iter=1, validation_fraction=0.25, random_state=None)
+    est.fit(X, y).fit(X, y, w)
+    assert not set(splits[1]) & set(range(5, 15))
+    assert len(set(splits[0]) - set(range(5, 15)) ^ set(splits[1])) <= 4
+
+
 def test_a_warm_start_on_noise_does_not_score():
     """It would, if it were validated on what it was trained on."""
     rng = np.random.default_rng(0)
@@ -452,5 +462,9 @@ def test_targets_of_unit_size_are_not_hinted_at():
     short().fit(X, np.where(w > 0, y, 1e6), w)  # what has no weight has no size
     short(loss="poisson").fit(X, np.arange(40) * 100.0)
     short(GRUClassifier).fit(X, np.where(y > 0, 10_000, 20_000))
+    with pytest.warns(UserWarning, match="y has targets of 60"):
+        short().fit(
+            X, np.where(np.arange(40) < 21, 60 + y - y[:21].mean(), 0), (np.arange(40) < 21).astype(float)
+        )
     with pytest.warns(UserWarning, match=MESSAGE):
         short(return_sequences=True).fit(list(X), object_array([1e3 * x[:, 0] for x in X]))
