@@ -15,6 +15,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
+    KFold,
     cross_val_predict,
     cross_val_score,
     cross_validate,
@@ -131,6 +132,39 @@ def test_ragged_steps_in_cross_validation(as_list):
         got = search.score(X, t)
         expected = (scoring or (lambda e, a, b: e.score(a, b)))(search.best_estimator_, X, t)
         assert got == pytest.approx(expected, rel=1e-12)
+
+
+AS_LISTS = {
+    "lists": lambda tags: [tag.tolist() for tag in tags],
+    "tuples": lambda tags: tuple(tuple(tag.tolist()) for tag in tags),
+    "objects": lambda tags: object_array([tag.tolist() for tag in tags]),
+}
+AS_ARRAYS = {"arrays": list, "object array of arrays": object_array, "tuple of arrays": tuple}
+
+
+@pytest.mark.parametrize("form", [*AS_LISTS, *AS_ARRAYS])
+@pytest.mark.parametrize("labels", ["strings", "numbers"])
+def test_labels_per_step_and_the_folds_of_an_integer(form, labels):
+    """scikit-learn takes lists of lists for its old multilabel form, before an estimator sees them: arrays,
+    or a splitter, as README says."""
+    X, y = ragged()
+    values = np.array(["down", "up"]) if labels == "strings" else np.array([0, 1])
+    tags = [values[(part > 0).astype(int)] for part in y]
+    given = (AS_LISTS | AS_ARRAYS)[form](tags)
+    classifier = small(GRUClassifier, return_sequences=True)
+    assert classifier.fit(X, given).score(X, given) == classifier.score(X, tags)
+    expected = cross_val_score(classifier, X, tags, cv=KFold(3), scoring=flat_accuracy_scorer)
+    scores = cross_val_score(classifier, X, given, cv=KFold(3), scoring=flat_accuracy_scorer)
+    np.testing.assert_array_equal(scores, expected)
+    if form in AS_ARRAYS:
+        scores = cross_val_score(classifier, X, given, cv=3, scoring=flat_accuracy_scorer)
+        np.testing.assert_array_equal(scores, expected)
+    else:
+        with pytest.raises(ValueError, match="legacy multi-label"):
+            cross_val_score(classifier, X, given, cv=3, scoring=flat_accuracy_scorer)
+        again = [np.asarray(part) for part in given]  # what to do
+        scores = cross_val_score(classifier, X, again, cv=3, scoring=flat_accuracy_scorer)
+        np.testing.assert_array_equal(scores, expected)
 
 
 def test_train_test_split_keeps_sequences_and_targets_together():

@@ -12,20 +12,19 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
-from .. import backends, inference
+from .. import backends
 from ..interrupts import deferred, deferring
 from ..losses import Loss
 from ..network import Network, array_dtype
 from ..sequences import Targets
-from ..training import Data, Diverged, Progress, Settings, Trainer, history_columns
+from ..training import Data, Progress, Settings, Trainer, history_columns
 from .devices import device_for, device_to_read, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths
 from .parameters import CONSTRAINTS
 from .prediction import FittedNetwork
 from .progress import progress_bar
-from .targets import read_weights, read_window_weights
 from .unchanged import unchanged_on_error
-from .validation import check_not_cut, check_validation_split, hold_back, target_rows
+from .validation import Validated, check_validation_split, target_rows
 
 BATCH_SIZE = 32  # batch_size="auto"
 CELL_PARAMETERS = ("activation", "reset_after")
@@ -41,7 +40,7 @@ NETWORK_PARAMETERS = (
 )
 
 
-class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Parameters, validation, fit and state; subclasses know targets and predictions."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -56,10 +55,9 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
         input: Input,
         *,
         reset: bool,
-        training: bool = True,
         name: str = "y",
-    ) -> tuple[Targets, np.ndarray | None]:
-        """Targets for the loss, and weights (m,) with class weights in them."""
+    ) -> Targets:
+        """Targets for the loss; `w` says which of them count."""
 
     @abstractmethod
     def _make_loss(self) -> Loss:
@@ -69,14 +67,23 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     def _score_rows(self, raw: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> float:
         """`score` from raw outputs and targets as `_read_targets` made them."""
 
-    def _stratify(self, y: np.ndarray) -> np.ndarray | None:
-        """Labels by which a random validation split is stratified."""
-        return None
+    def _training_weights(self, data: Data) -> np.ndarray | None:
+        """Weights of the targets to train on, those of classes among them."""
+        return data.w
 
     # --- fit -----------------------------------------------------------------------------------------
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Train the network.
 
         Parameters
@@ -87,12 +94,17 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             PyTorch, or of others with ``__cuda_array_interface__`` or DLPack. They are read in place.
         y : array-like of shape (n,) or (n, k); with `return_sequences` (n, T), (n, T, k), or a list
             or object array of arrays of shape (T_i,) or (T_i, k)
-            Targets. Those on a GPU are copied to the host, where they are checked, as are weights.
+            Targets; those per step in time order, oldest first, also with `newest_first`. Labels per step
+            may be lists, but scikit-learn's tools with an integer `cv` want arrays, or ``cv=KFold()``.
+            Targets on a GPU are copied to the host, where they are checked, as are weights.
         sample_weight : array-like of shape (n,), or per step in the form of y; default=None
-            Weights. A step of weight 0 may be unlabelled: its target may be anything, NaN too.
+            Weights. A sequence or step of weight 0 may be unlabelled: its target may be anything, NaN too,
+            and it is not held back for validation.
         X_val, y_val : like X and y, default=None
             Validation data, used instead of a split of X. In a pipeline, let the earlier steps
             transform it: ``Pipeline(steps, transform_input=["X_val"])`` with metadata routing.
+        sample_weight_val : like sample_weight, default=None
+            Weights of the validation data in their score; what has weight 0 may be unlabelled.
 
         Returns
         -------
@@ -118,7 +130,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             self.device_ = device_to_read(self.device, self.dtype, X, X_val)
             with backends.turn(self.device_, self.allow_tf32):
                 data = self._read_data(X, y, sample_weight, reset=not again)
-                data, validation = self._validation_data(data, X_val, y_val)
+                data, validation = self._validation_data(data, X, y, X_val, y_val, sample_weight_val, again)
             self.device_ = self._device_to_train(data)
             with backends.turn(self.device_, self.allow_tf32):
                 trainer = self._trainer(data, again=again)
@@ -172,15 +184,6 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             estimator=self, X=X, y=y, metadata=metadata, reconstruction_attributes=dict
         )
 
-    def _validation_score(self, trainer: Trainer, validation: Data, params: np.ndarray) -> float:
-        raw, _ = inference.run(trainer.network, params, validation.sequences)
-        raw = to_host(raw)
-        if not np.isfinite(raw).all():
-            raise Diverged("The output", trainer.settings)
-        rows = target_rows(validation, self.return_sequences)
-        y = validation.y.take(rows).matrix()
-        return self._score_rows(raw, y, None if validation.w is None else validation.w[rows])
-
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool, **targets: Any) -> Self:
         with unchanged_on_error(self):
             self._check_parameters()
@@ -223,51 +226,14 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
                 f"{self._given_layout}"
             )
         input = self._read_X(X, reset, self.device_)
-        y, sample_weight = to_host(y), to_host(sample_weight)
-        if isinstance(y, Targets):
-            w = read_window_weights(sample_weight, len(y), array_dtype(self.dtype))
-        else:
-            w = read_weights(sample_weight, input, self.return_sequences, array_dtype(self.dtype))
+        y = to_host(y)
+        w = self._read_weights(sample_weight, y, input, "sample_weight")
         self._skip_steps = None
         if self.linear_skip:
             self._skip_steps = check_equal_lengths(
                 input.sequences, None if reset else self._architecture["skip_steps"]
             )
-        values, w = self._read_targets(y, w, input, reset=reset, **targets)
-        return Data(input.sequences, values, w)
-
-    def _validation_data(self, data: Data, X_val: Any, y_val: Any) -> tuple[Data, Data | None]:
-        """Training and validation data, from X_val or from a split of the training data."""
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val go together: one of them is missing")
-        if X_val is not None:
-            try:
-                input = self._read_X(X_val, reset=False, device=self.device_)
-                if self._skip_steps is not None:
-                    check_equal_lengths(input.sequences, self._skip_steps)
-            except ValueError as error:
-                raise ValueError(f"X_val: {error}") from error
-            check_not_cut(len(input.sequences), len(data.sequences))
-            targets, w = self._read_targets(
-                to_host(y_val), None, input, reset=False, training=False, name="y_val"
-            )
-            validation = Data(input.sequences, targets, w)
-        elif self.early_stopping:
-            data, validation = hold_back(
-                data,
-                split=self.validation_split,
-                fraction=self.validation_fraction,
-                random_state=self.random_state,
-                labels=None if self.return_sequences else self._stratify(data.y.matrix()),
-                per_step=self.return_sequences,
-            )
-        else:
-            return data, None
-        self._check_validation(validation)
-        return data, validation
-
-    def _check_validation(self, validation: Data) -> None:
-        """Raise a ValueError if `score` cannot be computed."""
+        return Data(input.sequences, self._read_targets(y, w, input, reset=reset, **targets), w)
 
     # --- the network -----------------------------------------------------------------------------------
     def _network_parameters(self) -> dict[str, Any]:
@@ -295,6 +261,12 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
     @deferring
     def _trainer(self, data: Data, again: bool) -> Trainer:
         network = self._network_for(data, self.device_)
+        w = self._training_weights(data)
+        if w is not None:
+            w = w.astype(array_dtype(self.dtype))
+            if not w[target_rows(data, self.return_sequences)].any():
+                raise ValueError("class_weight and sample_weight leave only zero weights to train on")
+            data = data._replace(w=w)
         if not again:
             self._rng = check_random_state(self.random_state)
             if self._rng is np.random.mtrand._rand or self._rng is self.random_state:

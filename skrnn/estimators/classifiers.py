@@ -10,21 +10,35 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 from .. import losses
 from ..losses import Loss
 from ..network import array_dtype
 from ..sequences import Targets
+from ..training import Data
 from .base import RecurrentEstimator
 from .devices import to_host
 from .inputs import Input
+from .labels import (
+    check_same_classes,
+    encode_classes,
+    encode_sets,
+    learn_classes,
+    learn_sets,
+    read_labels,
+    weights_of_classes,
+    weights_of_sets,
+)
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, documented
-from .targets import place, read_labels, read_rows
+from .targets import read_rows
+from .validation import target_rows
 
 
 class _Classifier(ClassifierMixin, RecurrentEstimator):
     """Labels, loss and predictions of the classifiers."""
+
+    classes_: np.ndarray
+    label_values_: np.ndarray | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS | {
         "loss": [StrOptions({"log_loss"})],
@@ -40,12 +54,19 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         Parameters
         ----------
         X, y, sample_weight : like in `fit`
-        classes : array-like of shape (n_classes,), default=None
-            All classes that later calls may hold; needed on the first call.
+        classes : array-like of shape (n_classes,); for label sets (n_labels,) or (n_labels, 2); default=None
+            All classes that later calls may hold; needed on the first call. For label sets: names of the
+            columns, for `classes_`, or the two values of each column, where the first y may lack one.
 
         Returns
         -------
         self : estimator
+
+        Raises
+        ------
+        ValueError
+            As `fit`; if `classes` are missing on the first call, do not fit y, or are not those of the
+            first call.
         """
         self._validate_params()
         first = not hasattr(self, "weights_")
@@ -53,11 +74,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             raise ValueError("classes must be passed on the first call to partial_fit")
         if isinstance(self.class_weight, str):
             raise ValueError('class_weight="balanced" is not known to partial_fit: pass a dict of weights')
-        if classes is not None:
-            classes = np.unique(to_host(classes))
-            if not first and not np.array_equal(classes, self.classes_):
-                raise ValueError(f"classes={classes} are not those of the first call, {self.classes_}")
-        return self._partial_fit(X, y, sample_weight, first, classes=classes)
+        return self._partial_fit(X, y, sample_weight, first, classes=to_host(classes))
 
     def _read_targets(
         self,
@@ -66,77 +83,57 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         input: Input,
         *,
         reset: bool,
-        training: bool = True,
         name: str = "y",
-        classes: np.ndarray | None = None,
-    ) -> tuple[Targets, np.ndarray | None]:
+        classes: Any = None,
+    ) -> Targets:
         if isinstance(y, Targets):
             raise TypeError(f"{name} holds numbers, for regressors: {type(self).__name__} needs labels")
         rows = read_rows(y, input, self.return_sequences, name)
-        labels, multilabel = read_labels(rows, w, input, self.return_sequences, name)
+        labels = read_labels(rows, w, input, self.return_sequences, name)
         used = np.ones(len(labels), bool) if w is None else w > 0
         if reset:
-            self._multilabel = multilabel
-            self.classes_ = (
-                np.arange(labels.shape[1])
-                if multilabel
-                else np.unique(labels[used])
-                if classes is None
-                else classes
-            )
-            if len(self.classes_) < 2 and not multilabel:
-                raise ValueError(
-                    f"a classifier needs at least 2 classes, y holds 1 class: {self.classes_.tolist()}"
-                )
-        elif multilabel != self._multilabel or (multilabel and labels.shape[1] != len(self.classes_)):
-            raise ValueError("y is of another kind (classes or label sets) than the y of the first fit")
-        if multilabel:
-            targets = np.where(used[:, None], labels, 0).astype(array_dtype(self.dtype), order="C")
+            self._multilabel = labels.ndim > 1
+            if self._multilabel:
+                self.classes_, self.label_values_ = learn_sets(labels[used], classes, name)
+            else:
+                self.classes_, self.label_values_ = learn_classes(labels[used], classes), None
         else:
-            targets = self._encode(labels, used, input, name)[:, None].astype(array_dtype(self.dtype))
-        if self.class_weight is not None and training:
-            weight = self._class_weights(labels, used).astype(array_dtype(self.dtype))
-            w = weight if w is None else w * weight
-            if not w.any():
-                raise ValueError("class_weight and sample_weight together leave only zero weights")
-        return Targets(targets), w
+            self._check_kind_of_labels(labels, name)
+            if classes is not None:
+                check_same_classes(classes, self.classes_, self.label_values_)
+        codes = self._encode(labels, used, input, self.return_sequences, name)
+        return Targets(codes.reshape(len(codes), -1).astype(array_dtype(self.dtype), order="C"))
 
-    def _class_weights(self, labels: np.ndarray, used: np.ndarray) -> np.ndarray:
-        """Weights of rows from `class_weight`; 0 for the unlabelled."""
-        weight = np.zeros(len(labels))
-        if self._multilabel:
-            weight[used] = compute_sample_weight(self.class_weight, labels[used])
+    def _check_kind_of_labels(self, labels: np.ndarray, name: str) -> None:
+        if (labels.ndim > 1) != self._multilabel:
+            raise ValueError(f"{name} is of another kind (classes or label sets) than the y of the first fit")
+
+    def _encode(
+        self, labels: np.ndarray, used: np.ndarray, input: Input, per_step: bool, name: str
+    ) -> np.ndarray:
+        if self.label_values_ is not None:
+            return encode_sets(labels, self.label_values_, used, input, per_step, name)
+        return encode_classes(labels, self.classes_, used, input, per_step, name)
+
+    def _training_weights(self, data: Data) -> np.ndarray | None:
+        """`class_weight` is over the targets to train on, and of no effect on validation scores."""
+        if self.class_weight is None:
+            return data.w
+        weights = np.ones(len(data.y)) if data.w is None else data.w.copy()
+        rows = np.arange(len(data.y))[target_rows(data, self.return_sequences)]
+        rows = rows[weights[rows] > 0]
+        codes = data.y.take(rows).matrix().astype(np.intp)
+        if self.label_values_ is not None:
+            of_class = weights_of_sets(self.class_weight, self.label_values_, codes)
         else:
-            of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=labels[used])
-            weight[used] = of_class[np.searchsorted(self.classes_, labels[used])]
-        if not (np.isfinite(weight).all() and (weight >= 0).all()):
+            of_class = weights_of_classes(self.class_weight, self.classes_, codes[:, 0])
+        if not (np.isfinite(of_class).all() and (of_class >= 0).all()):
             raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight}")
-        return weight
+        weights[rows] *= of_class
+        return weights
 
-    def _encode(self, labels: np.ndarray, used: np.ndarray, input: Input, name: str) -> np.ndarray:
-        """Class numbers; 0 for the unlabelled."""
-        codes = np.zeros(len(labels), np.intp)
-        try:
-            found = np.searchsorted(self.classes_, labels[used]).clip(max=len(self.classes_) - 1)
-            unseen = self.classes_[found] != labels[used]
-        except TypeError:  # strings among numbers
-            unseen = np.ones(used.sum(), bool)
-        if np.any(unseen):
-            row = int(np.flatnonzero(used)[np.argmax(unseen)])
-            where = place(row, input, self.return_sequences, name)
-            label = labels[row].item() if hasattr(labels[row], "item") else labels[row]
-            raise ValueError(f"{where} is {label!r}, which is not among the classes {self.classes_}")
-        codes[used] = found
-        return codes
-
-    def _stratify(self, y: np.ndarray) -> np.ndarray | None:
-        if self._multilabel:
-            return None
-        _, counts = np.unique(y, return_counts=True)
-        # Every class must be in both parts.
-        n_held_back = int(np.ceil(len(y) * self.validation_fraction))
-        can = counts.min() >= 2 and n_held_back >= len(counts)
-        return y[:, 0] if can else None
+    def _stratify(self, data: Data) -> np.ndarray | None:
+        return None if self._multilabel or self.return_sequences else data.y.matrix()[:, 0]
 
     def _make_loss(self) -> Loss:
         if self._multilabel or len(self.classes_) == 2:
@@ -151,13 +148,16 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
 
     def _codes(self, raw: np.ndarray) -> np.ndarray:
         """Class numbers (m,), or label sets (m, n_labels) of 0 and 1."""
-        if self._multilabel:
-            return (raw > 0).astype(int)
+        if self.label_values_ is not None:
+            only_one = self.label_values_[:, 0] == self.label_values_[:, 1]
+            return ((raw > 0) | only_one).astype(int)
         return (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)
 
     def _labels(self, raw: np.ndarray) -> np.ndarray:
         codes = self._codes(raw)
-        return codes if self._multilabel else self.classes_[codes]
+        if self.label_values_ is not None:
+            return self.label_values_[np.arange(codes.shape[1]), codes]
+        return self.classes_[codes]
 
     def _probabilities(self, raw: np.ndarray) -> np.ndarray:
         probability = self._make_loss().link(raw)
@@ -178,7 +178,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         return answers[method]
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes, or of each label.
+        """Probabilities of the classes, or of each label: of the larger of its two values.
 
         Parameters
         ----------
@@ -218,11 +218,14 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         float
         """
         raw, rows, w, input, per_step = self._score_data(X, y, sample_weight)
-        labels, multilabel = read_labels(rows, w, input, per_step)
-        if multilabel != self._multilabel:
-            raise ValueError("y is of another kind (classes or label sets) than the y of the first fit")
-        predicted = self._codes(raw) if multilabel else self.classes_[self._codes(raw)]
-        used = slice(None) if w is None else w > 0
+        labels = read_labels(rows, w, input, per_step)
+        self._check_kind_of_labels(labels, "y")
+        predicted = self._codes(raw)
+        used = np.ones(len(labels), bool) if w is None else w > 0
+        if self._multilabel:
+            labels = self._encode(labels, used, input, per_step, "y")
+        else:  # a class that is not known is an error of the prediction
+            predicted = self.classes_[predicted]
         return float(
             accuracy_score(labels[used], predicted[used], sample_weight=None if w is None else w[used])
         )
@@ -234,7 +237,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
-        tags.target_tags.multi_output = True  # of 0 and 1, that is
+        tags.target_tags.multi_output = True  # of two values each, that is
         return tags
 
 

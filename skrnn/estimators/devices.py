@@ -23,13 +23,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 INSIDE = ("skrnn.", "sklearn.", "joblib.", "contextlib.")  # modules that a warning is not to point at
 
 
-def warn_the_caller(message: str) -> None:
-    """A RuntimeWarning that points at the line which called this package, however deep we are in it."""
+def warn_the_caller(message: str, category: type[Warning] = RuntimeWarning) -> None:
+    """A warning that points at the line which called this package, however deep we are in it."""
     frame: FrameType | None = sys._getframe(1)
     level = 2
     while frame is not None and f"{frame.f_globals.get('__name__')}.".startswith(INSIDE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, RuntimeWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def full_name(device: str) -> str:
@@ -113,14 +113,23 @@ def holds_arrays(x: Any) -> bool:
 
 
 def to_host(x: Any) -> Any:
-    """An array of a GPU, or a list of such arrays, as NumPy's; anything else as it is."""
-    if gpu_of(x) is None:
-        return x
+    """An array of a GPU or of another library, or a list of them, as NumPy's; anything else as it is."""
     if holds_arrays(x):
+        if ON_HOST.issuperset(map(type, x)) or not any(map(_is_foreign, x)):
+            return x
         return [to_host(item) for item in x]
+    if not _is_foreign(x):
+        return x
     for name in ("detach", "cpu", "get", "copy_to_host"):  # PyTorch twice, CuPy, Numba
         x = getattr(x, name)() if hasattr(x, name) else x
-    return np.asarray(x)
+    return np.asarray(x) if hasattr(x, "__array__") else np.from_dlpack(x)
+
+
+def _is_foreign(x: Any) -> bool:
+    """Whether this is an array, or a tensor, and not NumPy's. Frames are not."""
+    return not isinstance(x, np.ndarray) and (
+        hasattr(x, "__dlpack_device__") or hasattr(x, "__cuda_array_interface__")
+    )
 
 
 def arrays_for(x: Any, device: str) -> Any:

@@ -15,7 +15,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
 from ..sequences import Sequences, lies_on_host, object_array
-from .devices import holds_arrays
+from .devices import holds_arrays, to_host
 
 KINDS = {
     "rows": "2-D X (one row per sequence)",
@@ -103,6 +103,8 @@ def read_X(
         raise ValueError("X is a masked array; fill it, for example with X.filled(numpy.nan)")
     if gpu is not None:
         X = [gpu.adopt(item) for item in X] if holds_arrays(X) else gpu.adopt(X)
+    else:
+        X = to_host(X)  # PyTorch's tensors, say, which scikit-learn may otherwise leave as they are
     X, kind, ragged = recognise(X, gpu)
     if gpu is not None and kind == "rows" and X.ndim < 2:  # scikit-learn would show the stand-in's numbers
         raise ValueError(f"X has shape {X.shape}, expected 2 or 3 dimensions (sequence, step, feature)")

@@ -125,8 +125,8 @@ DOCS = {
     ),
     "newest_first": (
         "bool",
-        "Of 2-D X only: whether the first step of a row is the newest. Predictions per step still come in "
-        "time order.",
+        "Of 2-D X only: whether the first step of a row is the newest. Targets, weights and predictions per "
+        "step are in time order all the same, oldest first.",
     ),
     "alpha": (
         "float",
@@ -182,15 +182,22 @@ DOCS = {
     ),
     "validation_fraction": (
         "float in (0, 1)",
-        "Share of the sequences held back by `early_stopping`.",
+        "Share of the sequences held back by `early_stopping`, of those that have a weight. Regressors hold "
+        "back at least two targets, which R^2 needs.",
     ),
     "validation_split": (
         '{"random", "last"} or splitter',
         "Which sequences are held back: a random share (stratified by class), the last ones (for series in "
-        "time order), or the first split of a scikit-learn splitter, such as GroupKFold-like ones without "
-        "groups.",
+        "time order), or the first split of a scikit-learn splitter that has weights in both parts. It gets "
+        "X and y as `fit` got them, and no groups: for these take PredefinedSplit, or X_val. Sequences of "
+        "weight 0 are never held back.",
     ),
-    "warm_start": ("bool", "Whether `fit` goes on from the weights of the previous fit."),
+    "warm_start": (
+        "bool",
+        "Whether `fit` goes on from the weights of the previous fit. A random split then holds back the same "
+        "sequences again, whatever `random_state` is, and most of them where more sequences follow; a "
+        "splitter does so if it has a fixed random_state. `partial_fit` trains on all that it is given.",
+    ),
     "random_state": (
         "int, RandomState or None",
         "Initial weights, order of minibatches, validation split and dropout. The same seed gives the same "
@@ -231,7 +238,12 @@ DOCS = {
         "sequence of floats in (0, 1), or None",
         'Rising levels for loss="quantile"; None: (0.1, 0.5, 0.9). Predicted quantiles never cross.',
     ),
-    "class_weight": ('dict, "balanced" or None', "Weights of the classes, as in scikit-learn."),
+    "class_weight": (
+        'dict, list of dicts, "balanced" or None',
+        "Weights of the classes in training, as in scikit-learn; for label sets a dict for each column, from "
+        'its values. "balanced" is over the targets that are trained on. Scores, those on validation data '
+        "too, are weighed by sample weights only.",
+    ),
 }
 
 ATTRIBUTES = """
@@ -249,7 +261,8 @@ loss_, best_loss_ : float
 loss_curve_ : list of float
     Training loss of every epoch.
 validation_scores_ : list of float or None
-    `score` on the validation data after every epoch; None without validation data.
+    `score` on the validation data after every epoch, with their sample weights and without class weights;
+    None without validation data.
 best_validation_score_ : float or None
     The highest of them; after a `warm_start`, of all fits.
 history_ : dict of str to ndarray
@@ -263,6 +276,15 @@ feature_names_in_ : ndarray of str
 n_outputs_ : int
     Targets (regressors), or raw scores of the head (classifiers).
 """.strip()
+
+CLASSES = """
+classes_ : ndarray of shape (n_classes,)
+    Class labels; of label sets the numbers of the columns, or their names from `partial_fit`.
+label_values_ : ndarray of shape (n_labels, 2) or None
+    The two values of each column of label sets, the one for "is there" last; None for classes. They are
+    learnt from y: 0 and 1, -1 and 1, False and True, "no" and "yes". A column that holds one value only has
+    the pair of the other columns, if they have one in common, else 0 and 1, else that value twice.
+"""
 
 Class = TypeVar("Class", bound=type)
 
@@ -284,7 +306,7 @@ def documented(cls: Class) -> Class:
     """Put the sections Parameters and Attributes into a class's docstring, from its signature."""
     attributes = ATTRIBUTES
     if "class_weight" in inspect.signature(cls).parameters:
-        attributes += "\nclasses_ : ndarray of shape (n_classes,)\n    Class labels."
+        attributes += CLASSES.rstrip()
     if "quantiles" in inspect.signature(cls).parameters:
         attributes += '\nquantiles_ : ndarray of shape (n_quantiles,)\n    Levels of loss="quantile".'
     section = f"{parameters_section(cls, DOCS)}\nAttributes\n----------\n{attributes}\n"

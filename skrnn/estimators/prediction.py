@@ -292,7 +292,7 @@ class FittedNetwork(Versioned):
         input, raw, _ = self._run(X)
         per_step = self._architecture["return_sequences"]
         rows = read_rows(to_host(y), input, per_step)
-        w = read_weights(to_host(sample_weight), input, per_step, np.dtype(np.float64))
+        w = read_weights(to_host(sample_weight), input, per_step)
         return raw, rows, w, input, per_step
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -15,18 +15,18 @@ from .. import losses
 from ..losses import Loss
 from ..network import array_dtype
 from ..sequences import Targets
-from ..training import Data
 from .base import RecurrentEstimator
 from .inputs import Input
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, POSITIVE, documented
-from .targets import check_targets, place, read_numbers, read_rows
-from .validation import target_rows
+from .targets import check_targets, hint_at_scale, place, read_numbers, read_rows
 
 DEFAULT_QUANTILES = (0.1, 0.5, 0.9)
 
 
 class _Regressor(RegressorMixin, RecurrentEstimator):
     """Targets, losses and predictions of the regressors."""
+
+    _needed_to_score = 2  # by R^2
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS | {
         "loss": [StrOptions({"squared_error", "absolute_error", "huber", "poisson", "quantile"})],
@@ -58,9 +58,8 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         input: Input,
         *,
         reset: bool,
-        training: bool = True,
         name: str = "y",
-    ) -> tuple[Targets, np.ndarray | None]:
+    ) -> Targets:
         dtype = array_dtype(self.dtype)
         if isinstance(y, Targets):
             targets, flat = check_targets(y, input, self.return_sequences, dtype, name), False
@@ -68,6 +67,8 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
             rows = read_rows(y, input, self.return_sequences, name)
             flat = rows.flat
             targets = Targets(read_numbers(rows, w, input, self.return_sequences, dtype, name))
+            if reset and self.loss != "poisson":  # which learns a logarithm
+                hint_at_scale(targets.values, w)
         if reset:
             self._flat_targets, self._n_targets = flat, targets.width
         elif targets.width != self._n_targets:
@@ -79,7 +80,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         self._fitted_loss = self.loss
         if self.loss == "quantile":
             self.quantiles_ = self._levels()
-        return targets, w
+        return targets
 
     def _levels(self) -> np.ndarray:
         levels = np.asarray(DEFAULT_QUANTILES if self.quantiles is None else self.quantiles, float)
@@ -154,15 +155,6 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         raw, rows, w, input, per_step = self._score_data(X, y, sample_weight)
         targets = read_numbers(rows, w, input, per_step, np.dtype(np.float64))
         return self._score_rows(raw, targets, w)
-
-    def _check_validation(self, validation: Data) -> None:
-        w, rows = validation.w, target_rows(validation, self.return_sequences)
-        n = len(validation.y.take(rows)) if w is None else np.count_nonzero(w[rows])
-        if n < 2:
-            raise ValueError(
-                f"The validation set is too small: R^2 needs at least 2 targets, it holds {n}. Raise "
-                "validation_fraction or pass X_val"
-            )
 
     def _score_rows(self, raw: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> float:
         return float(r2_score(y, self._values(raw), sample_weight=w))

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_array
 
 from ..sequences import Targets
+from .devices import warn_the_caller
 from .inputs import Input
 
 
@@ -57,13 +57,13 @@ def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
     return Rows(values.reshape(n, -1), values.ndim == 1)
 
 
-def read_window_weights(sample_weight: Any, n: int, dtype: Any) -> np.ndarray | None:
+def read_window_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> np.ndarray | None:
     """Weights of `Targets`, one for each."""
     if sample_weight is None:
         return None
-    w = np.ascontiguousarray(sample_weight, dtype)
+    w = np.ascontiguousarray(sample_weight, np.float64)
     if w.shape != (n,) or not np.all(w >= 0) or not w.any():
-        raise ValueError(f"sample_weight must hold {n} numbers of at least 0, not all of them 0")
+        raise ValueError(f"{name} must hold {n} numbers of at least 0, not all of them 0")
     return w
 
 
@@ -142,52 +142,10 @@ def read_numbers(
     return cast
 
 
-def read_labels(
-    rows: Rows, w: np.ndarray | None, input: Input, per_step: bool, name: str = "y"
-) -> tuple[np.ndarray, bool]:
-    """Labels of a classification, and whether each row is a set of labels (multilabel).
-
-    Returns
-    -------
-    labels : ndarray of shape (m,), or (m, n_labels) of 0 and 1
-        Unlabelled rows, which have weight 0, hold any value.
-    """
-    values = rows.values
-    used = np.ones(len(values), bool) if w is None else w > 0
-    if values.dtype.kind == "c":
-        raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}")
-    known = values[used]
-    if known.dtype.kind == "f" and not np.isfinite(known).all():
-        row = np.flatnonzero(used)[np.argmax(~np.isfinite(known).all(axis=1))]
-        value = values[row][~np.isfinite(values[row])][0]
-        what = "NaN" if np.isnan(value) else "infinity"
-        raise ValueError(f"Input {name} contains {what}: {place(row, input, per_step, name)}")
-    if known.dtype == object:
-        missing = np.array([any(v is None or v != v for v in row) for row in known])
-        if missing.any():
-            row = np.flatnonzero(used)[np.argmax(missing)]
-            raise ValueError(f"Input {name} contains NaN: {place(row, input, per_step, name)}")
-    if known.dtype == object and np.array(known.tolist()).dtype.kind in "biuf":
-        known = np.array(known.tolist())  # numbers, beside a None where there is no label
-        values = np.zeros(values.shape, known.dtype)
-        values[used] = known
-    if values.shape[1] == 1:
-        known = known[:, 0]
-        if not rows.flat and not per_step:
-            known = column_or_1d(rows.values[used], warn=True)
-        check_classification_targets(known)
-        return values[:, 0], False
-    check_classification_targets(known)
-    if type_of_target(known, input_name=name) != "multilabel-indicator":
-        raise ValueError(
-            f"{name} has {values.shape[1]} columns but is not multilabel (only 0 and 1): several "
-            "outputs of several classes are not supported"
-        )
-    return values, True
-
-
-def read_weights(sample_weight: Any, input: Input, per_step: bool, dtype: np.dtype) -> np.ndarray | None:
-    """Weights per sequence, or per step where targets are; None: all equal.
+def read_weights(
+    sample_weight: Any, input: Input, per_step: bool, name: str = "sample_weight"
+) -> np.ndarray | None:
+    """Weights in float64 per sequence, or per step where targets are; None: all equal.
 
     Raises
     ------
@@ -201,23 +159,49 @@ def read_weights(sample_weight: Any, input: Input, per_step: bool, dtype: np.dty
         sample_weight = np.asarray(sample_weight)
     nested = per_step and not np.isscalar(sample_weight) and any(np.ndim(w) > 0 for w in sample_weight)
     if nested:
-        sample_weight = _read_steps(sample_weight, input, "sample_weight").values
+        sample_weight = _read_steps(sample_weight, input, name).values
         if sample_weight.shape[1] != 1:
-            raise ValueError("sample_weight must have one weight per step")
+            raise ValueError(f"{name} must have one weight per step")
         n, sample_weight = len(sample_weight), sample_weight[:, 0].astype(np.float64)
     values = np.asarray(sample_weight)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argmax(~np.isfinite(values)))
         problem = "NaN" if np.isnan(values.flat[row]) else "infinity"
-        where = place(row, input, nested, "sample_weight")
-        raise ValueError(f"Input sample_weight contains {problem}: {where}")
-    weights = _check_sample_weight(sample_weight, np.arange(n), dtype=np.float64)
+        raise ValueError(f"Input {name} contains {problem}: {place(row, input, nested, name)}")
+    if values.ndim and values.shape != (n,):
+        raise ValueError(f"{name} has shape {values.shape}, expected ({n},)")
+    weights = _check_sample_weight(sample_weight, np.arange(n), dtype=np.float64, allow_all_zero_weights=True)
     if (weights < 0).any():
-        where = place(int(np.argmax(weights < 0)), input, nested, "sample_weight")
-        raise ValueError(f"Negative values in data passed to `sample_weight`: {where}")
+        where = place(int(np.argmax(weights < 0)), input, nested, name)
+        raise ValueError(f"Negative values in data passed to `{name}`: {where}")
     if per_step and not nested:
         weights = np.repeat(weights, input.sequences.lengths)
     if not weights.any():
-        raise ValueError("sample_weight: all weights are zero, at least one must be positive")
+        raise ValueError(f"{name}: Sample weights must contain at least one non-zero number.")
     # Only ratios count: a power of two brings them into float32's range without a rounding.
-    return (weights / 2.0 ** np.floor(np.log2(weights.max()))).astype(dtype)
+    weights = weights / 2.0 ** np.floor(np.log2(weights.max()))
+    weights[weights < np.finfo(np.float32).tiny] = 0  # which float32 could not hold
+    return weights
+
+
+# Of a target: a larger mean or deviation takes more steps of training than there are, and of a smaller
+# deviation the loss is below `tol`. A few targets do not tell.
+FAR, NEAR, FEW = 50.0, 0.01, 20
+
+
+def hint_at_scale(values: np.ndarray, w: np.ndarray | None) -> None:
+    """One warning where targets (m, k) of a regression are far from unit size."""
+    used = values if w is None else values[w > 0]
+    if len(used) < FEW:
+        return
+    mean, deviation = used.mean(axis=0, dtype=np.float64), used.std(axis=0, dtype=np.float64)
+    far = (np.maximum(abs(mean), deviation) > FAR) | ((deviation > 0) & (deviation < NEAR))
+    if far.any():
+        k = int(np.argmax(far))
+        which = f"column {k} of y has" if len(far) > 1 else "y has"
+        warn_the_caller(
+            f"{which} targets of {mean[k]:.3g} +- {deviation[k]:.3g}, and networks learn targets of about "
+            "unit size. Scale them, for example with scikit-learn's TransformedTargetRegressor(model, "
+            "transformer=StandardScaler())",
+            UserWarning,
+        )

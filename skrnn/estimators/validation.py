@@ -5,12 +5,96 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
-from ..training import Data
+from .. import inference
+from ..sequences import Targets
+from ..training import Data, Diverged, Trainer
+from .devices import to_host
+from .inputs import Input, check_equal_lengths
 from .jobs import inside_a_search
+from .targets import read_weights, read_window_weights
+
+
+class Validated:
+    """Mixin: the validation data of a fit, and the score on them."""
+
+    return_sequences: bool
+    early_stopping: bool
+    validation_fraction: float
+    validation_split: Any
+    random_state: Any
+    device_: str
+    _skip_steps: int | None
+    _read_X: Any
+    _read_targets: Any
+    _score_rows: Any
+    _needed_to_score = 1  # targets
+
+    def _stratify(self, data: Data) -> np.ndarray | None:
+        """Labels (n,) by which a random validation split is stratified."""
+        return None
+
+    def _read_weights(self, sample_weight: Any, y: Any, input: Input, name: str) -> np.ndarray | None:
+        if isinstance(y, Targets):
+            return read_window_weights(sample_weight, len(y), name)
+        return read_weights(to_host(sample_weight), input, self.return_sequences, name)
+
+    def _validation_data(
+        self, data: Data, X: Any, y: Any, X_val: Any, y_val: Any, sample_weight_val: Any, again: bool
+    ) -> tuple[Data, Data | None]:
+        """Training and validation data, from X_val or from a split of the training data."""
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val go together: one of them is missing")
+        if X_val is not None:
+            return data, self._given(len(data.sequences), X_val, y_val, sample_weight_val)
+        if sample_weight_val is not None:
+            raise ValueError("sample_weight_val goes with X_val and y_val, which are missing")
+        if not self.early_stopping:
+            return data, None
+        if not again or not hasattr(self, "_split_seed"):
+            self._split_seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        return hold_back(
+            data,
+            X,
+            to_host(y),
+            split=self.validation_split,
+            fraction=self.validation_fraction,
+            seed=self._split_seed,
+            labels=self._stratify(data),
+            per_step=self.return_sequences,
+            needed=self._needed_to_score,
+        )
+
+    def _given(self, n_train: int, X_val: Any, y_val: Any, sample_weight_val: Any) -> Data:
+        try:
+            input = self._read_X(X_val, reset=False, device=self.device_)
+            if self._skip_steps is not None:
+                check_equal_lengths(input.sequences, self._skip_steps)
+        except ValueError as error:
+            raise ValueError(f"X_val: {error}") from error
+        check_not_cut(len(input.sequences), n_train)
+        y_val = to_host(y_val)
+        w = self._read_weights(sample_weight_val, y_val, input, "sample_weight_val")
+        targets = self._read_targets(y_val, w, input, reset=False, name="y_val")
+        validation = Data(input.sequences, targets, w)
+        n = int(targets_that_count(validation, self.return_sequences).sum())
+        if n < self._needed_to_score:
+            raise ValueError(
+                f"The validation set is too small: its score needs at least {self._needed_to_score} targets, "
+                f"X_val and y_val hold {n}"
+            )
+        return validation
+
+    def _validation_score(self, trainer: Trainer, validation: Data, params: np.ndarray) -> float:
+        raw, _ = inference.run(trainer.network, params, validation.sequences)
+        raw = to_host(raw)
+        if not np.isfinite(raw).all():
+            raise Diverged("The output", trainer.settings)
+        rows = target_rows(validation, self.return_sequences)
+        y = validation.y.take(rows).matrix()
+        return self._score_rows(raw, y, None if validation.w is None else validation.w[rows])
 
 
 def check_validation_split(split: Any) -> None:
@@ -34,36 +118,55 @@ def check_not_cut(n_validation: int, n_train: int) -> None:
 
 def hold_back(
     data: Data,
+    X: Any,
+    y: Any,
     *,
     split: Any,
     fraction: float,
-    random_state: Any,
+    seed: int,
     labels: np.ndarray | None,
     per_step: bool,
+    needed: int,
 ) -> tuple[Data, Data]:
-    """Split sequences into training and validation data.
+    """Split sequences into training and validation data, a share of those that have a weight.
 
     Parameters
     ----------
-    split, fraction, random_state
-        The estimators' `validation_split`, `validation_fraction` and `random_state`.
+    data : Data
+    X, y : as passed to `fit`
+        For a splitter.
+    split, fraction
+        The estimators' `validation_split` and `validation_fraction`.
+    seed : int
+        Of a random split. The same seed splits the same sequences alike, and of more sequences, where those
+        came first, most as before.
     labels : ndarray of shape (n,) or None
         Classes by which a random split is stratified.
     per_step : bool
         Whether targets and weights belong to steps.
+    needed : int
+        Targets that the validation data have to hold.
 
     Raises
     ------
     ValueError
         If a part would be empty, or hold only weights of zero.
     """
-    training, validation = (
-        part(data, rows, per_step) for rows in _indices(data, split, fraction, random_state, labels, per_step)
-    )
-    for name, some in ("training", training), ("validation", validation):
-        if some.w is not None and not some.w[target_rows(some, per_step)].any():
-            raise ValueError(f"sample_weight: all weights of the {name} part of the split are zero")
-    return training, validation
+    counts = targets_that_count(data, per_step)
+    if isinstance(split, str):
+        train, held_back = _share(counts, split, fraction, seed, labels, needed)
+    else:
+        train, held_back = _first_that_counts(counts, split, X, y, needed)
+    return part(data, train, per_step), part(data, held_back, per_step)
+
+
+def targets_that_count(data: Data, per_step: bool) -> np.ndarray:
+    """How many targets of each sequence have a weight."""
+    sequences, w = data.sequences, data.w
+    if w is None:
+        return sequences.lengths if per_step else np.ones(len(sequences), np.intp)
+    used = (w[target_rows(data, per_step)] > 0).astype(np.intp)
+    return np.add.reduceat(used, sequences.offsets[:-1]) if per_step else used
 
 
 def part(data: Data, rows: np.ndarray, per_step: bool) -> Data:
@@ -79,29 +182,60 @@ def target_rows(data: Data, per_step: bool) -> Any:
     return data.sequences.row_index() if per_step else slice(None)
 
 
-def _indices(
-    data: Data, split: Any, fraction: float, random_state: Any, labels: np.ndarray | None, per_step: bool
+def _share(
+    counts: np.ndarray, split: str, fraction: float, seed: int, labels: np.ndarray | None, needed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    n = len(data.sequences)
+    """A random share of the sequences that count, or the last ones; the others stay for training."""
+    used = np.flatnonzero(counts)
+    n = len(used)
+    what = f"{n} sequences" if n == len(counts) else f"{n} sequences that have a weight"
     if n < 2:
-        raise ValueError(f"early_stopping needs at least 2 sequences to split, got {n}; or pass X_val")
+        raise ValueError(f"early_stopping needs at least 2 sequences to split, got {what}; or pass X_val")
     if split == "last":
-        held_back = max(1, round(n * fraction))
-        if held_back >= n:
-            raise ValueError(f"validation_fraction={fraction} leaves nothing of {n} sequences")
-        return np.arange(n - held_back), np.arange(n - held_back, n)
-    if split == "random":
-        seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-        kind = ShuffleSplit if labels is None else StratifiedShuffleSplit
-        train, held_back = next(
-            kind(n_splits=1, test_size=fraction, random_state=seed).split(np.zeros(n), labels)
+        order, n_held_back = used[::-1], round(n * fraction)
+    else:
+        # A sequence's key does not depend on how many follow.
+        keys = np.random.RandomState(seed).random_sample(len(counts))[used]
+        order = used[_stratified_order(keys, np.zeros(n) if labels is None else labels[used])]
+        n_held_back = int(np.ceil(n * fraction))
+    enough = int(np.searchsorted(np.cumsum(counts[order]), needed)) + 1
+    n_held_back = max(n_held_back, enough)
+    if n_held_back >= n:
+        raise ValueError(
+            f"validation_fraction={fraction} leaves nothing of {what} to train on (validation needs {needed} "
+            "targets or more); or pass X_val"
         )
-        return train, held_back
-    targets = np.zeros(n) if per_step else data.y.matrix()[:, 0]
-    first = next(iter(split.split(np.zeros((n, 1)), targets)), None)
-    if first is None:
-        raise ValueError(f"validation_split={split!r} makes no split of {n} sequences")
-    train, held_back = (np.arange(n)[np.asarray(rows, dtype=None if len(rows) else int)] for rows in first)
-    if not len(train) or not len(held_back):
-        raise ValueError(f"validation_split={split!r} leaves a part of {n} sequences empty")
-    return train, held_back
+    held_back = np.sort(order[:n_held_back])
+    return np.delete(np.arange(len(counts)), held_back), held_back
+
+
+def _stratified_order(keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """An order by keys in which the first share of all holds the same share of each class."""
+    by_class = np.lexsort([keys, labels])
+    _, counts = np.unique(labels, return_counts=True)
+    rank = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
+    share = (rank + 0.5) / np.repeat(counts, counts)
+    return by_class[np.lexsort([keys[by_class], share])]
+
+
+def _first_that_counts(
+    counts: np.ndarray, splitter: Any, X: Any, y: Any, needed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first of a splitter's splits that has something to train on and to score."""
+    n, split = len(counts), None
+    for split in splitter.split(X, y):
+        try:
+            train, held_back = (np.arange(n)[np.asarray(rows, None if len(rows) else int)] for rows in split)
+        except IndexError as error:
+            raise ValueError(
+                f"validation_split={splitter!r} picks sequences that are not among the {n} of X: {error}"
+            ) from error
+        held_back = held_back[counts[held_back] > 0]
+        if counts[train].any() and counts[held_back].sum() >= needed:
+            return train, held_back
+    if split is None:
+        raise ValueError(f"validation_split={splitter!r} makes no split of {n} sequences")
+    raise ValueError(
+        f"validation_split={splitter!r}: none of its splits of {n} sequences has a weight in the training "
+        f"part and {needed} or more targets with a weight in the validation part"
+    )
