@@ -277,6 +277,8 @@ class RNNClassifier(_Classifier):
         return_sequences: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "log_loss",
         class_weight: dict | str | None = None,
         solver: str = "adam",
@@ -319,6 +321,8 @@ class RNNClassifier(_Classifier):
         self.return_sequences = return_sequences
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.class_weight = class_weight
         self.solver = solver
@@ -386,6 +390,8 @@ class LSTMClassifier(_Classifier):
         return_sequences: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "log_loss",
         class_weight: dict | str | None = None,
         solver: str = "adam",
@@ -425,6 +431,8 @@ class LSTMClassifier(_Classifier):
         self.return_sequences = return_sequences
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.class_weight = class_weight
         self.solver = solver
@@ -501,6 +509,8 @@ class GRUClassifier(_Classifier):
         return_sequences: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "log_loss",
         class_weight: dict | str | None = None,
         solver: str = "adam",
@@ -541,6 +551,8 @@ class GRUClassifier(_Classifier):
         self.return_sequences = return_sequences
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.class_weight = class_weight
         self.solver = solver

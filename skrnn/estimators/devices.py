@@ -23,13 +23,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 INSIDE = ("skrnn.", "sklearn.", "contextlib")  # modules that a warning is not to point at
 
 
-def warn_the_caller(message: str) -> None:
-    """A RuntimeWarning that points at the line which called this package, however deep we are in it."""
+def warn_the_caller(message: str, category: type[Warning] = RuntimeWarning) -> None:
+    """A warning that points at the line which called this package, however deep we are in it."""
     frame: FrameType | None = sys._getframe(1)
     level = 2
     while frame is not None and f"{frame.f_globals.get('__name__')}.".startswith(INSIDE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, RuntimeWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def full_name(device: str) -> str:
@@ -87,6 +87,8 @@ def gpu_of(x: Any) -> str | None:
     ValueError
         For a list of both kinds.
     """
+    if hasattr(x, "batch_sizes"):  # PyTorch's PackedSequence, a tuple with numbers of the host in it
+        return _gpu_of_array(x.data)
     if not holds_arrays(x):
         return _gpu_of_array(x)
     if ON_HOST.issuperset(map(type, x)):  # there may be many

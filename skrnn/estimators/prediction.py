@@ -18,6 +18,7 @@ from ..network import Network, array_dtype
 from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths, read_X, shape_like
 from .jobs import effective_threads
+from .parameters import as_python
 from .streaming import Stream, read_state, stacked
 from .targets import Rows, read_rows, read_weights
 
@@ -31,6 +32,8 @@ class FittedNetwork:
     dtype: str
     features_per_step: int
     newest_first: bool
+    static_columns: Any
+    channels_first: bool
     n_jobs: int | None
     weights_: dict[str, np.ndarray]
     _architecture: dict[str, Any]
@@ -70,13 +73,18 @@ class FittedNetwork:
             n_features,
             n_raw,
             device=device,
-            n_threads=effective_threads(self.n_jobs),
+            n_threads=effective_threads(as_python(self.n_jobs)),
             **parameters,
         )
 
     @property
     def _given_layout(self) -> dict[str, Any]:
-        return {"features_per_step": self.features_per_step, "newest_first": self.newest_first}
+        return {
+            "features_per_step": as_python(self.features_per_step),
+            "newest_first": self.newest_first,
+            "static_columns": self.static_columns,
+            "channels_first": self.channels_first,
+        }
 
     def _read_X(self, X: Any, reset: bool, device: str, dtype: str | None = None) -> Input:
         if reset:  # kept with the model: reading the same columns in another way would be nonsense
@@ -86,6 +94,7 @@ class FittedNetwork:
             X,
             reset=reset,
             dtype=array_dtype(dtype or self.dtype),
+            by_name=True,
             gpu=arrays_for(X, device),
             **self._row_layout,
         )

@@ -18,7 +18,7 @@ from ..sequences import Targets
 from ..training import Data
 from .base import RecurrentEstimator
 from .inputs import Input
-from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, POSITIVE, documented
+from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, POSITIVE, as_python, documented
 from .targets import check_targets, place, read_numbers, read_rows
 from .validation import target_rows
 
@@ -91,7 +91,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
 
     def _make_loss(self) -> Loss:
         if self._fitted_loss == "huber":
-            return losses.huber(self.huber_delta)
+            return losses.huber(as_python(self.huber_delta))
         if self._fitted_loss == "quantile":
             return losses.quantile(self.quantiles_)
         return getattr(losses, self._fitted_loss)
@@ -212,6 +212,8 @@ class RNNRegressor(_Regressor):
         linear_skip: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "squared_error",
         huber_delta: float = 1.0,
         quantiles: Sequence[float] | None = None,
@@ -256,6 +258,8 @@ class RNNRegressor(_Regressor):
         self.linear_skip = linear_skip
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.huber_delta = huber_delta
         self.quantiles = quantiles
@@ -326,6 +330,8 @@ class LSTMRegressor(_Regressor):
         linear_skip: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "squared_error",
         huber_delta: float = 1.0,
         quantiles: Sequence[float] | None = None,
@@ -367,6 +373,8 @@ class LSTMRegressor(_Regressor):
         self.linear_skip = linear_skip
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.huber_delta = huber_delta
         self.quantiles = quantiles
@@ -446,6 +454,8 @@ class GRURegressor(_Regressor):
         linear_skip: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "squared_error",
         huber_delta: float = 1.0,
         quantiles: Sequence[float] | None = None,
@@ -488,6 +498,8 @@ class GRURegressor(_Regressor):
         self.linear_skip = linear_skip
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.huber_delta = huber_delta
         self.quantiles = quantiles
