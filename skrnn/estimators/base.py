@@ -271,7 +271,7 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
             data, validation = hold_back(
                 data,
                 split=self.validation_split,
-                fraction=self.validation_fraction,
+                fraction=as_python(self.validation_fraction),
                 random_state=self.random_state,
                 labels=None if self.return_sequences else self._stratify(data.y.matrix()),
                 per_step=self.return_sequences,

@@ -19,8 +19,8 @@ from ..sequences import Targets
 from .base import RecurrentEstimator
 from .devices import to_host
 from .inputs import Input
-from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, documented
-from .targets import place, read_labels, read_rows
+from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, as_python, documented
+from .targets import check_same_targets, place, read_labels, read_rows
 
 
 class _Classifier(ClassifierMixin, RecurrentEstimator):
@@ -76,7 +76,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         labels, multilabel = read_labels(rows, w, input, self.return_sequences, name)
         used = np.ones(len(labels), bool) if w is None else w > 0
         if reset:
-            self._multilabel = multilabel
+            self._multilabel, self._target_names = multilabel, rows.names
             self.classes_ = (
                 np.arange(labels.shape[1])
                 if multilabel
@@ -90,6 +90,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
                 )
         elif multilabel != self._multilabel or (multilabel and labels.shape[1] != len(self.classes_)):
             raise ValueError("y is of another kind (classes or label sets) than the y of the first fit")
+        check_same_targets(rows.names, self._target_names, name)
         if multilabel:
             targets = np.where(used[:, None], labels, 0).astype(array_dtype(self.dtype), order="C")
         else:
@@ -134,7 +135,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             return None
         _, counts = np.unique(y, return_counts=True)
         # Every class must be in both parts.
-        n_held_back = int(np.ceil(len(y) * self.validation_fraction))
+        n_held_back = int(np.ceil(len(y) * as_python(self.validation_fraction)))
         can = counts.min() >= 2 and n_held_back >= len(counts)
         return y[:, 0] if can else None
 

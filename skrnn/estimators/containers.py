@@ -37,6 +37,8 @@ def opened(x: Any) -> Any:
         return list(x.unbind())
     if hasattr(x, "collect") and not hasattr(x, "shape"):
         raise ValueError(f"a {type(x).__name__} holds no numbers yet: pass what its collect() returns")
+    if sp.issparse(x):
+        return x
     if isinstance(x, dict | set | frozenset) or (hasattr(x, "__next__") and not hasattr(x, "__array__")):
         raise ValueError(f"a {type(x).__name__} is not read: pass a list or an array")
     if not hasattr(x, "shape") and hasattr(x, "__array__"):
@@ -53,11 +55,34 @@ def _items(column: Any, array: Any) -> Any:
     dtype = getattr(array, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind != "O":
         return array
-    structs = hasattr(column, "struct") and hasattr(getattr(dtype, "inner", None), "fields")
-    if structs:  # polars: each step has named fields, as a row of a frame has
-        return [None if cell is None else cell.struct.unnest() for cell in column]
+    if hasattr(dtype, "inner"):  # of polars
+        if hasattr(dtype, "shape"):  # all of one shape
+            return np.asarray(column)
+        if hasattr(dtype.inner, "fields"):  # each step has named fields, as a row of a frame has
+            return [None if cell is None else cell.struct.unnest() for cell in column]
+        return [None if cell is None else np.asarray(cell) for cell in column]
     cells = list(array)
-    return cells if any(hasattr(cell, "__len__") and not isinstance(cell, str) for cell in cells) else array
+    return cells if any(depth_of(cell) for cell in cells) else array
+
+
+def steps_of(item: Any, i: int) -> Any:
+    """An array of arrays, as columns of lists of lists give them, as one of shape (T_i, F); else the item.
+
+    Raises
+    ------
+    ValueError
+        If the steps differ in length, or are dicts.
+    """
+    if type(item) not in (np.ndarray, list) or not depth_of(item) or not len(item):
+        return item
+    if isinstance(item[0], dict):
+        raise ValueError(f"sequence {i} is a list of dicts: pass a DataFrame of them")
+    if type(item) is list or item.dtype != object or item.ndim != 1 or np.ndim(item[0]) != 1:
+        return item
+    try:
+        return np.stack([np.asarray(step) for step in item])
+    except ValueError as error:
+        raise ValueError(f"sequence {i} cannot be read as (time steps, features): {error}") from error
 
 
 def _unpacked(packed: Any) -> list[Any]:
@@ -85,15 +110,18 @@ def depth_of(item: Any) -> int:
 
 def check_table(X: Any) -> None:
     """Raise a ValueError for what is no 2-D table of numbers, where scikit-learn's advice would mislead."""
-    if not hasattr(X, "shape") or sp.issparse(X):
+    if sp.issparse(X):
         return
-    if len(X.shape) == 1:
+    shape = getattr(X, "shape", (0,) * depth_of(X))
+    if len(shape) == 0:
+        raise ValueError(f"Expected 2D array, got scalar array instead: X is {X!r}")
+    if len(shape) == 1:
         raise ValueError(
-            f"Expected 2D array, got 1D array instead, of shape {tuple(X.shape)}. Reshape your data: one "
-            "sequence alone is X.reshape(1, -1), or X[:1] in place of X[0]; a long series becomes many "
-            "sequences by skrnn.make_windows"
+            "Expected 2D array, got 1D array instead. Reshape your data: one sequence alone is "
+            "X.reshape(1, -1), or X[:1] in place of X[0]; a long series becomes many sequences by "
+            "skrnn.make_windows"
         )
-    cells = _first_row(X) if len(X.shape) == 2 and 0 not in X.shape else ()
+    cells = _first_row(X) if len(shape) == 2 and 0 not in shape else ()
     if any(depth_of(cell) for cell in cells if not isinstance(cell, str | bytes)):
         raise ValueError(
             "a cell of 2-D X holds several numbers. Pass sequences as a list of arrays of shape (steps, "

@@ -72,7 +72,7 @@ def advice_on_padded_rows(X: np.ndarray) -> str:
 
 def _is_padded(missing: np.ndarray) -> bool:
     """Whether the NaN of sequences (n, T, F) are whole steps at an end, and no sequence is all NaN."""
-    steps: np.ndarray = missing.all(axis=2)
+    steps = np.all(missing, axis=2)
     inside = np.logical_or.accumulate(~steps, axis=1)
     inside &= np.logical_or.accumulate(~steps[:, ::-1], axis=1)[:, ::-1]
     return bool(steps.any() and not steps.all(axis=1).any() and not (missing & inside[:, :, None]).any())

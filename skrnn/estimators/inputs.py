@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from ..sequences import Sequences, object_array
 from .columns import Columns, arranged, by_position, choose_columns
-from .containers import check_table, depth_of, is_packed, opened
+from .containers import check_table, depth_of, is_packed, opened, steps_of
 from .devices import holds_arrays, warn_the_caller
 from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
 from .names import check_names, rows_as_frame
@@ -241,7 +241,7 @@ def recognise(X: Any, gpu: Any = None) -> tuple[Any, Literal["rows", "sequences"
     """X, made easier to read where possible, its kind, and whether its lengths may differ."""
     packed, X = is_packed(X), opened(X)
     if isinstance(X, list | tuple) or (_is_object(X) and np.ndim(X) == 1):
-        items = list(X)
+        items = [steps_of(item, i) for i, item in enumerate(X)]
         if not items:
             raise ValueError("X contains no sequences")
         depths = [depth_of(item) for item in items]
@@ -330,11 +330,6 @@ def _step_array(item: Any, place: str, gpu: Any) -> np.ndarray:
         array = item if gpu is not None else np.asarray(item)
     except ValueError as error:  # nested lists of different lengths
         raise ValueError(f"{place} cannot be read as (time steps, features): {error}") from error
-    if array.ndim == 1 and array.dtype == object and len(array) and np.ndim(array[0]) == 1:
-        try:  # lists in lists, as columns of them give
-            array = np.stack([np.asarray(step) for step in array])
-        except ValueError as error:
-            raise ValueError(f"{place} cannot be read as (time steps, features): {error}") from error
     if array.ndim != 2:
         if array.shape == (0,):  # an empty list
             raise ValueError(f"{place} has no time steps")

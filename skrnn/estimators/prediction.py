@@ -20,7 +20,7 @@ from .inputs import Input, check_equal_lengths, read_X, shape_like
 from .jobs import effective_threads
 from .parameters import as_python
 from .streaming import Stream, read_state, stacked
-from .targets import Rows, read_rows, read_weights
+from .targets import Rows, check_same_targets, read_rows, read_weights
 
 
 class FittedNetwork:
@@ -38,6 +38,7 @@ class FittedNetwork:
     weights_: dict[str, np.ndarray]
     _architecture: dict[str, Any]
     _row_layout: dict[str, Any]
+    _target_names: list[str] | None = None
 
     @abstractmethod
     def _answer(self, method: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -73,7 +74,7 @@ class FittedNetwork:
             n_features,
             n_raw,
             device=device,
-            n_threads=effective_threads(as_python(self.n_jobs)),
+            n_threads=effective_threads(self.n_jobs),
             **parameters,
         )
 
@@ -284,6 +285,7 @@ class FittedNetwork:
         input, raw, _ = self._run(X)
         per_step = self._architecture["return_sequences"]
         rows = read_rows(to_host(y), input, per_step)
+        check_same_targets(rows.names, self._target_names)
         w = read_weights(to_host(sample_weight), input, per_step, np.dtype(np.float64))
         return raw, rows, w, input, per_step
 

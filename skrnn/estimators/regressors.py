@@ -19,7 +19,7 @@ from ..training import Data
 from .base import RecurrentEstimator
 from .inputs import Input
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, POSITIVE, as_python, documented
-from .targets import check_targets, place, read_numbers, read_rows
+from .targets import check_same_targets, check_targets, place, read_numbers, read_rows
 from .validation import target_rows
 
 DEFAULT_QUANTILES = (0.1, 0.5, 0.9)
@@ -64,14 +64,16 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         dtype = array_dtype(self.dtype)
         if isinstance(y, Targets):
             targets, flat = check_targets(y, input, self.return_sequences, dtype, name), False
+            names = None
         else:
             rows = read_rows(y, input, self.return_sequences, name)
-            flat = rows.flat
+            flat, names = rows.flat, rows.names
             targets = Targets(read_numbers(rows, w, input, self.return_sequences, dtype, name))
         if reset:
-            self._flat_targets, self._n_targets = flat, targets.width
+            self._flat_targets, self._n_targets, self._target_names = flat, targets.width, names
         elif targets.width != self._n_targets:
             raise ValueError(f"{name} has {targets.width} outputs, expected {self._n_targets}")
+        check_same_targets(names, self._target_names, name)
         if self.loss == "poisson" and (targets.values < 0).any():
             row = int(np.argmax((targets.values < 0).any(axis=1)))
             where = place(row, input, self.return_sequences, name)
