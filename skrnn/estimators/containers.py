@@ -12,7 +12,7 @@ from .devices import gpu_of
 
 def is_packed(x: Any) -> bool:
     """Whether this is PyTorch's PackedSequence: the first steps of all sequences, the second ones, ..."""
-    return hasattr(x, "batch_sizes") and hasattr(x, "data")
+    return isinstance(x, tuple) and hasattr(x, "batch_sizes")
 
 
 def opened(x: Any) -> Any:
@@ -33,7 +33,7 @@ def opened(x: Any) -> Any:
         return x
     if is_packed(x):
         return _unpacked(x)
-    if getattr(x, "is_nested", False):
+    if getattr(x, "is_nested", False) is True:
         return list(x.unbind())
     if hasattr(x, "collect") and not hasattr(x, "shape"):
         raise ValueError(f"a {type(x).__name__} holds no numbers yet: pass what its collect() returns")
@@ -52,7 +52,7 @@ def opened(x: Any) -> Any:
 
 def _items(column: Any, array: Any) -> Any:
     """The cells of a column, where those hold several values each; else the column."""
-    dtype = getattr(array, "dtype", None)
+    dtype: Any = getattr(array, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind != "O":
         return array
     if hasattr(dtype, "inner"):  # of polars

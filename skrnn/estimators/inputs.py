@@ -111,6 +111,7 @@ def read_X(
         if reset:
             estimator._input_kind = "sequences"
         check_kind(estimator, "sequences")
+        check_names(estimator, X, reset)
         _agree_on_features(estimator, X.n_features, reset)
         return Input(X, "sequences", True, X.values.dtype.type)
     if isinstance(X, np.ma.MaskedArray):
@@ -127,8 +128,8 @@ def read_X(
     else:
         _check_no_static_columns(static_columns)
         sequences, float_type = read_sequences(X, dtype, allow_nan, gpu, channels_first)
-        _agree_on_features(estimator, sequences.n_features, reset)
         check_names(estimator, np.empty(0) if channels_first or gpu is not None else X, reset)
+        _agree_on_features(estimator, sequences.n_features, reset)
         if reset and by_name:
             _warn_of_lone_steps(sequences, channels_first)
     if reset:
@@ -353,9 +354,8 @@ def _numeric(array: np.ndarray, place: str) -> np.ndarray:
 def _agree_on_features(estimator: Any, n_features: int, reset: bool) -> None:
     if reset:
         estimator.n_features_in_ = n_features
-        for name in ("feature_names_in_", "step_columns_"):  # of an earlier fit on a table
-            if hasattr(estimator, name):
-                delattr(estimator, name)
+        if hasattr(estimator, "step_columns_"):
+            del estimator.step_columns_  # of an earlier fit on 2-D X
     elif n_features != estimator.n_features_in_:
         raise ValueError(
             f"X has {n_features} features, but {type(estimator).__name__} is expecting "

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _check_feature_names, _get_feature_names
 
+from ..sequences import Sequences
 from .devices import warn_the_caller
 
-NAMELESS = {np.ndarray, list, tuple}  # as most items are; there may be many
+NAMELESS = {np.ndarray, list, tuple, Sequences}  # as most items are; there may be many
 
 
 def check_names(estimator: Any, items: Any, reset: bool) -> None:
@@ -89,8 +90,16 @@ def _warn_of_names_on_one_side(name: str, fitted: Any, named: bool, nameless: bo
 
 def labels_of(row: Any) -> list[str] | None:
     """The labels of a Series (or the column names of a frame), where all of them are strings."""
-    labels = getattr(row, "columns" if len(getattr(row, "shape", ())) == 2 else "index", None)
-    if type(row) in NAMELESS or labels is None or callable(labels):
+    if type(row) in NAMELESS:
+        return None
+    if len(getattr(row, "shape", ())) == 2:
+        try:
+            labels = _get_feature_names(row)
+        except (TypeError, ValueError):  # of mixed types, or twice the same
+            return None
+        return None if labels is None else labels.tolist()
+    labels = getattr(row, "index", None)
+    if labels is None or callable(labels):
         return None
     labels = list(labels)
     return labels if labels and all(isinstance(label, str) for label in labels) else None
