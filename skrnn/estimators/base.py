@@ -85,8 +85,8 @@ class RecurrentEstimator(FittedNetwork, CallbackSupportMixin, BaseEstimator, met
 
         Parameters
         ----------
-        X : array of shape (n, T, F), list or object array of n arrays of shape (T_i, F), or 2-D
-            array-like of shape (n, T * features_per_step)
+        X : array of shape (n, T, F), list or object array of n arrays or frames of shape (T_i, F), or 2-D
+            array-like of shape (n, T * features_per_step), with `static_columns` beside them
             Sequences, oldest step first. With a GPU as `device`, also arrays that lie there: of CuPy, of
             PyTorch, or of others with ``__cuda_array_interface__`` or DLPack. They are read in place.
         y : array-like of shape (n,) or (n, k); with `return_sequences` (n, T), (n, T, k), or a list
