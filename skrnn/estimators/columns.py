@@ -115,7 +115,7 @@ def arranged(X: Any, columns: np.ndarray) -> Any:
 
 
 def _with_static(steps: np.ndarray, static: np.ndarray) -> np.ndarray:
-    return np.concatenate([steps, np.tile(static, (len(steps), 1))], axis=1)
+    return steps if not len(static) else np.concatenate([steps, np.tile(static, (len(steps), 1))], axis=1)
 
 
 def _find(X: Any, static: Any, n_columns: int) -> np.ndarray:

@@ -169,8 +169,10 @@ def check_kind(estimator: Any, kind: str, X: Any = None) -> None:
     """Raise a ValueError where the estimator was fitted on the other kind of X."""
     fitted_kind = getattr(estimator, "_input_kind", kind)
     if kind != fitted_kind:
-        shape = np.shape(X) if isinstance(X, list) else getattr(X, "shape", ())
-        alone = kind == "rows" and len(shape) == 2 and estimator.n_features_in_ in shape
+        shape = ()
+        if kind == "rows" and X is not None:
+            shape = np.shape(X) if isinstance(X, list) else X.shape
+        alone = len(shape) == 2 and estimator.n_features_in_ in shape
         raise ValueError(
             f"{type(estimator).__name__} was fitted on {KINDS[fitted_kind]}, but X is now {KINDS[kind]}"
             + ("; if that is one sequence alone, pass [X], or X[:1] in place of X[0]" if alone else "")
@@ -242,10 +244,13 @@ def recognise(X: Any, gpu: Any = None) -> tuple[Any, Literal["rows", "sequences"
     """X, made easier to read where possible, its kind, and whether its lengths may differ."""
     packed, X = is_packed(X), opened(X)
     if isinstance(X, list | tuple) or (_is_object(X) and np.ndim(X) == 1):
-        items = [steps_of(item, i) for i, item in enumerate(X)]
+        items = list(X)
         if not items:
             raise ValueError("X contains no sequences")
         depths = [depth_of(item) for item in items]
+        if 1 in depths:  # which may hold lists
+            items = [steps_of(item, i) for i, item in enumerate(items)]
+            depths = [depth_of(item) for item in items]
         if packed and max(depths) == 1:  # which holds sequences, of one feature then
             return [item.reshape(-1, 1) for item in items], "sequences", True
         if max(depths) > 1:

@@ -39,9 +39,19 @@ def check_names(estimator: Any, items: Any, reset: bool) -> None:
     UserWarning
         Once, if only some sequences have names, or only those of `fit` or those of now.
     """
-    named, nameless = [], []
-    for i, item in enumerate(items if isinstance(items, list) else [items]):
-        names = None if type(item) in NAMELESS else _names_of(item, i)
+    named: list[tuple[int, Any, np.ndarray]] = []
+    nameless: list[int] = []
+    seen, names = None, None
+    items = items if isinstance(items, list) else [items]
+    if NAMELESS.issuperset(map(type, items)):
+        nameless, items = [0], []
+    for i, item in enumerate(items):
+        if type(item) in NAMELESS:
+            nameless.append(i)
+            continue
+        index = getattr(item, "columns", None)  # of pandas, which says in a microsecond that it is the same
+        if seen is None or index is None or not seen.equals(index):
+            names, seen = _names_of(item, i), index if hasattr(index, "equals") else None
         if names is None:
             nameless.append(i)
         else:
