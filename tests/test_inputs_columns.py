@@ -203,7 +203,8 @@ ORDERS = {  # names of columns 1, 2, 3, ..., what positions are told, and the st
         [[1, 3], [2, 4]],
     ),
     "grouped": (["a_lag_2", "a_lag_1", "b_lag_2", "b_lag_1"], {"features_per_step": 2}, [[1, 3], [2, 4]]),
-    "days of two hours": (["lag_1", "lag_2", "lag_3", "lag_4"], {"features_per_step": 2}, [[4, 3], [2, 1]]),
+    "turned": (["a_lag_2", "b_lag_2", "b_lag_1", "a_lag_1"], {"features_per_step": 2}, [[1, 2], [4, 3]]),
+    "days of two hours": (["lag_1", "lag_2", "lag_3", "lag_4"], {"features_per_step": 2}, [[3, 4], [1, 2]]),
     "apart from those named": (
         ["lag_1", "z", "lag_2", "w"], {"static_columns": ["w", "z"]}, [[3, 2, 4], [1, 2, 4]],
     ),
@@ -216,13 +217,18 @@ def test_names_tell_the_order_of_steps(case):
     with pytest.warns(UserWarning, match="X's columns are read by their names") as seen:
         assert read(frame(*names), **given) == expected
     assert len(seen) == 1
-    for column in "promo", "month", "z":
-        if column in names and "static_columns" not in given:
-            assert f"'{column}'" in str(seen[0].message).split("static_columns=")[1]
+    advice = str(seen[0].message).split("they would be read otherwise. ")[1]
+    if advice.startswith("Set "):
+        settings = advice.removeprefix("Set ").split(" to say so")[0].replace(" and ", ", ")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert read(frame(*names), **given | eval(f"dict({settings})")) == expected
+    else:
+        assert case in ("by number", "grouped", "turned", "series of skforecast", "Darts")
 
 
 @pytest.mark.parametrize("case", ORDERS)
-def test_what_the_warning_advises_silences_it(case):
+def test_columns_in_that_order_are_read_without_a_word(case):
     names, given, expected = ORDERS[case]
     columns = np.array(expected, int) - 1
     static = [names[c] for c in columns[0] if (columns == c).any(axis=1).all()]
@@ -371,7 +377,7 @@ def test_columns_behind_consecutive_windows():
 
 
 @pytest.mark.parametrize(
-    "case", ["windows alone", "shuffled", "few", "oldest first", "said", "constant", "two"]
+    "case", ["windows alone", "shuffled", "few", "oldest first", "said", "constant", "two", "turned"]
 )
 def test_no_windows_beside_others(case):
     X = table()[0].to_numpy()
@@ -388,6 +394,8 @@ def test_no_windows_beside_others(case):
         given["static_columns"] = []
     elif case == "constant":
         X = np.c_[np.ones((len(X), 12)), X[:, -1]]
+    elif case == "turned":
+        given["newest_first"] = False
     else:
         given["features_per_step"], X = 2, np.c_[X, X[:, -1]]
     width = given.get("features_per_step", 1)

@@ -180,12 +180,16 @@ def _by_name(names: np.ndarray, given: Columns, static: np.ndarray | None) -> np
         whole = 1
     steps = np.array(lags, np.intp).reshape(-1, whole * n_series)
     static = np.array(sorted(others), np.intp) if static is None else static
-    if not others and steps.shape[1] == given.features_per_step:
-        columns = by_position(len(names), given, static)
-        if _agrees(columns[:, : given.features_per_step], steps, lags, whole):
-            return columns
     columns = _with_static(steps, static)
-    _warn_of_names(names, columns, given, others)
+    if steps.shape[1] == given.features_per_step:
+        for newest_first in given.newest_first, not given.newest_first:
+            lying = by_position(len(names), given._replace(newest_first=newest_first), static)
+            if _agrees(lying[:, : given.features_per_step], steps, lags, whole):
+                columns = lying
+                if newest_first == given.newest_first and not others:
+                    return columns
+                break
+    _warn_of_names(names, columns, static, given, bool(others))
     return columns
 
 
@@ -197,22 +201,30 @@ def _agrees(columns: np.ndarray, steps: np.ndarray, lags: list[list[int]], whole
     return same and all(each == features[0] for each in features)
 
 
-def _warn_of_names(names: np.ndarray, columns: np.ndarray, given: Columns, static: list[int]) -> None:
-    n_features = columns.shape[1] - len(static)
+def _warn_of_names(
+    names: np.ndarray, columns: np.ndarray, static: np.ndarray, given: Columns, implied: bool
+) -> None:
     said = (
         f"X's columns are read by their names, which say lags: {len(columns)} steps of {columns.shape[1]} "
         f"features, oldest first, from {_list(names[columns[0]])} to {_list(names[columns[-1]])}"
     )
-    if static:
-        said += f"; fed to every step: {_list(names[sorted(static)])}"
-    quiet = (
-        f"Name them in static_columns={_list(names[sorted(static)])}" if static else
-        f"Set features_per_step={n_features}" if n_features != given.features_per_step else
-        f"Set newest_first={not given.newest_first}"
-    )  # fmt: skip
+    wanted = Columns(columns.shape[1] - len(static), given.newest_first, None)
+    turned = wanted._replace(newest_first=not given.newest_first)
+    parts = []
+    if implied:
+        said += f"; fed to every step: {_list(names[static])}"
+        parts.append(f"static_columns={_list(names[static])}")
+    if wanted.features_per_step != given.features_per_step:
+        parts.append(f"features_per_step={wanted.features_per_step}")
+    if np.array_equal(by_position(len(names), wanted, static), columns):
+        advice = f"Set {' and '.join(parts)}"
+    elif np.array_equal(by_position(len(names), turned, static), columns):
+        advice = f"Set {' and '.join([*parts, f'newest_first={turned.newest_first}'])}"
+    else:
+        advice = "Pass the columns step by step, all features of a step together,"
     warn_the_caller(
         f"{said}. By position, with features_per_step={given.features_per_step} and newest_first="
-        f"{given.newest_first}, they would be read otherwise. {quiet} to say so yourself, or pass X without "
+        f"{given.newest_first}, they would be read otherwise. {advice} to say so yourself, or pass X without "
         "names, X.to_numpy(), to have it read by position",
         UserWarning,
     )

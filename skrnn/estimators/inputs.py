@@ -169,7 +169,7 @@ def check_kind(estimator: Any, kind: str, X: Any = None) -> None:
     """Raise a ValueError where the estimator was fitted on the other kind of X."""
     fitted_kind = getattr(estimator, "_input_kind", kind)
     if kind != fitted_kind:
-        shape = ()
+        shape: tuple[int, ...] = ()
         if kind == "rows" and X is not None:
             shape = np.shape(X) if isinstance(X, list) else X.shape
         alone = len(shape) == 2 and estimator.n_features_in_ in shape
