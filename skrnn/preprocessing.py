@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
 from sklearn.utils import Tags, check_array, check_consistent_length, get_tags
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .estimators.inputs import Input, check_kind, read_sequences, read_X, recognise, shape_like
+from .estimators.parameters import COUNT, as_python
 from .estimators.unchanged import unchanged_on_error
 from .estimators.versions import Versioned
-from .sequences import Sequences
+from .sequences import Sequences, object_array
 
 
 def _inner_has(method: str) -> Any:
@@ -48,6 +48,9 @@ class SequenceTransformer(Versioned, TransformerMixin, BaseEstimator):
     features_per_step : int, default=1
         Of 2-D X: how many consecutive columns make one step. A transformer that turns F features
         into F' turns T * F columns into T * F'.
+    channels_first : bool, default=False
+        Of 3-D X and lists: whether sequences come as (n, F, T), or as arrays of shape (F, T_i), as
+        sktime and aeon have them; they go out so, too.
 
     Attributes
     ----------
@@ -56,7 +59,7 @@ class SequenceTransformer(Versioned, TransformerMixin, BaseEstimator):
     n_features_in_ : int
         Columns of 2-D X, else features per step.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Only where X was a DataFrame with string names.
+        Only where X was a DataFrame with string names, or a list of them.
 
     Examples
     --------
@@ -70,12 +73,14 @@ class SequenceTransformer(Versioned, TransformerMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         "transformer": [HasMethods(["fit", "transform"])],
-        "features_per_step": [Interval(Integral, 1, None, closed="left")],
+        "features_per_step": [COUNT],
+        "channels_first": ["boolean"],
     }
 
-    def __init__(self, transformer: Any, features_per_step: int = 1) -> None:
+    def __init__(self, transformer: Any, features_per_step: int = 1, *, channels_first: bool = False) -> None:
         self.transformer = transformer
         self.features_per_step = features_per_step
+        self.channels_first = channels_first
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None) -> SequenceTransformer:
@@ -138,7 +143,7 @@ object array of n arrays of shape (T_i, F)
             If X cannot be read or is of another kind or number of features than in `fit`.
         """
         check_is_fitted(self)
-        return _apply(self.transformer_.transform, X, self._read(X, reset=False))
+        return self._apply(self.transformer_.transform, X, self._read(X, reset=False))
 
     @available_if(_inner_has("inverse_transform"))
     def inverse_transform(self, X: Any) -> Any:
@@ -163,10 +168,12 @@ object array of n arrays of shape (T_i, F)
         readable, kind, ragged = recognise(X)
         check_kind(self, kind)
         if kind == "sequences":
-            sequences, float_type = read_sequences(readable, allow_nan=True)
+            sequences, float_type = read_sequences(
+                readable, allow_nan=True, channels_first=self.channels_first
+            )
         else:  # T steps as in fit, but of the features that come out of the transformer
             columns = check_array(readable, ensure_all_finite="allow-nan")
-            n_steps = self.n_features_in_ // self.features_per_step
+            n_steps = self.n_features_in_ // as_python(self.features_per_step)
             if columns.shape[1] % n_steps:
                 raise ValueError(
                     f"X has {columns.shape[1]} columns, which is not a multiple of the "
@@ -176,7 +183,7 @@ object array of n arrays of shape (T_i, F)
             steps = columns.reshape(len(columns), n_steps, -1)
             sequences = Sequences.from_dense(steps, float_type)
         data = Input(sequences, kind, ragged, float_type)
-        return _apply(self.transformer_.inverse_transform, X, data)
+        return self._apply(self.transformer_.inverse_transform, X, data)
 
     @available_if(_can_name_columns)
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -212,7 +219,31 @@ object array of n arrays of shape (T_i, F)
 
     def _read(self, X: Any, reset: bool) -> Input:
         allow_nan = get_tags(self.transformer).input_tags.allow_nan
-        return read_X(self, X, reset=reset, features_per_step=self.features_per_step, allow_nan=allow_nan)
+        return read_X(
+            self,
+            X,
+            reset=reset,
+            features_per_step=as_python(self.features_per_step),
+            channels_first=self.channels_first,
+            allow_nan=allow_nan,
+        )
+
+    def _apply(self, function: Any, X: Any, data: Input) -> Any:
+        """Map all steps of X, read as `data`, and give them X's form."""
+        steps = function(data.sequences.values)
+        steps = steps.toarray() if sp.issparse(steps) else np.asarray(steps)
+        if len(steps) != data.sequences.n_steps:
+            raise ValueError(f"the transformer made {len(steps)} of {data.sequences.n_steps} steps")
+        if steps.dtype.kind == "f":
+            steps = steps.astype(data.float_type, copy=False)
+        if data.ragged:
+            parts = data.sequences.split(steps)
+            parts = [part.T for part in parts] if self.channels_first else parts
+            return parts if isinstance(X, list | tuple) else object_array(parts)
+        shaped = shape_like(data, steps)
+        if data.kind == "rows":
+            return shaped.reshape(len(shaped), -1)
+        return shaped.transpose(0, 2, 1) if self.channels_first else shaped
 
     def _fit(self, X: Any, y: Any, transformer: Any, method: str, reset: bool) -> SequenceTransformer:
         with unchanged_on_error(self):
@@ -220,20 +251,6 @@ object array of n arrays of shape (T_i, F)
             getattr(transformer, method)(sequences.values, _targets_per_step(y, sequences))
             self.transformer_ = transformer
         return self
-
-
-def _apply(function: Any, X: Any, data: Input) -> Any:
-    """Map all steps of X, read as `data`, and give them X's form."""
-    steps = function(data.sequences.values)
-    steps = steps.toarray() if sp.issparse(steps) else np.asarray(steps)
-    if len(steps) != data.sequences.n_steps:
-        raise ValueError(f"the transformer made {len(steps)} of {data.sequences.n_steps} steps")
-    if steps.dtype.kind == "f":
-        steps = steps.astype(data.float_type, copy=False)
-    if isinstance(X, list | tuple) and data.ragged:
-        return data.sequences.split(steps)
-    shaped = shape_like(data, steps)
-    return shaped.reshape(len(shaped), -1) if data.kind == "rows" else shaped
 
 
 def _targets_per_step(y: Any, sequences: Sequences) -> np.ndarray | None:

@@ -90,8 +90,7 @@ def make_windows(
             frame.name == "" and frame is not frame_or_series
         )  # as polars has it
         frame = frame.to_frame("y" if unnamed else frame.name)
-    _check_count("lags", lags)
-    _check_count("horizon", horizon)
+    lags, horizon = _count("lags", lags), _count("horizon", horizon)
     _check_time_index(frame.index)
     inputs, targets = _choose_columns(frame, target, exog)
     n_windows = len(frame) - lags - horizon + 1
@@ -254,9 +253,11 @@ def to_long_frame(
     return result
 
 
-def _check_count(name: str, count: Any) -> None:
+def _count(name: str, count: Any) -> int:
+    """The number as Python's integer, which does not overflow."""
     if isinstance(count, bool) or not isinstance(count, Integral) or int(count) < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {count!r}")
+    return int(count)
 
 
 def _choose_columns(frame: pd.DataFrame, target: Any, exog: Any) -> tuple[list, list]:

@@ -7,8 +7,8 @@ from collections import defaultdict
 # Before SciPy is imported, so that scikit-learn's array API check is run and not skipped.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
-# Ctrl-C raises KeyboardInterrupt, also where the tests run as a job in the background: such a one is born with
-# SIGINT ignored, for which Python installs no handler, and hands that on to the processes it starts.
+# Ctrl-C raises KeyboardInterrupt, also where the tests run as a job in the background: such a one is born
+# with SIGINT ignored, for which Python installs no handler, and hands that on to the processes it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

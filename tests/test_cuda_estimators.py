@@ -130,6 +130,23 @@ def test_X_is_read_in_place():
     assert values.__cuda_array_interface__["data"] == X.__cuda_array_interface__["data"]
 
 
+def test_static_columns_channels_and_packed_sequences_on_the_gpu():
+    rows, static = X0.reshape(N, -1), X0[:, -1, :1]
+    given = dict(features_per_step=F, newest_first=True, static_columns=[-1], device="cuda")
+    est = short(**given).fit(there(np.c_[rows, static]), Y0)
+    expected = short(**given | {"device": "cpu"}).fit(np.c_[rows, static], Y0)
+    close(to_host(est.predict(there(np.c_[rows, static]))), expected.predict(np.c_[rows, static]), "float32")
+    first, turned = short(channels_first=True, device="cuda"), X0.transpose(0, 2, 1)
+    expected = short().fit(X0, Y0).predict(X0)
+    close(to_host(first.fit(there(turned), Y0).predict(there(turned))), expected, "float32")
+    close(to_host(first.predict([there(x) for x in turned])), expected, "float32")
+    if not simulated():
+        torch = pytest.importorskip("torch")
+        packed = torch.nn.utils.rnn.pack_sequence([torch.tensor(x).cuda() for x in RAGGED], False)
+        answer = short(device="cuda").fit(packed, Y0).predict(packed)
+        close(to_host(answer), short().fit(RAGGED, Y0).predict(RAGGED), "float32")
+
+
 def test_labels_and_probabilities_on_the_gpu():
     for labels in (np.array([5, 7]), np.array(["no", "yes"])):
         y = labels[(Y0 > 0).astype(int)]

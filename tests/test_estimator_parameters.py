@@ -104,6 +104,8 @@ BAD_PARAMETERS = [
     ("linear_skip", ["no", 2]),
     ("features_per_step", [0, 1.5]),
     ("newest_first", ["no"]),
+    ("static_columns", [1.5, object()]),
+    ("channels_first", ["no", 2]),
     ("loss", ["mse", None]),
     ("solver", ["lbfgs", None]),
     ("alpha", [-1e-4, "a"]),

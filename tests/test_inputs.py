@@ -69,7 +69,8 @@ A, B = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), np.array([[7.0, 8.0]])
         object_array([A, B]),
         [A.tolist(), B.tolist()],
         [A.astype(int), B.astype(object)],
-        [pd.DataFrame(A), pd.DataFrame(B, columns=["u", "v"]).convert_dtypes()],
+        [pd.DataFrame(A), pd.DataFrame(B).convert_dtypes()],
+        [pd.DataFrame(A, columns=["u", "v"]), pd.DataFrame(B, columns=["u", "v"]).convert_dtypes()],
         pd.Series([A, B]),
     ],
 )
@@ -282,7 +283,7 @@ MISTAKES = {
         r"item 1 has length 3.*\(T, 1\)",
     ),
     "None among rows": ([[1.0, 2.0], None], "item 1 has no length"),
-    "numbers": (np.array([1.0, 2.0], object), "Expected 2D array, got 1D array"),
+    "numbers": (np.array([1.0, 2.0], object), r"got 1D array.*X\[:1\] in place of X\[0\].*make_windows"),
     "a number": (3.0, "Expected 2D array, got scalar"),
     "sparse 2-D": (sp.csr_array(A), "Sparse data was passed"),
     "NaN in rows": (A * np.nan, "Input X contains NaN"),

@@ -18,9 +18,10 @@ from ..losses import Loss
 from ..network import Network, array_dtype
 from ..sequences import Targets
 from ..training import Data, Progress, Settings, Trainer, history_columns
+from .columns import same_layout
 from .devices import device_for, device_to_read, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths
-from .parameters import CONSTRAINTS
+from .parameters import CONSTRAINTS, as_python
 from .prediction import FittedNetwork
 from .progress import progress_bar
 from .unchanged import unchanged_on_error
@@ -88,8 +89,8 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
 
         Parameters
         ----------
-        X : array of shape (n, T, F), list or object array of n arrays of shape (T_i, F), or 2-D
-            array-like of shape (n, T * features_per_step)
+        X : array of shape (n, T, F), list or object array of n arrays or frames of shape (T_i, F), or 2-D
+            array-like of shape (n, T * features_per_step), with `static_columns` beside them
             Sequences, oldest step first. With a GPU as `device`, also arrays that lie there: of CuPy, of
             PyTorch, or of others with ``__cuda_array_interface__`` or DLPack. They are read in place.
         y : array-like of shape (n,) or (n, k); with `return_sequences` (n, T), (n, T, k), or a list
@@ -157,10 +158,10 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
         sample_weight: Any,
     ) -> None:
         """The epochs, with progress bar and scikit-learn's callbacks."""
-        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context = self._init_callback_context(max_subtasks=as_python(self.max_iter))
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-        with progress_bar(self.verbose, type(self).__name__, self.max_iter) as show:
+        with progress_bar(self.verbose, type(self).__name__, as_python(self.max_iter)) as show:
 
             def on_epoch(row: dict[str, float]) -> bool:
                 show(row)
@@ -220,7 +221,7 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
                     raise InvalidParameterError(f"linear_skip cannot be combined with {name}: {why}")
 
     def _read_data(self, X: Any, y: Any, sample_weight: Any, reset: bool, **targets: Any) -> Data:
-        if not reset and self._row_layout != self._given_layout:
+        if not reset and not same_layout(self._row_layout, self._given_layout):
             raise ValueError(
                 f"training goes on from a fit with {self._row_layout}, which cannot become "
                 f"{self._given_layout}"
@@ -239,7 +240,7 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
     def _network_parameters(self) -> dict[str, Any]:
         """What a fit freezes: later changes of these parameters wait for the next fit."""
         names = [*NETWORK_PARAMETERS, *(name for name in CELL_PARAMETERS if hasattr(self, name))]
-        parameters = {name: getattr(self, name) for name in names}
+        parameters = {name: as_python(getattr(self, name)) for name in names}
         return parameters | {"cell": self._cell, "skip_steps": self._skip_steps}
 
     @property
@@ -284,13 +285,13 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
             network.decay_ranges,
             network.size,
             network.dtype,
-            alpha=self.alpha,
-            momentum=self.momentum,
+            alpha=as_python(self.alpha),
+            momentum=as_python(self.momentum),
             nesterov=self.nesterovs_momentum,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
-            max_norm=self.max_grad_norm,
+            beta_1=as_python(self.beta_1),
+            beta_2=as_python(self.beta_2),
+            epsilon=as_python(self.epsilon),
+            max_norm=as_python(self.max_grad_norm),
         )
         if moments is not None:
             optimizer.n_steps[0] = moments[1]
@@ -311,7 +312,7 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
 
     def _settings(self, data: Data) -> Settings:
         names = Settings.__dataclass_fields__
-        values = {name: getattr(self, name) for name in names if name != "batch_size"}
+        values = {name: as_python(getattr(self, name)) for name in names if name != "batch_size"}
         n = len(data.sequences)
         batch = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
         return Settings(batch_size=min(int(batch), n), **values)

@@ -30,7 +30,7 @@ from .labels import (
     weights_of_sets,
 )
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, documented
-from .targets import read_rows
+from .targets import check_same_targets, read_rows
 from .validation import target_rows
 
 
@@ -92,7 +92,7 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
         labels = read_labels(rows, w, input, self.return_sequences, name)
         used = np.ones(len(labels), bool) if w is None else w > 0
         if reset:
-            self._multilabel = labels.ndim > 1
+            self._multilabel, self._target_names = labels.ndim > 1, rows.names
             if self._multilabel:
                 self.classes_, self.label_values_ = learn_sets(labels[used], classes, name)
             else:
@@ -101,8 +101,14 @@ class _Classifier(ClassifierMixin, RecurrentEstimator):
             self._check_kind_of_labels(labels, name)
             if classes is not None:
                 check_same_classes(classes, self.classes_, self.label_values_)
+        check_same_targets(rows.names, self._target_names, name)
         codes = self._encode(labels, used, input, self.return_sequences, name)
         return Targets(codes.reshape(len(codes), -1).astype(array_dtype(self.dtype), order="C"))
+
+    def _migrate(self) -> None:
+        super()._migrate()
+        if getattr(self, "_multilabel", False) and self.label_values_ is None:  # sets of 0 and 1, then
+            self.label_values_ = np.tile([0, 1], (len(self.classes_), 1))
 
     def _check_kind_of_labels(self, labels: np.ndarray, name: str) -> None:
         if (labels.ndim > 1) != self._multilabel:
@@ -280,6 +286,8 @@ class RNNClassifier(_Classifier):
         return_sequences: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "log_loss",
         class_weight: dict | str | None = None,
         solver: str = "adam",
@@ -322,6 +330,8 @@ class RNNClassifier(_Classifier):
         self.return_sequences = return_sequences
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.class_weight = class_weight
         self.solver = solver
@@ -389,6 +399,8 @@ class LSTMClassifier(_Classifier):
         return_sequences: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "log_loss",
         class_weight: dict | str | None = None,
         solver: str = "adam",
@@ -428,6 +440,8 @@ class LSTMClassifier(_Classifier):
         self.return_sequences = return_sequences
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.class_weight = class_weight
         self.solver = solver
@@ -504,6 +518,8 @@ class GRUClassifier(_Classifier):
         return_sequences: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "log_loss",
         class_weight: dict | str | None = None,
         solver: str = "adam",
@@ -544,6 +560,8 @@ class GRUClassifier(_Classifier):
         self.return_sequences = return_sequences
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.class_weight = class_weight
         self.solver = solver

@@ -87,6 +87,8 @@ def gpu_of(x: Any) -> str | None:
     ValueError
         For a list of both kinds.
     """
+    if isinstance(x, tuple) and hasattr(x, "batch_sizes"):  # PyTorch's PackedSequence: steps, then sizes
+        return _gpu_of_array(x[0])
     if not holds_arrays(x):
         return _gpu_of_array(x)
     if ON_HOST.issuperset(map(type, x)):  # there may be many

@@ -11,16 +11,20 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
-from ..sequences import Sequences, lies_on_host, object_array
-from .devices import holds_arrays, to_host
+from ..sequences import Sequences, object_array
+from .columns import Columns, arranged, by_position, choose_columns
+from .containers import check_table, depth_of, is_packed, opened, steps_of
+from .devices import holds_arrays, to_host, warn_the_caller
+from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
+from .names import check_names, rows_as_frame
 
 KINDS = {
     "rows": "2-D X (one row per sequence)",
     "sequences": "sequences (a 3-D array, or a list of 2-D arrays)",
 }
+LONG_STEP = 4  # features from which a lone step is taken for a sequence whose axes are in another order
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +58,10 @@ def read_X(
     dtype: Any = None,
     features_per_step: int = 1,
     newest_first: bool = False,
+    static_columns: Any = None,
+    channels_first: bool = False,
     allow_nan: bool = False,
+    by_name: bool = False,
     gpu: Any = None,
 ) -> Input:
     """Validate X and read it as sequences.
@@ -63,7 +70,7 @@ def read_X(
     ----------
     estimator : estimator
         Remembers (`reset=True`) or is checked for (`reset=False`) `n_features_in_`,
-        `feature_names_in_` and `_input_kind`.
+        `feature_names_in_`, `_input_kind` and, with `by_name`, `step_columns_`.
     X : array-like of shape (n, T * features_per_step), array of shape (n, T, F), or list or object
         array of n arrays of shape (T_i, F)
         A list of 1-D arrays of equal length is read as 2-D.
@@ -76,8 +83,14 @@ def read_X(
     newest_first : bool, default=False
         Of 2-D X: whether the first step of a row is the newest. The steps are then reversed, so
         that the sequences are in time order; features keep their order inside a step.
+    static_columns : columns as of scikit-learn's ColumnTransformer, or None
+        Of 2-D X: which columns are fed to every step, after the step's own.
+    channels_first : bool, default=False
+        Of sequences: whether they come as (n, F, T), or as arrays of shape (F, T_i).
     allow_nan : bool, default=False
         Whether NaN may pass; infinity never does.
+    by_name : bool, default=False
+        Of 2-D X: whether names of columns may say which step they belong to.
     gpu : module, default=None
         The backend's `arrays` where X lies on a GPU: X is read there.
 
@@ -94,37 +107,33 @@ def read_X(
     if isinstance(X, Sequences):  # windows over series, which hold numbers
         if X.values.dtype != dtype:
             raise ValueError(f"X has values of {X.values.dtype}, the network computes in {np.dtype(dtype)}")
+        _check_no_static_columns(static_columns)
         if reset:
             estimator._input_kind = "sequences"
         check_kind(estimator, "sequences")
+        check_names(estimator, X, reset)
         _agree_on_features(estimator, X.n_features, reset)
         return Input(X, "sequences", True, X.values.dtype.type)
     if isinstance(X, np.ma.MaskedArray):
         raise ValueError("X is a masked array; fill it, for example with X.filled(numpy.nan)")
     if gpu is not None:
+        X = opened(X)
         X = [gpu.adopt(item) for item in X] if holds_arrays(X) else gpu.adopt(X)
     else:
         X = to_host(X)  # PyTorch's tensors, say, which scikit-learn may otherwise leave as they are
     X, kind, ragged = recognise(X, gpu)
-    if gpu is not None and kind == "rows" and X.ndim < 2:  # scikit-learn would show the stand-in's numbers
-        raise ValueError(f"X has shape {X.shape}, expected 2 or 3 dimensions (sequence, step, feature)")
     if not reset:
-        check_kind(estimator, kind)
+        check_kind(estimator, kind, X)
     if kind == "rows":
-        try:
-            # scikit-learn looks at shape and type, not at values: of a GPU's array, another shows them
-            shown = X if gpu is None else np.broadcast_to(np.zeros((), _numeric(X, "X").dtype), X.shape)
-            shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
-            X = shown if gpu is None else X
-            names = getattr(estimator, "feature_names_in_", None)
-            sequences, float_type = _read_rows(
-                X, dtype, features_per_step, newest_first, allow_nan, names, gpu
-            )
-        except OverflowError as error:
-            raise ValueError(f"X holds an integer too large for a float: {error}") from error
+        given = Columns(features_per_step, newest_first, static_columns)
+        sequences, float_type = _read_rows(estimator, X, reset, dtype, given, allow_nan, by_name, gpu)
     else:
-        sequences, float_type = read_sequences(X, dtype, allow_nan, gpu)
+        _check_no_static_columns(static_columns)
+        sequences, float_type = read_sequences(X, dtype, allow_nan, gpu, channels_first)
+        check_names(estimator, np.empty(0) if channels_first or gpu is not None else X, reset)
         _agree_on_features(estimator, sequences.n_features, reset)
+        if reset and by_name:
+            _warn_of_lone_steps(sequences, channels_first)
     if reset:
         estimator._input_kind = kind
     return Input(sequences, kind, ragged, float_type)
@@ -158,17 +167,42 @@ def check_equal_lengths(sequences: Sequences, steps: int | None = None) -> int:
     return expected
 
 
-def check_kind(estimator: Any, kind: str) -> None:
+def check_kind(estimator: Any, kind: str, X: Any = None) -> None:
     """Raise a ValueError where the estimator was fitted on the other kind of X."""
     fitted_kind = getattr(estimator, "_input_kind", kind)
     if kind != fitted_kind:
+        shape: tuple[int, ...] = ()
+        if kind == "rows" and X is not None:
+            shape = np.shape(X) if isinstance(X, list) else X.shape
+        alone = len(shape) == 2 and estimator.n_features_in_ in shape
         raise ValueError(
             f"{type(estimator).__name__} was fitted on {KINDS[fitted_kind]}, but X is now {KINDS[kind]}"
+            + ("; if that is one sequence alone, pass [X], or X[:1] in place of X[0]" if alone else "")
+        )
+
+
+def _check_no_static_columns(static_columns: Any) -> None:
+    if static_columns is not None:
+        raise ValueError(
+            f"static_columns={static_columns!r} is for 2-D X, and X is sequences: repeat static values as "
+            "features of every step"
+        )
+
+
+def _warn_of_lone_steps(sequences: Sequences, channels_first: bool) -> None:
+    if sequences.n_features >= LONG_STEP and (sequences.lengths == 1).all():
+        axes = ("time, features", "features, time")
+        warn_the_caller(
+            f"every sequence of X is one step of {sequences.n_features} features, read as "
+            f"({axes[channels_first]}): there is nothing to recur over. If its axes are "
+            f"({axes[not channels_first]}), set channels_first={not channels_first}"
+            + ("" if channels_first else ", as for data of sktime and aeon"),
+            UserWarning,
         )
 
 
 def read_sequences(
-    X: Any, dtype: Any = None, allow_nan: bool = False, gpu: Any = None
+    X: Any, dtype: Any = None, allow_nan: bool = False, gpu: Any = None, channels_first: bool = False
 ) -> tuple[Sequences, type[np.floating]]:
     """Read a 3-D array, or a list of (T_i, F) arrays; return it with X's float type."""
     if len(X) == 0:
@@ -177,6 +211,8 @@ def read_sequences(
     arrays: Any = (
         _numeric(X, "X") if dense else [_step_array(item, f"sequence {i}", gpu) for i, item in enumerate(X)]
     )
+    if channels_first:
+        arrays = arrays.transpose(0, 2, 1) if dense else [array.T for array in arrays]
     n_features = arrays[0].shape[1]
     different = arrays[:1] if dense else arrays  # in shape or type
     for i, array in enumerate(different):
@@ -190,7 +226,7 @@ def read_sequences(
     float_type: type[np.floating] = np.float32 if all_float32 else np.float64
     with np.errstate(over="ignore"):  # what became infinite is reported with its place
         sequences = _consecutive(arrays, dtype or float_type, gpu)
-    _check_finite(sequences, arrays, allow_nan)
+    check_finite(sequences, arrays, allow_nan, channels_first)
     return sequences, float_type
 
 
@@ -208,20 +244,24 @@ def _consecutive(arrays: Any, dtype: Any, gpu: Any) -> Sequences:
 
 def recognise(X: Any, gpu: Any = None) -> tuple[Any, Literal["rows", "sequences"], bool]:
     """X, made easier to read where possible, its kind, and whether its lengths may differ."""
-    if not isinstance(X, list | tuple) and not hasattr(X, "shape") and hasattr(X, "__array__"):
-        X = np.asarray(X)
+    packed, X = is_packed(X), opened(X)
     if isinstance(X, list | tuple) or (_is_object(X) and np.ndim(X) == 1):
         items = list(X)
         if not items:
             raise ValueError("X contains no sequences")
-        depths = [_depth(item) for item in items]
+        depths = [depth_of(item) for item in items]
+        if 1 in depths:  # which may hold lists
+            items = [steps_of(item, i) for i, item in enumerate(items)]
+            depths = [depth_of(item) for item in items]
+        if packed and max(depths) == 1:  # which holds sequences, of one feature then
+            return [item.reshape(-1, 1) for item in items], "sequences", True
         if max(depths) > 1:
             return items, "sequences", True
         if depths[0] == 1:
             _check_equal_lengths(items)
-            X = items if gpu is None else gpu.concatenate(items).reshape(len(items), -1)
+            X = rows_as_frame(items) if gpu is None else gpu.concatenate(items).reshape(len(items), -1)
         return X, "rows", False
-    depth = _depth(X)
+    depth = depth_of(X)
     if depth > 3:
         raise ValueError(f"X has {depth} dimensions, expected 2 or 3 (sequence, step, feature)")
     if depth == 3 and not sp.issparse(X):
@@ -233,50 +273,58 @@ def _is_object(X: Any) -> bool:
     return getattr(X, "dtype", None) == np.dtype(object)
 
 
-def _depth(item: Any) -> int:
-    if hasattr(item, "shape"):  # numpy, pandas, scipy.sparse
-        return len(item.shape)
-    if isinstance(item, list | tuple):
-        return 1 + (_depth(item[0]) if item else 0)
-    return np.ndim(item)
-
-
 def _check_equal_lengths(rows: list[Any]) -> None:
     for i, row in enumerate(rows):
-        length = len(row) if _depth(row) == 1 else None
+        length = len(row) if depth_of(row) == 1 else None
         if length != len(rows[0]):
             raise ValueError(
                 f"a list of 1-D arrays is read as 2-D X, but item {i} has "
                 f"{'no length' if length is None else f'length {length}'} and item 0 has length "
                 f"{len(rows[0])}. For sequences of different lengths, shape each as (T, 1), for "
-                "example with array.reshape(-1, 1)"
+                "example with array.reshape(-1, 1): X = [numpy.array(x).reshape(-1, 1) for x in X]"
             )
 
 
 def _read_rows(
-    X: np.ndarray,
+    estimator: Any,
+    X: Any,
+    reset: bool,
     dtype: Any,
-    features_per_step: int,
-    newest_first: bool,
+    given: Columns,
     allow_nan: bool,
-    names: np.ndarray | None,
+    by_name: bool,
     gpu: Any,
 ) -> tuple[Sequences, type[np.floating]]:
-    n, columns = X.shape
-    if columns % features_per_step:
-        raise ValueError(
-            f"X has {columns} columns, which is not a multiple of features_per_step={features_per_step}"
-        )
-    float_type = np.float32 if X.dtype == np.float32 else np.float64
-    steps = X.reshape(n, columns // features_per_step, features_per_step)
-    with np.errstate(over="ignore"):
-        sequences = _consecutive(steps[:, ::-1] if newest_first else steps, dtype or float_type, gpu)
-    values = sequences.values
-    if not _all_finite(values, allow_nan):
-        read = values.reshape(n, -1, features_per_step)
-        row, column = _first_bad((read[:, ::-1] if newest_first else read).reshape(n, columns), allow_nan)
-        where = f"column {column}" if names is None else f"column {names[column]!r}"
-        raise ValueError(f"Input X contains {_problem(X[row, column], values.dtype)}: row {row}, {where}")
+    """2-D X, with what scikit-learn checks of it."""
+    check_table(X)
+    try:
+        # scikit-learn looks at shape and type, not at values: of a GPU's array, another shows them
+        shown = X if gpu is None else np.broadcast_to(np.zeros((), _numeric(X, "X").dtype), X.shape)
+        shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
+        values = shown if gpu is None else X
+        names = getattr(estimator, "feature_names_in_", None)
+        if not by_name:
+            columns = by_position(values.shape[1], given)
+        elif reset:
+            columns = choose_columns(X if hasattr(X, "shape") else values, values, names, given)
+        else:  # a model of an earlier version has no such attribute
+            known = getattr(estimator, "step_columns_", None)
+            columns = by_position(values.shape[1], given) if known is None else known
+        float_type: type[np.floating] = np.float32 if values.dtype == np.float32 else np.float64
+        with np.errstate(over="ignore"):
+            sequences = _consecutive(arranged(values, columns), dtype or float_type, gpu)
+            if not all_finite(sequences.values, allow_nan):
+                cast = values.astype(sequences.values.dtype)
+                row, column = first_bad(cast, allow_nan)
+                where = f"column {column}" if names is None else f"column {names[column]!r}"
+                problem = problem_of(values[row, column], cast.dtype)
+                raise ValueError(
+                    f"Input X contains {problem}: row {row}, {where}{advice_on_padded_rows(cast)}"
+                )
+    except OverflowError as error:
+        raise ValueError(f"X holds an integer too large for a float: {error}") from error
+    if reset and by_name:
+        estimator.step_columns_ = columns
     return sequences, float_type
 
 
@@ -310,51 +358,11 @@ def _numeric(array: np.ndarray, place: str) -> np.ndarray:
     return array
 
 
-def _all_finite(values: np.ndarray, allow_nan: bool) -> bool:
-    if not lies_on_host(values):  # on a GPU, where NumPy's functions of elements are that device's
-        return not _is_bad(values, allow_nan).any()
-    try:
-        with np.errstate(invalid="ignore"):  # inf - inf in the sum that is looked at first
-            assert_all_finite(values, allow_nan=allow_nan)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_bad(values: np.ndarray, allow_nan: bool) -> np.ndarray:
-    return np.isinf(values) if allow_nan else ~np.isfinite(values)
-
-
-def _first_bad(values: np.ndarray, allow_nan: bool) -> tuple[int, int]:
-    """Row and column of the first value that may not be there."""
-    return divmod(int(_is_bad(values, allow_nan).argmax()), values.shape[1])
-
-
-def _problem(original: Any, dtype: np.dtype) -> str:
-    """What is wrong with a value that is not finite as `dtype`."""
-    original = original.item()  # from a GPU, where it may lie
-    if np.isfinite(original):
-        return f"a value too large for {dtype}"
-    return "NaN" if np.isnan(original) else "infinity"
-
-
-def _check_finite(sequences: Sequences, source: Any, allow_nan: bool) -> None:
-    """Find the first value that is not finite; `source` are the values before their cast."""
-    values = sequences.values
-    if _all_finite(values, allow_nan):
-        return
-    row, feature = _first_bad(values, allow_nan)
-    i = int(np.searchsorted(sequences.offsets, row, side="right")) - 1
-    t = row - sequences.offsets[i]
-    problem = _problem(source[i][t, feature], values.dtype)
-    raise ValueError(f"sequence {i} contains {problem} at step {t}")
-
-
 def _agree_on_features(estimator: Any, n_features: int, reset: bool) -> None:
     if reset:
         estimator.n_features_in_ = n_features
-        if hasattr(estimator, "feature_names_in_"):
-            del estimator.feature_names_in_  # of an earlier fit on a DataFrame
+        if hasattr(estimator, "step_columns_"):
+            del estimator.step_columns_  # of an earlier fit on 2-D X
     elif n_features != estimator.n_features_in_:
         raise ValueError(
             f"X has {n_features} features, but {type(estimator).__name__} is expecting "

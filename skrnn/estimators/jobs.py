@@ -9,6 +9,8 @@ import joblib
 from joblib.parallel import get_active_backend
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
+from .parameters import as_python
+
 
 def effective_threads(n_jobs: int | None) -> int:
     """Threads for `n_jobs`.
@@ -17,6 +19,7 @@ def effective_threads(n_jobs: int | None) -> int:
     of OMP_NUM_THREADS (which joblib sets in its worker processes) and threadpoolctl, and one inside
     of a `joblib.Parallel` that runs threads. A number counts as in joblib: -1 is all processors.
     """
+    n_jobs = as_python(n_jobs)
     if n_jobs is not None:
         return joblib.effective_n_jobs(n_jobs) if n_jobs < 0 else n_jobs
     backend, _ = get_active_backend()

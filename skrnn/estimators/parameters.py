@@ -7,6 +7,7 @@ import textwrap
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
+import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ..backends import GPU
@@ -15,6 +16,15 @@ POSITIVE = Interval(Real, 0, None, closed="neither")
 FROM_ZERO = Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="left")
 COUNT = Interval(Integral, 1, None, closed="left")
+
+
+def as_python(value: Any) -> Any:
+    """A number as Python's own: NumPy's small integers overflow where sizes are multiplied. Else as it is."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 class Devices(StrOptions):
@@ -41,6 +51,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "linear_skip": ["boolean"],
     "features_per_step": [COUNT],
     "newest_first": ["boolean"],
+    "static_columns": ["array-like", slice, Integral, str, callable, None],
+    "channels_first": ["boolean"],
     "solver": [StrOptions({"adam", "adamw", "sgd", "rmsprop"})],
     "alpha": [FROM_ZERO],
     "batch_size": [StrOptions({"auto"}), COUNT],
@@ -117,7 +129,8 @@ DOCS = {
         "bool",
         "Add a linear map from all steps straight to the outputs, trained with the rest: what is linear in a "
         "window of a series, such as its last value or the one of a season ago, the network need not learn. "
-        "For sequences of equal length with one target each.",
+        "For sequences of equal length with one target each. It sees what the network sees, with "
+        "`static_columns` at each step.",
     ),
     "features_per_step": (
         "int",
@@ -127,6 +140,22 @@ DOCS = {
         "bool",
         "Of 2-D X only: whether the first step of a row is the newest. Targets, weights and predictions per "
         "step are in time order all the same, oldest first.",
+    ),
+    "static_columns": (
+        "columns or None",
+        "Of 2-D X only: columns that are no part of a time step, such as covariates behind the lags: names, "
+        "positions (negative ones count from the end), a slice, a mask or a callable, as of scikit-learn's "
+        "ColumnTransformer. They are fed to every step, as its last features. None: those that the names of "
+        "a DataFrame tell from lags. Where the names are ``lag_1``, ``lag_2``, ... or ``x_lag_1``, ``lag1``, "
+        "``lag_1__x``, ``x(t-1)`` or ``x_t-1``, for one or more series x, they also say the order of steps; "
+        "a warning tells what was done where that is not what `features_per_step` and `newest_first` say. "
+        "Without names, and with `newest_first`, columns behind windows that move along one series from row "
+        "to row are static, with a warning.",
+    ),
+    "channels_first": (
+        "bool",
+        "Of 3-D X and lists only: whether sequences come as (n, F, T), or as arrays of shape (F, T_i), "
+        "as sktime and aeon have them. Predictions per step still come as (n, T).",
     ),
     "alpha": (
         "float",
@@ -272,7 +301,9 @@ history_ : dict of str to ndarray
 n_features_in_ : int
     Columns of 2-D X, else features per time step.
 feature_names_in_ : ndarray of str
-    Column names, where X was a DataFrame with string names.
+    Column names, where X was a DataFrame with string names, or a list of them.
+step_columns_ : ndarray of int of shape (T, features per step)
+    Which columns of 2-D X each time step reads, oldest step first, those of `static_columns` last.
 n_outputs_ : int
     Targets (regressors), or raw scores of the head (classifiers).
 """.strip()

@@ -18,9 +18,10 @@ from ..network import Network, array_dtype
 from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths, read_X, shape_like
 from .jobs import effective_threads
+from .parameters import as_python
 from .states import read_state, shown
 from .streaming import Stream
-from .targets import Rows, read_rows, read_weights
+from .targets import Rows, check_same_targets, read_rows, read_weights
 from .versions import Versioned
 
 
@@ -33,10 +34,13 @@ class FittedNetwork(Versioned):
     dtype: str
     features_per_step: int
     newest_first: bool
+    static_columns: Any
+    channels_first: bool
     n_jobs: int | None
     weights_: dict[str, np.ndarray]
     _architecture: dict[str, Any]
     _row_layout: dict[str, Any]
+    _target_names: list[str] | None = None
 
     @abstractmethod
     def _answer(self, method: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -78,7 +82,12 @@ class FittedNetwork(Versioned):
 
     @property
     def _given_layout(self) -> dict[str, Any]:
-        return {"features_per_step": self.features_per_step, "newest_first": self.newest_first}
+        return {
+            "features_per_step": as_python(self.features_per_step),
+            "newest_first": self.newest_first,
+            "static_columns": self.static_columns,
+            "channels_first": self.channels_first,
+        }
 
     def _read_X(self, X: Any, reset: bool, device: str, dtype: str | None = None) -> Input:
         if reset:  # kept with the model: reading the same columns in another way would be nonsense
@@ -88,6 +97,7 @@ class FittedNetwork(Versioned):
             X,
             reset=reset,
             dtype=array_dtype(dtype or self.dtype),
+            by_name=True,
             gpu=arrays_for(X, device),
             **self._row_layout,
         )
@@ -292,6 +302,7 @@ class FittedNetwork(Versioned):
         input, raw, _ = self._run(X)
         per_step = self._architecture["return_sequences"]
         rows = read_rows(to_host(y), input, per_step)
+        check_same_targets(rows.names, self._target_names)
         w = read_weights(to_host(sample_weight), input, per_step)
         return raw, rows, w, input, per_step
 

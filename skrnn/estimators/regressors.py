@@ -17,8 +17,8 @@ from ..network import array_dtype
 from ..sequences import Targets
 from .base import RecurrentEstimator
 from .inputs import Input
-from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, POSITIVE, documented
-from .targets import check_targets, hint_at_scale, place, read_numbers, read_rows
+from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, POSITIVE, as_python, documented
+from .targets import check_same_targets, check_targets, hint_at_scale, place, read_numbers, read_rows
 
 DEFAULT_QUANTILES = (0.1, 0.5, 0.9)
 
@@ -63,16 +63,18 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         dtype = array_dtype(self.dtype)
         if isinstance(y, Targets):
             targets, flat = check_targets(y, input, self.return_sequences, dtype, name), False
+            names = None
         else:
             rows = read_rows(y, input, self.return_sequences, name)
-            flat = rows.flat
+            flat, names = rows.flat, rows.names
             targets = Targets(read_numbers(rows, w, input, self.return_sequences, dtype, name))
             if reset and self.loss != "poisson":  # which learns a logarithm
                 hint_at_scale(targets.values, w)
         if reset:
-            self._flat_targets, self._n_targets = flat, targets.width
+            self._flat_targets, self._n_targets, self._target_names = flat, targets.width, names
         elif targets.width != self._n_targets:
             raise ValueError(f"{name} has {targets.width} outputs, expected {self._n_targets}")
+        check_same_targets(names, self._target_names, name)
         if self.loss == "poisson" and (targets.values < 0).any():
             row = int(np.argmax((targets.values < 0).any(axis=1)))
             where = place(row, input, self.return_sequences, name)
@@ -92,7 +94,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
 
     def _make_loss(self) -> Loss:
         if self._fitted_loss == "huber":
-            return losses.huber(self.huber_delta)
+            return losses.huber(as_python(self.huber_delta))
         if self._fitted_loss == "quantile":
             return losses.quantile(self.quantiles_)
         return getattr(losses, self._fitted_loss)
@@ -204,6 +206,8 @@ class RNNRegressor(_Regressor):
         linear_skip: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "squared_error",
         huber_delta: float = 1.0,
         quantiles: Sequence[float] | None = None,
@@ -248,6 +252,8 @@ class RNNRegressor(_Regressor):
         self.linear_skip = linear_skip
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.huber_delta = huber_delta
         self.quantiles = quantiles
@@ -318,6 +324,8 @@ class LSTMRegressor(_Regressor):
         linear_skip: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "squared_error",
         huber_delta: float = 1.0,
         quantiles: Sequence[float] | None = None,
@@ -359,6 +367,8 @@ class LSTMRegressor(_Regressor):
         self.linear_skip = linear_skip
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.huber_delta = huber_delta
         self.quantiles = quantiles
@@ -438,6 +448,8 @@ class GRURegressor(_Regressor):
         linear_skip: bool = False,
         features_per_step: int = 1,
         newest_first: bool = False,
+        static_columns: Any = None,
+        channels_first: bool = False,
         loss: str = "squared_error",
         huber_delta: float = 1.0,
         quantiles: Sequence[float] | None = None,
@@ -480,6 +492,8 @@ class GRURegressor(_Regressor):
         self.linear_skip = linear_skip
         self.features_per_step = features_per_step
         self.newest_first = newest_first
+        self.static_columns = static_columns
+        self.channels_first = channels_first
         self.loss = loss
         self.huber_delta = huber_delta
         self.quantiles = quantiles

@@ -53,6 +53,7 @@ class Stream:
         Parameters
         ----------
         x : array-like of shape (batch, n_features); with ``batch=1`` also (n_features,)
+            Of a model with `static_columns`, these are the last features.
 
         Returns
         -------

@@ -12,8 +12,10 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight, check_array
 
 from ..sequences import Targets
+from .containers import opened
 from .devices import warn_the_caller
 from .inputs import Input
+from .names import check_labels, labels_of
 
 
 class Rows(NamedTuple):
@@ -25,19 +27,24 @@ class Rows(NamedTuple):
         One row per sequence or per step.
     flat : bool
         Whether the user gave one value, not a vector, per sequence or step.
+    names : list of str or None
+        Of the columns, where y was a frame or a list of frames.
     """
 
     values: np.ndarray
     flat: bool
+    names: list[str] | None = None
 
 
 def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
     """Read targets as rows, one per sequence or per step; lengths must agree with X's."""
     if y is None:
         raise ValueError(f"requires {name} to be passed, but the target {name} is None")
+    y = opened(y)
     if per_step:
         return _read_steps(y, input, name)
     if isinstance(y, list | tuple) and any(np.ndim(item) > 0 for item in y):
+        check_labels(y, name)
         sizes = {np.shape(item) for item in y}
         if len(sizes) > 1:
             raise ValueError(f"{name} has a value per step, which needs return_sequences=True")
@@ -54,7 +61,7 @@ def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
             f"Found input variables with inconsistent numbers of samples: X has {n} sequences, "
             f"{name} has {len(values)}"
         )
-    return Rows(values.reshape(n, -1), values.ndim == 1)
+    return Rows(values.reshape(n, -1), values.ndim == 1, _names_of(y))
 
 
 def read_window_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> np.ndarray | None:
@@ -87,6 +94,7 @@ def _read_steps(y: Any, input: Input, name: str) -> Rows:
             f"Found input variables with inconsistent numbers of samples: X has {len(sequences)} "
             f"sequences, {name} has {len(items)}"
         )
+    check_labels(items, name)
     arrays = [np.asarray(item) for item in items]
     for i, (array, length) in enumerate(zip(arrays, sequences.lengths, strict=True)):
         if array.ndim == 0:
@@ -100,7 +108,20 @@ def _read_steps(y: Any, input: Input, name: str) -> Rows:
     values = np.concatenate(arrays)
     if not values.size:
         raise ValueError(f"{name} has no columns")
-    return Rows(values.reshape(len(values), -1), values.ndim == 1)
+    return Rows(
+        values.reshape(len(values), -1), values.ndim == 1, next(filter(None, map(_names_of, items)), None)
+    )
+
+
+def _names_of(y: Any) -> list[str] | None:
+    """The names of a frame's columns; those of a Series are stamps, or one target's."""
+    return labels_of(y) if getattr(y, "ndim", len(getattr(y, "shape", ()))) == 2 else None
+
+
+def check_same_targets(names: list[str] | None, fitted: list[str] | None, name: str = "y") -> None:
+    """Raise a ValueError where targets have the names of those in `fit`, but in another order."""
+    if names and fitted and names != fitted and sorted(names) == sorted(fitted):
+        raise ValueError(f"{name} has the columns {names}, but in fit they came as {fitted}")
 
 
 def place(row: int, input: Input, per_step: bool, name: str = "y") -> str:
@@ -201,7 +222,7 @@ def hint_at_scale(values: np.ndarray, w: np.ndarray | None) -> None:
         which = f"column {k} of y has" if len(far) > 1 else "y has"
         warn_the_caller(
             f"{which} targets of {mean[k]:.3g} +- {deviation[k]:.3g}, and networks learn targets of about "
-            "unit size. Scale them, for example with scikit-learn's TransformedTargetRegressor(model, "
+            "unit size. Scale them, for example with skrnn.SequenceTargetRegressor(model, "
             "transformer=StandardScaler())",
             UserWarning,
         )

@@ -14,6 +14,7 @@ from ..training import Data, Diverged, Trainer
 from .devices import to_host
 from .inputs import Input, check_equal_lengths
 from .jobs import inside_a_search
+from .parameters import as_python
 from .targets import read_weights, read_window_weights
 
 
@@ -60,7 +61,7 @@ class Validated:
             X,
             to_host(y),
             split=self.validation_split,
-            fraction=self.validation_fraction,
+            fraction=as_python(self.validation_fraction),
             seed=self._split_seed,
             labels=self._stratify(data),
             per_step=self.return_sequences,

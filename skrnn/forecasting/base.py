@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from ..estimators.base import RecurrentEstimator
+from ..estimators.parameters import as_python
 from ..estimators.versions import Versioned
 from . import frames, intervals
 from .model import Model, Settings
@@ -147,6 +148,10 @@ class BaseForecaster(Versioned, BaseEstimator):
             return own.validation_fraction
         return self.validation_fraction
 
+    @property
+    def _max_steps(self) -> int:
+        return MAX_STEPS if self.max_steps is None else as_python(self.max_steps)
+
     def _check_parameters(self) -> None:
         self._validate_params()
         recurrent = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
@@ -201,16 +206,16 @@ class BaseForecaster(Versioned, BaseEstimator):
         # shift comes off first: a window's scale is the same after it.
         scale = None if self._by_window and self.scaling in ("mean", "last") else self.scaling
         return Settings(
-            h=self.h,
-            lags=self.lags,
-            step=1 if self.strategy == "recursive" else self.h,
+            h=as_python(self.h),
+            lags=as_python(self.lags),
+            step=1 if self.strategy == "recursive" else as_python(self.h),
             levels=tuple(self._levels),
             heads=self._heads,
             transform=Transform(scale, self.log1p, differences),
             window_scale=self.scaling if self._by_window else None,
             calendar=tuple(calendar),
-            max_windows=None if self.regressor is not None else BATCH_SIZE * (self.max_steps or MAX_STEPS),
-            validation_fraction=self._validation_fraction,
+            max_windows=None if self.regressor is not None else BATCH_SIZE * self._max_steps,
+            validation_fraction=as_python(self._validation_fraction),
         )
 
     def _read(self, df: Any, static_df: pd.DataFrame | None) -> Panel:
@@ -251,7 +256,7 @@ class BaseForecaster(Versioned, BaseEstimator):
         else:
             batch_size = min(BATCH_SIZE, max(LEAST_BATCH_SIZE, settings.n_windows(panel) // 16))
             own = {"linear_skip": self.linear_skip, "batch_size": batch_size}
-        epochs = self._epochs(self.max_steps or MAX_STEPS, panel, settings, own["batch_size"])
+        epochs = self._epochs(self._max_steps, panel, settings, own["batch_size"])
         if self.max_steps is None and settings.lags is not None:
             epochs = min(epochs, MAX_PASSES)
         if settings.validation_fraction is not None:
@@ -277,16 +282,17 @@ class BaseForecaster(Versioned, BaseEstimator):
     def _calibrate(self, panel: Panel, settings: Settings, seed: int) -> np.ndarray:
         """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
         needed, shortest = settings.n_rows_needed, int(panel.lengths.argmin())
+        h, most = settings.h, as_python(self.calibration_windows)
         # Half of what can be spared is left to learn from; where the rest is short, windows overlap.
-        span = min(self.calibration_windows * self.h, int(panel.lengths[shortest] - needed) // 2)
-        if span <= self.h:
+        span = min(most * h, int(panel.lengths[shortest] - needed) // 2)
+        if span <= h:
             raise ValueError(
                 f"{panel.name(shortest)} has {panel.lengths[shortest]} rows, but conformal intervals need at "
-                f"least {needed + 2 * (self.h + 1)}; or use intervals='quantile'"
+                f"least {needed + 2 * (h + 1)}; or use intervals='quantile'"
             )
-        step_size = min(self.h, max(1, (span - self.h) // (self.calibration_windows - 1)))
-        n_windows = min(self.calibration_windows, (span - self.h) // step_size + 1)
-        folds = list(RollingOrigin(n_windows, self.h, step_size).folds(panel))
+        step_size = min(h, max(1, (span - h) // (most - 1)))
+        n_windows = min(most, (span - h) // step_size + 1)
+        folds = list(RollingOrigin(n_windows, h, step_size).folds(panel))
         model = self._learn(folds[0].panel, settings, seed)
         errors = [
             np.abs(fold.y - model.forecast(fold.panel, fold.future, fold.stamps))

@@ -102,7 +102,7 @@ class ForecastDisplay:
         """
         check_is_fitted(forecaster)
         if max_rows is not None:
-            check_integer("max_rows", max_rows)
+            max_rows = check_integer("max_rows", max_rows)
         panel = forecaster.panel_ if df is None else read_panel(df, like=forecaster.panel_)
         if forecast is None:
             if panel.form.futr_exog:

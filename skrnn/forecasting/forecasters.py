@@ -16,6 +16,7 @@ from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
 from ..estimators.base import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.base import RecurrentEstimator
 from ..estimators.jobs import effective_threads
+from ..estimators.parameters import as_python
 from ..estimators.progress import progress
 from ..estimators.unchanged import unchanged_on_error
 from ..interrupts import Errand, deferred
@@ -157,7 +158,7 @@ class _Forecaster(BaseForecaster):
             before, as after Ctrl-C.
         """
         check_is_fitted(self)
-        check_integer("max_steps", max_steps, least=0)
+        max_steps = check_integer("max_steps", max_steps, least=0)
         panel = frames.extend(self.panel_, df)
         if max_steps:
             if not isinstance(self.regressor_, RecurrentEstimator):
@@ -221,12 +222,13 @@ class _Forecaster(BaseForecaster):
                 .cross_validation(df, n_windows, step_size=step_size, refit=refit, static_df=static_df)
             )
         self._check_parameters()
+        refit = as_python(refit)
         if not isinstance(refit, bool):
             check_integer("refit", refit)
         panel, settings = self._read(df, static_df), self._settings()
         origin = RollingOrigin(n_windows, self.h, self.h if step_size is None else step_size)
         folds = list(origin.folds(panel, settings.n_rows_needed))
-        every = 1 if refit is True else n_windows if refit is False else refit
+        every = 1 if refit is True else len(folds) if refit is False else refit
 
         def forecast(first: int) -> list[dict[str, np.ndarray]]:
             with errand.part():
@@ -237,7 +239,7 @@ class _Forecaster(BaseForecaster):
                     for fold in folds[first : first + every]
                 ]
 
-        starts = range(0, n_windows, every)
+        starts = range(0, len(folds), every)
         run = joblib.Parallel(effective_threads(self.n_jobs), backend="threading", return_as="generator")
         with Errand() as errand:
             parts = None

@@ -162,9 +162,11 @@ class Panel:
         return int(np.searchsorted(self.starts, row, side="right")) - 1
 
 
-def check_integer(name: str, value: Any, least: int = 1) -> None:
+def check_integer(name: str, value: Any, least: int = 1) -> int:
+    """The value as Python's integer, which NumPy's small ones overflow beside; else a ValueError."""
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return int(value)
 
 
 def series_name(name: Any) -> str:

@@ -66,10 +66,9 @@ class RollingOrigin:
         id_col: Hashable = "unique_id",
         time_col: Hashable = "ds",
     ) -> None:
-        check_integer("n_windows", n_windows)
-        check_integer("h", h)
-        check_integer("step_size", step_size)
-        self.n_windows, self.h, self.step_size = n_windows, h, step_size
+        self.n_windows = check_integer("n_windows", n_windows)
+        self.h = check_integer("h", h)
+        self.step_size = check_integer("step_size", step_size)
         self.id_col, self.time_col = id_col, time_col
 
     def __repr__(self) -> str:

@@ -36,6 +36,7 @@ from numba.core import config
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 
+from ...interrupts import deferring
 from . import disk
 
 PACKAGE = __name__.partition(".")[0]
@@ -113,8 +114,6 @@ def contents(backend: str, path: list[str]) -> Iterator[tuple[str, bytes]]:
                 raise ImportError(f"{spec.name} has neither source nor code") from None
             data = repr(described(code)).encode()
         yield spec.name, data
-
-from ...interrupts import deferring
 
 
 @cache
