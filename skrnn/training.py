@@ -57,18 +57,37 @@ HISTORY = ("epoch", "loss", "validation_score", "learning_rate", "gradient_norm"
 
 @dataclass
 class Progress:
-    """How far a fit has come."""
+    """How far a fit has come.
 
-    n_iter: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    Attributes
+    ----------
+    columns : dict of str to list
+        Of `HISTORY`, a value for each epoch; NaN where there is none.
+    """
+
+    columns: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in HISTORY})
     interrupted: bool = False
 
     @classmethod
-    def of(cls, columns: dict[str, np.ndarray]) -> Progress:
-        """That of an earlier fit, from its `history_columns`, which stay as they are."""
-        rows = zip(*(columns[name].tolist() for name in HISTORY), strict=True)
-        known = [{name: x for name, x in zip(HISTORY, row) if x == x or name == "loss"} for row in rows]
-        return cls(len(known), known)
+    def of(cls, history: dict[str, np.ndarray]) -> Progress:
+        """That of an earlier fit, from its `history`, which stays as it is."""
+        return cls({name: history[name].tolist() for name in HISTORY})
+
+    @property
+    def n_iter(self) -> int:
+        """Epochs so far."""
+        return len(self.columns["epoch"])
+
+    def add(self, row: dict[str, float]) -> None:
+        """One more epoch."""
+        for name, column in self.columns.items():
+            column.append(row.get(name, math.nan))
+
+    def history(self) -> dict[str, np.ndarray]:
+        """Columns ready for ``pandas.DataFrame``."""
+        return {
+            name: np.array(column, int if name == "epoch" else float) for name, column in self.columns.items()
+        }
 
 
 class Diverged(ValueError):
@@ -227,8 +246,7 @@ class Trainer:
                     if score is not None:
                         row["validation_score"] = score(self.params)
                     row["seconds"] = time.perf_counter() - started
-                    progress.n_iter += 1
-                    progress.history.append(row)
+                    progress.add(row)
 
                     improved = row["loss"] < best_loss - s.tol
                     best_loss = min(best_loss, row["loss"])
@@ -308,9 +326,3 @@ class Schedule:
         """Take the next step down; False when the rate is too small to go on."""
         self.base *= PLATEAU_FACTOR
         return self.base >= PLATEAU_END * self.settings.learning_rate_init
-
-
-def history_columns(history: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Columns of the history, ready for ``pandas.DataFrame``; NaN where a row has no value."""
-    columns = {name: np.array([row.get(name, math.nan) for row in history]) for name in HISTORY}
-    return columns | {"epoch": columns["epoch"].astype(int)}

@@ -62,7 +62,7 @@ def fitted(device, *args, **kwargs):
         arrays |= {f"m of {name}": array for name, array in t.network.unpack(t.optimizer.m).items()}
         arrays |= {f"v of {name}": array for name, array in t.network.unpack(t.optimizer.v).items()}
         for name in "loss", "gradient_norm", "learning_rate":
-            arrays[name] = np.array([row[name] for row in progress.history])
+            arrays[name] = np.array(progress.columns[name])
         return arrays | {"n_steps": t.optimizer.n_steps}
 
 

@@ -350,7 +350,9 @@ def test_splits_that_leave_too_little():
     )
 
 
-@pytest.mark.parametrize("split", ["last", "random", Splitter((np.arange(6), np.arange(6, 8)))], ids=str)
+@pytest.mark.parametrize(
+    "split", ["last", "random", Splitter((np.arange(6), np.arange(6, 8)))], ids=["last", "random", "splitter"]
+)
 def test_a_part_of_the_split_without_weight(split):
     w = np.array([0, 0, 0, 0, 0, 0, 1, 1.0])
     est = short(RNNRegressor, early_stopping=True, validation_split=split, validation_fraction=0.25)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABCMeta, abstractmethod
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -17,7 +18,7 @@ from ..interrupts import deferred, deferring
 from ..losses import Loss
 from ..network import Network, array_dtype
 from ..sequences import Targets
-from ..training import Data, Progress, Settings, Trainer, history_columns
+from ..training import Data, Progress, Settings, Trainer
 from .columns import same_layout
 from .devices import device_for, device_to_read, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths
@@ -199,8 +200,7 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
                 with deferred():
                     row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
                     trainer.check()
-                    progress.n_iter += 1
-                    progress.history.append(row)
+                    progress.add(row)
                     self._store(trainer, progress)
         return self
 
@@ -323,8 +323,8 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
 
     # --- fitted state ----------------------------------------------------------------------------------
     def _fitted_attributes(self, trainer: Trainer, progress: Progress) -> dict[str, Any]:
-        losses = [row["loss"] for row in progress.history]
-        scores = [row["validation_score"] for row in progress.history if "validation_score" in row]
+        losses = list(progress.columns["loss"])
+        scores = [score for score in progress.columns["validation_score"] if not math.isnan(score)]
         return {
             "weights_": trainer.network.unpack(trainer.params),
             "n_iter_": progress.n_iter,
@@ -334,7 +334,7 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
             "validation_scores_": scores or None,
             "best_validation_score_": max(scores, default=None),
             "_architecture": self._network_parameters(),
-            "history_": history_columns(progress.history),
+            "history_": progress.history(),
             "n_outputs_": self._n_outputs(),
         }
 
