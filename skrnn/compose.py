@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import _routing_enabled, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .estimators.containers import opened_on_host
 from .estimators.devices import holds_arrays, in_kind_of, to_host
 from .estimators.versions import Versioned
 from .preprocessing import SequenceTransformer
@@ -331,7 +332,7 @@ def _read(name: str, y: Any, per_step: bool) -> _Answers:
     if y is None:
         raise ValueError(f"requires {name} to be passed, but the target {name} is None")
     form: type = list if isinstance(y, list | tuple) else object if holds_arrays(y) else np.ndarray
-    y = to_host(y)
+    y = opened_on_host(y)
     if form is np.ndarray:
         y = np.asarray(y)  # of a Series, which may hold arrays
         form = object if holds_arrays(y) else np.ndarray

@@ -104,6 +104,7 @@ def test_targets_per_sequence_as_scikit_learn_has_them(form, how):
     assert ours.score(DENSE, y) == pytest.approx(theirs.score(DENSE, np.asarray(y)), rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.*networks learn targets:UserWarning")  # on purpose, they are not scaled
 def test_the_float_type_is_that_of_the_regressor():
     X32 = [part.astype(np.float32) for part in X]
     for given, kind in (X, np.float64), (X32, np.float32):
@@ -212,6 +213,7 @@ def test_features():
     assert not hasattr(scaled(), "n_features_in_")
 
 
+@pytest.mark.filterwarnings("ignore:.*networks learn targets:UserWarning")  # on purpose, they are not scaled
 def test_number_of_outputs_may_change():
     y = [np.column_stack([part, part[:, 0] + part[:, 1]]) for part in Y]  # three numbers, two of them free
     model = scaled(transformer=PCA(2)).fit(X, y)
@@ -265,6 +267,7 @@ def test_of_what_a_regressor_is_made():
         scaled().score(X, ONE)
 
 
+@pytest.mark.filterwarnings("ignore:.*networks learn targets:UserWarning")  # on purpose, they are not scaled
 def test_a_warning_where_the_way_back_leads_elsewhere():
     with pytest.warns(UserWarning, match="not strictly inverse"):
         SequenceTargetRegressor(network(), func=np.abs, inverse_func=np.abs).fit(X, ONE)

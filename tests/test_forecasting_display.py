@@ -332,5 +332,5 @@ def test_what_is_no_forecast_of_these_series(form, forecast, message):
 
 
 def test_no_frame_at_all():
-    with pytest.raises(TypeError, match="has to be a Series or DataFrame, got ndarray"):
+    with pytest.raises(TypeError, match=r"has to be a Series or DataFrame, got numpy\.ndarray"):
         read("wide", np.zeros(3))

@@ -12,14 +12,14 @@ from sklearn.multioutput import RegressorChain
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skrnn
+import skrnn.estimators
 from skrnn import GRUClassifier, LSTMRegressor, SequenceTransformer, make_windows
 from skrnn.estimators.inputs import read_X
 from skrnn.forecasting import LSTMForecaster
 
 RNG = np.random.default_rng(0)
 ROW = np.arange(1.0, 8.0)  # a value tells its column: column k holds k + 1
-ALL = [getattr(skrnn, name) for name in skrnn.__all__ if name.endswith(("Regressor", "Classifier"))]
+ALL = [getattr(skrnn.estimators, name) for name in skrnn.estimators.__all__]
 
 
 def read(X, **given):

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
-import skrnn
+import skrnn.estimators
 from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, SequenceTransformer
 from skrnn.estimators.inputs import read_X
 from skrnn.forecasting import LSTMForecaster
@@ -19,7 +19,7 @@ from skrnn.sequences import object_array
 RNG = np.random.default_rng(0)
 RAGGED = [RNG.normal(size=(t, 2)) for t in (3, 1, 5, 2, 4, 6)]
 DENSE = RNG.normal(size=(8, 5, 3))
-ALL = [getattr(skrnn, name) for name in skrnn.__all__ if name.endswith(("Regressor", "Classifier"))]
+ALL = [getattr(skrnn.estimators, name) for name in skrnn.estimators.__all__]
 
 
 def read(X, **given):

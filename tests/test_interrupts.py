@@ -664,7 +664,7 @@ from skrnn.forecasting import LSTMForecaster
 faulthandler.dump_traceback_later(600, exit=True)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 warnings.simplefilter("ignore")
-rng, draw = np.random.default_rng(0), random.Random(0)
+rng, draw = np.random.default_rng(0), random.Random(sys.argv[1])
 X = rng.standard_normal((64, 40, 2)).astype(np.float32)
 y = X[:, -1, 0]
 frame = pd.DataFrame(rng.standard_normal((200, 4)), pd.date_range("2010", periods=200))
@@ -687,7 +687,7 @@ for call in calls:
     right.append(call())
     seconds.append(time.perf_counter() - start)
 caught = 0
-for k in range(40):
+for k in range(15):
     call = calls[k % len(calls)]
     ended, sent = threading.Event(), threading.Event()
 
@@ -705,22 +705,24 @@ for k in range(40):
     except KeyboardInterrupt:
         caught += 1
     ended.set()
-    if k % 3 == 0 or k > 34:
+    if k % 3 == 0 or k > 9:
         np.testing.assert_array_equal(call(), right[k % len(calls)])
 print(caught)
 """
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for one process")
-def test_at_random_moments():
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+def test_at_random_moments(seed):
     """Of fits, predictions, searches, forecasts and backtests with helpers: nothing hangs, no number is wrong
     afterwards, and no other error comes in its place."""
     root = str(Path(__file__).parents[1])
     path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     result = subprocess.run(
-        [sys.executable, "-c", STRESS], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True,
-        check=False,
+        [sys.executable, "-c", STRESS, seed], env=os.environ | {"PYTHONPATH": path}, capture_output=True,
+        text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) >= 10
+    assert int(result.stdout) >= 4
     assert "ignored" not in result.stderr

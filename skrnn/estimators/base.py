@@ -20,7 +20,8 @@ from ..network import Network, array_dtype
 from ..sequences import Targets
 from ..training import Data, Progress, Settings, Trainer
 from .columns import same_layout
-from .devices import device_for, device_to_read, to_host, warn_the_caller
+from .containers import opened_on_host
+from .devices import device_for, device_to_read, warn_the_caller
 from .inputs import Input, check_equal_lengths
 from .parameters import CONSTRAINTS, as_python
 from .prediction import FittedNetwork
@@ -227,7 +228,7 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
                 f"{self._given_layout}"
             )
         input = self._read_X(X, reset, self.device_)
-        y = to_host(y)
+        y = opened_on_host(y)
         w = self._read_weights(sample_weight, y, input, "sample_weight")
         self._skip_steps = None
         if self.linear_skip:

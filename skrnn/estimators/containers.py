@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .devices import gpu_of
+from .devices import gpu_of, to_host
 
 
 def is_packed(x: Any) -> bool:
@@ -48,6 +48,11 @@ def opened(x: Any) -> Any:
     if getattr(x, "ndim", None) == 1 or (hasattr(x, "shape") and len(x.shape) == 1):
         return _items(x, x)
     return x
+
+
+def opened_on_host(x: Any) -> Any:
+    """Likewise, with the arrays of a GPU or of another library as NumPy's."""
+    return to_host(opened(x))
 
 
 def _items(column: Any, array: Any) -> Any:

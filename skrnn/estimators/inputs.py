@@ -15,8 +15,8 @@ from sklearn.utils.validation import validate_data
 
 from ..sequences import Sequences, object_array
 from .columns import Columns, arranged, by_position, choose_columns
-from .containers import check_table, depth_of, is_packed, opened, steps_of
-from .devices import holds_arrays, to_host, warn_the_caller
+from .containers import check_table, depth_of, is_packed, opened, opened_on_host, steps_of
+from .devices import holds_arrays, warn_the_caller
 from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
 from .names import check_names, rows_as_frame
 
@@ -119,8 +119,6 @@ def read_X(
     if gpu is not None:
         X = opened(X)
         X = [gpu.adopt(item) for item in X] if holds_arrays(X) else gpu.adopt(X)
-    else:
-        X = to_host(X)  # PyTorch's tensors, say, which scikit-learn may otherwise leave as they are
     X, kind, ragged = recognise(X, gpu)
     if not reset:
         check_kind(estimator, kind, X)
@@ -244,7 +242,8 @@ def _consecutive(arrays: Any, dtype: Any, gpu: Any) -> Sequences:
 
 def recognise(X: Any, gpu: Any = None) -> tuple[Any, Literal["rows", "sequences"], bool]:
     """X, made easier to read where possible, its kind, and whether its lengths may differ."""
-    packed, X = is_packed(X), opened(X)
+    # PyTorch's tensors on the host, too, which scikit-learn may otherwise leave as they are
+    packed, X = is_packed(X), opened(X) if gpu is not None else opened_on_host(X)
     if isinstance(X, list | tuple) or (_is_object(X) and np.ndim(X) == 1):
         items = list(X)
         if not items:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import backends, inference
 from ..interrupts import deferred
 from ..network import Network, array_dtype
+from .containers import opened_on_host
 from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths, read_X, shape_like
 from .jobs import effective_threads
@@ -301,7 +302,7 @@ class FittedNetwork(Versioned):
         """Predictions, targets and weights as flat rows."""
         input, raw, _ = self._run(X)
         per_step = self._architecture["return_sequences"]
-        rows = read_rows(to_host(y), input, per_step)
+        rows = read_rows(opened_on_host(y), input, per_step)
         check_same_targets(rows.names, self._target_names)
         w = read_weights(to_host(sample_weight), input, per_step)
         return raw, rows, w, input, per_step

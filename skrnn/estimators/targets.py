@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight, check_array
 
 from ..sequences import Targets
-from .containers import opened
 from .devices import warn_the_caller
 from .inputs import Input
 from .names import check_labels, labels_of
@@ -40,7 +39,6 @@ def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
     """Read targets as rows, one per sequence or per step; lengths must agree with X's."""
     if y is None:
         raise ValueError(f"requires {name} to be passed, but the target {name} is None")
-    y = opened(y)
     if per_step:
         return _read_steps(y, input, name)
     if isinstance(y, list | tuple) and any(np.ndim(item) > 0 for item in y):

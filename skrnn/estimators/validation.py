@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from .. import inference
 from ..sequences import Targets
 from ..training import Data, Diverged, Trainer
+from .containers import opened_on_host
 from .devices import to_host
 from .inputs import Input, check_equal_lengths
 from .jobs import inside_a_search
@@ -59,7 +60,7 @@ class Validated:
         return hold_back(
             data,
             X,
-            to_host(y),
+            opened_on_host(y),
             split=self.validation_split,
             fraction=as_python(self.validation_fraction),
             seed=self._split_seed,
@@ -76,7 +77,7 @@ class Validated:
         except ValueError as error:
             raise ValueError(f"X_val: {error}") from error
         check_not_cut(len(input.sequences), n_train)
-        y_val = to_host(y_val)
+        y_val = opened_on_host(y_val)
         w = self._read_weights(sample_weight_val, y_val, input, "sample_weight_val")
         targets = self._read_targets(y_val, w, input, reset=False, name="y_val")
         validation = Data(input.sequences, targets, w)
