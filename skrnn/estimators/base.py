@@ -19,10 +19,10 @@ from ..losses import Loss
 from ..network import Network, array_dtype
 from ..sequences import Targets
 from ..training import Data, Progress, Settings, Trainer
-from .columns import same_layout
 from .containers import opened_on_host
 from .devices import device_for, device_to_read, warn_the_caller
 from .inputs import Input, check_equal_lengths
+from .lags import same_layout
 from .parameters import CONSTRAINTS, as_python
 from .prediction import FittedNetwork
 from .progress import progress_bar
