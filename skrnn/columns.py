@@ -85,9 +85,9 @@ def as_list(parameter: str, columns: Any) -> list:
     return names
 
 
-def first(names: Any, count: int = 5) -> str:
-    shown = ", ".join(repr(name) for name in list(names)[:count])
-    return shown + (", ..." if len(names) > count else "")
+def first(names: Any) -> str:
+    """The first five."""
+    return ", ".join(map(repr, list(names)[:5])) + (", ..." if len(names) > 5 else "")
 
 
 def _hashable(name: Any) -> bool:

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .estimators.containers import opened_on_host
 from .estimators.devices import holds_arrays, in_kind_of, to_host
+from .estimators.unchanged import unchanged_on_error
 from .estimators.versions import Versioned
 from .preprocessing import SequenceTransformer
 from .sequences import object_array
@@ -121,13 +122,8 @@ arrays of shape (T_i,) or (T_i, k)
             If the targets are not numbers, or a NaN among them has weight; the place is named. What the
             regressor raises is passed on. The estimator is then what it was before.
         """
-        before = dict(vars(self))
-        try:
+        with unchanged_on_error(self):
             self._fit(X, y, fit_params)
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
         return self
 
     def _fit(self, X: Any, y: Any, fit_params: dict[str, Any]) -> None:

@@ -7,12 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .devices import gpu_of, to_host
-
-
-def is_packed(x: Any) -> bool:
-    """Whether this is PyTorch's PackedSequence: the first steps of all sequences, the second ones, ..."""
-    return isinstance(x, tuple) and hasattr(x, "batch_sizes")
+from .devices import gpu_of, is_packed, to_host
 
 
 def opened(x: Any) -> Any:

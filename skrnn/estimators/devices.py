@@ -87,7 +87,7 @@ def gpu_of(x: Any) -> str | None:
     ValueError
         For a list of both kinds.
     """
-    if isinstance(x, tuple) and hasattr(x, "batch_sizes"):  # PyTorch's PackedSequence: steps, then sizes
+    if is_packed(x):
         return _gpu_of_array(x[0])
     if not holds_arrays(x):
         return _gpu_of_array(x)
@@ -107,6 +107,11 @@ def _gpu_of_array(x: Any) -> str | None:
         if kind in DLPACK_GPU:
             return f"cuda:{number}"
     return "cuda:0" if hasattr(x, "__cuda_array_interface__") else None
+
+
+def is_packed(x: Any) -> bool:
+    """Whether this is PyTorch's PackedSequence: the first steps of all sequences, the second ones, ..."""
+    return isinstance(x, tuple) and hasattr(x, "batch_sizes")
 
 
 def holds_arrays(x: Any) -> bool:

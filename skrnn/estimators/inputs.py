@@ -14,8 +14,8 @@ import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
 from ..sequences import Sequences, object_array
-from .containers import check_table, depth_of, is_packed, opened, opened_on_host, steps_of
-from .devices import holds_arrays, warn_the_caller
+from .containers import check_table, depth_of, opened, opened_on_host, steps_of
+from .devices import holds_arrays, is_packed, warn_the_caller
 from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
 from .lags import Columns, arranged, by_position, choose_columns
 from .names import check_names, rows_as_frame

@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from .finite import problem_of
 from .inputs import Input
 from .targets import Rows, place
 
@@ -35,8 +36,8 @@ def read_labels(
     if known.dtype.kind == "f" and not np.isfinite(known).all():
         row = np.flatnonzero(used)[np.argmax(~np.isfinite(known).all(axis=1))]
         value = values[row][~np.isfinite(values[row])][0]
-        what = "NaN" if np.isnan(value) else "infinity"
-        raise ValueError(f"Input {name} contains {what}: {place(row, input, per_step, name)}")
+        where = place(row, input, per_step, name)
+        raise ValueError(f"Input {name} contains {problem_of(value, values.dtype)}: {where}")
     if known.dtype == object:
         missing = np.array([any(v is None or v != v for v in row) for row in known])
         if missing.any():

@@ -274,10 +274,10 @@ def _warn_of_numbers_out_of_order(names: np.ndarray, steps: np.ndarray, given: C
     )
 
 
-def _list(names: Any, count: int = 5) -> str:
-    """The first of several names."""
-    shown = [repr(str(name)) for name in names[:count]]
-    return f"[{', '.join(shown)}{', ...' if len(names) > count else ''}]"
+def _list(names: Any) -> str:
+    """The first five."""
+    shown = [repr(str(name)) for name in names[:5]]
+    return f"[{', '.join(shown)}{', ...' if len(names) > 5 else ''}]"
 
 
 # --- values -----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_array
 
 from ..sequences import Targets
 from .devices import warn_the_caller
+from .finite import problem_of
 from .inputs import Input
 from .names import check_labels, labels_of
 
@@ -152,12 +153,8 @@ def read_numbers(
     if bad.any():
         row = int(np.argmax(bad))
         value = values[row][~np.isfinite(cast[row])][0]
-        what = (
-            f"a value too large for {dtype}"
-            if np.isfinite(value)
-            else ("NaN" if np.isnan(value) else "infinity")
-        )
-        raise ValueError(f"Input {name} contains {what}: {place(row, input, per_step, name)}")
+        where = place(row, input, per_step, name)
+        raise ValueError(f"Input {name} contains {problem_of(value, dtype)}: {where}")
     return cast
 
 
@@ -185,8 +182,8 @@ def read_weights(
     values = np.asarray(sample_weight)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argmax(~np.isfinite(values)))
-        problem = "NaN" if np.isnan(values.flat[row]) else "infinity"
-        raise ValueError(f"Input {name} contains {problem}: {place(row, input, nested, name)}")
+        problem, where = problem_of(values.flat[row], values.dtype), place(row, input, nested, name)
+        raise ValueError(f"Input {name} contains {problem}: {where}")
     if values.ndim and values.shape != (n,):
         raise ValueError(f"{name} has shape {values.shape}, expected ({n},)")
     weights = _check_sample_weight(sample_weight, np.arange(n), dtype=np.float64, allow_all_zero_weights=True)
