@@ -209,6 +209,11 @@ arrays of shape (T_i,) or (T_i, k)
         -------
         float
             The mean over outputs.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, or a target that has weight is no finite number; the place is named.
         """
         check_is_fitted(self)
         targets = _read("y", y, self._per_step)
