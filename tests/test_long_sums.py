@@ -15,7 +15,7 @@ from skrnn.backends.cpu.dense import Dense
 from skrnn.backends.cpu.layers import compiled
 from skrnn.backends.cpu.objective import objective
 from skrnn.backends.cpu.simd import lanes
-from skrnn.backends.cpu.sums import SPAN, n_wide
+from skrnn.backends.cpu.sums import SPAN
 from skrnn.backends.cpu.tape import Tape
 from skrnn.backends.cpu.updates import Optimizer
 from skrnn.backends.cpu.workspace import Rows, Workspace
@@ -82,7 +82,7 @@ def test_gradients_of_recurrent_weights(cell):
     args = (steps.sizes, steps.counts, steps.row_at, F, H, P, X, F, False, A, RH, G)
     outputs = [np.zeros(P * n * n_columns[name], FLOAT) for name, n in zip("WUV", (F, H, H))]
     outputs.append(np.zeros(P * width * L, FLOAT))
-    outputs.append(np.zeros(n_wide(R, sum(map(len, outputs)), FLOAT)))
+    outputs.append(np.zeros(sum(map(len, outputs))))
     results = [by_each_thread(n, kernels.weight_gradients, args, outputs)[0] for n in (1, 3)]
     *products, sums, _ = results[0]
     for array in products:

@@ -13,7 +13,7 @@ from .gemm import make_column_sums, make_multiply, widest
 from .jit import kernel
 from .recurrent import ROW_BLOCK
 from .simd import clear, copy, lanes
-from .sums import SPAN, n_wide, sum_kernels
+from .sums import SPAN, beside, sum_kernels
 from .tape import Tape
 from .threads import own_range
 from .transposed import make_input_gradient, make_transpose
@@ -119,13 +119,10 @@ class Dense:
         out = work.get(self.name, "out", size=n_rows * self.width) if onto is None else onto.array
         tape.share(
             dense_kernels(self.dtype).forward, steps.sizes, per_step, self.n_in, self.panels, *X,
-            views["weight"], views["bias"], out, self._wide(self.n_in, n_rows * self.width, work, "out"),
+            views["weight"], views["bias"], out,
+            beside(self.n_in, n_rows * self.width, work, self.name, "wide out"),
         )  # fmt: skip
         return Rows(out, self.width, False)
-
-    def _wide(self, terms: int, sums: int, work: Workspace, *name) -> np.ndarray:
-        size, float64 = n_wide(terms, sums, self.dtype), np.dtype(np.float64)
-        return work.get(self.name, "wide", *name, size=size, dtype=float64)
 
     def gradient_of_output(self, steps: Steps, per_step, work: Workspace) -> Rows:
         """Rows (M, width) for the loss to fill: zero beyond n_out."""
@@ -143,7 +140,8 @@ class Dense:
         n_rows = steps.max_rows if per_step else steps.max_sequences
         tape.share(
             dense_kernels(self.dtype).weight_gradients, steps.sizes, per_step, self.n_in, self.panels, *X,
-            d.array, into["weight"], into["bias"], self._wide(n_rows, self.size, work, "gradients"),
+            d.array, into["weight"], into["bias"],
+            beside(n_rows, self.size, work, self.name, "wide gradients"),
         )  # fmt: skip
         if not need_dX:
             return None

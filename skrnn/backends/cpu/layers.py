@@ -23,7 +23,7 @@ from .elementary import functions, keyed
 from .gemm import widest
 from .recurrent import compile_cell, layer_kernels
 from .simd import lanes
-from .sums import n_wide
+from .sums import beside
 from .tape import Tape
 from .transposed import make_input_gradient, make_transpose
 from .workspace import Parameters, Rows, Workspace
@@ -273,8 +273,7 @@ class RecurrentLayer:
             transposed["hidden"], transposed["late"], trace.mask if masked else empty, masked,
         )  # fmt: skip
         sums = work.get(name, "bias sums", size=P * z_row)
-        n_sums = n_wide(steps.max_rows, self.bias_from + P * z_row, self.dtype)
-        wide_sums = work.get(name, "wide sums", size=n_sums, dtype=np.dtype(np.float64))
+        wide_sums = beside(steps.max_rows, self.bias_from + P * z_row, work, name, "wide sums")
         tape.share(
             self.kernels.weight_gradients, steps.sizes, steps.counts, steps.row_at, F, H, P, *trace.X,
             trace.A, trace.RH, trace.G, into["input weight"], into["hidden weight"],

@@ -21,7 +21,7 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
     zero, scalar = dtype.type(0), dtype.type
 
     @kernel("pool_mean", dtype.name)
-    def pool_mean(sizes, counts, row_at, width, x_row, x_past, X, so_far, out):
+    def pool_mean(sizes, counts, row_at, lengths, width, x_row, x_past, X, so_far, out):
         """so_far (B, width + 1), float64: the sum over each sequence's steps in time order, and their number;
         out (B, width): the one over the other."""
         B, row = sizes[SIZE_B], width + 1
@@ -34,8 +34,8 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
                 source, total = part(X, x, width), part(so_far, i * row, width)
                 for j in range(width):
                     total[j] += np.float64(source[j])
-                so_far[i * row + width] += 1.0
         for i in range(B):
+            so_far[i * row + width] += np.float64(lengths[i])
             for j in range(width):
                 out[i * width + j] = scalar(so_far[i * row + j] / so_far[i * row + width])
 
@@ -43,9 +43,10 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
     def pool_mean_backward(sizes, counts, row_at, whole, width, d_row, dout, dX_row, dX):
         for t in range(sizes[SIZE_T]):
             for i in range(counts[t]):
-                at = (row_at[t] + i) * dX_row
+                at, n = (row_at[t] + i) * dX_row, scalar(whole[i])
+                source, target = part(dout, i * d_row, width), part(dX, at, width)
                 for j in range(width):
-                    dX[at + j] = dout[i * d_row + j] / scalar(whole[i])
+                    target[j] = source[j] / n
                 clear(dX, at + width, dX_row - width)
 
     @kernel("pool_max", dtype.name)
@@ -106,8 +107,8 @@ def pool(tape, kind, X: Rows, width, steps, work) -> tuple[Rows, np.ndarray | No
         return so_far, where
     out = work.get("pool", "mean", size=size)
     tape.call(
-        kernels.pool_mean, steps.sizes, steps.counts, steps.row_at, width, X.row, X.past, X.array,
-        so_far.array, out,
+        kernels.pool_mean, steps.sizes, steps.counts, steps.row_at, steps.lengths, width, X.row, X.past,
+        X.array, so_far.array, out,
     )  # fmt: skip
     return Rows(out, width, False), None
 

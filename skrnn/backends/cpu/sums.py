@@ -9,19 +9,26 @@ from __future__ import annotations
 
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from .jit import kernel
 from .simd import clear, part
+from .workspace import Workspace
 
 # Terms of a span. Its own error is some 1e-6 of the sum; moving the sums costs the time of four terms.
 SPAN = 1024
 
 
-def n_wide(terms: int, sums: int, dtype: np.dtype) -> int:
-    """Numbers in float64 that so many sums of so many terms need beside them."""
-    return sums if terms > SPAN and dtype == np.float32 else 0
+NONE = np.empty(0)
+
+
+def beside(terms: int, sums: int, work: Workspace, *name: Any) -> np.ndarray:
+    """Room in float64 for so many sums of so many terms, where they need it."""
+    if terms <= SPAN or work.dtype != np.float32:
+        return NONE
+    return work.get(*name, size=sums, dtype=np.dtype(np.float64))
 
 
 @cache

@@ -109,6 +109,7 @@ def entry(dispatcher, codes: tuple[str, ...], shared: bool) -> tuple[int, Any]:
 
     A `shared` kernel takes ``thread`` and ``n_threads`` before its own arguments.
     """
+    look()  # nothing of it has been compiled yet
     tys = tuple(TYPES[code] for code in codes)
     context, codegen = cpu_target.target_context, cpu_target.target_context.codegen()
     context.refresh()
@@ -268,7 +269,6 @@ class Tape:
         words, rows = np.array(self._words, np.int64), []
         self._kept = [words]
         for call in self.calls:
-            look()
             address, keep = entry(call.kernel, call.codes, call.shared)
             self._kept.append(keep)
             guard = 0 if call.condition is None else call.condition.ctypes.data
