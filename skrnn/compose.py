@@ -17,6 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .estimators.containers import opened_on_host
 from .estimators.devices import holds_arrays, in_kind_of, to_host
+from .estimators.names import check_labels
+from .estimators.targets import check_same_targets, names_of
 from .estimators.unchanged import unchanged_on_error
 from .estimators.versions import Versioned
 from .preprocessing import SequenceTransformer
@@ -75,6 +77,8 @@ class SequenceTargetRegressor(Versioned, TransformedTargetRegressor):
     True
     """
 
+    _target_names: list[str] | None = None
+
     _parameter_constraints: ClassVar[dict] = TransformedTargetRegressor._parameter_constraints | {
         "regressor": [HasMethods(["fit", "predict", "get_params"])]
     }
@@ -119,8 +123,9 @@ arrays of shape (T_i,) or (T_i, k)
         Raises
         ------
         ValueError
-            If the targets are not numbers, or a NaN among them has weight; the place is named. What the
-            regressor raises is passed on. The estimator is then what it was before.
+            If the targets are not numbers, or a NaN among them has weight; the place is named. If columns
+            of frames come in another order than those of the first. What the regressor raises is passed on.
+            The estimator is then what it was before.
         """
         with unchanged_on_error(self):
             self._fit(X, y, fit_params)
@@ -129,11 +134,12 @@ arrays of shape (T_i,) or (T_i, k)
     def _fit(self, X: Any, y: Any, fit_params: dict[str, Any]) -> None:
         self._per_step = _answers_per_step(self.regressor)
         targets = _read("y", y, self._per_step)
+        self._target_names = targets.names
         weights = [value for name, value in fit_params.items() if _is_named(name, "sample_weight")]
         used = targets.used(weights[0] if weights else None)
         self._fit_transformer(self._rows(targets.rows[used]))
         fit_params = {
-            name: self._transformed(_read(name, value, self._per_step))
+            name: self._transformed(self._read_targets(name, value))
             if value is not None and _is_named(name, "y_val")
             else value
             for name, value in fit_params.items()
@@ -216,7 +222,7 @@ arrays of shape (T_i,) or (T_i, k)
             If lengths differ, or a target that has weight is no finite number; the place is named.
         """
         check_is_fitted(self)
-        targets = _read("y", y, self._per_step)
+        targets = self._read_targets("y", y)
         predicted = _read("the prediction", self.predict(X), self._per_step)
         targets.check_lengths(predicted)
         used = targets.used(sample_weight)
@@ -230,6 +236,12 @@ arrays of shape (T_i,) or (T_i, k)
         return tags
 
     # --- the way there and back ------------------------------------------------------------------------
+    def _read_targets(self, name: str, y: Any) -> _Answers:
+        """Targets beside those of `fit`."""
+        targets = _read(name, y, self._per_step)
+        check_same_targets(targets.names, self._target_names, name)
+        return targets
+
     def _rows(self, rows: np.ndarray) -> np.ndarray:
         """Rows (m, k) as the transformer reads them: a `SequenceTransformer`, as sequences of one step."""
         return rows[:, None, :] if isinstance(self.transformer, SequenceTransformer) else rows
@@ -263,6 +275,8 @@ class _Answers:
         Rows of each sequence; None: one.
     form : type
         Of what was given: `list`, `object` for an object array, `np.ndarray`.
+    names : list of str or None
+        Of the columns of frames.
     """
 
     name: str
@@ -270,6 +284,7 @@ class _Answers:
     flat: bool
     lengths: np.ndarray | None
     form: type
+    names: list[str] | None = None
 
     def shaped(self, rows: np.ndarray) -> Any:
         """Other rows, in the form of what was given."""
@@ -332,33 +347,36 @@ def _read(name: str, y: Any, per_step: bool) -> _Answers:
     """Targets, predictions or weights as rows; 2-D ones are per step if that is said."""
     if y is None:
         raise ValueError(f"requires {name} to be passed, but the target {name} is None")
-    form: type = list if isinstance(y, list | tuple) else object if holds_arrays(y) else np.ndarray
-    y = opened_on_host(y)
-    if form is np.ndarray:
+    form: type = list if isinstance(y, list | tuple) else np.ndarray
+    names, y = names_of(y), opened_on_host(y)
+    if not isinstance(y, list | tuple):
         y = np.asarray(y)  # of a Series, which may hold arrays
-        form = object if holds_arrays(y) else np.ndarray
+    if form is np.ndarray and holds_arrays(y):  # a column of lists, too, when it is opened
+        form = object
     if form is not np.ndarray:
+        check_labels(list(y), name)
+        names = next(filter(None, map(names_of, y)), None)
         items = [np.asarray(item) for item in y]
         shapes = {item.shape for item in items}
         if len(shapes) > 1 or (per_step and shapes != {()}):
-            return _read_steps(name, items, form)
+            return _read_steps(name, items, form, names)
         y, form = np.asarray(items), np.ndarray  # numbers, or rows of equal length
     if y.ndim > 3 or y.ndim == 0:
         raise ValueError(f"{name} has {y.ndim} dimensions, expected 1 to 3")
     y = _numbers(name, y)
     if y.ndim == 1 or (y.ndim == 2 and not per_step):
-        return _Answers(name, y.reshape(len(y), -1), y.ndim == 1, None, form)
+        return _Answers(name, y.reshape(len(y), -1), y.ndim == 1, None, form, names)
     lengths = np.full(len(y), y.shape[1])
-    return _Answers(name, y.reshape(lengths.sum(), -1), y.ndim == 2, lengths, form)
+    return _Answers(name, y.reshape(lengths.sum(), -1), y.ndim == 2, lengths, form, names)
 
 
-def _read_steps(name: str, items: list[np.ndarray], form: type) -> _Answers:
+def _read_steps(name: str, items: list[np.ndarray], form: type, names: list[str] | None) -> _Answers:
     for i, item in enumerate(items):
         if item.ndim not in (1, 2) or item.shape[1:] != items[0].shape[1:]:
             raise ValueError(f"{name}[{i}] has shape {item.shape}, {name}[0] has {items[0].shape}")
     rows = _numbers(name, np.concatenate(items))
     lengths = np.array([len(item) for item in items])
-    return _Answers(name, rows.reshape(len(rows), -1), items[0].ndim == 1, lengths, form)
+    return _Answers(name, rows.reshape(len(rows), -1), items[0].ndim == 1, lengths, form, names)
 
 
 def _numbers(name: str, values: np.ndarray) -> np.ndarray:

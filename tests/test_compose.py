@@ -287,3 +287,51 @@ def test_arrays_of_a_gpu(monkeypatch, ragged):
             assert isinstance(one, GpuArray)
             np.testing.assert_array_equal(one.host, other)
     assert model.score(on_gpu(own), on_gpu(y)) == expected.score(own, y)
+
+
+# --- names of targets ---------------------------------------------------------------------------------
+NAMED = [pd.DataFrame(part, columns=["a", "b"]) for part in Y]
+TURNED = [frame[["b", "a"]] for frame in NAMED]
+
+
+def objects(frames):
+    return object_array(frames)
+
+
+@pytest.mark.parametrize("form", [list, tuple, objects, pd.Series])
+def test_frames_of_targets_have_their_columns_in_one_order(form):
+    mixed = [*NAMED[:4], TURNED[4], *NAMED[5:]]
+    model = SequenceTargetRegressor(network(), transformer=StandardScaler())
+    with pytest.raises(ValueError, match=r"y\[4\] has the labels of y\[0\] in another order"):
+        model.fit(X, form(mixed))
+    model.fit(X, form(NAMED))
+    by_numbers = SequenceTargetRegressor(network(), transformer=StandardScaler()).fit(X, Y)
+    assert model.score(X, form(NAMED)) == by_numbers.score(X, Y)
+    with pytest.raises(ValueError, match=r"y has the columns \['b', 'a'\], but in fit they came as"):
+        model.score(X, form(TURNED))
+    with pytest.raises(ValueError, match=r"y_val has the columns \['b', 'a'\]"):
+        model.fit(X, form(NAMED), X_val=X[:4], y_val=form(TURNED[:4]))
+
+
+def test_a_column_of_ragged_targets():
+    by_arrays = SequenceTargetRegressor(network(), transformer=StandardScaler()).fit(X, object_array(ONE))
+    model = SequenceTargetRegressor(network(), transformer=StandardScaler()).fit(X, pd.Series(ONE))
+    for expected, answer in zip(by_arrays.predict(X), model.predict(X), strict=True):
+        np.testing.assert_array_equal(answer, expected)
+    assert model.score(X, pd.Series(ONE)) == by_arrays.score(X, ONE)
+
+
+@pytest.mark.parametrize("read", [lambda frame: frame, lambda frame: [row for _, row in frame.iterrows()]])
+def test_targets_per_sequence_have_names_too(read):
+    y = pd.DataFrame(DENSE[:, 0], columns=["a", "b"])
+    model = SequenceTargetRegressor(network(return_sequences=False), transformer=StandardScaler())
+    model.fit(DENSE, read(y))
+    assert model.score(DENSE, read(y)) == model.score(DENSE, y.to_numpy())
+    if read(y) is y:
+        with pytest.raises(ValueError, match=r"y has the columns \['b', 'a'\]"):
+            model.score(DENSE, y[["b", "a"]])
+    else:
+        rows = read(y)
+        rows[2] = rows[2][["b", "a"]]
+        with pytest.raises(ValueError, match=r"y\[2\] has the labels of y\[0\] in another order"):
+            model.fit(DENSE, rows)

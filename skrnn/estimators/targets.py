@@ -60,7 +60,7 @@ def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
             f"Found input variables with inconsistent numbers of samples: X has {n} sequences, "
             f"{name} has {len(values)}"
         )
-    return Rows(values.reshape(n, -1), values.ndim == 1, _names_of(y))
+    return Rows(values.reshape(n, -1), values.ndim == 1, names_of(y))
 
 
 def read_window_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> np.ndarray | None:
@@ -108,11 +108,11 @@ def _read_steps(y: Any, input: Input, name: str) -> Rows:
     if not values.size:
         raise ValueError(f"{name} has no columns")
     return Rows(
-        values.reshape(len(values), -1), values.ndim == 1, next(filter(None, map(_names_of, items)), None)
+        values.reshape(len(values), -1), values.ndim == 1, next(filter(None, map(names_of, items)), None)
     )
 
 
-def _names_of(y: Any) -> list[str] | None:
+def names_of(y: Any) -> list[str] | None:
     """The names of a frame's columns; those of a Series are stamps, or one target's."""
     return labels_of(y) if getattr(y, "ndim", len(getattr(y, "shape", ()))) == 2 else None
 
