@@ -191,6 +191,8 @@ ORDERS = {  # names of columns 1, 2, 3, ..., what positions are told, and the st
     ),
     "fewer lags of b": (["a_lag_1", "a_lag_2", "a_lag_3", "b_lag_1"], {}, [[3, 4], [2, 4], [1, 4]]),
     "sktime": (["lag_1__y", "lag_1__z", "lag_2__y", "lag_2__z"], {}, [[3, 4], [1, 2]]),
+    "dots": (["y.lag1", "y.lag2", "z"], {}, [[2, 3], [1, 3]]),
+    "blanks": (["y lag 1", "y lag 2"], {}, [[2], [1]]),
     "double underscore": (["y__lag_1", "y__lag_2"], {}, [[2], [1]]),
     "a transformer's prefix": (["scale__lag_1", "scale__lag_2", "rest__z"], {}, [[2, 3], [1, 3]]),
     "make_windows": (["a(t-2)", "b(t-2)", "a(t-1)", "b(t-1)"], {}, [[1, 2], [3, 4]]),

@@ -21,7 +21,7 @@ LAGS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(?P<of>.+_(target|pastcov|futcov))_lag(?P<offset>-?\d+)",  # Darts
-        r"((?P<of>.+?)_{1,2})?lag[_-]?(?P<past>\d+)",  # lag_1, x_lag_1, x__lag_1, lag1, lag-1
+        r"((?P<of>.+?)(__|[_. ]))?lag[_. -]?(?P<past>\d+)",  # lag_1, x_lag_1, x__lag_1, x.lag1, lag 1, lag-1
         r"lag_(?P<past>\d+)__(?P<of>.+)",  # sktime
         r"(?P<of>.*)\(t(?P<offset>[+-]\d+)?\)",  # make_windows: x(t-1), x(t)
         r"((?P<of>.+)_)?t(?P<offset>[+-]\d+)?",  # x_t-1, x_t
