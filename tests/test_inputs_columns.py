@@ -417,3 +417,29 @@ def test_classifiers_and_validation_data_follow_the_fit():
     est.set_params(static_columns=["promo"])
     with pytest.raises(ValueError, match=r"X_val: .*feature names should match"):
         est.fit(X, labels, X_val=X[X.columns[::-1]], y_val=labels)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a__lag_1", "b__lag_2", "remainder__temp"], [[2, 3], [1, 3]]),
+        (["a__x_lag_1", "a__x_lag_3", "b__x_lag_2"], [[2], [3], [1]]),
+        (["b__lag_2", "a__lag_1"], [[1], [2]]),
+        # of two series, or of one both raw and scaled: what is behind the prefix does not tell lags apart
+        (["a__lag_1", "a__lag_2", "b__lag_1", "b__lag_2"], [[2, 4], [1, 3]]),
+        (["lag_1__a", "lag_2__a", "lag_1__b", "lag_2__b"], [[2, 4], [1, 3]]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:X's columns are read by their names")
+def test_prefixes_of_a_column_transformer_are_no_names_of_series(names, expected):
+    assert read(frame(*names)) == expected
+
+
+def test_a_column_transformer_that_scales_each_lag_alone():
+    X = frame("lag_1", "temp", "lag_2", n=4)
+    X += np.arange(4.0)[:, None] ** [1, 2, 0.5]
+    parts = [("near", StandardScaler(), ["lag_1"]), ("far", "passthrough", ["lag_2"])]
+    turn = ColumnTransformer(parts, remainder="passthrough").set_output(transform="pandas")
+    with pytest.warns(UserWarning, match="fed to every step: .'remainder__temp'"):
+        est = make_pipeline(turn, short(newest_first=True)).fit(X, np.arange(4.0))[-1]
+    assert est.step_columns_.tolist() == [[1, 2], [0, 2]]

@@ -65,6 +65,31 @@ def test_a_packed_sequence_as_X_and_y():
     assert parts(pack(X[:1])) == [RAGGED[0].tolist()]
 
 
+def test_weights_in_a_packed_sequence():
+    torch = pytest.importorskip("torch")
+
+    def packed(arrays):
+        tensors = [torch.tensor(array) for array in arrays]
+        return torch.nn.utils.rnn.pack_sequence(tensors, enforce_sorted=False)
+
+    y = [x.sum(axis=1) for x in RAGGED]
+    w = [np.arange(1.0, len(x) + 1) for x in RAGGED]
+    est = short(return_sequences=True)
+    expected = est.fit(RAGGED, y, sample_weight=w, X_val=RAGGED, y_val=y, sample_weight_val=w)
+    scores, score = expected.history_["validation_score"], expected.score(RAGGED, y, sample_weight=w)
+    given = {"sample_weight": packed(w), "X_val": RAGGED, "y_val": y, "sample_weight_val": packed(w)}
+    est = short(return_sequences=True).fit(RAGGED, y, **given)
+    np.testing.assert_array_equal(est.history_["validation_score"], scores)
+    assert est.score(RAGGED, packed(y), sample_weight=packed(w)) == score
+
+
+@pytest.mark.parametrize("X", [3.0, "abc", b"abc"])
+def test_what_is_no_array_at_all_after_a_fit_on_sequences(X):
+    est = short().fit(DENSE, np.arange(8.0))
+    with pytest.raises(ValueError, match=r"was fitted on sequences .* but X is now 2-D X"):
+        est.predict(X)
+
+
 def test_a_damaged_packed_sequence():
     torch = pytest.importorskip("torch")
     packed = torch.nn.utils.rnn.PackedSequence(torch.ones(5, 2), torch.tensor([3, 1]))

@@ -42,7 +42,7 @@ def as_polars(frames):
     return [pl.DataFrame(frame.to_dict("list")) for frame in frames]
 
 
-@pytest.fixture(params=[*FORMS, "polars", "Series of polars", "Arrow"])
+@pytest.fixture(params=[*FORMS, "polars", "Series of polars", "Arrow", "batches of Arrow"])
 def form(request):
     if request.param == "polars":
         return as_polars
@@ -51,6 +51,9 @@ def form(request):
     if request.param == "Arrow":
         pa = pytest.importorskip("pyarrow")
         return lambda frames: [pa.Table.from_pandas(frame, preserve_index=False) for frame in frames]
+    if request.param == "batches of Arrow":
+        pa = pytest.importorskip("pyarrow")
+        return lambda frames: [pa.RecordBatch.from_pandas(frame, preserve_index=False) for frame in frames]
     return FORMS[request.param]
 
 
@@ -207,6 +210,33 @@ def test_names_of_label_sets_and_of_targets_per_sequence():
     assert np.isfinite(est.score(ARRAYS, table))
     with pytest.raises(ValueError, match="in fit they came as"):
         est.score(ARRAYS, table[["v", "u"]])
+
+
+@pytest.mark.parametrize("cls", [GRURegressor, GRUClassifier])
+def test_labels_of_rows_of_targets_are_those_of_fit(cls):
+    rows = [step.iloc[-1] if cls is GRURegressor else (step.iloc[-1] > 0).astype(int) for step in STEPS]
+    turned = [row[["v", "u"]] for row in rows]
+    est = short(cls).fit(ARRAYS, rows)
+    assert est.score(ARRAYS, rows) == est.score(ARRAYS, pd.DataFrame(rows))
+    for y in turned, pd.DataFrame(turned):
+        with pytest.raises(ValueError, match=r"y has the columns \['v', 'u'\], but in fit they came as"):
+            est.score(ARRAYS, y)
+
+
+def test_a_batch_of_arrow_is_a_table():
+    pa = pytest.importorskip("pyarrow")
+    table = pd.DataFrame(ROWS)
+    batch, turned = (
+        pa.RecordBatch.from_pandas(t, preserve_index=False) for t in (table, table[list("bacd")])
+    )
+    targets = table[["a", "b"]]
+    est = short(LSTMRegressor).fit(batch, targets)
+    assert est.feature_names_in_.tolist() == list("abcd")
+    np.testing.assert_array_equal(est.predict(batch), est.predict(table))
+    with pytest.raises(ValueError, match="same order as they were in fit"):
+        est.predict(turned)
+    with pytest.raises(ValueError, match=r"y has the columns \['b', 'a'\]"):
+        est.score(batch, pa.RecordBatch.from_pandas(targets[["b", "a"]], preserve_index=False))
 
 
 def test_targets_whose_names_say_nothing():

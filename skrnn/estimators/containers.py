@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ def opened(x: Any) -> Any:
     """
     if type(x) in (np.ndarray, list, tuple):
         return x
+    x = as_table(x)
     if is_packed(x):
         return _unpacked(x)
     if getattr(x, "is_nested", False) is True:
@@ -48,6 +50,13 @@ def opened(x: Any) -> Any:
 def opened_on_host(x: Any) -> Any:
     """Likewise, with the arrays of a GPU or of another library as NumPy's."""
     return to_host(opened(x))
+
+
+def as_table(x: Any) -> Any:
+    """A RecordBatch of Arrow as a Table, whose names scikit-learn reads; anything else as it is."""
+    if type(x).__name__ != "RecordBatch" or type(x).__module__.partition(".")[0] != "pyarrow":
+        return x
+    return sys.modules["pyarrow"].Table.from_batches([x])
 
 
 def _items(column: Any, array: Any) -> Any:

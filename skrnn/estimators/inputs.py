@@ -171,7 +171,7 @@ def check_kind(estimator: Any, kind: str, X: Any = None) -> None:
     if kind != fitted_kind:
         shape: tuple[int, ...] = ()
         if kind == "rows" and X is not None:
-            shape = np.shape(X) if isinstance(X, list) else X.shape
+            shape = X.shape if hasattr(X, "shape") else np.shape(X)
         alone = len(shape) == 2 and estimator.n_features_in_ in shape
         raise ValueError(
             f"{type(estimator).__name__} was fitted on {KINDS[fitted_kind]}, but X is now {KINDS[kind]}"

@@ -144,6 +144,16 @@ def _lag(name: str) -> tuple[str, int] | None:
     return None
 
 
+def _lags(names: np.ndarray) -> list[tuple[str, int] | None]:
+    """What each name tells; prefixes as of ColumnTransformer, ``scaled__lag_1``, are read over where what is
+    behind them still tells all lags apart.
+    """
+    lags = [_lag(name) for name in names]
+    behind = [_lag(name.partition("__")[2]) or lag for name, lag in zip(names, lags, strict=True)]
+    known = [lag for lag in behind if lag is not None]
+    return behind if len(set(known)) == len(known) else lags
+
+
 def _by_name(names: np.ndarray, given: Columns, static: np.ndarray | None) -> np.ndarray | None:
     """The steps that names of lags tell, or None where they tell nothing.
 
@@ -151,10 +161,8 @@ def _by_name(names: np.ndarray, given: Columns, static: np.ndarray | None) -> np
     """
     series: dict[str, dict[int, int]] = {}
     others = []
-    for column, name in enumerate(names):
-        if static is not None and column in static:
-            continue
-        lag = _lag(name)
+    read = [column for column in range(len(names)) if static is None or column not in static]
+    for column, lag in zip(read, _lags(names[read]), strict=True):
         if lag is None:
             others.append(column)
             continue

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils.validation import _check_feature_names, _get_feature_names
 
 from ..sequences import Sequences
+from .containers import as_table
 from .devices import warn_the_caller
 
 NAMELESS = {np.ndarray, list, tuple, Sequences}  # as most items are; there may be many
@@ -49,6 +50,7 @@ def check_names(estimator: Any, items: Any, reset: bool) -> None:
         if type(item) in NAMELESS:
             nameless.append(i)
             continue
+        item = as_table(item)
         index = getattr(item, "columns", None)  # of pandas, which says in a microsecond that it is the same
         if seen is None or index is None or not seen.equals(index):
             names, seen = _names_of(item, i), index if hasattr(index, "equals") else None
@@ -102,6 +104,7 @@ def labels_of(row: Any) -> list[str] | None:
     """The labels of a Series (or the column names of a frame), where all of them are strings."""
     if type(row) in NAMELESS:
         return None
+    row = as_table(row)
     if len(getattr(row, "shape", ())) == 2:
         try:
             labels = _get_feature_names(row)

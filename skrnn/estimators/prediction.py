@@ -304,7 +304,7 @@ class FittedNetwork(Versioned):
         per_step = self._architecture["return_sequences"]
         rows = read_rows(opened_on_host(y), input, per_step)
         check_same_targets(rows.names, self._target_names)
-        w = read_weights(to_host(sample_weight), input, per_step)
+        w = read_weights(opened_on_host(sample_weight), input, per_step)
         return raw, rows, w, input, per_step
 
     def __sklearn_is_fitted__(self) -> bool:

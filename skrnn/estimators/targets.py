@@ -15,7 +15,7 @@ from ..sequences import Targets
 from .devices import warn_the_caller
 from .finite import problem_of
 from .inputs import Input
-from .names import check_labels, labels_of
+from .names import check_labels, labels_of, rows_as_frame
 
 
 class Rows(NamedTuple):
@@ -47,6 +47,7 @@ def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
         sizes = {np.shape(item) for item in y}
         if len(sizes) > 1:
             raise ValueError(f"{name} has a value per step, which needs return_sequences=True")
+        y = rows_as_frame(list(y))
     values = check_array(
         y, ensure_2d=False, allow_nd=True, dtype=None, ensure_all_finite=False, input_name=name
     )

@@ -41,7 +41,7 @@ class Validated:
     def _read_weights(self, sample_weight: Any, y: Any, input: Input, name: str) -> np.ndarray | None:
         if isinstance(y, Targets):
             return read_window_weights(sample_weight, len(y), name)
-        return read_weights(to_host(sample_weight), input, self.return_sequences, name)
+        return read_weights(opened_on_host(sample_weight), input, self.return_sequences, name)
 
     def _validation_data(
         self, data: Data, X: Any, y: Any, X_val: Any, y_val: Any, sample_weight_val: Any, again: bool
