@@ -19,6 +19,7 @@ import pytest
 from numba import njit
 from numba.core import config
 from numba.core.registry import cpu_target
+from sklearn.callback import CallbackSupportMixin
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -547,6 +548,20 @@ def test_wherever_it_falls(case, twice):
         work.check()
 
 
+def test_where_scikit_learn_prepares_callbacks(monkeypatch):
+    """Between two attributes of which its own end looks for both."""
+    prepare = CallbackSupportMixin._init_callback_context
+
+    def landing(self, **options):
+        self._callback_fit_ctx = None
+        signal.raise_signal(signal.SIGINT)
+        return prepare(self, **options)
+
+    monkeypatch.setattr(CallbackSupportMixin, "_init_callback_context", landing)
+    with pytest.raises(KeyboardInterrupt):
+        LSTMRegressor(4, max_iter=1).fit(np.ones((4, 3, 1)), np.arange(4.0))
+
+
 def test_a_second_one_does_not_lose_what_was_learnt(monkeypatch):
     """While the first one is handled."""
     est, pressed_again = pressed(), []
@@ -657,6 +672,7 @@ def test_backtests_in_threads_end_too():
 STRESS = """
 import faulthandler, os, random, signal, sys, threading, time, warnings
 import numpy as np, pandas as pd
+from sklearn.callback import CallbackSupportMixin
 from sklearn.model_selection import GridSearchCV
 from skrnn import GRURegressor, LSTMRegressor
 from skrnn.forecasting import LSTMForecaster

@@ -160,7 +160,8 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
         sample_weight: Any,
     ) -> None:
         """The epochs, with progress bar and scikit-learn's callbacks."""
-        context = self._init_callback_context(max_subtasks=as_python(self.max_iter))
+        with deferred():  # amid of it scikit-learn would miss what its own end looks for
+            context = self._init_callback_context(max_subtasks=as_python(self.max_iter))
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
         with progress_bar(self.verbose, type(self).__name__, as_python(self.max_iter)) as show:

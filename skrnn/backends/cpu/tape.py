@@ -301,7 +301,7 @@ class Tape:
     def player(self) -> Callable[[], None]:
         """A function that replays once on this thread, with as little ado as there can be."""
         if config.BOUNDSCHECK:
-            return partial(self._run_in_python, 1, 1)
+            return deferring(partial(self._run_in_python, 1, 1))  # a step is made or not made
         once = partial(play, *self._compiled())
         once.keeps = self, self._table, self._kept  # type: ignore[attr-defined]  # what it reads
         return once
