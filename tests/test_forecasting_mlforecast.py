@@ -1,5 +1,7 @@
 """Inside Nixtla's MLForecast the networks are plain regressors, whose lag columns run newest first."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,18 +20,19 @@ def series(n):
 
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_lag_columns_are_windows(newest_first):
-    """The same bits as windows made by hand, oldest step first, and forecasts read one after the other."""
+    """The same bits as windows made by hand, oldest step first, and forecasts read one after the other; the
+    names lag1, lag2, ... say the order, with a warning where the parameter does not."""
     known = {"a": series(40), "b": series(30)}
     table = pd.concat(
         pd.DataFrame({"unique_id": name, "ds": np.arange(len(y)), "y": y}) for name, y in known.items()
     )
     network = LSTMRegressor(**SETTINGS, newest_first=newest_first)
     forecaster = nixtla.MLForecast(models={"LSTM": network}, freq=1, lags=range(1, LAGS + 1))
-    forecast = forecaster.fit(table).predict(H)
+    with nullcontext() if newest_first else pytest.warns(UserWarning, match="Set newest_first=True"):
+        forecast = forecaster.fit(table).predict(H)
 
     def window(y, end):
-        # Read the wrong way round, the oldest step comes last: the other case shows that it matters.
-        return y[end - LAGS : end] if newest_first else y[end - LAGS : end][::-1]
+        return y[end - LAGS : end]
 
     ends = [(y, end) for y in known.values() for end in range(LAGS, len(y))]
     by_hand = LSTMRegressor(**SETTINGS)
