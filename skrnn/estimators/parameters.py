@@ -150,7 +150,8 @@ DOCS = {
         "``lag_1__x``, ``x(t-1)`` or ``x_t-1``, for one or more series x, they also say the order of steps; "
         "a warning tells what was done where that is not what `features_per_step` and `newest_first` say. "
         "Without names, and with `newest_first`, columns behind windows that move along one series from row "
-        "to row are static, with a warning.",
+        "to row are static, with a warning; rows that are scaled, shuffled or left out hide that: name the "
+        "columns here.",
     ),
     "channels_first": (
         "bool",
