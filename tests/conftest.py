@@ -14,16 +14,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--long", action="store_true", help="all cases, also of tests marked `sampled`, as .ci/run does"
+        "--long", action="store_true", help="also tests marked `long`, all cases of those marked `sampled`"
     )
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of a test marked `sampled(k)` every k-th case; each value is met if k divides no number of values."""
+    """No test marked `long`; of one marked `sampled(k)` every k-th case, so that each value is met if k
+    divides no number of values."""
     if config.getoption("--long"):
         return
     seen, kept, left_out = defaultdict(int), [], []
     for item in items:
+        if item.get_closest_marker("long") is not None:
+            left_out.append(item)
+            continue
         mark = item.get_closest_marker("sampled")
         if mark is not None:
             test = item.nodeid.partition("[")[0]

@@ -67,6 +67,7 @@ def textbook(weights, X, cell, activation="tanh", reset_after=True):
 
 
 @needs_bfloat16
+@pytest.mark.sampled(11)
 @pytest.mark.parametrize("hidden_size", [5, 16, 33, 64])
 @pytest.mark.parametrize("n_in", [1, 4, 7])
 @pytest.mark.parametrize("cell", CELLS, ids=label)
@@ -92,6 +93,7 @@ def test_only_the_operands_of_products_are_rounded(cell, n_in, hidden_size):
 
 
 @needs_bfloat16
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize(
     "options",
     [

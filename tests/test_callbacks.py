@@ -238,7 +238,8 @@ def test_ctrl_c_before_the_first_epoch_leaves_the_earlier_model(monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for one process")
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("n_jobs", [2, 1])
 def test_sigint_from_outside(n_jobs):
     """A real signal, wherever it strikes; also while threads run."""
     program = f"""

@@ -662,6 +662,7 @@ LEAKS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("refit", [True, False])
 @pytest.mark.parametrize("name", LEAKS)
 def test_no_value_of_the_future_moves_a_forecast(name, refit):

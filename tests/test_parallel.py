@@ -81,6 +81,7 @@ def large(n=32, T=200, dtype=np.float32):
     return X, np.array([x[-3, 0] for x in X])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "options",
     [
@@ -188,6 +189,7 @@ def test_a_limit_reaches_the_kernels(seen):
 # Batches -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("options", CELLS, ids=name)
 @pytest.mark.parametrize(
@@ -320,7 +322,7 @@ from skrnn import LSTMClassifier
 
 X = np.random.default_rng(0).standard_normal((40, 9, 3)).astype(np.float32)
 est = LSTMClassifier(
-    40, num_layers=2, bidirectional=True, dropout=0.2, recurrent_dropout=0.2, max_iter=4, random_state=3,
+    128, num_layers=2, bidirectional=True, dropout=0.2, recurrent_dropout=0.2, max_iter=2, random_state=3,
     early_stopping=True, n_jobs={n_jobs},
 ).fit(X, X[:, -1, 0] > 0)
 bits = b"".join(w.tobytes() for w in est.weights_.values()) + np.array(est.loss_curve_).tobytes()
@@ -340,7 +342,7 @@ def test_the_same_seed_gives_the_same_bits_in_every_process(seen):
         )  # fmt: skip
     X = np.random.default_rng(0).standard_normal((40, 9, 3)).astype(np.float32)
     est = LSTMClassifier(
-        40, num_layers=2, bidirectional=True, dropout=0.2, recurrent_dropout=0.2, max_iter=4,
+        128, num_layers=2, bidirectional=True, dropout=0.2, recurrent_dropout=0.2, max_iter=2,
         random_state=3, early_stopping=True, n_jobs=2,
     )  # fmt: skip
     here = digest(est.fit(X, X[:, -1, 0] > 0))

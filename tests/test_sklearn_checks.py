@@ -24,7 +24,7 @@ def estimators():
             yield cls(dtype=dtype)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(7)
 @parametrize_with_checks(
     list(estimators()),
     expected_failed_checks=lambda _: EXPECTED_FAILURES,
@@ -40,6 +40,7 @@ def test_the_checks_are_not_vacuous(cls):
     assert len(list(estimator_checks_generator(cls()))) >= (60 if cls in REGRESSORS else 67)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("cls", [skrnn.RNNRegressor, skrnn.GRUClassifier])
 def test_so_many_checks_pass(cls):
     """Of a regressor's 60 checks all but the expected failure, and none is skipped."""

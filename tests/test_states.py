@@ -51,6 +51,7 @@ def same(one, other):
 
 
 # --- piece by piece -------------------------------------------------------------------------------
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 @pytest.mark.parametrize("cell", CELLS, ids=label)

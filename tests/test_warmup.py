@@ -35,6 +35,7 @@ def run(*command, **environment):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_after_a_warmup_nothing_is_compiled(tmp_path):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
     result = run("-m", "skrnn.warmup", "--cells", "lstm", "--hidden-sizes", "5", **cache)
