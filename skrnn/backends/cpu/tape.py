@@ -267,12 +267,12 @@ class Tape:
 
     def _compile(self) -> np.ndarray:
         words, rows = np.array(self._words, np.int64), []
-        self._kept = [words]
+        self._kept, first = [words], words.ctypes.data
         for call in self.calls:
             address, keep = entry(call.kernel, call.codes, call.shared)
             self._kept.append(keep)
             guard = 0 if call.condition is None else call.condition.ctypes.data
-            rows += (address, words.ctypes.data + 8 * call.words_from, int(call.shared), guard)
+            rows += (address, first + 8 * call.words_from, int(call.shared), guard)
         return np.array(rows, np.int64)
 
     def run(self, times: int = 1, flops: float = 0.0, most_flops: float | None = None) -> None:
