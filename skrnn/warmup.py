@@ -22,7 +22,7 @@ from .backends.cpu import jit
 from .backends.cpu.simd import lanes
 from .backends.cpu.threads import compile_help_out
 from .estimators import RNNClassifier, RNNRegressor
-from .network import array_dtype
+from .recipe import array_dtype
 
 CELLS: dict[str, dict[str, Any]] = {
     "rnn": {"cell": "rnn"},

@@ -8,10 +8,9 @@ minibatch. What differs from one minibatch to the next, the kernels read from th
 
 Sizes: `B` sequences of a minibatch, sorted by falling length; `R` their steps together, in packed
 time-major order (`Steps`); `F` features per step, `H` hidden units, `D` = H times directions, `M` rows
-of a head's input (B, or R per step). "Flat" is a one-dimensional device array. `Rows` is a matrix inside
-a flat array: its row length may be padded to the device's liking, and it may begin after B rows more.
-What a function returns lies in the workspace: recording the same thing under the same `name` again uses
-the same memory.
+of either kind. "Flat" is a one-dimensional device array; `skrnn.recording.Rows` is a matrix inside of one.
+`rec` is the `Recording` that says where something is recorded and with which parameters. What a function
+returns lies in its workspace: recording the same thing under the same `name` again uses the same memory.
 
 ======================================== ==================================================================
 ``Tape(n_threads)``                      ``run(times, flops, most_flops)`` replays; ``only_if(condition)``
@@ -20,30 +19,30 @@ the same memory.
 ``aligned(size, dtype)``                 New flat array of arbitrary contents.
 ``to_device(flat)``, ``to_host(flat)``   A flat array there, and back here.
 ``Workspace(dtype)``                     Buffers of one fit or one prediction. ``get(*name, size, dtype)``.
-``read(tape, steps, jobs, sequences,     The next job's sequences: fills `steps`, returns X, rows (R, F), as
-work)``                                  (value - shift) * scale of its sequence.
-``next_step(tape, x, finite, steps)``    Instead of `read`, for sequences read one step at a time, from an
+``read(rec, sequences, jobs)``           The next job's sequences: fills the steps, returns X, rows (R, F), as
+                                         (value - shift) * scale of its sequence.
+``next_step(rec, x, finite)``            Instead of `read`, for sequences read one step at a time, from an
                                          array x (B, F) of the host.
-``watch(tape, X)``                       Rows as an array of the host, which a replay leaves up to date.
-``start_from(tape, given, carried,       Sequences begin in the states `given` (n, .), or in what was pooled.
-width, steps)``
-``unfold(tape, X, steps, F, work)``      All steps of each sequence in one row (B, T F), for equal lengths.
-``scatter(tape, X, steps, per_step,      Results back to their sequences, whose steps end before ``ends[i]``
-ends, n, out)``                          in `out`.
-``RecurrentLayer(cell, n_in, n_hidden,   One layer in one direction. ``size``: parameters it takes of a flat
-dtype, *, activation, reset_after,       vector, biases from ``bias_from`` on. ``pack(weights, flat)``,
-bf16)``                                  ``unpack(flat)``: from and to host arrays in PyTorch's layout.
-                                         ``n_in``, ``n_hidden``; ``flops(n_rows)`` of a forward pass.
-``.forward(tape, params, X, steps,       Returns a trace, of which ``states(trace)`` are the hidden states,
-mask, keep, work, name)``                rows (R, H). First states are those of `carried` or zero.
-``.keep_last(tape, trace, ...)``         Copies the last states to ``carried(steps, work, name)``.
-``.backward(tape, params, grads, trace,  dY: rows (R, H) or None. The gradient of the last states is taken
-dY, steps, need_dX, work, name)``        from ``gradient_of_states``, where that of the first is left.
-                                         Writes all of `grads`; returns dX, rows (R, F), or None.
-``Dense(n_in, n_out, dtype, name,        A linear map, likewise; the loss fills ``gradient_of_output``.
-bias)``                                  Without a bias it adds to the outputs of another.
-``objective(tape, loss, raw, d, ...)``   The loss of raw outputs and its gradient. A row of `statistics`: sum
-                                         of weighted losses, sum of weights; then the optimiser's norm.
+``watch(rec, X)``                        Rows as an array of the host, which a replay leaves up to date.
+``start_from(rec, given, carried)``      Sequences begin in the states `given` (n, .), or in what was pooled.
+``unfold(rec, X, F, name)``              All steps of each sequence in one row (B, T F), for equal lengths.
+``scatter(rec, X, ends, n, out)``        Results back to their sequences, whose steps end before ``ends[i]``
+                                         in `out`.
+``RecurrentLayer(cell, n_in, n_hidden,   One layer in one direction. ``places(suffix)``: how it keeps arrays in
+dtype, *, activation, reset_after,       PyTorch's layout (`skrnn.parameters.Place`). ``n_in``, ``n_hidden``;
+bf16)``                                  ``flops(n_rows)`` of a forward pass.
+``.forward(rec, X, mask, name)``         Returns a trace, of which ``states(trace)`` are the hidden states,
+                                         rows (R, H). First states are those of `carried` or zero.
+``.keep_last(rec, trace, name)``         Copies the last states to ``carried(rec, name)``.
+``.backward(rec, trace, dY, need_dX,     dY: rows (R, H) or None. The gradient of the last states is taken
+name)``                                  from ``gradient_of_states(rec, name)``, where that of the first is
+                                         left. Writes all of its gradients; returns dX, rows (R, F), or None.
+``Dense(n_in, n_out, dtype)``            A linear map, likewise: ``places(weight, bias)``, ``forward(rec, X,
+                                         name, onto)``, ``backward(rec, X, d, need_dX, name)``. Without a bias
+                                         it adds to the outputs of another.
+``add(rec, target, source)``             One gradient of a value to another.
+``objective(rec, loss, raw, d, n_raw,    The loss of raw outputs and its gradient. A row of `statistics`: sum
+y, w, statistics, number)``              of weighted losses, sum of weights; then the optimiser's norm.
 ``Optimizer(solver, ranges, size,        ``update(tape, w, g, rates, statistics, number)`` clips and updates;
 dtype, *, ...)``                         ``m``, ``v``, ``n_steps`` are its state.
 ``reverse``, ``join``, ``split``,        Directions: read backwards; side by side, in forward order; a joined
@@ -73,6 +72,7 @@ NAMES = {
     "RecurrentLayer",
     "Tape",
     "Workspace",
+    "add",
     "add_reversed",
     "aligned",
     "begin_backward",

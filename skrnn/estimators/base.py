@@ -16,7 +16,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 from .. import backends
 from ..interrupts import deferred, deferring
 from ..losses import Loss
-from ..network import Network, array_dtype
+from ..network import Network
+from ..recipe import array_dtype
 from ..sequences import Targets
 from ..training import Data, Progress, Settings, Trainer
 from .containers import opened_on_host
@@ -276,7 +277,7 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
                 # A private copy, so that the fitted estimator does not share a caller's generator.
                 self._rng = np.random.RandomState(self._rng.randint(np.iinfo(np.int32).max))
             self._dropout_seed = int(self._rng.randint(np.iinfo(np.int32).max))
-            weights = network.initial_weights(self._rng)
+            weights = network.parameters.initial(self._rng)
             moments = None
         else:
             weights = self.weights_
@@ -284,7 +285,7 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
             moments = self._moments if self._moments and self._moments[0] == self.solver else None
         optimizer = network.backend.Optimizer(
             self.solver,
-            network.decay_ranges,
+            network.parameters.decay_ranges,
             network.size,
             network.dtype,
             alpha=as_python(self.alpha),

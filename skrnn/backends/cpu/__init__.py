@@ -2,7 +2,7 @@
 
 from .bfloat16 import available as supports_bfloat16
 from .dense import Dense
-from .directions import add_reversed, begin_backward, join, last_states, reverse, split
+from .directions import add, add_reversed, begin_backward, join, last_states, reverse, split
 from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer
 from .objective import objective
@@ -18,6 +18,7 @@ __all__ = [
     "RecurrentLayer",
     "Tape",
     "Workspace",
+    "add",
     "add_reversed",
     "aligned",
     "begin_backward",

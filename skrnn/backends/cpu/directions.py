@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from ...batches import SIZE_B, SIZE_T
+from ...recording import Recording, Rows
 from .jit import kernel
 from .simd import clear, copy, part
 from .threads import own_range
-from .workspace import Rows
 
 
 @kernel("mirrored")
@@ -50,6 +50,15 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
                 for j in range(row):
                     y[j] += x[j]
 
+    @kernel("add_rows", dtype.name)
+    def add_rows(thread, n_threads, sizes, per, row, target, n, source):
+        """target (M, row) += source (M, n), the columns that both have."""
+        lo, hi = own_range(thread, n_threads, sizes[per])
+        for m in range(lo, hi):
+            x, y = part(source, m * n, min(n, row)), part(target, m * row, min(n, row))
+            for j in range(len(x)):
+                y[j] += x[j]
+
     @kernel("last_states", dtype.name)
     def last_states(sizes, row_at, lengths, width, states, kept, n, column, out_row, out):
         """out[i, column:][:n] = sequence i's state after its last step; rest of a row of width `out_row`
@@ -73,73 +82,80 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
     return SimpleNamespace(
         copy_columns=copy_columns,
         add_reversed=add_reversed,
+        add_rows=add_rows,
         last_states=last_states,
         split_last=split_last,
         clear_rows=clear_rows,
     )
 
 
-def reverse(tape, X: Rows, steps, n, work, name) -> Rows:
-    """Every sequence from its own end."""
-    out = work.get("reverse", name, size=steps.max_rows * n)
-    tape.share(direction_kernels(work.dtype).copy_columns, *steps.layout, True, *X, 0, out, n, 0, n, 0)
-    return Rows(out, n, False)
-
-
-def join(tape, parts, steps, work, name) -> Rows:
-    """The states of a layer's directions, (layer, trace) each, side by side and in forward order."""
-    row, at = sum(layer.n_hidden for layer, _ in parts), 0
-    out = work.get("join", name, size=steps.max_rows * row)
-    for d, (layer, trace) in enumerate(parts):
-        tape.share(
-            direction_kernels(work.dtype).copy_columns, *steps.layout, d == 1, *layer.states(trace), 0,
-            out, row, at, layer.n_hidden, 0,
-        )  # fmt: skip
-        at += layer.n_hidden
-    return Rows(out, row, False)
-
-
-def split(tape, dY: Rows, column, layer, reverse, steps, work, name) -> Rows:
-    """The columns of a joined gradient that are one direction's, in its own order."""
-    width, n = layer.width, layer.n_hidden
-    out = work.get("split", name, size=steps.max_rows * width)
-    tape.share(
-        direction_kernels(work.dtype).copy_columns, *steps.layout, reverse, *dY, column, out, width, 0, n,
-        width - n,
+def _copy(rec: Recording, reverse, source: Rows, source0, target: Rows, target0, n, cleared=0) -> None:
+    rec.tape.share(
+        direction_kernels(rec.work.dtype).copy_columns, *rec.steps.layout, reverse, source.array, source.row,
+        source.past, source0, target.array, target.row, target0, n, cleared,
     )  # fmt: skip
-    return Rows(out, width, False)
 
 
-def add_reversed(tape, target: Rows, source: Rows, steps) -> None:
+def reverse(rec: Recording, X: Rows, n: int, name: str) -> Rows:
+    """Every sequence from its own end."""
+    out = rec.rows(name, "reverse", row=n)
+    _copy(rec, True, X, 0, out, 0, n)
+    return out
+
+
+def join(rec: Recording, parts, name: str) -> Rows:
+    """The states of a layer's directions, (layer, trace) each, side by side and in forward order."""
+    out, at = rec.rows(name, "join", row=sum(layer.n_hidden for layer, _ in parts)), 0
+    for d, (layer, trace) in enumerate(parts):
+        _copy(rec, d == 1, layer.states(trace), 0, out, at, layer.n_hidden)
+        at += layer.n_hidden
+    return out
+
+
+def split(rec: Recording, dY: Rows, column, layer, reverse, name: str) -> Rows:
+    """The columns of a joined gradient that are one direction's, in its own order."""
+    out = rec.rows(name, "split", row=layer.width)
+    _copy(rec, reverse, dY, column, out, 0, layer.n_hidden, layer.width - layer.n_hidden)
+    return out
+
+
+def add_reversed(rec: Recording, target: Rows, source: Rows) -> None:
     """Add the gradient of a reversed input, `source`, to that of the input."""
-    tape.share(
-        direction_kernels(target.array.dtype).add_reversed, *steps.layout, target.row, source.array,
+    rec.tape.share(
+        direction_kernels(rec.work.dtype).add_reversed, *rec.steps.layout, target.row, source.array,
         target.array,
     )  # fmt: skip
 
 
-def last_states(tape, parts, steps, work) -> Rows:
+def add(rec: Recording, target: Rows, source: Rows) -> None:
+    """Add one gradient of a value to another; what their rows have more than it is zero."""
+    rec.tape.share(
+        direction_kernels(rec.work.dtype).add_rows, rec.steps.sizes, target.per, target.row, target.array,
+        source.row, source.array,
+    )  # fmt: skip
+
+
+def last_states(rec: Recording, parts, name: str) -> Rows:
     """Hidden states after each sequence's last step, directions side by side: rows (B, D)."""
-    row, at = sum(layer.n_hidden for layer, _ in parts), 0
-    out = work.get("last states", size=steps.max_sequences * row)
+    out, at = rec.rows(name, "last states", row=sum(layer.n_hidden for layer, _ in parts), per=SIZE_B), 0
     for layer, trace in parts:
-        tape.call(
-            direction_kernels(work.dtype).last_states, steps.sizes, steps.row_at, steps.lengths, layer.width,
-            trace.H, True, layer.n_hidden, at, row, out,
+        rec.tape.call(
+            direction_kernels(rec.work.dtype).last_states, rec.steps.sizes, rec.steps.row_at,
+            rec.steps.lengths, layer.width, trace.H, True, layer.n_hidden, at, out.row, out.array,
         )  # fmt: skip
         at += layer.n_hidden
-    return Rows(out, row, False)
+    return out
 
 
-def begin_backward(tape, layer, d_last: Rows | None, column, steps, work, name) -> None:
+def begin_backward(rec: Recording, layer, d_last: Rows | None, column, name: str) -> None:
     """The gradient of the last states: columns of `d_last`, or zero."""
-    kernels = direction_kernels(work.dtype)
-    dH, dC = layer.gradient_of_states(steps, work, name)
+    kernels, sizes = direction_kernels(rec.work.dtype), rec.steps.sizes
+    dH, dC = layer.gradient_of_states(rec, name)
     if d_last is None:
-        tape.call(kernels.clear_rows, steps.sizes, layer.width, dH)
+        rec.tape.call(kernels.clear_rows, sizes, layer.width, dH)
     else:
-        tape.call(
-            kernels.split_last, steps.sizes, d_last.row, column, layer.n_hidden, layer.width, d_last.array, dH
+        rec.tape.call(
+            kernels.split_last, sizes, d_last.row, column, layer.n_hidden, layer.width, d_last.array, dH
         )
     if layer.cell.has_c:
-        tape.call(kernels.clear_rows, steps.sizes, layer.width, dC)
+        rec.tape.call(kernels.clear_rows, sizes, layer.width, dC)

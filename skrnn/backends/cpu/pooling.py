@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_T
+from ...recording import Recording, Rows
 from .jit import kernel
 from .simd import clear, part
-from .workspace import Rows
 
 
 @cache
@@ -85,46 +85,43 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
     )
 
 
-def pooled(kind, width, steps, work) -> Rows:
+def pooled(rec: Recording, kind: str, width: int, name: str) -> Rows:
     """Where a chunk finds what the one before has pooled, rows (B, .): the maximum so far; for a mean, in
     float64, the sum and behind it the number of steps. Before the first step: -inf; zeros."""
     if kind == "max":
-        return Rows(work.get("pool", "so far", size=steps.max_sequences * width), width, False)
-    size, float64 = steps.max_sequences * (width + 1), np.dtype(np.float64)
-    return Rows(work.get("pool", "so far", size=size, dtype=float64), width + 1, False)
+        return rec.rows(name, "so far", row=width, per=SIZE_B)
+    return rec.rows(name, "so far", row=width + 1, per=SIZE_B, dtype=np.dtype(np.float64))
 
 
-def pool(tape, kind, X: Rows, width, steps, work) -> tuple[Rows, np.ndarray | None]:
+def pool(rec: Recording, kind: str, X: Rows, width: int, name: str) -> tuple[Rows, np.ndarray | None]:
     """Mean or maximum of rows X (R, width) over time: rows (B, width), and what `pool_backward` needs."""
-    kernels, size = pooling_kernels(work.dtype), steps.max_sequences * width
-    so_far = pooled(kind, width, steps, work)
+    kernels, steps, so_far = pooling_kernels(rec.work.dtype), rec.steps, pooled(rec, kind, width, name)
     if kind == "max":
-        where = work.get("pool", "where", size=size, dtype=np.dtype(np.intp))
-        tape.call(
+        size = steps.max_sequences * width
+        where = rec.buffer(name, "where", size=size, dtype=np.dtype(np.intp))
+        rec.tape.call(
             kernels.pool_max, steps.sizes, steps.counts, steps.row_at, width, X.row, X.past, X.array,
             so_far.array, where,
         )  # fmt: skip
         return so_far, where
-    out = work.get("pool", "mean", size=size)
-    tape.call(
-        kernels.pool_mean, steps.sizes, steps.counts, steps.row_at, steps.lengths, width, X.row, X.past,
-        X.array, so_far.array, out,
-    )  # fmt: skip
-    return Rows(out, width, False), None
+    out = rec.rows(name, "mean", row=width, per=SIZE_B)
+    rec.tape.call(
+        kernels.pool_mean, *steps.layout, width, X.row, X.past, X.array, so_far.array, out.array
+    )
+    return out, None
 
 
-def pool_backward(tape, kind, dout: Rows, where, width, steps, work) -> Rows:
+def pool_backward(rec: Recording, kind: str, dout: Rows, where, width: int, name: str) -> Rows:
     """The gradient of the pooled rows."""
-    kernels, row = pooling_kernels(work.dtype), dout.row
-    dX = work.get("pool", "dX", size=steps.max_rows * row)
+    kernels, steps, dX = pooling_kernels(rec.work.dtype), rec.steps, rec.rows(name, "dX", row=dout.row)
     if kind == "mean":
-        tape.call(
+        rec.tape.call(
             kernels.pool_mean_backward, steps.sizes, steps.counts, steps.row_at, steps.whole, width, dout.row,
-            dout.array, row, dX,
+            dout.array, dX.row, dX.array,
         )  # fmt: skip
     else:
-        tape.call(
+        rec.tape.call(
             kernels.pool_max_backward, steps.sizes, steps.counts, steps.row_at, width, dout.row, dout.array,
-            where, row, dX,
+            where, dX.row, dX.array,
         )  # fmt: skip
-    return Rows(dX, row, False)
+    return dX
