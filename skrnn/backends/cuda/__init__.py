@@ -6,7 +6,7 @@ The only place that imports `numba.cuda`, and CuPy. A network on a GPU lives ins
 from . import arrays as arrays
 from . import devices as devices
 from .dense import Dense
-from .directions import add_reversed, begin_backward, join, last_states, reverse, split
+from .directions import add, add_reversed, begin_backward, join, last_states, reverse, split
 from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer
 from .objective import objective
@@ -28,6 +28,7 @@ __all__ = [
     "RecurrentLayer",
     "Tape",
     "Workspace",
+    "add",
     "add_reversed",
     "aligned",
     "begin_backward",

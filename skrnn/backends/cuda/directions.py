@@ -5,9 +5,8 @@ from __future__ import annotations
 from numba import cuda
 
 from ...batches import SIZE_B, SIZE_R
+from ...recording import Recording, Rows
 from .jit import kernel
-from .tape import Tape
-from .workspace import Rows
 
 
 @kernel("copy_columns")
@@ -27,86 +26,84 @@ def add_mirrored(sizes, mirror, row, source, target):
         target[k] += source[mirror[k // row] * row + k % row]
 
 
+@kernel("add_rows")
+def add_rows(sizes, which, row, target, n, source):
+    """target (M, row) += source (M, n), the columns that both have."""
+    both = min(n, row)
+    for k in range(cuda.grid(1), sizes[which] * both, cuda.gridsize(1)):
+        target[k // both * row + k % both] += source[k // both * n + k % both]
+
+
 @kernel("clear")
 def clear(n, out):
     for k in range(cuda.grid(1), n, cuda.gridsize(1)):
         out[k] = 0
 
 
-def _copy(tape: Tape, steps, reverse, source: Rows, source0, target: Rows, target0, n) -> None:
-    s = tape.steps(steps)
-    tape.each(
-        copy_columns,
-        s.max_rows * n,
-        s.sizes,
-        SIZE_R,
-        s.mirror,
-        reverse,
-        *source,
-        source0,
-        *target,
-        target0,
-        n,
-    )
+def _copy(rec: Recording, reverse, source: Rows, source0, target: Rows, target0, n) -> None:
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(
+        copy_columns, rec.room(target.per) * n, s.sizes, target.per, s.mirror, reverse, source.array,
+        source.row, source0, target.array, target.row, target0, n,
+    )  # fmt: skip
 
 
-def reverse(tape: Tape, X: Rows, steps, n, work, name) -> Rows:
+def reverse(rec: Recording, X: Rows, n: int, name: str) -> Rows:
     """Every sequence from its own end."""
-    out = Rows(work.get("reverse", name, size=steps.max_rows * n), n)
-    _copy(tape, steps, True, X, 0, out, 0, n)
+    out = rec.rows(name, "reverse", row=n)
+    _copy(rec, True, X, 0, out, 0, n)
     return out
 
 
-def join(tape: Tape, parts, steps, work, name) -> Rows:
+def join(rec: Recording, parts, name: str) -> Rows:
     """The states of a layer's directions, (layer, trace) each, side by side and in forward order."""
-    row, at = sum(layer.n_hidden for layer, _ in parts), 0
-    out = Rows(work.get("join", name, size=steps.max_rows * row), row)
+    out, at = rec.rows(name, "join", row=sum(layer.n_hidden for layer, _ in parts)), 0
     for d, (layer, trace) in enumerate(parts):
-        _copy(tape, steps, d == 1, layer.states(trace), 0, out, at, layer.n_hidden)
+        _copy(rec, d == 1, layer.states(trace), 0, out, at, layer.n_hidden)
         at += layer.n_hidden
     return out
 
 
-def split(tape: Tape, dY: Rows, column, layer, reverse, steps, work, name) -> Rows:
+def split(rec: Recording, dY: Rows, column, layer, reverse, name: str) -> Rows:
     """The columns of a joined gradient that are one direction's, in its own order."""
-    n = layer.n_hidden
-    out = Rows(work.get("split", name, size=steps.max_rows * n), n)
-    _copy(tape, steps, reverse, dY, column, out, 0, n)
+    out = rec.rows(name, "split", row=layer.n_hidden)
+    _copy(rec, reverse, dY, column, out, 0, layer.n_hidden)
     return out
 
 
-def add_reversed(tape: Tape, target: Rows, source: Rows, steps) -> None:
+def add_reversed(rec: Recording, target: Rows, source: Rows) -> None:
     """Add the gradient of a reversed input, `source`, to that of the input."""
-    s = tape.steps(steps)
-    tape.each(
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(
         add_mirrored, s.max_rows * target.row, s.sizes, s.mirror, target.row, source.array, target.array
     )
 
 
-def last_states(tape: Tape, parts, steps, work) -> Rows:
+def add(rec: Recording, target: Rows, source: Rows) -> None:
+    """Add one gradient of a value to another."""
+    rec.tape.each(
+        add_rows, rec.room(target.per) * target.row, rec.tape.steps(rec.steps).sizes, target.per, target.row,
+        target.array, source.row, source.array,
+    )  # fmt: skip
+
+
+def last_states(rec: Recording, parts, name: str) -> Rows:
     """Hidden states after each sequence's last step, directions side by side: rows (B, D)."""
-    row, at = sum(layer.n_hidden for layer, _ in parts), 0
-    out, s = work.get("last states", size=steps.max_sequences * row), tape.steps(steps)
+    out, at = rec.rows(name, "last states", row=sum(layer.n_hidden for layer, _ in parts), per=SIZE_B), 0
     for layer, trace in parts:
         n = layer.n_hidden
-        tape.each(
-            copy_columns, s.max_sequences * n, s.sizes, SIZE_B, s.mirror, False, trace.h_last, n, 0, out, row,
-            at, n,
-        )  # fmt: skip
+        _copy(rec, False, Rows(trace.h_last, n, SIZE_B), 0, out, at, n)
         at += n
-    return Rows(out, row)
+    return out
 
 
-def begin_backward(tape: Tape, layer, d_last: Rows | None, column, steps, work, name) -> None:
+def begin_backward(rec: Recording, layer, d_last: Rows | None, column, name: str) -> None:
     """The gradient of the last states: columns of `d_last`, or zero."""
-    dH, dC = layer.gradient_of_states(steps, work, name)
-    s, n = tape.steps(steps), layer.n_hidden
-    size = s.max_sequences * n
+    (dH, dC), n = layer.gradient_of_states(rec, name), layer.n_hidden
+    size = rec.steps.max_sequences * n
     if d_last is None:
-        tape.each(clear, size, size, dH)
+        rec.tape.each(clear, size, size, dH)
     else:
-        tape.each(
-            copy_columns, size, s.sizes, SIZE_B, s.mirror, False, *d_last, column, dH, n, 0, n
-        )  # fmt: skip
+        _copy(rec, False, d_last, column, Rows(dH, n, SIZE_B), 0, n)
     if layer.cell.has_c:
-        tape.each(clear, size, size, dC)
+        rec.tape.each(clear, size, size, dC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -30,6 +31,19 @@ source_hash("cuda")  # now, while what is on disk is what is being imported
 def function(function):
     """Make a function of scalars known to kernels; the simulator's kernels call it as it is."""
     return function if SIMULATED else cuda.jit(device=True)(function)
+
+
+if SIMULATED:  # whose kernels find `cuda` in their own module only
+
+    def barrier():
+        threading.current_thread().syncthreads()
+
+else:
+
+    @function
+    def barrier():
+        """All threads of a block wait for one another."""
+        cuda.syncthreads()
 
 
 class GpuKernelCache(KernelCache):

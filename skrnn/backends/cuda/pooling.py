@@ -12,9 +12,8 @@ import numpy as np
 from numba import cuda
 
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_R
+from ...recording import Recording, Rows
 from .jit import kernel
-from .tape import Tape
-from .workspace import Rows
 
 
 @kernel("pool_mean")
@@ -71,35 +70,34 @@ def pool_max_backward(sizes, place_of, step_of, width, dout, where, dX):
         dX[k] = dout[at] if where[at] == step_of[r] else 0
 
 
-def pooled(kind, width, steps, work) -> Rows:
+def pooled(rec: Recording, kind: str, width: int, name: str) -> Rows:
     """Where a chunk finds what the one before has pooled, rows (B, .): the maximum so far; for a mean, in
     float64, the sum and behind it the number of steps. Before the first step: -inf; zeros."""
     if kind == "max":
-        return Rows(work.get("pool", "so far", size=steps.max_sequences * width), width)
-    size, float64 = steps.max_sequences * (width + 1), np.dtype(np.float64)
-    return Rows(work.get("pool", "so far", size=size, dtype=float64), width + 1)
+        return rec.rows(name, "so far", row=width, per=SIZE_B)
+    return rec.rows(name, "so far", row=width + 1, per=SIZE_B, dtype=np.dtype(np.float64))
 
 
-def pool(tape: Tape, kind, X: Rows, width, steps, work) -> tuple[Rows, Any]:
+def pool(rec: Recording, kind: str, X: Rows, width: int, name: str) -> tuple[Rows, Any]:
     """Mean or maximum of rows X (R, width) over time: rows (B, width), and what `pool_backward` needs."""
-    s, size = tape.steps(steps), steps.max_sequences * width
-    so_far = pooled(kind, width, steps, work)
+    tape, s, so_far = rec.tape, rec.tape.steps(rec.steps), pooled(rec, kind, width, name)
+    size = s.max_sequences * width
     if kind == "max":
-        where = work.get("pool", "where", size=size, dtype=np.dtype(np.intp))
+        where = rec.buffer(name, "where", size=size, dtype=np.dtype(np.intp))
         tape.each(pool_max, size, s.sizes, s.row_at, s.lengths, width, X.row, X.array, so_far.array, where)
         return so_far, where
-    out = work.get("pool", "mean", size=size)
-    tape.each(pool_mean, size, s.sizes, s.row_at, s.lengths, width, X.row, X.array, so_far.array, out)
-    tape.each(count_pooled, steps.max_sequences, s.sizes, s.lengths, so_far.row, so_far.array)
-    return Rows(out, width), None
+    out = rec.rows(name, "mean", row=width, per=SIZE_B)
+    tape.each(pool_mean, size, s.sizes, s.row_at, s.lengths, width, X.row, X.array, so_far.array, out.array)
+    tape.each(count_pooled, s.max_sequences, s.sizes, s.lengths, so_far.row, so_far.array)
+    return out, None
 
 
-def pool_backward(tape: Tape, kind, dout: Rows, where, width, steps, work) -> Rows:
+def pool_backward(rec: Recording, kind: str, dout: Rows, where, width: int, name: str) -> Rows:
     """The gradient of the pooled rows."""
-    s, size = tape.steps(steps), steps.max_rows * width
-    dX = work.get("pool", "dX", size=size)
+    tape, s, dX = rec.tape, rec.tape.steps(rec.steps), rec.rows(name, "dX", row=width)
+    size = s.max_rows * width
     if kind == "mean":
-        tape.each(pool_mean_backward, size, s.sizes, s.place_of, s.whole, width, dout.array, dX)
+        tape.each(pool_mean_backward, size, s.sizes, s.place_of, s.whole, width, dout.array, dX.array)
     else:
-        tape.each(pool_max_backward, size, s.sizes, s.place_of, s.step_of, width, dout.array, where, dX)
-    return Rows(dX, width)
+        tape.each(pool_max_backward, size, s.sizes, s.place_of, s.step_of, width, dout.array, where, dX.array)
+    return dX

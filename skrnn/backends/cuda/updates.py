@@ -12,6 +12,7 @@ from numba import cuda
 from ...optimizers import RULES, Hyper
 from . import devices
 from .jit import THREADS, function, kernel, numba_type
+from .sums import tree_sum
 from .tape import Tape
 
 BLOCK = 16 * THREADS  # squares are added in blocks of so many
@@ -29,12 +30,7 @@ def squares(g, sums):
         for i in range(b * BLOCK + thread, min((b + 1) * BLOCK, len(g)), THREADS):
             g_i = np.float64(g[i])
             partial[thread] += g_i * g_i
-        half = THREADS // 2
-        while half > 0:
-            cuda.syncthreads()
-            if thread < half:
-                partial[thread] += partial[thread + half]
-            half //= 2
+        tree_sum(partial, thread)
         if thread == 0:
             sums[b] = partial[0]
         cuda.syncthreads()
