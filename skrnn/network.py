@@ -44,9 +44,11 @@ class Network:
     n_steps : int or None
         Steps that every sequence has to have.
     recurrent : list of Recurrent
-    hidden_size : int
+    cell, hidden_size
         Of each of them.
-    pool : Pool or None
+    n_states : int
+        Layers times directions.
+    pool, pooling : Pool and its kind, or None
     size : int
         Of the flat parameters.
     """
@@ -67,8 +69,10 @@ class Network:
             per[link.name] = per[link.reads[0]] if link.per is None else link.per
         self.return_sequences = per[links[-1].name] == SIZE_R
         self.recurrent = [link for link in links if isinstance(link, Recurrent)]
-        self.hidden_size = self.recurrent[0].n_hidden
+        self.cell, self.hidden_size = self.recurrent[0].cell, self.recurrent[0].n_hidden
+        self.n_states = sum(len(link.layers) for link in self.recurrent)
         self.pool = next((link for link in links if isinstance(link, Pool)), None)
+        self.pooling = None if self.pool is None else self.pool.kind
         self.n_steps = next((link.n_steps for link in links if isinstance(link, Unfold)), None)
 
     def pack(self, weights: Mapping[str, np.ndarray]) -> Any:
@@ -80,7 +84,9 @@ class Network:
         return self.parameters.unpack(self.backend.to_host(flat))
 
     # --- passes ------------------------------------------------------------------------------------
-    def record(self, tape: Any, steps: Steps, params: Any = None, grads: Any = None, **options: Any) -> Recording:
+    def record(
+        self, tape: Any, steps: Steps, params: Any = None, grads: Any = None, **options: Any
+    ) -> Recording:
         """A recording on a tape; see `Recording` for the options."""
         return Recording(self.backend, tape, self.work, steps, self.parameters, params, grads, **options)
 
@@ -103,12 +109,12 @@ class Network:
         gradients: dict[str, list[Rows]] = {name: [] for name in needed}
         gradients[self.links[-1].name].append(d)
         for link in reversed(self.links):
-            need = tuple(needed[name] for name in link.reads)
-            for name, dX in zip(
-                link.reads, link.backward(rec, *rec.sums(gradients[link.name]), need=need), strict=True
-            ):
-                if dX is not None:
-                    gradients[name].append(dX)
+            if needed[link.name]:
+                need = tuple(needed[name] for name in link.reads)
+                found = link.backward(rec, *rec.sums(gradients[link.name]), need=need)
+                for name, dX in zip(link.reads, found, strict=True):
+                    if dX is not None:
+                        gradients[name].append(dX)
         return rec.sums(gradients[INPUT])[0] if d_input else None
 
     def hidden(self, rec: Recording) -> Rows:

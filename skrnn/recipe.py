@@ -46,16 +46,15 @@ def recurrent_network(
     directions, links = 2 if bidirectional else 1, list[Link]()
     below, width, top = INPUT, n_in, num_layers - 1
     for k in range(num_layers):
-        # Streams of random numbers: even ones for the recurrent masks of a layer's directions, odd ones for the
-        # dropout above a layer.
-        links.append(
-            Recurrent(
-                backend, arrays, f"states {k}", below, f"_l{k}", cell, width, hidden_size,
-                directions=directions, recurrent_dropout=recurrent_dropout, stream=2 * k * directions,
-                activation=activation, reset_after=reset_after, bf16=dtype == "bfloat16",
-            )  # fmt: skip
-        )
-        below, width = links[-1].name, links[-1].width
+        # Streams of random numbers: even ones for the recurrent masks of a layer's directions, odd ones for
+        # the dropout above a layer.
+        layer = Recurrent(
+            backend, arrays, f"states {k}", below, f"_l{k}", cell, width, hidden_size, directions=directions,
+            recurrent_dropout=recurrent_dropout, stream=2 * k * directions, activation=activation,
+            reset_after=reset_after, bf16=dtype == "bfloat16",
+        )  # fmt: skip
+        links.append(layer)
+        below, width = layer.name, layer.width
         if k < top and dropout > 0:
             links.append(Dropout(f"dropout {k}", below, width, dropout, stream=2 * k + 1))
             below = links[-1].name

@@ -17,6 +17,7 @@ from .. import backends
 from ..interrupts import deferred, deferring
 from ..losses import Loss
 from ..network import Network
+from ..optimizers import SetUp
 from ..recipe import array_dtype
 from ..sequences import Targets
 from ..training import Data, Progress, Settings, Trainer
@@ -284,17 +285,19 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
             self._check_shapes(weights, network)
             moments = self._moments if self._moments and self._moments[0] == self.solver else None
         optimizer = network.backend.Optimizer(
-            self.solver,
-            network.parameters.decay_ranges,
-            network.size,
-            network.dtype,
-            alpha=as_python(self.alpha),
-            momentum=as_python(self.momentum),
-            nesterov=self.nesterovs_momentum,
-            beta_1=as_python(self.beta_1),
-            beta_2=as_python(self.beta_2),
-            epsilon=as_python(self.epsilon),
-            max_norm=as_python(self.max_grad_norm),
+            SetUp(
+                self.solver,
+                network.parameters.decay_ranges,
+                network.size,
+                network.dtype,
+                alpha=as_python(self.alpha),
+                momentum=as_python(self.momentum),
+                nesterov=self.nesterovs_momentum,
+                beta_1=as_python(self.beta_1),
+                beta_2=as_python(self.beta_2),
+                epsilon=as_python(self.epsilon),
+                max_norm=as_python(self.max_grad_norm),
+            )
         )
         if moments is not None:
             optimizer.n_steps[0] = moments[1]

@@ -61,16 +61,16 @@ class PooledState:
 def shown(state: State, network: Network) -> Any:
     """States as an array h or a pair (h, c), in PyTorch's layout, or as a `PooledState`."""
     h = np.stack([h for h, _ in state.layers])
-    c = np.stack([c for _, c in state.layers if c is not None]) if network.recurrent[0].cell == "lstm" else None
+    c = np.stack([c for _, c in state.layers if c is not None]) if network.cell == "lstm" else None
     if state.pooled is not None:
-        return PooledState(h, c, network.pool.kind, state.pooled)
+        return PooledState(h, c, str(network.pooling), state.pooled)
     return h if c is None else (h, c)
 
 
 def read_state(state: Any, n: int, network: Network) -> State:
     """What `shown` gives, or states alone, with which pooling begins anew; checked."""
-    has_c, pooled = network.recurrent[0].cell == "lstm", network.new_pool(n)
-    shape = (len(network.recurrent) * len(network.recurrent[0].layers), n, network.hidden_size)
+    has_c, pooled = network.cell == "lstm", network.new_pool(n)
+    shape = (network.n_states, n, network.hidden_size)
     if isinstance(state, PooledState):
         pooled = _read_pooled(state, pooled, network)
         state = state.h if state.c is None else (state.h, state.c)
@@ -94,8 +94,8 @@ def read_state(state: Any, n: int, network: Network) -> State:
 
 
 def _read_pooled(state: PooledState, expected: np.ndarray | None, network: Network) -> np.ndarray:
-    if expected is None or state.pooling != network.pool.kind:
-        own = "which does not pool" if expected is None else f"which has pooling={network.pool.kind!r}"
+    if expected is None or state.pooling != network.pooling:
+        own = "which does not pool" if expected is None else f"which has pooling={network.pooling!r}"
         raise ValueError(f"state is of a network with pooling={state.pooling!r}, not of this one, {own}")
     pooled = np.asarray(state.pooled)
     if pooled.shape != expected.shape:

@@ -35,13 +35,16 @@ class Dense(Link):
 
     def sections(self) -> Iterator[Section]:
         for k, (prefix, own) in enumerate(self.maps.items()):
-            yield Section(f"{prefix}.weight", (self.width, own.n_in), zeros if k else glorot(self.width), True)
+            yield Section(
+                f"{prefix}.weight", (self.width, own.n_in), zeros if k else glorot(self.width), True
+            )
             if k == 0:
                 yield Section(f"{prefix}.bias", (self.width,), zeros, False)
 
     def places(self) -> Iterator[tuple[str, Iterator[Place]]]:
         for k, (prefix, own) in enumerate(self.maps.items()):
-            yield prefix, own.places(f"{prefix}.weight", None if k else f"{prefix}.bias")
+            columns = {"weight": own.n_in} if k else {"weight": own.n_in, "bias": 1}
+            yield prefix, (own.place(name, f"{prefix}.{name}", n) for name, n in columns.items())
 
     def forward(self, rec: Recording, *values: Any) -> Rows:
         out = None

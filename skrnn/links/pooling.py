@@ -28,7 +28,7 @@ class Last(Link):
         self.width = width
 
     def forward(self, rec: Recording, states: Any) -> Rows:
-        return rec.backend.last_states(rec, states.parts, self.name)
+        return states.last(rec, self.name)
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
         return gradients
@@ -51,16 +51,32 @@ class Pool(Link):
         self.width, self.kind = width, kind
 
     def forward(self, rec: Recording, states: Any) -> Rows:
-        out, rec.kept[self.name] = rec.backend.pool(rec, self.kind, states.rows(rec), self.width, self.name)
+        so_far = self.pooled(rec)
+        if self.kind == "max":
+            rec.kept[self.name] = rec.rows(
+                self.name, "where", row=self.width, per=SIZE_B, dtype=np.dtype(np.intp)
+            )
+            rec.backend.pool_max(rec, states.rows(rec), so_far, rec.kept[self.name])
+            return so_far
+        out = rec.rows(self.name, "mean", row=self.width, per=SIZE_B)
+        rec.backend.pool_mean(rec, states.rows(rec), so_far, out)
         return out
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
-        (d,), where = gradients, rec.kept[self.name]
-        return (rec.backend.pool_backward(rec, self.kind, d, where, self.width, self.name),)
+        (d,) = gradients
+        dX = rec.rows(self.name, "dX", row=d.row)
+        if self.kind == "max":
+            rec.backend.pool_max_backward(rec, d, rec.kept[self.name], dX)
+        else:
+            rec.backend.pool_mean_backward(rec, d, self.width, dX)
+        return (dX,)
 
     def pooled(self, rec: Recording) -> Rows:
-        """Where what has been pooled over time is carried over, as rows (B, .)."""
-        return rec.backend.pooled(rec, self.kind, self.width, self.name)
+        """Where what has been pooled over time is carried over, rows (B, .): the maximum so far; for a mean,
+        in float64, the sum and behind it the number of steps."""
+        if self.kind == "max":
+            return rec.rows(self.name, "so far", row=self.width, per=SIZE_B)
+        return rec.rows(self.name, "so far", row=self.width + 1, per=SIZE_B, dtype=np.dtype(np.float64))
 
     def begin(self, n: int, dtype: np.dtype) -> np.ndarray:
         """What `pooled` is to hold of n sequences that begin."""

@@ -32,7 +32,20 @@ class States:
 
     def copied(self, rec: Recording) -> Rows:
         """The same, to be changed in place."""
-        return rec.backend.join(rec, self.parts, self.name)
+        out, at = rec.rows(self.name, "joined", row=sum(layer.n_hidden for layer, _ in self.parts)), 0
+        for layer, trace in self.parts:
+            rec.backend.copy_rows(rec, layer.states(trace), 0, out, at, layer.n_hidden, reverse=at > 0)
+            at += layer.n_hidden
+        return out
+
+    def last(self, rec: Recording, name: str) -> Rows:
+        """After each sequence's last step, directions side by side: rows (B, D)."""
+        row, at = sum(layer.n_hidden for layer, _ in self.parts), 0
+        out = rec.rows(name, "last", row=row, per=SIZE_B)
+        for layer, trace in self.parts:
+            layer.last_states(rec, trace, out, at)
+            at += layer.n_hidden
+        return out
 
 
 class Recurrent(Link):
@@ -49,26 +62,38 @@ class Recurrent(Link):
     recurrent_dropout : float
     stream : int
         Number of its recurrent masks' stream of random numbers; a second direction has the next but one.
-    options
-        See the backend's `RecurrentLayer`.
+    activation, reset_after
+        See `skrnn.cells.build`.
+    bf16 : bool
+        Whether products in time read bfloat16; all else is float32 then.
+
+    Raises
+    ------
+    ValueError
+        If the device cannot multiply bfloat16.
     """
 
     def __init__(
-        self, backend: ModuleType, dtype: np.dtype, name: str, read: str, suffix: str, cell: str, n_in: int,
-        n_hidden: int, *, directions: int = 1, recurrent_dropout: float = 0.0, stream: int = 0, **options: Any,
+        self, backend: ModuleType, dtype: np.dtype, name: str, read: str, suffix: str, cell: str,
+        n_in: int, n_hidden: int, *, directions: int = 1, recurrent_dropout: float = 0.0, stream: int = 0,
+        activation: str = "tanh", reset_after: bool = True, bf16: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(name, read)
+        if cell != "rnn":
+            activation = "tanh"  # one compiled kernel whatever the unused parameter says
+        if cell != "gru":
+            reset_after = True
         self.cell, self.n_in, self.n_hidden = cell, n_in, n_hidden
         self.width, self.whole = n_hidden * directions, directions == 2
         self.recurrent_dropout, self.stream = recurrent_dropout, stream
         self.layers = {
-            own: backend.RecurrentLayer(cell, n_in, n_hidden, dtype, **options)
+            own: backend.RecurrentLayer(cell, n_in, n_hidden, dtype, activation, bool(reset_after), bf16)
             for own in (suffix, f"{suffix}_reverse")[:directions]
         }
 
     def sections(self) -> Iterator[Section]:
-        """Glorot-uniform input weights, orthogonal recurrent ones, zero biases but 1 for the forget gate (Gers
-        et al. 2000)."""
+        """Glorot-uniform input weights, orthogonal recurrent ones, zero biases but 1 for the forget gate
+        (Gers et al. 2000)."""
         H, gates = self.n_hidden, GATES[self.cell]
 
         def biases(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
@@ -76,7 +101,9 @@ class Recurrent(Link):
 
         for suffix in self.layers:
             rows = len(gates) * H
-            yield Section(f"weight_ih{suffix}", (rows, self.n_in), glorot(H), True)  # gates: separate matrices
+            yield Section(
+                f"weight_ih{suffix}", (rows, self.n_in), glorot(H), True
+            )  # gates: separate matrices
             yield Section(f"weight_hh{suffix}", (rows, H), orthogonal_gates, True)
             yield Section(f"bias_ih{suffix}", (rows,), biases, False)
             yield Section(f"bias_hh{suffix}", (rows,), zeros, False)
@@ -91,7 +118,10 @@ class Recurrent(Link):
             mask = None
             if rec.dropout_seed is not None and self.recurrent_dropout > 0:
                 mask = backend.sequence_mask(rec, self.stream + 2 * d, layer, self.recurrent_dropout, part)
-            read = backend.reverse(rec, X, self.n_in, part) if d else X
+            read = X
+            if d:  # every sequence from its own end
+                read = rec.rows(part, "reversed", row=self.n_in)
+                backend.copy_rows(rec, X, 0, read, 0, self.n_in, reverse=True)
             trace = layer.forward(rec, read, mask, part)
             if rec.carry:
                 layer.keep_last(rec, trace, part)
@@ -102,10 +132,16 @@ class Recurrent(Link):
         backend, dX, column = rec.backend, [], 0
         of = {d.per: d for d in gradients}
         for part, (layer, trace) in zip(self.layers, rec.values[self.name].parts, strict=True):
-            backend.begin_backward(rec, layer, of.get(SIZE_B), column, part)
+            begin = layer.gradient_of_states(rec, part)  # of the last states: (h, c), or (h,)
+            if SIZE_B in of:
+                backend.copy_rows(rec, of[SIZE_B], column, begin.pop(0), 0, self.n_hidden, pad=True)
+            for rows in begin:
+                backend.clear_rows(rec, rows)
             dY = of.get(SIZE_R)
             if dY is not None and len(self.layers) == 2:
-                dY = backend.split(rec, dY, column, layer, column > 0, part)
+                own = rec.rows(part, "own gradient", row=layer.width)
+                backend.copy_rows(rec, dY, column, own, 0, self.n_hidden, reverse=column > 0, pad=True)
+                dY = own
             dX.append(layer.backward(rec, trace, dY, need[0], part))
             column += self.n_hidden
         if len(dX) == 2 and need[0]:

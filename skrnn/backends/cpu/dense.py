@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from types import SimpleNamespace
 
@@ -86,11 +85,9 @@ class Dense:
         self.panels = -(-n_out // self.lanes)
         self.width = self.panels * self.lanes
 
-    def places(self, weight: str, bias: str | None) -> Iterator[Place]:
-        """How panels keep the sections of these names."""
-        for name, section, n in ("weight", weight, self.n_in), ("bias", bias, 1):
-            if section is not None:
-                yield Place(name, section, 1, (0,), (1, self.panels, n, self.lanes), (0, 1, 3, 2))
+    def place(self, name: str, section: str, columns: int) -> Place:
+        """How panels keep its weight or bias."""
+        return Place(name, section, 1, (0,), (1, self.panels, columns, self.lanes), (0, 1, 3, 2))
 
     def forward(self, rec: Recording, X: Rows, name: str, onto: Rows | None = None) -> Rows:
         """Record out (M, at least n_out) of X (M, n_in); without a bias it is added `onto` other outputs."""

@@ -7,16 +7,15 @@ gradients.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from ... import cells
-from ...batches import SIZE_B, SIZE_R
-from ...parameters import Place
+from ...batches import SIZE_R
 from ...recording import Recording, Rows
+from ..layer import Layer
 from . import bfloat16
 from .directions import direction_kernels
 from .elementary import functions, keyed
@@ -50,7 +49,7 @@ class Trace:
     mask: np.ndarray | None
 
 
-class RecurrentLayer:
+class RecurrentLayer(Layer):
     """One layer in one direction.
 
     Parameters
@@ -69,45 +68,27 @@ class RecurrentLayer:
     """
 
     def __init__(
-        self, cell, n_in, n_hidden, dtype, *, activation="tanh", reset_after=True, bf16=False
-    ) -> None:
+        self, cell: str, n_in: int, n_hidden: int, dtype: np.dtype, activation: str, reset_after: bool,
+        bf16: bool,
+    ) -> None:  # fmt: skip
         if bf16 and not bfloat16.available():
             raise ValueError(
                 "dtype='bfloat16' needs a processor with AVX512_BF16, which this one lacks; use 'float32'"
             )
-        if cell != "rnn":
-            activation = "tanh"  # one compiled kernel whatever the unused parameter says
-        if cell != "gru":
-            reset_after = True
-        self.dtype, self.n_in, self.n_hidden, self.bf16 = dtype, n_in, n_hidden, bf16
-        self.lanes = L = lanes(dtype)
-        self.vectors = -(-n_hidden // L)
+        self.bf16, self.lanes = bf16, lanes(dtype)
+        self.vectors = -(-n_hidden // self.lanes)
         # A cell with one slot fills a tile with several vectors of units instead.
         self.units = units = widest(self.vectors) if cell == "rnn" else 1
-        self.cell, self.kernels = compiled(cell, activation, bool(reset_after), dtype, units, bf16)
+        built, self.kernels = compiled(cell, activation, reset_after, dtype, units, bf16)
         self.panels = self.vectors // units
-        self.width = self.vectors * L  # Hp: hidden units with the unused lanes of the last vector
-        self.z_row = units * self.cell.n_slots * L
-        self.gates = cells.GATES[cell]
-        self.ranges = {"input": self.cell.input_slots, "hidden": self.cell.hidden_slots}
-        if self.cell.reset is not None:
-            self.ranges["late"] = self.cell.late_slots
-        self.rows = {part: units * (hi - lo) * L for part, (lo, hi) in self.ranges.items()}
+        # Hp: hidden units with the unused lanes of the last vector
+        width, axes = self.vectors * self.lanes, (3, 0, 2, 4, 1)
+        super().__init__(cells.GATES[cell], built, n_in, n_hidden, dtype, width, axes)
+        self.z_row = units * built.n_slots * self.lanes
+        self.rows = {part: units * (hi - lo) * self.lanes for part, (lo, hi) in self.ranges.items()}
 
-    def places(self, suffix: str) -> Iterator[Place]:
-        """How panels keep weight_ih (g H, F), weight_hh (g H, H), bias_ih, bias_hh (g H,)."""
-        for kind in ("weight", "bias"):
-            for part, (lo, hi) in self.ranges.items():
-                section = f"{kind}_ih{suffix}" if part == "input" else f"{kind}_hh{suffix}"
-                columns = 1 if kind == "bias" else self.n_in if part == "input" else self.n_hidden
-                stored = (self.panels, columns, self.units, hi - lo, self.lanes)
-                gates = tuple(self.gates.index(gate) for gate in self.cell.slots[lo:hi])
-                yield Place(f"{part} {kind}", section, len(self.gates), gates, stored, (3, 0, 2, 4, 1))
-
-    # --- passes ------------------------------------------------------------------------------------
-    def flops(self, n_rows: float) -> float:
-        """Of a forward pass over so many steps; activations count as eight products."""
-        return 2.0 * n_rows * self.width * self.cell.n_slots * (self.n_in + self.n_hidden + 8)
+    def stored(self, columns: int, n_slots: int) -> tuple[int, ...]:
+        return self.panels, columns, self.units, n_slots, self.lanes
 
     def forward(self, rec: Recording, X: Rows, mask, name: str) -> Trace:
         """Record a pass over time with the parameters of the part `name`.
@@ -150,8 +131,8 @@ class RecurrentLayer:
                 depth = self.n_in if part == "input" else self.n_hidden
                 weights[part] = self._bf16_panels(rec, P, depth, row, weights[part], name, part)
         tape.share(
-            self.kernels.forward, *steps.layout, self.n_in, self.n_hidden, P, read.array,
-            read.row, read.past, weights["input"], weights["hidden"], weights.get("late", empty), bias, H, A, A2, C, G, RH, RH2,
+            self.kernels.forward, *steps.layout, self.n_in, self.n_hidden, P, read.array, read.row, read.past,
+            weights["input"], weights["hidden"], weights.get("late", empty), bias, H, A, A2, C, G, RH, RH2,
             empty if mask is None else mask, mask is not None, keep,
         )  # fmt: skip
         return Trace(X, H, A, C, G, RH, mask)
@@ -165,21 +146,25 @@ class RecurrentLayer:
         """The hidden states as rows (R, Hp) of which the first `n_hidden` columns count."""
         return Rows(trace.H, self.width, past=True)
 
-    def carried(self, rec: Recording, name: str) -> list[Rows]:
-        """States (B, Hp) that a chunk takes over from the one before: h, and c of a cell that has it."""
-        names = ("h", "c") if self.cell.has_c else ("h",)
-        return [rec.rows(name, "carried", state, row=self.width, per=SIZE_B) for state in names]
+    def last_states(self, rec: Recording, trace: Trace, target: Rows, column: int) -> None:
+        """Record that each sequence's last hidden state goes to these columns."""
+        self._last(rec, trace.H, True, self.n_hidden, target, column)
 
     def keep_last(self, rec: Recording, trace: Trace, name: str) -> None:
         """Record that the last states go into `carried`."""
-        steps, last, Hp = rec.steps, direction_kernels(self.dtype).last_states, self.width
         kept = (trace.H, True), (trace.C, rec.keep)
         for (states, every_step), out in zip(kept, self.carried(rec, name), strict=False):
-            rec.tape.call(
-                last, steps.sizes, steps.row_at, steps.lengths, Hp, states, every_step, Hp, 0, Hp, out.array
-            )
+            self._last(rec, states, every_step, self.width, out, 0)
 
-    def backward(self, rec: Recording, trace: Trace, dY: Rows | None, need_dX: bool, name: str) -> Rows | None:
+    def _last(self, rec: Recording, states, every_step, n, target: Rows, column: int) -> None:
+        rec.tape.call(
+            direction_kernels(self.dtype).last_states, rec.steps.sizes, rec.steps.row_at, rec.steps.lengths,
+            self.width, states, every_step, n, column, target.row, target.array,
+        )  # fmt: skip
+
+    def backward(
+        self, rec: Recording, trace: Trace, dY: Rows | None, need_dX: bool, name: str
+    ) -> Rows | None:
         """Record back-propagation through time; consumes `trace`.
 
         Parameters
@@ -221,7 +206,7 @@ class RecurrentLayer:
                     rec, Hp // columns, P * self.rows[part], columns, transposed[part], name,
                     "transposed", part,
                 )  # fmt: skip
-        dH, dC = self.gradient_of_states(rec, name)
+        dH, dC, *_ = [rows.array for rows in self.gradient_of_states(rec, name)] + [empty]
         D = rec.buffer(name, "D", size=steps.max_sequences * Hp) if masked or late else empty
         tape.share(
             self.kernels.backward(wide["hidden"]), *steps.layout, P, trace.H, trace.A, trace.C, trace.G, G2,
@@ -233,8 +218,8 @@ class RecurrentLayer:
         wide_sums = beside(steps.max_rows, n_weights + P * z_row, work, name, "wide sums")
         tape.share(
             self.kernels.weight_gradients, steps.sizes, steps.counts, steps.row_at, F, H, P, trace.X.array,
-            trace.X.row, trace.X.past, trace.A, trace.RH, trace.G, into["input weight"], into["hidden weight"],
-            into.get("late weight", empty), sums, wide_sums,
+            trace.X.row, trace.X.past, trace.A, trace.RH, trace.G, into["input weight"],
+            into["hidden weight"], into.get("late weight", empty), sums, wide_sums,
         )  # fmt: skip
         for part, (lo, _) in self.ranges.items():
             tape.call(
@@ -251,9 +236,3 @@ class RecurrentLayer:
             P * self.rows["input"], dX,
         )  # fmt: skip
         return Rows(dX, vectors * self.lanes)
-
-    def gradient_of_states(self, rec: Recording, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Flat (B, Hp) dH and dC."""
-        size = rec.steps.max_sequences * self.width
-        dH = rec.buffer(name, "dH", size=size)
-        return dH, rec.buffer(name, "dC", size=size) if self.cell.has_c else rec.work.empty

@@ -1,7 +1,4 @@
-"""Pooling over time: the mean or the maximum of a sequence's own steps.
-
-What has been pooled so far is carried over like the layers' states: see `pooled`.
-"""
+"""Pooling over time: the mean or the maximum of a sequence's own steps."""
 
 from __future__ import annotations
 
@@ -85,43 +82,34 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
     )
 
 
-def pooled(rec: Recording, kind: str, width: int, name: str) -> Rows:
-    """Where a chunk finds what the one before has pooled, rows (B, .): the maximum so far; for a mean, in
-    float64, the sum and behind it the number of steps. Before the first step: -inf; zeros."""
-    if kind == "max":
-        return rec.rows(name, "so far", row=width, per=SIZE_B)
-    return rec.rows(name, "so far", row=width + 1, per=SIZE_B, dtype=np.dtype(np.float64))
-
-
-def pool(rec: Recording, kind: str, X: Rows, width: int, name: str) -> tuple[Rows, np.ndarray | None]:
-    """Mean or maximum of rows X (R, width) over time: rows (B, width), and what `pool_backward` needs."""
-    kernels, steps, so_far = pooling_kernels(rec.work.dtype), rec.steps, pooled(rec, kind, width, name)
-    if kind == "max":
-        size = steps.max_sequences * width
-        where = rec.buffer(name, "where", size=size, dtype=np.dtype(np.intp))
-        rec.tape.call(
-            kernels.pool_max, steps.sizes, steps.counts, steps.row_at, width, X.row, X.past, X.array,
-            so_far.array, where,
-        )  # fmt: skip
-        return so_far, where
-    out = rec.rows(name, "mean", row=width, per=SIZE_B)
+def pool_mean(rec: Recording, X: Rows, so_far: Rows, out: Rows) -> None:
+    """Rows X (R, width) over time: out (B, width)."""
     rec.tape.call(
-        kernels.pool_mean, *steps.layout, width, X.row, X.past, X.array, so_far.array, out.array
-    )
-    return out, None
+        pooling_kernels(rec.work.dtype).pool_mean, *rec.steps.layout, out.row, X.row, X.past, X.array,
+        so_far.array, out.array,
+    )  # fmt: skip
 
 
-def pool_backward(rec: Recording, kind: str, dout: Rows, where, width: int, name: str) -> Rows:
-    """The gradient of the pooled rows."""
-    kernels, steps, dX = pooling_kernels(rec.work.dtype), rec.steps, rec.rows(name, "dX", row=dout.row)
-    if kind == "mean":
-        rec.tape.call(
-            kernels.pool_mean_backward, steps.sizes, steps.counts, steps.row_at, steps.whole, width, dout.row,
-            dout.array, dX.row, dX.array,
-        )  # fmt: skip
-    else:
-        rec.tape.call(
-            kernels.pool_max_backward, steps.sizes, steps.counts, steps.row_at, width, dout.row, dout.array,
-            where, dX.row, dX.array,
-        )  # fmt: skip
-    return dX
+def pool_mean_backward(rec: Recording, dout: Rows, width: int, dX: Rows) -> None:
+    steps = rec.steps
+    rec.tape.call(
+        pooling_kernels(rec.work.dtype).pool_mean_backward, steps.sizes, steps.counts, steps.row_at,
+        steps.whole, width, dout.row, dout.array, dX.row, dX.array,
+    )  # fmt: skip
+
+
+def pool_max(rec: Recording, X: Rows, largest: Rows, where: Rows) -> None:
+    """Rows X (R, width) over time: largest and where (B, width)."""
+    steps = rec.steps
+    rec.tape.call(
+        pooling_kernels(rec.work.dtype).pool_max, steps.sizes, steps.counts, steps.row_at, largest.row, X.row,
+        X.past, X.array, largest.array, where.array,
+    )  # fmt: skip
+
+
+def pool_max_backward(rec: Recording, dout: Rows, where: Rows, dX: Rows) -> None:
+    steps = rec.steps
+    rec.tape.call(
+        pooling_kernels(rec.work.dtype).pool_max_backward, steps.sizes, steps.counts, steps.row_at, where.row,
+        dout.row, dout.array, where.array, dX.row, dX.array,
+    )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,11 +32,9 @@ class Dense:
     def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
         self.n_in, self.n_out, self.dtype = n_in, n_out, dtype
 
-    def places(self, weight: str, bias: str | None) -> Iterator[Place]:
-        """How it keeps the sections of these names."""
-        for name, section, n in ("weight", weight, self.n_in), ("bias", bias, 1):
-            if section is not None:
-                yield Place(name, section, 1, (0,), (1, n, self.n_out), (0, 2, 1))
+    def place(self, name: str, section: str, columns: int) -> Place:
+        """How it keeps its weight or bias."""
+        return Place(name, section, 1, (0,), (1, columns, self.n_out), (0, 2, 1))
 
     def _weight(self, views: dict[str, Any]) -> Matrix:
         return Matrix(views["weight"], self.n_in, self.n_out, self.n_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import cuda
 
-from ...batches import SIZE_B, SIZE_R
+from ...batches import SIZE_R
 from ...recording import Recording, Rows
 from .jit import kernel
 
@@ -40,35 +40,16 @@ def clear(n, out):
         out[k] = 0
 
 
-def _copy(rec: Recording, reverse, source: Rows, source0, target: Rows, target0, n) -> None:
+def copy_rows(
+    rec: Recording, source: Rows, source0: int, target: Rows, target0: int, n: int, *,
+    reverse: bool = False, pad: bool = False,
+) -> None:  # fmt: skip
+    """Some columns, of the steps in reverse if asked for; rows here are not padded."""
     s = rec.tape.steps(rec.steps)
     rec.tape.each(
         copy_columns, rec.room(target.per) * n, s.sizes, target.per, s.mirror, reverse, source.array,
         source.row, source0, target.array, target.row, target0, n,
     )  # fmt: skip
-
-
-def reverse(rec: Recording, X: Rows, n: int, name: str) -> Rows:
-    """Every sequence from its own end."""
-    out = rec.rows(name, "reverse", row=n)
-    _copy(rec, True, X, 0, out, 0, n)
-    return out
-
-
-def join(rec: Recording, parts, name: str) -> Rows:
-    """The states of a layer's directions, (layer, trace) each, side by side and in forward order."""
-    out, at = rec.rows(name, "join", row=sum(layer.n_hidden for layer, _ in parts)), 0
-    for d, (layer, trace) in enumerate(parts):
-        _copy(rec, d == 1, layer.states(trace), 0, out, at, layer.n_hidden)
-        at += layer.n_hidden
-    return out
-
-
-def split(rec: Recording, dY: Rows, column, layer, reverse, name: str) -> Rows:
-    """The columns of a joined gradient that are one direction's, in its own order."""
-    out = rec.rows(name, "split", row=layer.n_hidden)
-    _copy(rec, reverse, dY, column, out, 0, layer.n_hidden)
-    return out
 
 
 def add_reversed(rec: Recording, target: Rows, source: Rows) -> None:
@@ -87,23 +68,6 @@ def add(rec: Recording, target: Rows, source: Rows) -> None:
     )  # fmt: skip
 
 
-def last_states(rec: Recording, parts, name: str) -> Rows:
-    """Hidden states after each sequence's last step, directions side by side: rows (B, D)."""
-    out, at = rec.rows(name, "last states", row=sum(layer.n_hidden for layer, _ in parts), per=SIZE_B), 0
-    for layer, trace in parts:
-        n = layer.n_hidden
-        _copy(rec, False, Rows(trace.h_last, n, SIZE_B), 0, out, at, n)
-        at += n
-    return out
-
-
-def begin_backward(rec: Recording, layer, d_last: Rows | None, column, name: str) -> None:
-    """The gradient of the last states: columns of `d_last`, or zero."""
-    (dH, dC), n = layer.gradient_of_states(rec, name), layer.n_hidden
-    size = rec.steps.max_sequences * n
-    if d_last is None:
-        rec.tape.each(clear, size, size, dH)
-    else:
-        _copy(rec, False, d_last, column, Rows(dH, n, SIZE_B), 0, n)
-    if layer.cell.has_c:
-        rec.tape.each(clear, size, size, dC)
+def clear_rows(rec: Recording, rows: Rows) -> None:
+    size = rec.room(rows.per) * rows.row
+    rec.tape.each(clear, size, size, rows.array)

@@ -6,15 +6,17 @@ neighbouring threads read neighbouring numbers, then biases.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ... import cells
 from ...batches import SIZE_B, SIZE_R
-from ...parameters import Place
 from ...recording import Recording, Rows
+from ..layer import Layer
 from . import devices, stepwise, tiles
+from .directions import copy_rows
 from .elementary import functions
 from .recurrent import clear_tail, copy, sum_biases
 from .seam import Matrix
@@ -38,7 +40,7 @@ class Trace:
     masked: bool
 
 
-class RecurrentLayer:
+class RecurrentLayer(Layer):
     """One layer in one direction.
 
     Parameters
@@ -57,40 +59,20 @@ class RecurrentLayer:
     """
 
     def __init__(
-        self, cell, n_in, n_hidden, dtype, *, activation="tanh", reset_after=True, bf16=False
-    ) -> None:
+        self, cell: str, n_in: int, n_hidden: int, dtype: np.dtype, activation: str, reset_after: bool,
+        bf16: bool,
+    ) -> None:  # fmt: skip
         if bf16:
             raise ValueError("dtype='bfloat16' is for the CPU: use 'float32' on a GPU, or device='cpu'")
-        if cell != "rnn":
-            activation = "tanh"  # one compiled kernel whatever the unused parameter says
-        if cell != "gru":
-            reset_after = True
-        self.key = cell, activation, bool(reset_after)
-        self.dtype, self.n_in, self.n_hidden = dtype, n_in, n_hidden
-        self.width = n_hidden
-        self.cell = cells.build(functions(dtype), *self.key)
-        self.tile = tiles.plan(self.cell, n_hidden, dtype, devices.current().shared_bytes)
+        self.key = cell, activation, reset_after
+        built = cells.build(functions(dtype), *self.key)
+        super().__init__(cells.GATES[cell], built, n_in, n_hidden, dtype, n_hidden, axes=(1, 2, 0))
+        self.tile = tiles.plan(built, n_hidden, dtype, devices.current().shared_bytes)
         self.regime = stepwise if self.tile is None else tiles
-        self.gates = cells.GATES[cell]
-        self.ranges = {"input": self.cell.input_slots, "hidden": self.cell.hidden_slots}
-        if self.cell.reset is not None:
-            self.ranges["late"] = self.cell.late_slots
         self.columns = {part: (hi - lo) * n_hidden for part, (lo, hi) in self.ranges.items()}
 
-    def places(self, suffix: str) -> Iterator[Place]:
-        """How it keeps weight_ih (g H, F), weight_hh (g H, H), bias_ih, bias_hh (g H,)."""
-        for kind in ("weight", "bias"):
-            for part, (lo, hi) in self.ranges.items():
-                section = f"{kind}_ih{suffix}" if part == "input" else f"{kind}_hh{suffix}"
-                n_in = 1 if kind == "bias" else self.n_in if part == "input" else self.n_hidden
-                gates = tuple(self.gates.index(gate) for gate in self.cell.slots[lo:hi])
-                stored = (n_in, hi - lo, self.n_hidden)
-                yield Place(f"{part} {kind}", section, len(self.gates), gates, stored, (1, 2, 0))
-
-    # --- passes ------------------------------------------------------------------------------------
-    def flops(self, n_rows: float) -> float:
-        """Of a forward pass over so many steps; activations count as eight products."""
-        return 2.0 * n_rows * self.n_hidden * self.cell.n_slots * (self.n_in + self.n_hidden + 8)
+    def stored(self, columns: int, n_slots: int) -> tuple[int, ...]:
+        return columns, n_slots, self.n_hidden
 
     def gates_of(self, G: Any, n_rows: int, part: str) -> Matrix:
         """The columns of G (n_rows, S, H) that belong to a part."""
@@ -142,10 +124,9 @@ class RecurrentLayer:
         """The hidden states as rows (R, H)."""
         return Rows(trace.H, self.n_hidden)
 
-    def carried(self, rec: Recording, name: str) -> list[Rows]:
-        """States (B, H) that a chunk takes over from the one before: h, and c of a cell that has it."""
-        names = ("h", "c") if self.cell.has_c else ("h",)
-        return [rec.rows(name, "carried", state, row=self.n_hidden, per=SIZE_B) for state in names]
+    def last_states(self, rec: Recording, trace: Trace, target: Rows, column: int) -> None:
+        """Record that each sequence's last hidden state goes to these columns."""
+        copy_rows(rec, Rows(trace.h_last, self.n_hidden, SIZE_B), 0, target, column, self.n_hidden)
 
     def keep_last(self, rec: Recording, trace: Trace, name: str) -> None:
         """Record that the last states go into `carried`."""
@@ -153,7 +134,9 @@ class RecurrentLayer:
         for last, carried in zip((trace.h_last, trace.c_last), self.carried(rec, name), strict=False):
             rec.tape.each(copy, size, size, last, carried.array)
 
-    def backward(self, rec: Recording, trace: Trace, dY: Rows | None, need_dX: bool, name: str) -> Rows | None:
+    def backward(
+        self, rec: Recording, trace: Trace, dY: Rows | None, need_dX: bool, name: str
+    ) -> Rows | None:
         """Record back-propagation through time; consumes `trace`.
 
         Parameters
@@ -171,7 +154,8 @@ class RecurrentLayer:
         H, S, F, R = self.n_hidden, self.cell.n_slots, self.n_in, rec.steps.max_rows
         tape, into, nothing, has_dY = rec.tape, rec.gradients(name), rec.work.resident(None), dY is not None
         d_states = (dY.array if has_dY else nothing), (dY.row if has_dY else 0), has_dY
-        self.regime.backward(rec, self, trace, d_states, self.gradient_of_states(rec, name), name)
+        into_states = [rows.array for rows in self.gradient_of_states(rec, name)] + [nothing]
+        self.regime.backward(rec, self, trace, d_states, into_states[:2], name)
         # Products over all rows that there is room for: those that the minibatch lacks are to count nothing.
         tails = [(trace.G, S * H), (trace.X.array, trace.X.row), (trace.A, H)]
         for array, row in [*tails, *([(trace.RH, H)] if self.cell.reset is not None else [])]:
@@ -191,9 +175,3 @@ class RecurrentLayer:
         dX, weight = rec.rows(name, "dX", row=F), self.weight_of(rec.weights(name), "input")
         tape.multiply(self.gates_of(trace.G, R, "input"), weight, Matrix(dX.array, R, F, F), tb=True)
         return dX
-
-    def gradient_of_states(self, rec: Recording, name: str) -> tuple[Any, Any]:
-        """Flat (B, H) dH and dC."""
-        size = rec.steps.max_sequences * self.n_hidden
-        dH = rec.buffer(name, "dH", size=size)
-        return dH, rec.buffer(name, "dC", size=size) if self.cell.has_c else rec.work.resident(None)

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from ...batches import SIZE_B, SIZE_FIRST, SIZE_R
+from ...batches import SIZE_FIRST, SIZE_R
 from ...recording import Recording, Rows
 from .jit import THREADS, function, kernel, numba_type
 from .sums import tree_sum

@@ -1,12 +1,8 @@
-"""Pooling over time: the mean or the maximum of a sequence's own steps.
-
-What has been pooled so far is carried over like the layers' states: see `pooled`.
-"""
+"""Pooling over time: the mean or the maximum of a sequence's own steps."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import cuda
@@ -17,7 +13,7 @@ from .jit import kernel
 
 
 @kernel("pool_mean")
-def pool_mean(sizes, row_at, lengths, width, x_row, X, so_far, out):
+def mean_kernel(sizes, row_at, lengths, width, x_row, X, so_far, out):
     """so_far (B, width + 1), float64: the sum over each sequence's steps in time order, and their number,
     which `count_pooled` counts; out (B, width): the one over the other."""
     for k in range(cuda.grid(1), sizes[SIZE_B] * width, cuda.gridsize(1)):
@@ -41,14 +37,14 @@ def count_pooled(sizes, lengths, row, so_far):
 
 
 @kernel("pool_mean_backward")
-def pool_mean_backward(sizes, place_of, whole, width, dout, dX):
+def mean_backward_kernel(sizes, place_of, whole, width, dout, dX):
     for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
         i = place_of[k // width]
         dX[k] = dout[i * width + k % width] / whole[i]
 
 
 @kernel("pool_max")
-def pool_max(sizes, row_at, lengths, width, x_row, X, largest, where):
+def max_kernel(sizes, row_at, lengths, width, x_row, X, largest, where):
     """largest (B, width): over each sequence's steps so far; where: its step in this chunk, or -1."""
     for k in range(cuda.grid(1), sizes[SIZE_B] * width, cuda.gridsize(1)):
         i, j = k // width, k % width
@@ -63,41 +59,42 @@ def pool_max(sizes, row_at, lengths, width, x_row, X, largest, where):
 
 
 @kernel("pool_max_backward")
-def pool_max_backward(sizes, place_of, step_of, width, dout, where, dX):
+def max_backward_kernel(sizes, place_of, step_of, width, dout, where, dX):
     for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
         r, j = k // width, k % width
         at = place_of[r] * width + j
         dX[k] = dout[at] if where[at] == step_of[r] else 0
 
 
-def pooled(rec: Recording, kind: str, width: int, name: str) -> Rows:
-    """Where a chunk finds what the one before has pooled, rows (B, .): the maximum so far; for a mean, in
-    float64, the sum and behind it the number of steps. Before the first step: -inf; zeros."""
-    if kind == "max":
-        return rec.rows(name, "so far", row=width, per=SIZE_B)
-    return rec.rows(name, "so far", row=width + 1, per=SIZE_B, dtype=np.dtype(np.float64))
+def pool_mean(rec: Recording, X: Rows, so_far: Rows, out: Rows) -> None:
+    """Rows X (R, width) over time: out (B, width)."""
+    s, n = rec.tape.steps(rec.steps), rec.steps.max_sequences
+    rec.tape.each(
+        mean_kernel, n * out.row, s.sizes, s.row_at, s.lengths, out.row, X.row, X.array, so_far.array,
+        out.array,
+    )  # fmt: skip
+    rec.tape.each(count_pooled, n, s.sizes, s.lengths, so_far.row, so_far.array)
 
 
-def pool(rec: Recording, kind: str, X: Rows, width: int, name: str) -> tuple[Rows, Any]:
-    """Mean or maximum of rows X (R, width) over time: rows (B, width), and what `pool_backward` needs."""
-    tape, s, so_far = rec.tape, rec.tape.steps(rec.steps), pooled(rec, kind, width, name)
-    size = s.max_sequences * width
-    if kind == "max":
-        where = rec.buffer(name, "where", size=size, dtype=np.dtype(np.intp))
-        tape.each(pool_max, size, s.sizes, s.row_at, s.lengths, width, X.row, X.array, so_far.array, where)
-        return so_far, where
-    out = rec.rows(name, "mean", row=width, per=SIZE_B)
-    tape.each(pool_mean, size, s.sizes, s.row_at, s.lengths, width, X.row, X.array, so_far.array, out.array)
-    tape.each(count_pooled, s.max_sequences, s.sizes, s.lengths, so_far.row, so_far.array)
-    return out, None
+def pool_mean_backward(rec: Recording, dout: Rows, width: int, dX: Rows) -> None:
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(
+        mean_backward_kernel, s.max_rows * width, s.sizes, s.place_of, s.whole, width, dout.array, dX.array
+    )
 
 
-def pool_backward(rec: Recording, kind: str, dout: Rows, where, width: int, name: str) -> Rows:
-    """The gradient of the pooled rows."""
-    tape, s, dX = rec.tape, rec.tape.steps(rec.steps), rec.rows(name, "dX", row=width)
-    size = s.max_rows * width
-    if kind == "mean":
-        tape.each(pool_mean_backward, size, s.sizes, s.place_of, s.whole, width, dout.array, dX.array)
-    else:
-        tape.each(pool_max_backward, size, s.sizes, s.place_of, s.step_of, width, dout.array, where, dX.array)
-    return dX
+def pool_max(rec: Recording, X: Rows, largest: Rows, where: Rows) -> None:
+    """Rows X (R, width) over time: largest and where (B, width)."""
+    s, width = rec.tape.steps(rec.steps), largest.row
+    rec.tape.each(
+        max_kernel, s.max_sequences * width, s.sizes, s.row_at, s.lengths, width, X.row, X.array,
+        largest.array, where.array,
+    )  # fmt: skip
+
+
+def pool_max_backward(rec: Recording, dout: Rows, where: Rows, dX: Rows) -> None:
+    s, width = rec.tape.steps(rec.steps), where.row
+    rec.tape.each(
+        max_backward_kernel, s.max_rows * width, s.sizes, s.place_of, s.step_of, width, dout.array,
+        where.array, dX.array,
+    )  # fmt: skip
