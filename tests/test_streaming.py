@@ -125,6 +125,22 @@ def test_a_list_or_other_numbers_will_do():
     assert est.stream().step([[1, 2]]).shape == (1,)
 
 
+@pytest.mark.parametrize("given", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_steps_of_any_type_are_answered_as_predict_does(method, dtype, given):
+    X = (data(dtype=np.float64)[0] * 3).astype(given)
+    if method == "predict":
+        est = LSTMRegressor(4, dtype=dtype, max_iter=1, random_state=0).fit(X, X[:, -1, 0])
+    else:
+        est = LSTMClassifier(4, dtype=dtype, max_iter=1, random_state=0).fit(X, [0, 1, 2, 0, 1])
+    stream = est.stream(5, method)
+    for t in range(X.shape[1]):
+        answer, expected = stream.step(X[:, t]), getattr(est, method)(X[:, : t + 1])
+        assert answer.dtype == expected.dtype == (np.float32 if given == "float32" else np.float64)
+        np.testing.assert_array_equal(answer, expected)
+
+
 def test_rows_of_a_table_are_read_from_left_to_right():
     X = np.random.default_rng(0).standard_normal((20, 6)).astype(np.float32)
     est = LSTMRegressor(4, features_per_step=2, max_iter=1, random_state=0).fit(X, X[:, 0])

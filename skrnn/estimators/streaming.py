@@ -59,7 +59,7 @@ class Stream:
         -------
         ndarray of shape (batch,) or (batch, k), (batch, k, n_quantiles) for quantiles, like `predict`
             For `x` of shape (n_features,) that one sequence's answer: a scalar or an array of shape (k,).
-            In the estimator's `dtype`.
+            In x's float type.
 
         Raises
         ------
@@ -80,7 +80,10 @@ class Stream:
         if not self._advance():
             row, column = np.argwhere(~np.isfinite(self._x))[0]
             raise ValueError(f"x holds {self._x[row, column]} in feature {column} of sequence {row}")
-        answer = self._answer(self._raw)
+        raw = self._raw
+        if x.dtype != self._dtype:  # as `predict`, which answers in X's float type
+            raw = self._raw.astype(np.float32 if x.dtype == np.float32 else np.float64)
+        answer = self._answer(raw)
         # The raw outputs are a view that the next step overwrites.
         if not alone:
             return answer.copy()
