@@ -144,6 +144,25 @@ def check_labels(items: Any, name: str) -> None:
             raise ValueError(f"{name}[{i}] has the columns {labels}, {name}[{at}] has {first}")
 
 
+def check_step(estimator: Any, x: Any) -> None:
+    """Raise a ValueError where the features of one step, `x`, are labelled otherwise than in `fit`.
+
+    Of an estimator fitted on 2-D X, whose names are each of one step, another order alone is told.
+    """
+    fitted = getattr(estimator, "feature_names_in_", None)
+    if fitted is None:
+        return
+    columns = getattr(estimator, "step_columns_", None)
+    steps = [fitted.tolist()] if columns is None else fitted[columns].tolist()
+    for row in x if isinstance(x, list | tuple) else [x]:
+        labels = labels_of(row)
+        if labels is None or labels in steps:
+            continue
+        turned = next((names for names in steps if sorted(names) == sorted(labels)), None)
+        if columns is None or turned is not None:
+            raise ValueError(f"x has the labels {labels}, expected the features {turned or steps[0]}")
+
+
 def rows_as_frame(rows: list[Any]) -> Any:
     """Series of equal length with the same strings as labels as one frame, whose columns they name; else
     the rows as they are.

@@ -11,6 +11,7 @@ import numpy as np
 from ..inference import Stepper
 from ..network import Network
 from .devices import in_turn
+from .names import check_step
 from .states import read_state, shown
 
 if TYPE_CHECKING:
@@ -64,13 +65,15 @@ class Stream:
         Raises
         ------
         ValueError
-            If `x` has another shape, or holds anything but finite numbers. The state is then what it
-            was before.
+            If `x` has another shape, or holds anything but finite numbers; if it is a Series or a frame whose
+            labels are not the features' names of the fit, in their order. The state is then what it was
+            before.
         KeyboardInterrupt
             On Ctrl-C, before or after the step has been read, never amid it: who goes on after one sets
             `state` to that of an earlier step, or calls `reset`.
         """
         if type(x) is not np.ndarray or x.dtype != self._dtype:
+            check_step(self._estimator, x)
             x = read_numbers(x)
         shape = x.shape
         alone = shape == self._shape_alone
