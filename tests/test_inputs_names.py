@@ -208,8 +208,11 @@ def test_names_of_label_sets_and_of_targets_per_sequence():
     table = pd.DataFrame(rows)
     est = short(GRURegressor).fit(ARRAYS, table)
     assert np.isfinite(est.score(ARRAYS, table))
-    with pytest.raises(ValueError, match="in fit they came as"):
-        est.score(ARRAYS, table[["v", "u"]])
+    for wrong in table[["v", "u"]], table.rename(columns={"v": "w"}):
+        with pytest.raises(ValueError, match=r"in fit they came as \['u', 'v'\]"):
+            est.score(ARRAYS, wrong)
+    with pytest.raises(ValueError, match=r"y_val has the columns \['u', 'w'\]"):
+        est.fit(ARRAYS, table, X_val=ARRAYS[:9], y_val=table[:9].rename(columns={"v": "w"}))
 
 
 @pytest.mark.parametrize("cls", [GRURegressor, GRUClassifier])
