@@ -98,7 +98,7 @@ def _unpacked(packed: Any) -> list[Any]:
     """The sequences of a PackedSequence, in the order in which they were before it was sorted."""
     data = packed.data.detach() if hasattr(packed.data, "detach") else packed.data
     if gpu_of(data) is None:
-        data = np.asarray(data)
+        data = to_host(data)
     sizes = np.asarray(packed.batch_sizes)  # sequences, longest first, that have a step t
     if sizes.ndim != 1 or not len(sizes) or sizes.sum() != len(data) or np.any(np.diff(sizes) > 0):
         raise ValueError(f"batch_sizes={sizes} do not fit the {len(data)} steps of a packed sequence")
