@@ -237,6 +237,43 @@ def test_what_is_not_looked_into(X):
         short().fit(X, np.arange(6.0))
 
 
+def test_what_is_not_looked_into_in_a_list():
+    pl = pytest.importorskip("polars")
+    lazy = pl.DataFrame(RAGGED[1]).lazy()
+    est = short(return_sequences=True).fit(RAGGED, [x[:, 0] for x in RAGGED])
+    for item, message in (
+        (lazy, r"a LazyFrame holds no numbers yet: pass what its collect\(\)"),
+        ({"a": [1.0]}, "a dict is not read: pass a list"),
+        (iter([[1.0]]), "a list_iterator is not read: pass a list"),
+    ):
+        for X in [RAGGED[0], item, *RAGGED[2:]], [RAGGED[0], item]:
+            with pytest.raises(ValueError, match=f"sequence 1: {message}"):
+                est.predict(X)
+            with pytest.raises(ValueError, match=f"sequence 1: {message}"):
+                short().fit(X, np.arange(float(len(X))))
+        with pytest.raises(ValueError, match=f"sequence 0: {message}"):
+            short().fit([item] * 6, np.arange(6.0))
+        with pytest.raises(ValueError, match=rf"y\[1\]: {message}"):
+            est.score(RAGGED, [RAGGED[0][:, 0], item, *RAGGED[2:]])
+
+
+def test_groups_are_not_looked_into():
+    steps = [pd.DataFrame({"id": k, "a": x[:, 0], "b": x[:, 1]}) for k, x in enumerate(RAGGED)]
+    table = pd.concat(steps)
+    groups = [table.groupby("id"), table.groupby("id")[["a", "b"]], table.groupby("id")["a"]]
+    groups.append(pytest.importorskip("polars").DataFrame(table).group_by("id"))
+    for X in groups:
+        name = type(X).__name__
+        message = f"a {name} is not read: pass a list of its frames"
+        with pytest.raises(ValueError, match=message):
+            short().fit(X, np.arange(6.0))
+        with pytest.raises(ValueError, match=message):
+            short(return_sequences=True).fit(RAGGED, X)
+    listed = [frame for _, frame in table.groupby("id")[["a", "b"]]]
+    fitted = [short().fit(X, np.arange(6.0)).predict(X) for X in (listed, RAGGED)]
+    np.testing.assert_array_equal(*fitted)
+
+
 @pytest.mark.parametrize("X", [None, 3.0, "a.csv"])
 def test_what_is_no_data(X):
     with pytest.raises(ValueError, match=f"got scalar array instead: X is {X!r}"):

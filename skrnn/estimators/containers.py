@@ -23,7 +23,7 @@ def opened(x: Any) -> Any:
     Raises
     ------
     ValueError
-        For what cannot be looked into: a lazy frame, a generator, a set, a dict.
+        For what cannot be looked into: a lazy frame, groups of a frame, a generator, a set, a dict.
     """
     if type(x) in (np.ndarray, list, tuple):
         return x
@@ -32,12 +32,9 @@ def opened(x: Any) -> Any:
         return _unpacked(x)
     if getattr(x, "is_nested", False) is True:
         return list(x.unbind())
-    if hasattr(x, "collect") and not hasattr(x, "shape"):
-        raise ValueError(f"a {type(x).__name__} holds no numbers yet: pass what its collect() returns")
+    check_opened(x)
     if sp.issparse(x):
         return x
-    if isinstance(x, dict | set | frozenset) or (hasattr(x, "__next__") and not hasattr(x, "__array__")):
-        raise ValueError(f"a {type(x).__name__} is not read: pass a list or an array")
     if not hasattr(x, "shape") and hasattr(x, "__array__"):
         if not hasattr(x, "to_pylist"):
             return np.asarray(x)
@@ -45,6 +42,19 @@ def opened(x: Any) -> Any:
     if getattr(x, "ndim", None) == 1 or (hasattr(x, "shape") and len(x.shape) == 1):
         return _items(x, x)
     return x
+
+
+def check_opened(x: Any, place: str = "") -> None:
+    """Raise a ValueError for what cannot be looked into."""
+    name = f"{place}a {type(x).__name__}"
+    if hasattr(x, "shape") or hasattr(x, "__array__"):
+        return
+    if hasattr(x, "collect"):
+        raise ValueError(f"{name} holds no numbers yet: pass what its collect() returns")
+    if hasattr(x, "agg"):  # of pandas and polars: groups, or windows
+        raise ValueError(f"{name} is not read: pass a list of its frames, [frame for _, frame in groups]")
+    if isinstance(x, dict | set | frozenset) or hasattr(x, "__next__"):
+        raise ValueError(f"{name} is not read: pass a list or an array")
 
 
 def opened_on_host(x: Any) -> Any:

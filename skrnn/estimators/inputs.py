@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
 from ..sequences import Sequences, object_array
-from .containers import check_table, depth_of, opened, opened_on_host, steps_of
+from .containers import check_opened, check_table, depth_of, opened, opened_on_host, steps_of
 from .devices import holds_arrays, is_packed, warn_the_caller
 from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
 from .lags import Columns, arranged, by_position, choose_columns
@@ -249,6 +249,9 @@ def recognise(X: Any, gpu: Any = None) -> tuple[Any, Literal["rows", "sequences"
         if not items:
             raise ValueError("X contains no sequences")
         depths = [depth_of(item) for item in items]
+        if 0 in depths:
+            for i, item in enumerate(items):
+                check_opened(item, f"sequence {i}: ")
         if 1 in depths:  # which may hold lists
             items = [steps_of(item, i) for i, item in enumerate(items)]
             depths = [depth_of(item) for item in items]

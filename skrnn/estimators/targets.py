@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight, check_array
 
 from ..sequences import Targets
-from .containers import opened
+from .containers import check_opened, opened
 from .devices import holds_arrays, warn_the_caller
 from .finite import problem_of
 from .inputs import Input
@@ -99,6 +99,7 @@ def _read_steps(y: Any, input: Input, name: str) -> Rows:
     arrays = [np.asarray(item) for item in items]
     for i, (array, length) in enumerate(zip(arrays, sequences.lengths, strict=True)):
         if array.ndim == 0:
+            check_opened(items[i], f"{name}[{i}]: ")
             raise ValueError(
                 f"{name} has one value per sequence, but return_sequences=True needs one per step"
             )
