@@ -11,7 +11,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
 import skrnn.estimators
-from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, SequenceTransformer
+from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, SequenceTargetRegressor, SequenceTransformer
 from skrnn.estimators.inputs import read_X
 from skrnn.forecasting import LSTMForecaster
 from skrnn.sequences import object_array
@@ -278,6 +278,49 @@ def test_groups_are_not_looked_into():
 def test_what_is_no_data(X):
     with pytest.raises(ValueError, match=f"got scalar array instead: X is {X!r}"):
         short().fit(X, np.arange(6.0))
+
+
+def test_gaps_of_pandas_have_their_place():
+    frames = [pd.DataFrame(x, columns=["a", "b"]) for x in RAGGED]
+    for dtype in "Float64", object:
+        X = [frame.astype(dtype) for frame in frames]
+        np.testing.assert_array_equal(read(X).sequences.values, np.concatenate(RAGGED))
+        X[2].iloc[3, 1] = pd.NA
+        for form in X, pd.Series(X, dtype=object):
+            with pytest.raises(ValueError, match="sequence 2 contains NaN at step 3"):
+                read(form)
+        filled = SequenceTransformer(SimpleImputer()).fit_transform(X)
+        expected = np.delete(np.concatenate(RAGGED)[:, 1], 7).mean()
+        assert filled[2][3].tolist() == pytest.approx([RAGGED[2][3, 0], expected])
+        for y in X, [frame["b"] for frame in X]:
+            for est in short(return_sequences=True), SequenceTargetRegressor(short(return_sequences=True)):
+                with pytest.raises(ValueError, match=r"Input y contains NaN: y\[2\] at step 3"):
+                    est.fit(RAGGED, y)
+                weights = [np.ones(len(x)) for x in RAGGED]
+                weights[2][3] = 0
+                assert np.isfinite(est.fit(RAGGED, y, sample_weight=weights).score(RAGGED, y, weights))
+    rows = [frame.iloc[0].astype("Float64") for frame in frames]
+    rows[4].iloc[1] = pd.NA
+    for X in rows, pd.DataFrame(rows), pd.DataFrame(rows).astype(object):
+        with pytest.raises(ValueError, match="Input X contains NaN: row 4, column 'b'"):
+            short().fit(X, np.arange(6.0))
+    with pytest.raises(ValueError, match="x holds nan in feature 1 of sequence 0"):
+        short().fit(frames, np.arange(6.0)).stream().step(rows[4])
+
+
+@pytest.mark.parametrize("dtype", ["string", object])
+def test_labels_that_pandas_does_not_know(dtype):
+    y = [pd.Series(["a", "b", "a", "b", "a", "b"][: len(x)], dtype=dtype) for x in RAGGED]
+    y[2].iloc[3] = pd.NA
+    est = short(GRUClassifier, return_sequences=True)
+    for form in y, [label.to_list() for label in y]:
+        with pytest.raises(ValueError, match=r"Input y contains NaN: y\[2\] at step 3"):
+            est.fit(RAGGED, form)
+    weights = [np.ones(len(x)) for x in RAGGED]
+    weights[2][3] = 0
+    assert est.fit(RAGGED, y, sample_weight=weights).classes_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match=r"Input y contains NaN: y\[3\]"):
+        short(GRUClassifier).fit(RAGGED, pd.Series(["a", "b", "a", pd.NA, "b", "a"], dtype=dtype))
 
 
 # --- padding ----------------------------------------------------------------------------------------------

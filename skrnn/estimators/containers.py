@@ -62,6 +62,12 @@ def opened_on_host(x: Any) -> Any:
     return to_host(opened(x))
 
 
+def as_array(x: Any) -> np.ndarray:
+    """As NumPy's array; what pandas has for a gap, pd.NA, is NaN in it."""
+    array = np.asarray(x)
+    return x.to_numpy(na_value=np.nan) if array.dtype == object and hasattr(x, "iloc") else array
+
+
 def as_table(x: Any) -> Any:
     """A RecordBatch of Arrow as a Table, whose names scikit-learn reads; anything else as it is."""
     if type(x).__name__ != "RecordBatch" or type(x).__module__.partition(".")[0] != "pyarrow":

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
 from ..sequences import Sequences, object_array
-from .containers import check_opened, check_table, depth_of, opened, opened_on_host, steps_of
+from .containers import as_array, check_opened, check_table, depth_of, opened, opened_on_host, steps_of
 from .devices import holds_arrays, is_packed, warn_the_caller
 from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
 from .lags import Columns, arranged, by_position, choose_columns
@@ -302,6 +302,8 @@ def _read_rows(
     try:
         # scikit-learn looks at shape and type, not at values: of a GPU's array, another shows them
         shown = X if gpu is None else np.broadcast_to(np.zeros((), _numeric(X, "X").dtype), X.shape)
+        if hasattr(X, "iloc") and any(dtype.kind == "O" for dtype in X.dtypes):
+            shown = X.mask(X.isna())  # NaN in place of pd.NA, which is not numeric
         shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
         values = shown if gpu is None else X
         names = getattr(estimator, "feature_names_in_", None)
@@ -337,7 +339,7 @@ def _step_array(item: Any, place: str, gpu: Any) -> np.ndarray:
     if sp.issparse(item):
         raise ValueError(f"{place} is sparse; convert it with toarray()")
     try:
-        array = item if gpu is not None else np.asarray(item)
+        array = item if gpu is not None else as_array(item)
     except ValueError as error:  # nested lists of different lengths
         raise ValueError(f"{place} cannot be read as (time steps, features): {error}") from error
     if array.ndim != 2:

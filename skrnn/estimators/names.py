@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import _check_feature_names, _get_feature_names
 
 from ..sequences import Sequences
-from .containers import as_table
+from .containers import as_array, as_table
 from .devices import warn_the_caller
 
 NAMELESS = {np.ndarray, list, tuple, Sequences}  # as most items are; there may be many
@@ -179,4 +179,4 @@ def rows_as_frame(rows: list[Any]) -> Any:
     if labels is None or len(set(labels)) < len(labels) or any(labels_of(row) != labels for row in rows):
         return rows
     frame = type(rows[0].to_frame())
-    return frame(np.stack([np.asarray(row) for row in rows]), columns=labels)
+    return frame(np.stack([as_array(row) for row in rows]), columns=labels)

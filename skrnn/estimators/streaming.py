@@ -10,6 +10,7 @@ import numpy as np
 
 from ..inference import Stepper
 from ..network import Network
+from .containers import as_array
 from .devices import in_turn, to_host
 from .names import check_step
 from .states import read_state, shown
@@ -119,7 +120,7 @@ def read_numbers(x: Any) -> np.ndarray:
     """`x` as an array of real numbers."""
     if isinstance(x, np.ma.MaskedArray):
         raise ValueError("x is a masked array: fill its gaps first")
-    array = np.asarray(to_host(x))
+    array = as_array(to_host(x))
     if array.dtype.kind not in "biuf":
         raise ValueError(f"x has dtype {array.dtype}, expected real numbers")
     return array

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight, check_array
 
 from ..sequences import Targets
-from .containers import check_opened, opened
+from .containers import as_array, check_opened, opened
 from .devices import holds_arrays, warn_the_caller
 from .finite import problem_of
 from .inputs import Input
@@ -96,7 +96,7 @@ def _read_steps(y: Any, input: Input, name: str) -> Rows:
             f"sequences, {name} has {len(items)}"
         )
     check_labels(items, name)
-    arrays = [np.asarray(item) for item in items]
+    arrays = [as_array(item) for item in items]
     for i, (array, length) in enumerate(zip(arrays, sequences.lengths, strict=True)):
         if array.ndim == 0:
             check_opened(items[i], f"{name}[{i}]: ")
