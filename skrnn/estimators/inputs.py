@@ -18,7 +18,7 @@ from .containers import as_array, check_opened, check_table, depth_of, opened, o
 from .devices import holds_arrays, is_packed, warn_the_caller
 from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
 from .lags import Columns, arranged, by_position, choose_columns
-from .names import check_names, rows_as_frame
+from .names import check_names, rows_as_frame, with_rows_as_columns
 
 KINDS = {
     "rows": "2-D X (one row per sequence)",
@@ -128,7 +128,8 @@ def read_X(
     else:
         _check_no_static_columns(static_columns)
         sequences, float_type = read_sequences(X, dtype, allow_nan, gpu, channels_first)
-        check_names(estimator, np.empty(0) if channels_first or gpu is not None else X, reset)
+        named = np.empty(0) if gpu is not None else with_rows_as_columns(X) if channels_first else X
+        check_names(estimator, named, reset)
         _agree_on_features(estimator, sequences.n_features, reset)
         if reset and by_name:
             _warn_of_lone_steps(sequences, channels_first)

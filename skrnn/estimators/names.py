@@ -82,6 +82,14 @@ def check_names(estimator: Any, items: Any, reset: bool) -> None:
         del estimator.feature_names_in_
 
 
+def with_rows_as_columns(items: Any) -> Any:
+    """Frames whose rows are the features, turned round; those but of pandas have no names of rows."""
+    if not isinstance(items, list):
+        return items
+    nameless = np.empty(0)
+    return [item.T if hasattr(item, "iloc") else nameless for item in items]
+
+
 def _names_of(item: Any, i: int) -> np.ndarray | None:
     try:
         return _get_feature_names(item)

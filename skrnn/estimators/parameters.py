@@ -302,7 +302,8 @@ history_ : dict of str to ndarray
 n_features_in_ : int
     Columns of 2-D X, else features per time step.
 feature_names_in_ : ndarray of str
-    Column names, where X was a DataFrame with string names, or a list of them.
+    Column names, where X was a DataFrame with string names, or a list of them; with `channels_first` those of
+    their rows.
 step_columns_ : ndarray of int of shape (T, features per step)
     Which columns of 2-D X each time step reads, oldest step first, those of `static_columns` last.
 n_outputs_ : int
