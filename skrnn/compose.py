@@ -43,9 +43,9 @@ class SequenceTargetRegressor(Versioned, TransformedTargetRegressor):
         step where it has ``return_sequences=True``.
     transformer : transformer, default=None
         Of 2-D numbers, with `inverse_transform`; a clone is fitted. A `SequenceTransformer` will do. None:
-        `func` and `inverse_func`.
+        `func` and `inverse_func`; without these, too, the targets are learned as they are.
     func : callable, default=None
-        A function in place of a transformer, such as `numpy.log1p`.
+        A function in place of a transformer, such as `numpy.log1p`. It needs its inverse.
     inverse_func : callable, default=None
         Its inverse, such as `numpy.expm1`.
     check_inverse : bool, default=True
