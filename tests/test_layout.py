@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "forecasting": {"columns", "estimators", "interrupts", "network", "sequences"},
     "columns": set(),
     "windows": {"columns", "sequences"},
-    "metrics": {"sequences"},
+    "metrics": {"estimators", "sequences"},
     "display": set(),
     "warmup": {"backends", "estimators", "network"},
 }

@@ -1,6 +1,7 @@
 """Validation data: what is held back, with which weights, and what a warm start keeps."""
 
 import copy
+import re
 import warnings
 
 import numpy as np
@@ -11,7 +12,10 @@ from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import (
     GridSearchCV,
+    GroupKFold,
+    GroupShuffleSplit,
     KFold,
+    LeaveOneGroupOut,
     LeaveOneOut,
     PredefinedSplit,
     ShuffleSplit,
@@ -220,6 +224,20 @@ def test_a_splitter_sees_the_labels(splits):
     groups = np.arange(40) // 8
     short(early_stopping=True, validation_split=PredefinedSplit(np.where(groups == 2, 0, -1))).fit(X, y)
     assert splits[-1] == list(range(16, 24))
+
+
+@pytest.mark.parametrize("split", [GroupKFold(2), GroupShuffleSplit(), LeaveOneGroupOut()])
+def test_a_splitter_that_needs_groups(split):
+    message = re.escape(repr(split)) + ": The 'groups' .* no groups: take PredefinedSplit, or X_val"
+    with pytest.raises(ValueError, match=f"validation_split={message}"):
+        short(early_stopping=True, validation_split=split).fit(*data())
+
+
+def test_what_a_splitter_refuses_has_its_name():
+    with pytest.raises(ValueError, match=r"(?s)validation_split=StratifiedKFold\(.*\): Supported target"):
+        short(early_stopping=True, validation_split=StratifiedKFold(4)).fit(*data())
+    with pytest.raises(ValueError, match=r"(?s)validation_split=KFold\(.*\): Cannot have number of splits"):
+        short(early_stopping=True, validation_split=KFold(41)).fit(*data())
 
 
 def test_the_first_split_with_weights_on_both_sides(splits):

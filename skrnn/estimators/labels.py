@@ -17,6 +17,8 @@ from .finite import problem_of
 from .inputs import Input
 from .targets import Rows, place
 
+MISSING = {"NoneType", "NAType"}  # None, and pd.NA, which is not even unequal to itself
+
 
 def read_labels(
     rows: Rows, w: np.ndarray | None, input: Input, per_step: bool, name: str = "y"
@@ -39,7 +41,7 @@ def read_labels(
         where = place(row, input, per_step, name)
         raise ValueError(f"Input {name} contains {problem_of(value, values.dtype)}: {where}")
     if known.dtype == object:
-        missing = np.array([any(v is None or v != v for v in row) for row in known])
+        missing = np.array([any(type(v).__name__ in MISSING or v != v for v in row) for row in known])
         if missing.any():
             row = np.flatnonzero(used)[np.argmax(missing)]
             raise ValueError(f"Input {name} contains NaN: {place(row, input, per_step, name)}")
