@@ -310,6 +310,14 @@ def test_a_fit_without_warm_start_begins_anew():
     assert est.fit(X[:, :, :2], y).n_features_in_ == 2
 
 
+def test_training_draws_its_numbers_from_random_state():
+    losses = []
+    for seed in (0, 0, 1):
+        est = LSTMRegressor.from_weights(good(), batch_size=1, random_state=seed, learning_rate_init=0.1)
+        losses.append(est.partial_fit(X, X[:, -1, 0]).loss_)
+    assert losses[0] == losses[1] != losses[2]
+
+
 def test_weights_are_copied():
     weights = {name: w.astype("f4") for name, w in good().items()}
     est = LSTMRegressor.from_weights(weights)
@@ -349,8 +357,8 @@ def test_either_kind_of_X():
     ]:
         with pytest.raises(ValueError, match=message):
             est.predict(wrong)
-    with pytest.raises(ValueError, match="X has 1 features per step, expected 3"):
-        LSTMRegressor.from_weights(good()).predict(X[:, :, 0])
+    with pytest.raises(ValueError, match=r"X has 1 features per step, expected 3; .* alone is \[X\]"):
+        LSTMRegressor.from_weights(good()).predict(X[0])
 
 
 def test_training_settles_the_kind_of_X():
@@ -484,7 +492,7 @@ BAD_ARRAYS = {
     ),
     "no layer 1": (
         good() | {"weight_ih_l2": random(16, 4)},
-        "weights lack 'weight_ih_l1' of an LSTM with hidden_size 4 and 3 layers",
+        "weights lack 'weight_ih_l1', but hold later layers",
     ),
     "prefix": (
         {k: w for k, w in state_dict(prefix="a.lstm.").items() if k != "a.lstm.weight_hh_l0"},
@@ -500,6 +508,7 @@ BAD_ARRAYS = {
         r"unknown arrays: \['embed.weight'\]",
     ),
     "norm": (good() | {"norm.weight": random(4)}, r"unknown arrays: \['norm.weight'\]"),
+    "digits": (good() | {"weight_ih_l01": random(16, 4)}, r"unknown arrays: \['weight_ih_l01'\]"),
     "key": (good() | {3: random(4)}, r"unknown arrays: \['3'\]"),
     "two modules": (
         state_dict(prefix="enc.") | state_dict(prefix="dec."),
@@ -555,6 +564,14 @@ BAD_LISTS = {
     "PyTorch's": (list(good().values()), r"weights\[0:\] have the shapes \[\(16, 3\), \(16, 4\)"),
     "no head": (LSTM[:3], r"no head.* kernel of shape \(4, n_outputs\)"),
     "no head, no bias": (LSTM[:2], "weights hold no head"),
+    "no head, both ways": (
+        keras_weights("lstm", layers=2, bidirectional=True)[:12],
+        r"no head.* kernel of shape \(8, n_outputs\)",
+    ),
+    "sums of both ways": (
+        [*keras_weights("lstm", bidirectional=True)[:6], random(4, 1), random(1)],
+        r'like weights\[0\], .* only merge_mode="concat" is known: .* 8 inputs, and weights\[6\] has 4',
+    ),
     "two Dense": (
         [*LSTM, random(2, 1), random(1)],
         r"weights\[3:\] have the shapes \[\(4, 2\), \(2,\), \(2, 1\)",

@@ -106,7 +106,10 @@ class FittedNetwork(Versioned):
         """Raise a ValueError where X has not the network's features per step, which kernels do not check."""
         n_features, expected = input.sequences.n_features, self.weights_["weight_ih_l0"].shape[1]
         if n_features != expected:
-            raise ValueError(f"X has {n_features} features per step, expected {expected}")
+            alone = "; 2-D X has a row per sequence and takes features_per_step, one sequence alone is [X]"
+            raise ValueError(
+                f"X has {n_features} features per step, expected {expected}{alone * (input.kind == 'rows')}"
+            )
 
     @staticmethod
     def _check_shapes(weights: Mapping[str, np.ndarray], network: Network) -> None:

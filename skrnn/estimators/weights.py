@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +24,9 @@ from .devices import to_host
 
 CELLS = {1: "rnn", 3: "gru", 4: "lstm"}  # by the number of their gates
 CALLED = {"rnn": "an RNN", "gru": "a GRU", "lstm": "an LSTM"}
-RECURRENT = re.compile(r"(?P<prefix>.+\.)?(?P<name>(weight|bias)_(ih|hh)_l(?P<layer>\d+)(_reverse)?)")
+RECURRENT = re.compile(
+    r"(?P<prefix>.+\.)?(?P<name>(weight|bias)_(ih|hh)_l(?P<layer>0|[1-9][0-9]*)(_reverse)?)"
+)
 PROJECTION = re.compile(r"(.+\.)?weight_hr_l\d+(_reverse)?")
 # Modules whose weight without a bias may be a head: others, such as an embedding, have none either.
 HEADS = {"head", "fc", "linear", "dense", "out", "output"}
@@ -77,9 +80,8 @@ def read(weights: Any, reset_after: bool = True) -> Weights:
     if isinstance(weights, Mapping):
         if not weights or not all(re.fullmatch(r"arr_\d+", str(name)) for name in weights):
             return _from_mapping(weights)
-        weights = [
-            weights[name] for name in sorted(weights, key=lambda name: int(name[4:]))
-        ]  # savez(file, *list)
+        # numpy.savez(file, *weights) has made these names
+        weights = [weights[name] for name in sorted(weights, key=lambda name: int(name[4:]))]
     if isinstance(weights, list | tuple):
         return _from_list([_numbers(array, f"weights[{i}]") for i, array in enumerate(weights)], reset_after)
     asked = [f": pass its {name}()" for name in ("state_dict", "get_weights") if hasattr(weights, name)]
@@ -118,7 +120,10 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
             f"4 (LSTM) times as many rows; {names['weight_ih_l0']} has {arrays['weight_ih_l0'].shape}"
         )
     matches = [match for name in arrays if (match := RECURRENT.fullmatch(name))]
-    num_layers = 1 + max(int(match["layer"]) for match in matches)
+    layers = {int(match["layer"]) for match in matches}
+    num_layers = len(layers)
+    if missing := set(range(num_layers)) - layers:
+        raise ValueError(f"weights lack '{weights.prefix}weight_ih_l{min(missing)}', but hold later layers")
     bidirectional = any(match["name"].endswith("_reverse") for match in matches)
     width = hidden_size * (2 if bidirectional else 1)
     if "head.weight" not in arrays:
@@ -195,7 +200,7 @@ def _archive(path: Any) -> dict[str, np.ndarray]:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.lib.npyio.NpzFile):  # and not the one array of an .npy file
                 arrays = dict(archive)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"weights={path!r} cannot be read as an .npz archive of arrays: {error}") from error
     if not arrays or not all(isinstance(array, np.ndarray) for array in arrays.values()):  # or any other zip
         raise ValueError(
@@ -264,7 +269,7 @@ def _head(arrays: dict[str, np.ndarray], rest: Sequence[str]) -> dict[str, str]:
 def _from_list(arrays: list[np.ndarray], reset_after: bool) -> Weights:
     """Recurrent layers (each direction's kernel, recurrent kernel and bias), then a Dense."""
     ends = {n: _end_of_layers(arrays, n) for n in (3, 2)}  # with and without biases
-    n = max(ends, key=lambda n: (_is_head(arrays[ends[n] :]), ends[n]))
+    n = max(ends, key=lambda n: ends[n])
     end, head = ends[n], arrays[ends[n] :]
     if not end or (head and not _is_head(head)):
         raise ValueError(
@@ -286,8 +291,16 @@ def _from_list(arrays: list[np.ndarray], reset_after: bool) -> Weights:
     if len(told) > 1:
         raise ValueError("weights hold GRU layers with reset_after=True and others with reset_after=False")
     after = next(iter(told), None)
-    # Stacked, or side by side: Bidirectional concatenates what its layers give.
-    directions = 2 if head and len(head[0]) == 2 * hidden_size and len(layers) % 2 == 0 else 1
+    # Stacked, or side by side? Bidirectional concatenates what its layers give, and the head reads that.
+    aside = len(layers) % 2 == 0 and len(layers[1][0]) == len(layers[0][0])
+    reading = len(head[0]) if head else 2 * hidden_size
+    if aside and reading != 2 * hidden_size and len(layers[0][0]) != hidden_size:
+        raise ValueError(
+            f"weights[{n}] has shape {layers[1][0].shape} like weights[0], as in Bidirectional, of which "
+            f'only merge_mode="concat" is known: a Dense behind it has {2 * hidden_size} inputs, '
+            f"weights[{end}] has {reading}"
+        )
+    directions = 2 if aside and reading == 2 * hidden_size else 1
     read, names = {}, {}
     for i, layer in enumerate(layers):
         suffix = f"_l{i // directions}" + "_reverse" * (i % directions)
