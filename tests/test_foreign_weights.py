@@ -570,7 +570,7 @@ BAD_LISTS = {
     ),
     "sums of both ways": (
         [*keras_weights("lstm", bidirectional=True)[:6], random(4, 1), random(1)],
-        r'like weights\[0\], .* only merge_mode="concat" is known: .* 8 inputs, and weights\[6\] has 4',
+        r'like weights\[0\], .* only merge_mode="concat" is known: .* 8 inputs, weights\[6\] has 4',
     ),
     "two Dense": (
         [*LSTM, random(2, 1), random(1)],
