@@ -6,6 +6,7 @@ one float type and of one number of features.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -299,6 +300,9 @@ def _read_rows(
     gpu: Any,
 ) -> tuple[Sequences, type[np.floating]]:
     """2-D X, with what scikit-learn checks of it."""
+    if not reset and not hasattr(estimator, "_input_kind"):
+        # Its weights came without a fit: nothing is known of columns, and nothing is to be learnt here.
+        estimator, reset = copy(estimator), True
     check_table(X)
     try:
         # scikit-learn looks at shape and type, not at values: of a GPU's array, another shows them

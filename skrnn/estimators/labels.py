@@ -111,6 +111,41 @@ def check_same_classes(classes: Any, fitted: np.ndarray, values: np.ndarray | No
         raise ValueError(f"classes={classes} are not those of the first call, {known}")
 
 
+def learn_outputs(n: int, classes: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Of a head with n outputs: the classes, the values of label sets or None, and the outputs' order.
+
+    Raises
+    ------
+    ValueError
+        If `classes` do not fit them.
+    """
+    if classes is not None and np.ndim(classes) == 2:
+        values = np.sort(np.asarray(classes), axis=1)
+        if n < 2 or values.shape != (n, 2) or not (values[:, 0] != values[:, 1]).all():
+            raise ValueError(
+                f"classes={classes} must hold two different values for each label of a set: as many labels, "
+                f"from two on, as the head has outputs, here {n}"
+            )
+        return np.arange(n), values, None
+    given = np.arange(max(n, 2)) if classes is None else np.asarray(classes)
+    if given.ndim != 1 or len(np.unique(given)) != len(given):
+        raise ValueError(f"classes must be a list of different classes, got {classes!r}")
+    if len(given) != max(n, 2):
+        raise ValueError(
+            f"classes={classes} are {len(given)}, but the head has {n} outputs: one for each class, or one "
+            "for two"
+        )
+    order = np.argsort(given)
+    return given[order], None, order
+
+
+def in_order_of_classes(rows: np.ndarray, order: np.ndarray | None) -> np.ndarray:
+    """A head's rows, one for each class, in that order; of two classes the one row that tells them apart."""
+    if order is not None:
+        rows = np.concatenate([np.zeros_like(rows), rows])[order] if len(rows) == 1 else rows[order]
+    return rows[1:] - rows[:1] if len(rows) == 2 else rows
+
+
 # --- sets of labels -----------------------------------------------------------------------------------
 def two_values(sets: np.ndarray, name: str = "y") -> np.ndarray:
     """The two values of each column, the smaller one first; shape (n_labels, 2).

@@ -285,9 +285,9 @@ n_iter_ : int
     Epochs trained.
 device_ : str
     Where `fit` computed: "cpu", "cuda:0", ...
-loss_, best_loss_ : float
+loss_, best_loss_ : float or None
     Training loss of the last epoch, and the lowest of all; the mean over minibatches while the weights
-    were changing.
+    were changing. None where there was no epoch, after `from_weights`.
 loss_curve_ : list of float
     Training loss of every epoch.
 validation_scores_ : list of float or None
