@@ -103,25 +103,18 @@ def of_estimator(config: dict[str, Any], parts: Parts) -> None:
         parts["states"] = digest(states)
         return
     steps = [x.reshape(-1, config["data"]["F"]) for x in X]
-    shortest = min(map(len, steps))
-    state = None
-    for first, stop in ((0, shortest), (shortest - 1, None)):  # the second begins in states that are not zero
-        states.append(model.predict_with_state(read_as(X, [x[first:stop] for x in steps]), state))
-        state = states[-1][1]
+    shortest, state = min(map(len, steps)), None
+    pieces = [X, X]  # rows are of one length
+    if not config["data"]["rows"]:
+        container = list if config["data"]["ragged"] else np.array
+        pieces = [container([x[part] for x in X]) for part in (slice(shortest), slice(shortest - 1, None))]
+    for piece in pieces:
+        answer, state = model.predict_with_state(piece, state)
+        states.append((answer, state))
     parts["states"] = digest(states)
     streams = [model.stream(len(steps), name) for name in methods]
-    for t in range(shortest):
-        read = np.array([x[t] for x in steps])
-        answers = [stream.step(read) for stream in streams]
-        parts["streams"] = digest(parts.get("streams"), answers)
-    parts["streams"] = digest(parts["streams"], [stream.state for stream in streams])
-
-
-def read_as(X: Any, sequences: list[np.ndarray]) -> Any:
-    """Sequences in the form of X."""
-    if isinstance(X, list):
-        return sequences
-    return np.array(sequences).reshape((len(X), -1) if X.ndim == 2 else (len(X), *sequences[0].shape))
+    answers = [stream.step(np.array([x[t] for x in steps])) for t in range(shortest) for stream in streams]
+    parts["streams"] = digest(answers, [stream.state for stream in streams])
 
 
 # --- forecasters ----------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def configurations(n: int, seed: int, device: str, bfloat16: bool) -> list[Confi
 def estimator(draw: Draw, device: str, bfloat16: bool) -> Config:
     one, maybe = draw.one, draw.maybe
     name, cell = one(*CELLS)
-    loss, T, n = one(*REGRESSION, *CLASSIFICATION), draw.size(20, 5), 11 + draw.size(29, 1)
+    loss, T, n = one(*REGRESSION, *CLASSIFICATION), draw.size(one(20, 20, 150), 5), 11 + draw.size(29, 1)
     classifier, ragged, per_step, bidirectional = loss in CLASSIFICATION, maybe(0.5), maybe(0.25), maybe(0.35)
     then = one("", "", "partial_fit", "warm_start")
     params = cell | {
