@@ -93,7 +93,7 @@ def of_estimator(config: dict[str, Any], parts: Parts) -> None:
     if config["then"]:
         more = model.partial_fit if config["then"] == "partial_fit" else model.set_params(warm_start=True).fit
         more(X, y, sample_weight=w)
-        parts |= {f"{name}, {config['then']}": found for name, found in learnt(model).items()}
+        parts |= {f"{name} after {config['then']}": found for name, found in learnt(model).items()}
     methods = [name for name in ("predict", "predict_proba", "decision_function") if hasattr(model, name)]
     if config["data"]["loss"] == "quantile":
         methods.append("predict_quantiles")
@@ -144,8 +144,8 @@ def of_forecaster(config: dict[str, Any], parts: Parts) -> None:
     parts |= learnt(model.regressor_)
     parts["predictions"] = digest(model.predict(X_df=ahead(T)))
     model.update(piece(T, T + 3), max_steps=data["more_steps"])
-    parts |= {f"{name}, update": found for name, found in learnt(model.regressor_).items()}
-    parts["predictions, update"] = digest(model.predict(X_df=ahead(T + 3)))
+    parts |= {f"{name} after update": found for name, found in learnt(model.regressor_).items()}
+    parts["predictions after update"] = digest(model.predict(X_df=ahead(T + 3)))
     if data["folds"]:
         parts["cross_validation"] = digest(model.cross_validation(piece(0, T), data["folds"], refit=2))
 
