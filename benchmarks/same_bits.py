@@ -92,7 +92,8 @@ def estimator(draw: Draw, device: str, bfloat16: bool) -> Config:
         "nesterovs_momentum": maybe(0.5),
         "alpha": one(0.0, 1e-4, 0.01),
         "learning_rate": one("constant", "cosine", "plateau"),
-        "learning_rate_init": one(1e-3, 0.01),
+        "learning_rate_init": one(0.01, 0.1),  # large steps, and below no mere signs of gradients, so that
+        "epsilon": one(1e-8, 0.1, 0.1),  # a gradient's last bit is seen in the weights
         "warmup_steps": one(0, 0, 3),
         "max_grad_norm": one(None, 1.0, 0.05),
         "batch_size": one("auto", 1, 5, 8),
