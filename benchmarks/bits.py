@@ -154,8 +154,11 @@ def of_forecaster(config: dict[str, Any], parts: Parts) -> None:
 def parts_of(config: dict[str, Any]) -> Parts:
     """The digests of a configuration, up to an error if there is one, which is then among them."""
     parts: Parts = {}
+    work = of_forecaster if config["estimator"].endswith("Forecaster") else of_estimator
     try:
-        (of_forecaster if config["estimator"].endswith("Forecaster") else of_estimator)(config, parts)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            work(config, parts)
     except Exception as error:  # whatever it is, the other tree has to raise it too
         parts["error"] = f"{type(error).__name__}: {error}"
     return parts
@@ -166,9 +169,11 @@ def main() -> None:
         sys.exit(f"skrnn is that of {skrnn.__file__}, not of {sys.argv[1]}")
     configs, lines = json.load(sys.stdin), sys.stdout
     sys.stdout = sys.stderr  # lines of digests are all that is printed
-    warnings.simplefilter("ignore")
     if any(config["params"]["device"] == "cuda" for config in configs):
-        skrnn.RNNRegressor(1, max_iter=1, device="cuda").fit(np.zeros((2, 1, 1)), [0, 1])  # or say why not
+        try:
+            skrnn.RNNRegressor(1, max_iter=1, device="cuda").fit(np.zeros((2, 1, 1)), [0, 1])
+        except RuntimeError as error:
+            sys.exit(f'device="cuda" cannot be used here: {error}')
     for config in configs:
         print(json.dumps(parts_of(config)), file=lines, flush=True)
 
