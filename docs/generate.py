@@ -73,7 +73,9 @@ def api():
             if not inspect.isclass(thing):
                 continue
             for method, function in methods(thing):
-                key = inspect.unwrap(function)
+                key = inspect.unwrap(
+                    getattr(function, "__func__", function)
+                )  # a class method of whichever class
                 if key not in documented:  # inherited methods once, at the first class that has them
                     documented.add(key)
                     parts.append(entry(f"{name}.{method}", function, 4))

@@ -15,7 +15,7 @@ from sklearn.utils.metadata_routing import _routing_enabled, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .estimators.containers import opened_on_host
+from .estimators.containers import as_array, opened_on_host
 from .estimators.devices import holds_arrays, in_kind_of, to_host
 from .estimators.names import check_labels
 from .estimators.targets import check_same_targets, names_of
@@ -43,9 +43,9 @@ class SequenceTargetRegressor(Versioned, TransformedTargetRegressor):
         step where it has ``return_sequences=True``.
     transformer : transformer, default=None
         Of 2-D numbers, with `inverse_transform`; a clone is fitted. A `SequenceTransformer` will do. None:
-        `func` and `inverse_func`.
+        `func` and `inverse_func`; without these, too, the targets are learned as they are.
     func : callable, default=None
-        A function in place of a transformer, such as `numpy.log1p`.
+        A function in place of a transformer, such as `numpy.log1p`. It needs its inverse.
     inverse_func : callable, default=None
         Its inverse, such as `numpy.expm1`.
     check_inverse : bool, default=True
@@ -350,13 +350,13 @@ def _read(name: str, y: Any, per_step: bool) -> _Answers:
     form: type = list if isinstance(y, list | tuple) else np.ndarray
     names, y = names_of(y), opened_on_host(y)
     if not isinstance(y, list | tuple):
-        y = np.asarray(y)  # of a Series, which may hold arrays
+        y = as_array(y)  # of a Series, which may hold arrays
     if form is np.ndarray and holds_arrays(y):  # a column of lists, too, when it is opened
         form = object
     if form is not np.ndarray:
         check_labels(list(y), name)
         names = next(filter(None, map(names_of, y)), None)
-        items = [np.asarray(item) for item in y]
+        items = [as_array(item) for item in y]
         shapes = {item.shape for item in items}
         if len(shapes) > 1 or (per_step and shapes != {()}):
             return _read_steps(name, items, form, names)

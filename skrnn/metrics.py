@@ -19,6 +19,8 @@ from sklearn.metrics import (
 )
 from sklearn.utils.validation import _check_response_method
 
+from .estimators.targets import check_same_targets, names_in
+
 _Scorer: Any = type(make_scorer(accuracy_score))  # which scikit-learn does not export
 
 
@@ -49,7 +51,7 @@ arrays of shape (T_i,) or (T_i, n_outputs)
     Raises
     ------
     ValueError
-        If lengths differ; the message names the sequence.
+        If lengths differ, or the columns of frames in name or order; the message names the sequence.
 
     Examples
     --------
@@ -83,7 +85,7 @@ arrays of shape (T_i,) or (T_i, n_outputs)
     Raises
     ------
     ValueError
-        If lengths differ; the message names the sequence.
+        If lengths differ, or the columns of frames in name or order; the message names the sequence.
 
     Examples
     --------
@@ -153,6 +155,7 @@ class _FlatScorer(_Scorer):
             response = method_caller(estimator, method, X)
         else:
             response = getattr(estimator, method)(X)
+        check_same_targets(names_in(y_true, "y_true"), getattr(estimator, "_target_names", None), "y_true")
         true, predicted, weights = _steps(y_true, response, kwargs.pop("sample_weight", None))
         multilabel = true.ndim > 1 and true.shape[1] > 1
         if method != "predict" and is_classifier(estimator) and not multilabel:
@@ -238,6 +241,7 @@ flat_neg_log_loss_scorer = flat_scorer(log_loss, response_method="predict_proba"
 
 def _steps(y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Targets and predictions of all steps that count, and their weights as an argument, if there are any."""
+    check_same_targets(names_in(y_pred, "y_pred"), names_in(y_true, "y_true"), "y_pred", "y_true")
     true, lengths = _flatten(y_true)
     if _is_plain(y_true):  # of one step each, also where a prediction is a row of probabilities
         predicted = np.asarray(y_pred)

@@ -180,7 +180,8 @@ def to_long_frame(
     predictions : array-like
         Per step: n arrays of shape (T_i,) or (T_i, n_outputs), or one array of shape (n, T) or
         (n, T, n_outputs). Per sequence, and repeated for each of its steps: an array of shape (n,) or
-        (n, n_outputs), as of ``predict_proba``.
+        (n, n_outputs), as of ``predict_proba``. A list of arrays, or an object array of them, is per step:
+        of ``list(predict_proba(X))`` say ``per_step=False``.
     df : DataFrame
         The table; rows in any order. Other kinds of frames are converted as in `from_long_frame`.
     id_col, time_col : column
@@ -193,7 +194,7 @@ def to_long_frame(
     per_step : bool, default=None
         Whether there is a prediction per step, or per sequence. None: an array of shape (n, k) is per
         sequence where no sequence has k rows, and refused where all have, as it may then be either. All
-        other shapes tell.
+        other shapes tell, and a list of arrays is taken to be per step.
 
     Returns
     -------

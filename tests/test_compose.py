@@ -104,6 +104,17 @@ def test_targets_per_sequence_as_scikit_learn_has_them(form, how):
     assert ours.score(DENSE, y) == pytest.approx(theirs.score(DENSE, np.asarray(y)), rel=1e-12)
 
 
+@pytest.mark.parametrize("per_step", [False, True])
+def test_without_a_transformer_targets_stay_as_they_are(per_step):
+    y = [x[:, :1] for x in X] if per_step else np.array([x[-1, 0] for x in X])
+    regressor = network(return_sequences=per_step)
+    answers = SequenceTargetRegressor(regressor).fit(X, y).predict(X), clone(regressor).fit(X, y).predict(X)
+    for ours, alone in zip(*answers, strict=True):
+        np.testing.assert_array_equal(ours, alone)
+    with pytest.raises(ValueError, match="'inverse_func' must also be provided"):
+        SequenceTargetRegressor(regressor, func=np.cbrt).fit(X, y)
+
+
 @pytest.mark.filterwarnings("ignore:.*networks learn targets:UserWarning")  # on purpose, they are not scaled
 def test_the_float_type_is_that_of_the_regressor():
     X32 = [part.astype(np.float32) for part in X]

@@ -11,7 +11,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
 import skrnn.estimators
-from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, SequenceTransformer
+from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, SequenceTargetRegressor, SequenceTransformer
 from skrnn.estimators.inputs import read_X
 from skrnn.forecasting import LSTMForecaster
 from skrnn.sequences import object_array
@@ -237,10 +237,90 @@ def test_what_is_not_looked_into(X):
         short().fit(X, np.arange(6.0))
 
 
+def test_what_is_not_looked_into_in_a_list():
+    pl = pytest.importorskip("polars")
+    lazy = pl.DataFrame(RAGGED[1]).lazy()
+    est = short(return_sequences=True).fit(RAGGED, [x[:, 0] for x in RAGGED])
+    for item, message in (
+        (lazy, r"a LazyFrame holds no numbers yet: pass what its collect\(\)"),
+        ({"a": [1.0]}, "a dict is not read: pass a list"),
+        (iter([[1.0]]), "a list_iterator is not read: pass a list"),
+    ):
+        for X in [RAGGED[0], item, *RAGGED[2:]], [RAGGED[0], item]:
+            with pytest.raises(ValueError, match=f"sequence 1: {message}"):
+                est.predict(X)
+            with pytest.raises(ValueError, match=f"sequence 1: {message}"):
+                short().fit(X, np.arange(float(len(X))))
+        with pytest.raises(ValueError, match=f"sequence 0: {message}"):
+            short().fit([item] * 6, np.arange(6.0))
+        with pytest.raises(ValueError, match=rf"y\[1\]: {message}"):
+            est.score(RAGGED, [RAGGED[0][:, 0], item, *RAGGED[2:]])
+
+
+def test_groups_are_not_looked_into():
+    steps = [pd.DataFrame({"id": k, "a": x[:, 0], "b": x[:, 1]}) for k, x in enumerate(RAGGED)]
+    table = pd.concat(steps)
+    groups = [table.groupby("id"), table.groupby("id")[["a", "b"]], table.groupby("id")["a"]]
+    groups.append(pytest.importorskip("polars").DataFrame(table).group_by("id"))
+    for X in groups:
+        name = type(X).__name__
+        message = f"a {name} is not read: pass a list of its frames"
+        with pytest.raises(ValueError, match=message):
+            short().fit(X, np.arange(6.0))
+        with pytest.raises(ValueError, match=message):
+            short(return_sequences=True).fit(RAGGED, X)
+    listed = [frame for _, frame in table.groupby("id")[["a", "b"]]]
+    fitted = [short().fit(X, np.arange(6.0)).predict(X) for X in (listed, RAGGED)]
+    np.testing.assert_array_equal(*fitted)
+
+
 @pytest.mark.parametrize("X", [None, 3.0, "a.csv"])
 def test_what_is_no_data(X):
     with pytest.raises(ValueError, match=f"got scalar array instead: X is {X!r}"):
         short().fit(X, np.arange(6.0))
+
+
+def test_gaps_of_pandas_have_their_place():
+    frames = [pd.DataFrame(x, columns=["a", "b"]) for x in RAGGED]
+    for dtype in "Float64", object:
+        X = [frame.astype(dtype) for frame in frames]
+        np.testing.assert_array_equal(read(X).sequences.values, np.concatenate(RAGGED))
+        X[2].iloc[3, 1] = pd.NA
+        for form in X, pd.Series(X, dtype=object):
+            with pytest.raises(ValueError, match="sequence 2 contains NaN at step 3"):
+                read(form)
+        filled = SequenceTransformer(SimpleImputer()).fit_transform(X)
+        expected = np.delete(np.concatenate(RAGGED)[:, 1], 7).mean()
+        assert filled[2][3].tolist() == pytest.approx([RAGGED[2][3, 0], expected])
+        for y in X, [frame["b"] for frame in X]:
+            for est in short(return_sequences=True), SequenceTargetRegressor(short(return_sequences=True)):
+                with pytest.raises(ValueError, match=r"Input y contains NaN: y\[2\] at step 3"):
+                    est.fit(RAGGED, y)
+                weights = [np.ones(len(x)) for x in RAGGED]
+                weights[2][3] = 0
+                assert np.isfinite(est.fit(RAGGED, y, sample_weight=weights).score(RAGGED, y, weights))
+    rows = [frame.iloc[0].astype("Float64") for frame in frames]
+    rows[4].iloc[1] = pd.NA
+    for X in rows, pd.DataFrame(rows), pd.DataFrame(rows).astype(object):
+        with pytest.raises(ValueError, match="Input X contains NaN: row 4, column 'b'"):
+            short().fit(X, np.arange(6.0))
+    with pytest.raises(ValueError, match="x holds nan in feature 1 of sequence 0"):
+        short().fit(frames, np.arange(6.0)).stream().step(rows[4])
+
+
+@pytest.mark.parametrize("dtype", ["string", object])
+def test_labels_that_pandas_does_not_know(dtype):
+    y = [pd.Series(["a", "b", "a", "b", "a", "b"][: len(x)], dtype=dtype) for x in RAGGED]
+    y[2].iloc[3] = pd.NA
+    est = short(GRUClassifier, return_sequences=True)
+    for form in y, [label.to_list() for label in y]:
+        with pytest.raises(ValueError, match=r"Input y contains NaN: y\[2\] at step 3"):
+            est.fit(RAGGED, form)
+    weights = [np.ones(len(x)) for x in RAGGED]
+    weights[2][3] = 0
+    assert est.fit(RAGGED, y, sample_weight=weights).classes_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match=r"Input y contains NaN: y\[3\]"):
+        short(GRUClassifier).fit(RAGGED, pd.Series(["a", "b", "a", pd.NA, "b", "a"], dtype=dtype))
 
 
 # --- padding ----------------------------------------------------------------------------------------------

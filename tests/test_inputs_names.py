@@ -130,11 +130,38 @@ def test_names_that_are_not_all_strings_or_not_unique():
     assert not hasattr(est, "feature_names_in_")
 
 
-def test_channels_first_has_no_names():
-    X = [walk.T.set_axis([f"s{t}" for t in range(len(walk))], axis=1) for walk in WALKS]
+def channels_first(frames):
+    return [frame.T.set_axis([f"s{t}" for t in range(len(frame))], axis=1) for frame in frames]
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_rows_have_the_names_where_channels_come_first(form):
+    X = form(channels_first(WALKS))
     est = short(channels_first=True).fit(X, LABELS)
-    assert not hasattr(est, "feature_names_in_")
+    assert est.feature_names_in_.tolist() == ["speed", "tilt"]
     np.testing.assert_array_equal(est.predict_proba(X), short().fit(ARRAYS, LABELS).predict_proba(ARRAYS))
+    for wrong in channels_first(TURNED), channels_first(OTHERS):
+        with pytest.raises(ValueError, match="sequence 0: The feature names should match"):
+            est.predict(form(wrong))
+        mixed = [*channels_first(WALKS[:3]), *wrong[3:]]
+        for cls in GRUClassifier, GRURegressor:
+            with pytest.raises(ValueError, match="sequence 3: The feature names should match"):
+                short(cls, channels_first=True).fit(form(mixed), LABELS)
+    transformer = SequenceTransformer(StandardScaler(), channels_first=True).fit(X)
+    with pytest.raises(ValueError, match="sequence 0: The feature names should match"):
+        transformer.transform(channels_first(TURNED))
+    with pytest.raises(ValueError, match="expected the features"):
+        est.stream().step(TURNED[0].iloc[0])
+
+
+def test_rows_without_names_where_channels_come_first():
+    nameless = [walk.T.reset_index(drop=True) for walk in WALKS]
+    for X in nameless, as_polars(channels_first(WALKS)), [walk.to_numpy() for walk in nameless]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            est = short(channels_first=True).fit(X, LABELS)
+            est.predict(X)
+        assert not hasattr(est, "feature_names_in_")
 
 
 # --- lists of Series --------------------------------------------------------------------------------------
@@ -208,8 +235,11 @@ def test_names_of_label_sets_and_of_targets_per_sequence():
     table = pd.DataFrame(rows)
     est = short(GRURegressor).fit(ARRAYS, table)
     assert np.isfinite(est.score(ARRAYS, table))
-    with pytest.raises(ValueError, match="in fit they came as"):
-        est.score(ARRAYS, table[["v", "u"]])
+    for wrong in table[["v", "u"]], table.rename(columns={"v": "w"}):
+        with pytest.raises(ValueError, match=r"in fit they came as \['u', 'v'\]"):
+            est.score(ARRAYS, wrong)
+    with pytest.raises(ValueError, match=r"y_val has the columns \['u', 'w'\]"):
+        est.fit(ARRAYS, table, X_val=ARRAYS[:9], y_val=table[:9].rename(columns={"v": "w"}))
 
 
 @pytest.mark.parametrize("cls", [GRURegressor, GRUClassifier])

@@ -535,6 +535,8 @@ class Backtest:
         pd.testing.assert_frame_equal(self.got, before)
 
 
+# What Python itself swallows, it says.
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*WeakSet:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("twice", [0, 7], ids=["once", "twice"])
 @pytest.mark.parametrize(
     "case", [Fit, PartialFit, Predict, SetWeights, Stream, Transform, Forecast, Update, Backtest]

@@ -1,6 +1,8 @@
 import pickle
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -19,6 +21,7 @@ from sklearn.metrics import (
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 
 import skrnn
+from skrnn import GRURegressor
 from skrnn.metrics import (
     flat_accuracy_score,
     flat_accuracy_scorer,
@@ -123,6 +126,29 @@ def test_mistakes_name_the_sequence(score, arguments, message):
     true, predicted, *weights = arguments
     with pytest.raises(ValueError, match=message):
         score(true, predicted, sample_weight=weights[0] if weights else None)
+
+
+@pytest.mark.parametrize("form", [list, object_array, lambda frames: pd.Series(frames, dtype=object)])
+def test_names_of_targets_are_compared(form):
+    steps = [pd.DataFrame(RNG.normal(size=(length, 2)), columns=["u", "v"]) for length in LENGTHS]
+    turned = [step[["v", "u"]] for step in steps]
+    others = [step.rename(columns={"v": "w"}) for step in steps]
+    assert flat_r2_score(form(steps), form(steps)) == 1
+    arrays = [step.to_numpy() for step in steps]
+    assert flat_r2_score(form(steps), arrays) == flat_r2_score(arrays, form(steps)) == 1
+    for wrong in turned, others:
+        columns = wrong[0].columns.tolist()
+        message = f"y_pred has the columns {columns}, but in y_true they came as ['u', 'v']"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            flat_r2_score(form(steps), form(wrong))
+    with pytest.raises(ValueError, match=r"y_true\[1\] has the labels of y_true\[0\] in another order"):
+        flat_r2_score(form([steps[0], turned[1], *steps[2:]]), arrays)
+    X = [np.zeros((length, 1)) for length in LENGTHS]
+    est = GRURegressor(2, return_sequences=True, max_iter=1, random_state=0).fit(X, steps)
+    assert flat_r2_scorer(est, X, form(steps)) == flat_r2_scorer(est, X, arrays)
+    for wrong in turned, others:
+        with pytest.raises(ValueError, match=r"y_true has .*, but in fit they came as \['u', 'v'\]"):
+            flat_r2_scorer(est, X, form(wrong))
 
 
 class Threshold(ClassifierMixin, BaseEstimator):

@@ -121,6 +121,8 @@ def test_ragged_sequences_of_which_some_end(pooling):
         second, _ = est.predict_with_state([X[i][3:] for i in rest], part)
         np.testing.assert_array_equal(second, whole[rest])
     same(state.take(slice(1, 3)), state.take([1, 2]))
+    for none in [], (), np.zeros(5, bool), slice(0):
+        assert len(state.take(none)) == 0
 
 
 def test_classes():

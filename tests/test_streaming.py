@@ -1,6 +1,7 @@
 """Streams: one step at a time gives the bits of `predict` on the whole sequence."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 
@@ -123,6 +124,53 @@ def test_a_list_or_other_numbers_will_do():
     expected = one.step(np.array([[1.0, 2.0]], np.float32))
     assert other.step([1, 2]) == expected[0]
     assert est.stream().step([[1, 2]]).shape == (1,)
+
+
+@pytest.mark.parametrize("given", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_steps_of_any_type_are_answered_as_predict_does(method, dtype, given):
+    X = (data(dtype=np.float64)[0] * 3).astype(given)
+    if method == "predict":
+        est = LSTMRegressor(4, dtype=dtype, max_iter=1, random_state=0).fit(X, X[:, -1, 0])
+    else:
+        est = LSTMClassifier(4, dtype=dtype, max_iter=1, random_state=0).fit(X, [0, 1, 2, 0, 1])
+    stream = est.stream(5, method)
+    for t in range(X.shape[1]):
+        answer, expected = stream.step(X[:, t]), getattr(est, method)(X[:, : t + 1])
+        assert answer.dtype == expected.dtype == (np.float32 if given == "float32" else np.float64)
+        np.testing.assert_array_equal(answer, expected)
+
+
+def test_labels_of_a_step_are_the_features_of_the_fit():
+    X, y = data()
+    frames = [pd.DataFrame(x, columns=["a", "b", "c"]) for x in X]
+    est = LSTMRegressor(4, max_iter=1, random_state=0).fit(frames, y[:, -1])
+    stream, untouched = est.stream(), est.stream()
+    row = frames[0].iloc[0]
+    assert stream.step(row) == untouched.step(X[0, 0])
+    for wrong in (row[["b", "a", "c"]], row.rename({"c": "d"}), frames[0][:1][["c", "b", "a"]]):
+        for x in (wrong, [wrong]) if wrong.ndim == 1 else (wrong,):
+            with pytest.raises(ValueError, match=r"the labels .*expected the features \['a', 'b', 'c'\]"):
+                stream.step(x)
+    assert stream.step(frames[0].iloc[1:2]).tolist() == [untouched.step(X[0, 1])]
+    side_by_side = est.stream(5).step([frame.iloc[0] for frame in frames])
+    np.testing.assert_array_equal(side_by_side, est.predict([frame[:1] for frame in frames]))
+    # without names on either side there is nothing to compare
+    assert stream.step(row.set_axis([0, 1, 2])) == untouched.step(X[0, 0])
+    assert est.fit(X, y[:, -1]).stream().step(row) == est.predict([frames[0][:1].to_numpy()])
+
+
+def test_labels_of_a_step_of_a_table():
+    X = pd.DataFrame(data(T=1, F=4)[0][:, 0], columns=["lag_1", "promo", "lag_2", "price"])
+    with pytest.warns(UserWarning, match="read by their names"):
+        est = LSTMRegressor(4, max_iter=1, random_state=0).fit(X, X["promo"])
+    stream, row = est.stream(), X.iloc[0]
+    stream.step(row[["lag_2", "promo", "price"]])
+    assert stream.step(row[["lag_1", "promo", "price"]]) == est.predict(X[:1])[0]
+    with pytest.raises(ValueError, match=r"expected the features \['lag_1', 'promo', 'price'\]"):
+        stream.step(row[["promo", "lag_1", "price"]])
+    stream.step(row[["lag_1", "promo", "price"]].rename({"lag_1": "y"}))
 
 
 def test_rows_of_a_table_are_read_from_left_to_right():

@@ -110,3 +110,21 @@ def test_what_is_brought_to_the_host():
         assert type(to_host([given])[0]) is np.ndarray
     for given in (None, 1.0, "a", [1, 2], X0, [X0], [None, 1], np.float64(3)):
         assert to_host(given) is given
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_types_that_numpy_has_not():
+    est = short(GRURegressor).fit(X0, X0[:, 0, 0])
+    half = torch.tensor(X0).bfloat16()
+    packed = torch.nn.utils.rnn.pack_sequence(list(half))
+    nested = torch.nested.nested_tensor(list(half))
+    message = r"NumPy cannot read a Tensor of torch.bfloat16 .* convert it first, bfloat16 .* by X.float\(\)"
+    for X in half, list(half), half.reshape(24, 8), packed, nested:
+        with pytest.raises(ValueError, match=message):
+            est.predict(X)
+    with pytest.raises(ValueError, match=message):
+        est.fit(X0, half[:, 0, 0])
+    stream = est.stream()
+    with pytest.raises(ValueError, match=message):
+        stream.step(half[0, 0])
+    assert stream.step(torch.tensor(X0[0, 0], requires_grad=True)) == est.predict(X0[:1, :1])[0]

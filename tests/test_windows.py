@@ -270,6 +270,7 @@ def test_an_array_that_may_be_steps_or_outputs_is_refused_until_it_is_said(table
     steps = to_long_frame(object_array(list(PROBABILITIES)), table, "id", "time")
     assert steps["prediction"].tolist() == [0.75, 0.5, 0.25, 0.5]
     assert to_long_frame(list(PROBABILITIES), table, "id", "time").equals(steps)
+    assert to_long_frame(list(PROBABILITIES), table, "id", "time", per_step=False).equals(result)
     alone = to_long_frame(PROBABILITIES[:1], table, "id", "time", ids=["a"], per_step=True)
     assert alone["prediction"].tolist() == [0.75, 0.25]
 

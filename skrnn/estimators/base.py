@@ -25,8 +25,8 @@ from .containers import opened_on_host
 from .devices import device_for, device_to_read, warn_the_caller
 from .inputs import Input, check_equal_lengths
 from .lags import same_layout
+from .loading import TakesWeights
 from .parameters import CONSTRAINTS, as_python
-from .prediction import FittedNetwork
 from .progress import progress_bar
 from .unchanged import unchanged_on_error
 from .validation import Validated, check_validation_split, target_rows
@@ -45,7 +45,7 @@ NETWORK_PARAMETERS = (
 )
 
 
-class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class RecurrentEstimator(Validated, TakesWeights, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Parameters, validation, fit and state; subclasses know targets and predictions."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -177,7 +177,9 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
                     X=X,
                     y=y,
                     metadata=metadata,
-                    reconstruction_attributes=lambda: self._fitted_attributes(trainer, progress),
+                    reconstruction_attributes=lambda: self._fitted_attributes(
+                        trainer.network.unpack(trainer.params), progress
+                    ),
                 )
 
             trainer.fit(
@@ -230,7 +232,10 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
                 f"training goes on from a fit with {self._row_layout}, which cannot become "
                 f"{self._given_layout}"
             )
-        input = self._read_X(X, reset, self.device_)
+        # Weights that came without a fit go with either kind of X: this is the first one.
+        input = self._read_X(X, reset or not hasattr(self, "_input_kind"), self.device_)
+        if not reset:
+            self._check_features(input)
         y = opened_on_host(y)
         w = self._read_weights(sample_weight, y, input, "sample_weight")
         self._skip_steps = None
@@ -273,11 +278,7 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
                 raise ValueError("class_weight and sample_weight leave only zero weights to train on")
             data = data._replace(w=w)
         if not again:
-            self._rng = check_random_state(self.random_state)
-            if self._rng is np.random.mtrand._rand or self._rng is self.random_state:
-                # A private copy, so that the fitted estimator does not share a caller's generator.
-                self._rng = np.random.RandomState(self._rng.randint(np.iinfo(np.int32).max))
-            self._dropout_seed = int(self._rng.randint(np.iinfo(np.int32).max))
+            self._begin_random_numbers()
             weights = network.parameters.initial(self._rng)
             moments = None
         else:
@@ -316,6 +317,13 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
             data,
         )
 
+    def _begin_random_numbers(self) -> None:
+        self._rng = check_random_state(self.random_state)
+        if self._rng is np.random.mtrand._rand or self._rng is self.random_state:
+            # A private copy, so that the fitted estimator does not share a caller's generator.
+            self._rng = np.random.RandomState(self._rng.randint(np.iinfo(np.int32).max))
+        self._dropout_seed = int(self._rng.randint(np.iinfo(np.int32).max))
+
     def _settings(self, data: Data) -> Settings:
         names = Settings.__dataclass_fields__
         values = {name: as_python(getattr(self, name)) for name in names if name != "batch_size"}
@@ -328,11 +336,11 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
         """Raw outputs of the head, once targets have been read."""
 
     # --- fitted state ----------------------------------------------------------------------------------
-    def _fitted_attributes(self, trainer: Trainer, progress: Progress) -> dict[str, Any]:
+    def _fitted_attributes(self, weights: dict[str, np.ndarray], progress: Progress) -> dict[str, Any]:
         losses = list(progress.columns["loss"])
         scores = [score for score in progress.columns["validation_score"] if not math.isnan(score)]
         return {
-            "weights_": trainer.network.unpack(trainer.params),
+            "weights_": weights,
             "n_iter_": progress.n_iter,
             "loss_": losses[-1] if losses else None,
             "best_loss_": min(losses, default=None),
@@ -349,8 +357,8 @@ class RecurrentEstimator(Validated, FittedNetwork, CallbackSupportMixin, BaseEst
 
     def _store(self, trainer: Trainer, progress: Progress) -> None:
         with deferred():  # after an interrupted training, a second Ctrl-C must not lose what it has learnt
-            self.__dict__.update(self._fitted_attributes(trainer, progress))
             unpack, optimizer = trainer.network.unpack, trainer.optimizer
+            self.__dict__.update(self._fitted_attributes(unpack(trainer.params), progress))
             moments = int(optimizer.n_steps[0]), unpack(optimizer.m), unpack(optimizer.v)
             self._moments: Any = self.solver, *moments
             self._rng = trainer.rng

@@ -29,12 +29,13 @@ from .labels import (
     weights_of_classes,
     weights_of_sets,
 )
+from .loading import TakesWeightsOfClasses
 from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, documented
 from .targets import check_same_targets, read_rows
 from .validation import target_rows
 
 
-class _Classifier(ClassifierMixin, RecurrentEstimator):
+class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator):
     """Labels, loss and predictions of the classifiers."""
 
     classes_: np.ndarray

@@ -23,7 +23,7 @@ def opened(x: Any) -> Any:
     Raises
     ------
     ValueError
-        For what cannot be looked into: a lazy frame, a generator, a set, a dict.
+        For what cannot be looked into: a lazy frame, groups of a frame, a generator, a set, a dict.
     """
     if type(x) in (np.ndarray, list, tuple):
         return x
@@ -32,12 +32,9 @@ def opened(x: Any) -> Any:
         return _unpacked(x)
     if getattr(x, "is_nested", False) is True:
         return list(x.unbind())
-    if hasattr(x, "collect") and not hasattr(x, "shape"):
-        raise ValueError(f"a {type(x).__name__} holds no numbers yet: pass what its collect() returns")
+    check_opened(x)
     if sp.issparse(x):
         return x
-    if isinstance(x, dict | set | frozenset) or (hasattr(x, "__next__") and not hasattr(x, "__array__")):
-        raise ValueError(f"a {type(x).__name__} is not read: pass a list or an array")
     if not hasattr(x, "shape") and hasattr(x, "__array__"):
         if not hasattr(x, "to_pylist"):
             return np.asarray(x)
@@ -47,9 +44,28 @@ def opened(x: Any) -> Any:
     return x
 
 
+def check_opened(x: Any, place: str = "") -> None:
+    """Raise a ValueError for what cannot be looked into."""
+    name = f"{place}a {type(x).__name__}"
+    if hasattr(x, "shape") or hasattr(x, "__array__"):
+        return
+    if hasattr(x, "collect"):
+        raise ValueError(f"{name} holds no numbers yet: pass what its collect() returns")
+    if hasattr(x, "agg"):  # of pandas and polars: groups, or windows
+        raise ValueError(f"{name} is not read: pass a list of its frames, [frame for _, frame in groups]")
+    if isinstance(x, dict | set | frozenset) or hasattr(x, "__next__"):
+        raise ValueError(f"{name} is not read: pass a list or an array")
+
+
 def opened_on_host(x: Any) -> Any:
     """Likewise, with the arrays of a GPU or of another library as NumPy's."""
     return to_host(opened(x))
+
+
+def as_array(x: Any) -> np.ndarray:
+    """As NumPy's array; what pandas has for a gap, pd.NA, is NaN in it."""
+    array = np.asarray(x)
+    return x.to_numpy(na_value=np.nan) if array.dtype == object and hasattr(x, "iloc") else array
 
 
 def as_table(x: Any) -> Any:
@@ -98,7 +114,7 @@ def _unpacked(packed: Any) -> list[Any]:
     """The sequences of a PackedSequence, in the order in which they were before it was sorted."""
     data = packed.data.detach() if hasattr(packed.data, "detach") else packed.data
     if gpu_of(data) is None:
-        data = np.asarray(data)
+        data = to_host(data)
     sizes = np.asarray(packed.batch_sizes)  # sequences, longest first, that have a step t
     if sizes.ndim != 1 or not len(sizes) or sizes.sum() != len(data) or np.any(np.diff(sizes) > 0):
         raise ValueError(f"batch_sizes={sizes} do not fit the {len(data)} steps of a packed sequence")

@@ -129,7 +129,13 @@ def to_host(x: Any) -> Any:
         return x
     for name in ("detach", "cpu", "get", "copy_to_host"):  # PyTorch twice, CuPy, Numba
         x = getattr(x, name)() if hasattr(x, name) else x
-    return np.asarray(x) if hasattr(x, "__array__") else np.from_dlpack(x)
+    try:
+        return np.asarray(x) if hasattr(x, "__array__") else np.from_dlpack(x)
+    except TypeError as error:
+        raise ValueError(
+            f"NumPy cannot read a {type(x).__name__} of {x.dtype} ({error}): convert it first, bfloat16 for "
+            "example by X.float()"
+        ) from error
 
 
 def _is_foreign(x: Any) -> bool:

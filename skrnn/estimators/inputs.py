@@ -6,6 +6,7 @@ one float type and of one number of features.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,11 +15,11 @@ import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
 from ..sequences import Sequences, object_array
-from .containers import check_table, depth_of, opened, opened_on_host, steps_of
+from .containers import as_array, check_opened, check_table, depth_of, opened, opened_on_host, steps_of
 from .devices import holds_arrays, is_packed, warn_the_caller
 from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
 from .lags import Columns, arranged, by_position, choose_columns
-from .names import check_names, rows_as_frame
+from .names import check_names, rows_as_frame, with_rows_as_columns
 
 KINDS = {
     "rows": "2-D X (one row per sequence)",
@@ -128,7 +129,8 @@ def read_X(
     else:
         _check_no_static_columns(static_columns)
         sequences, float_type = read_sequences(X, dtype, allow_nan, gpu, channels_first)
-        check_names(estimator, np.empty(0) if channels_first or gpu is not None else X, reset)
+        named = np.empty(0) if gpu is not None else with_rows_as_columns(X) if channels_first else X
+        check_names(estimator, named, reset)
         _agree_on_features(estimator, sequences.n_features, reset)
         if reset and by_name:
             _warn_of_lone_steps(sequences, channels_first)
@@ -249,6 +251,9 @@ def recognise(X: Any, gpu: Any = None) -> tuple[Any, Literal["rows", "sequences"
         if not items:
             raise ValueError("X contains no sequences")
         depths = [depth_of(item) for item in items]
+        if 0 in depths:
+            for i, item in enumerate(items):
+                check_opened(item, f"sequence {i}: ")
         if 1 in depths:  # which may hold lists
             items = [steps_of(item, i) for i, item in enumerate(items)]
             depths = [depth_of(item) for item in items]
@@ -295,10 +300,15 @@ def _read_rows(
     gpu: Any,
 ) -> tuple[Sequences, type[np.floating]]:
     """2-D X, with what scikit-learn checks of it."""
+    if not reset and not hasattr(estimator, "_input_kind"):
+        # Its weights came without a fit: nothing is known of columns, and nothing is to be learnt here.
+        estimator, reset = copy(estimator), True
     check_table(X)
     try:
         # scikit-learn looks at shape and type, not at values: of a GPU's array, another shows them
         shown = X if gpu is None else np.broadcast_to(np.zeros((), _numeric(X, "X").dtype), X.shape)
+        if hasattr(X, "iloc") and any(dtype.kind == "O" for dtype in X.dtypes):
+            shown = X.mask(X.isna())  # NaN in place of pd.NA, which is not numeric
         shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
         values = shown if gpu is None else X
         names = getattr(estimator, "feature_names_in_", None)
@@ -334,7 +344,7 @@ def _step_array(item: Any, place: str, gpu: Any) -> np.ndarray:
     if sp.issparse(item):
         raise ValueError(f"{place} is sparse; convert it with toarray()")
     try:
-        array = item if gpu is not None else np.asarray(item)
+        array = item if gpu is not None else as_array(item)
     except ValueError as error:  # nested lists of different lengths
         raise ValueError(f"{place} cannot be read as (time steps, features): {error}") from error
     if array.ndim != 2:

@@ -17,6 +17,8 @@ from .finite import problem_of
 from .inputs import Input
 from .targets import Rows, place
 
+MISSING = {"NoneType", "NAType"}  # None, and pd.NA, which is not even unequal to itself
+
 
 def read_labels(
     rows: Rows, w: np.ndarray | None, input: Input, per_step: bool, name: str = "y"
@@ -39,7 +41,7 @@ def read_labels(
         where = place(row, input, per_step, name)
         raise ValueError(f"Input {name} contains {problem_of(value, values.dtype)}: {where}")
     if known.dtype == object:
-        missing = np.array([any(v is None or v != v for v in row) for row in known])
+        missing = np.array([any(type(v).__name__ in MISSING or v != v for v in row) for row in known])
         if missing.any():
             row = np.flatnonzero(used)[np.argmax(missing)]
             raise ValueError(f"Input {name} contains NaN: {place(row, input, per_step, name)}")
@@ -107,6 +109,41 @@ def check_same_classes(classes: Any, fitted: np.ndarray, values: np.ndarray | No
         same, known = np.array_equal(classes, fitted), fitted
     if not same:
         raise ValueError(f"classes={classes} are not those of the first call, {known}")
+
+
+def learn_outputs(n: int, classes: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Of a head with n outputs: the classes, the values of label sets or None, and the outputs' order.
+
+    Raises
+    ------
+    ValueError
+        If `classes` do not fit them.
+    """
+    if classes is not None and np.ndim(classes) == 2:
+        values = np.sort(np.asarray(classes), axis=1)
+        if n < 2 or values.shape != (n, 2) or not (values[:, 0] != values[:, 1]).all():
+            raise ValueError(
+                f"classes={classes} must hold two different values for each label of a set: as many labels, "
+                f"from two on, as the head has outputs, here {n}"
+            )
+        return np.arange(n), values, None
+    given = np.arange(max(n, 2)) if classes is None else np.asarray(classes)
+    if given.ndim != 1 or len(np.unique(given)) != len(given):
+        raise ValueError(f"classes must be a list of different classes, got {classes!r}")
+    if len(given) != max(n, 2):
+        raise ValueError(
+            f"classes={classes} are {len(given)}, but the head has {n} outputs: one for each class, or one "
+            "for two"
+        )
+    order = np.argsort(given)
+    return given[order], None, order
+
+
+def in_order_of_classes(rows: np.ndarray, order: np.ndarray | None) -> np.ndarray:
+    """A head's rows, one for each class, in that order; of two classes the one row that tells them apart."""
+    if order is not None:
+        rows = np.concatenate([np.zeros_like(rows), rows])[order] if len(rows) == 1 else rows[order]
+    return rows[1:] - rows[:1] if len(rows) == 2 else rows
 
 
 # --- sets of labels -----------------------------------------------------------------------------------

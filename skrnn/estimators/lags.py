@@ -25,8 +25,14 @@ LAGS = [
         r"lag_(?P<past>\d+)__(?P<of>.+)",  # sktime
         r"(?P<of>.*)\(t(?P<offset>[+-]\d+)?\)",  # make_windows: x(t-1), x(t)
         r"((?P<of>.+)_)?t(?P<offset>[+-]\d+)?",  # x_t-1, x_t
+        r"(?P<of>.+)\((?P<offset>-\d+)\)",  # EViews: x(-1)
+        r"(?P<of>.+)\.(?-i:L)(?P<past>\d+)",  # statsmodels: x.L1, and of its VAR: L1.x
+        r"(?-i:L)(?P<past>\d+)\.(?P<of>.+)",
     )
 ]
+# x_L1, L1: beside other columns, L1 may be a norm, a layer or a phase; where all are named so, they make the
+# steps in any case.
+ONLY_LAGS = re.compile(r"((?P<of>.+)_)?L(?P<past>\d+)")
 NUMBERED = re.compile(r"(?P<of>.*?)(?P<number>\d+)")
 # Rows by which a series is recognised from its windows: fewer could agree by chance.
 ENOUGH_ROWS = 10
@@ -133,9 +139,9 @@ def _find(X: Any, static: Any, n_columns: int) -> np.ndarray:
 
 
 # --- names ------------------------------------------------------------------------------------------------
-def _lag(name: str) -> tuple[str, int] | None:
+def _lag(name: str, patterns: list[re.Pattern[str]]) -> tuple[str, int] | None:
     """The variable and the offset in time that a column's name tells."""
-    for pattern in LAGS:
+    for pattern in patterns:
         match = pattern.fullmatch(name)
         if match:
             parts = match.groupdict()
@@ -148,8 +154,9 @@ def _lags(names: np.ndarray) -> list[tuple[str, int] | None]:
     """What each name tells; prefixes as of ColumnTransformer, ``scaled__lag_1``, are read over where what is
     behind them still tells all lags apart.
     """
-    lags = [_lag(name) for name in names]
-    behind = [_lag(name.partition("__")[2]) or lag for name, lag in zip(names, lags, strict=True)]
+    patterns = [*LAGS, ONLY_LAGS] if all(map(ONLY_LAGS.fullmatch, names)) else LAGS
+    lags = [_lag(name, patterns) for name in names]
+    behind = [_lag(name.partition("__")[2], patterns) or lag for name, lag in zip(names, lags, strict=True)]
     known = [lag for lag in behind if lag is not None]
     return behind if len(set(known)) == len(known) else lags
 

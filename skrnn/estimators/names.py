@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import _check_feature_names, _get_feature_names
 
 from ..sequences import Sequences
-from .containers import as_table
+from .containers import as_array, as_table
 from .devices import warn_the_caller
 
 NAMELESS = {np.ndarray, list, tuple, Sequences}  # as most items are; there may be many
@@ -82,6 +82,14 @@ def check_names(estimator: Any, items: Any, reset: bool) -> None:
         del estimator.feature_names_in_
 
 
+def with_rows_as_columns(items: Any) -> Any:
+    """Frames whose rows are the features, turned round; those but of pandas have no names of rows."""
+    if not isinstance(items, list):
+        return items
+    nameless = np.empty(0)
+    return [item.T if hasattr(item, "iloc") else nameless for item in items]
+
+
 def _names_of(item: Any, i: int) -> np.ndarray | None:
     try:
         return _get_feature_names(item)
@@ -144,6 +152,25 @@ def check_labels(items: Any, name: str) -> None:
             raise ValueError(f"{name}[{i}] has the columns {labels}, {name}[{at}] has {first}")
 
 
+def check_step(estimator: Any, x: Any) -> None:
+    """Raise a ValueError where the features of one step, `x`, are labelled otherwise than in `fit`.
+
+    Of an estimator fitted on 2-D X, whose names are each of one step, another order alone is told.
+    """
+    fitted = getattr(estimator, "feature_names_in_", None)
+    if fitted is None:
+        return
+    columns = getattr(estimator, "step_columns_", None)
+    steps = [fitted.tolist()] if columns is None else fitted[columns].tolist()
+    for row in x if isinstance(x, list | tuple) else [x]:
+        labels = labels_of(row)
+        if labels is None or labels in steps:
+            continue
+        turned = next((names for names in steps if sorted(names) == sorted(labels)), None)
+        if columns is None or turned is not None:
+            raise ValueError(f"x has the labels {labels}, expected the features {turned or steps[0]}")
+
+
 def rows_as_frame(rows: list[Any]) -> Any:
     """Series of equal length with the same strings as labels as one frame, whose columns they name; else
     the rows as they are.
@@ -160,4 +187,4 @@ def rows_as_frame(rows: list[Any]) -> Any:
     if labels is None or len(set(labels)) < len(labels) or any(labels_of(row) != labels for row in rows):
         return rows
     frame = type(rows[0].to_frame())
-    return frame(np.stack([np.asarray(row) for row in rows]), columns=labels)
+    return frame(np.stack([as_array(row) for row in rows]), columns=labels)

@@ -147,11 +147,11 @@ DOCS = {
         "positions (negative ones count from the end), a slice, a mask or a callable, as of scikit-learn's "
         "ColumnTransformer. They are fed to every step, as its last features. None: those that the names of "
         "a DataFrame tell from lags. Where the names are ``lag_1``, ``lag_2``, ... or ``x_lag_1``, ``lag1``, "
-        "``lag_1__x``, ``x(t-1)`` or ``x_t-1``, for one or more series x, they also say the order of steps; "
-        "a warning tells what was done where that is not what `features_per_step` and `newest_first` say. "
-        "Without names, and with `newest_first`, columns behind windows that move along one series from row "
-        "to row are static, with a warning; rows that are scaled, shuffled or left out hide that: name the "
-        "columns here.",
+        "``lag_1__x``, ``x(t-1)``, ``x_t-1``, ``x.L1`` or, of all columns, ``x_L1``, for one or more series "
+        "x, they also say the order of steps; a warning tells what was done where that is not what "
+        "`features_per_step` and `newest_first` say. Without names, and with `newest_first`, columns behind "
+        "windows that move along one series from row to row are static, with a warning; rows that are "
+        "scaled, shuffled or left out hide that: name the columns here.",
     ),
     "channels_first": (
         "bool",
@@ -285,9 +285,9 @@ n_iter_ : int
     Epochs trained.
 device_ : str
     Where `fit` computed: "cpu", "cuda:0", ...
-loss_, best_loss_ : float
+loss_, best_loss_ : float or None
     Training loss of the last epoch, and the lowest of all; the mean over minibatches while the weights
-    were changing.
+    were changing. None where there was no epoch, after `from_weights`.
 loss_curve_ : list of float
     Training loss of every epoch.
 validation_scores_ : list of float or None
@@ -302,7 +302,8 @@ history_ : dict of str to ndarray
 n_features_in_ : int
     Columns of 2-D X, else features per time step.
 feature_names_in_ : ndarray of str
-    Column names, where X was a DataFrame with string names, or a list of them.
+    Column names, where X was a DataFrame with string names, or a list of them; with `channels_first` those of
+    their rows.
 step_columns_ : ndarray of int of shape (T, features per step)
     Which columns of 2-D X each time step reads, oldest step first, those of `static_columns` last.
 n_outputs_ : int

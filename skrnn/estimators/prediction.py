@@ -7,13 +7,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from numbers import Integral
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import backends, inference
-from ..interrupts import deferred
 from ..network import Network
 from ..recipe import array_dtype, recurrent_network
 from .containers import opened_on_host
@@ -104,6 +103,15 @@ class FittedNetwork(Versioned):
             **self._row_layout,
         )
 
+    def _check_features(self, input: Input) -> None:
+        """Raise a ValueError where X has not the network's features per step, which kernels do not check."""
+        n_features, expected = input.sequences.n_features, self.weights_["weight_ih_l0"].shape[1]
+        if n_features != expected:
+            alone = "; 2-D X has a row per sequence and takes features_per_step, one sequence alone is [X]"
+            raise ValueError(
+                f"X has {n_features} features per step, expected {expected}{alone * (input.kind == 'rows')}"
+            )
+
     @staticmethod
     def _check_shapes(weights: Mapping[str, np.ndarray], network: Network) -> None:
         for name, shape in network.parameters.shapes().items():
@@ -117,37 +125,6 @@ class FittedNetwork(Versioned):
         unknown = set(weights) - set(network.parameters.shapes())
         if unknown:
             raise ValueError(f"weights hold unknown arrays: {sorted(unknown)}")
-
-    def set_weights(self, weights: Mapping[str, np.ndarray]) -> Self:
-        """Replace the fitted weights, for example by those of a PyTorch model.
-
-        Parameters
-        ----------
-        weights : mapping of str to array
-            All arrays of `weights_`, by the same names and shapes.
-
-        Returns
-        -------
-        self : estimator
-
-        Raises
-        ------
-        ValueError
-            If an array is missing, unknown, not finite or of another shape.
-        """
-        check_is_fitted(self)
-        network = self._fitted_network("cpu")
-        weights = {name: w.detach() if hasattr(w, "detach") else w for name, w in weights.items()}
-        # `asarray`, then a copy: PyTorch's tensors do not know numpy's copy keyword.
-        arrays = {name: np.asarray(to_host(value)).astype(network.dtype) for name, value in weights.items()}
-        self._check_shapes(arrays, network)
-        for name, value in arrays.items():
-            if not np.isfinite(value).all():
-                raise ValueError(f"weights[{name!r}] holds NaN or infinity")
-        with deferred():
-            self.weights_ = {name: arrays[name] for name in network.parameters.shapes()}
-            self._moments: Any = None  # they belong to the old weights
-        return self
 
     def _fitted_network(self, device: str) -> Network:
         shape, parameters = self.weights_["weight_ih_l0"].shape, self._architecture
@@ -172,9 +149,7 @@ class FittedNetwork(Versioned):
             input = self._read_X(X, reset=False, device=device, dtype=self._architecture["dtype"])
             network = self._fitted_network(device)
             self._check_shapes(self.weights_, network)
-            n_features = input.sequences.n_features
-            if n_features != network.n_in:  # kernels do not check
-                raise ValueError(f"X has {n_features} features per step, expected {network.n_in}")
+            self._check_features(input)
             if network.n_steps is not None:
                 check_equal_lengths(input.sequences, network.n_steps)
             first = None if state is None else read_state(state, len(input.sequences), network)

@@ -79,10 +79,25 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
             row = int(np.argmax((targets.values < 0).any(axis=1)))
             where = place(row, input, self.return_sequences, name)
             raise ValueError(f'loss="poisson" needs y >= 0, but {where} is negative')
+        self._freeze_loss()
+        return targets
+
+    def _freeze_loss(self) -> None:
         self._fitted_loss = self.loss
         if self.loss == "quantile":
             self.quantiles_ = self._levels()
-        return targets
+
+    def _take_head(self, weights: dict[str, np.ndarray], first: bool, classes: Any) -> dict[str, np.ndarray]:
+        if first:
+            self._freeze_loss()
+            n_raw, each = len(weights["head.weight"]), self._make_loss().n_raw(1)
+            if n_raw % each:
+                raise ValueError(
+                    f"weights hold a head of {n_raw} outputs, which is no multiple of the {each} quantiles"
+                )
+            self._n_targets, self._target_names = n_raw // each, None
+            self._flat_targets = self._n_targets == 1
+        return weights
 
     def _levels(self) -> np.ndarray:
         levels = np.asarray(DEFAULT_QUANTILES if self.quantiles is None else self.quantiles, float)

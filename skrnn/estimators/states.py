@@ -44,7 +44,7 @@ class PooledState:
         -------
         PooledState
         """
-        at = indices if isinstance(indices, slice) else np.asarray(indices)
+        at = indices if isinstance(indices, slice) else np.asarray(indices, None if np.size(indices) else int)
         c = None if self.c is None else self.c[:, at]
         return PooledState(self.h[:, at], c, self.pooling, self.pooled[at])
 

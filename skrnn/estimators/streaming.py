@@ -10,7 +10,9 @@ import numpy as np
 
 from ..inference import Stepper
 from ..network import Network
-from .devices import in_turn
+from .containers import as_array
+from .devices import in_turn, to_host
+from .names import check_step
 from .states import read_state, shown
 
 if TYPE_CHECKING:
@@ -59,18 +61,20 @@ class Stream:
         -------
         ndarray of shape (batch,) or (batch, k), (batch, k, n_quantiles) for quantiles, like `predict`
             For `x` of shape (n_features,) that one sequence's answer: a scalar or an array of shape (k,).
-            In the estimator's `dtype`.
+            In x's float type.
 
         Raises
         ------
         ValueError
-            If `x` has another shape, or holds anything but finite numbers. The state is then what it
-            was before.
+            If `x` has another shape, or holds anything but finite numbers; if it is a Series or a frame whose
+            labels are not the features' names of the fit, in their order. The state is then what it was
+            before.
         KeyboardInterrupt
             On Ctrl-C, before or after the step has been read, never amid it: who goes on after one sets
             `state` to that of an earlier step, or calls `reset`.
         """
         if type(x) is not np.ndarray or x.dtype != self._dtype:
+            check_step(self._estimator, x)
             x = read_numbers(x)
         shape = x.shape
         alone = shape == self._shape_alone
@@ -80,7 +84,10 @@ class Stream:
         if not self._advance():
             row, column = np.argwhere(~np.isfinite(self._x))[0]
             raise ValueError(f"x holds {self._x[row, column]} in feature {column} of sequence {row}")
-        answer = self._answer(self._raw)
+        raw = self._raw
+        if x.dtype != self._dtype:  # as `predict`, which answers in X's float type
+            raw = self._raw.astype(np.float32 if x.dtype == np.float32 else np.float64)
+        answer = self._answer(raw)
         # The raw outputs are a view that the next step overwrites.
         if not alone:
             return answer.copy()
@@ -113,7 +120,7 @@ def read_numbers(x: Any) -> np.ndarray:
     """`x` as an array of real numbers."""
     if isinstance(x, np.ma.MaskedArray):
         raise ValueError("x is a masked array: fill its gaps first")
-    array = np.asarray(x)
+    array = as_array(to_host(x))
     if array.dtype.kind not in "biuf":
         raise ValueError(f"x has dtype {array.dtype}, expected real numbers")
     return array

@@ -12,7 +12,8 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight, check_array
 
 from ..sequences import Targets
-from .devices import warn_the_caller
+from .containers import as_array, check_opened, opened
+from .devices import holds_arrays, warn_the_caller
 from .finite import problem_of
 from .inputs import Input
 from .names import check_labels, labels_of, rows_as_frame
@@ -95,9 +96,10 @@ def _read_steps(y: Any, input: Input, name: str) -> Rows:
             f"sequences, {name} has {len(items)}"
         )
     check_labels(items, name)
-    arrays = [np.asarray(item) for item in items]
+    arrays = [as_array(item) for item in items]
     for i, (array, length) in enumerate(zip(arrays, sequences.lengths, strict=True)):
         if array.ndim == 0:
+            check_opened(items[i], f"{name}[{i}]: ")
             raise ValueError(
                 f"{name} has one value per sequence, but return_sequences=True needs one per step"
             )
@@ -118,10 +120,24 @@ def names_of(y: Any) -> list[str] | None:
     return labels_of(y) if getattr(y, "ndim", len(getattr(y, "shape", ()))) == 2 else None
 
 
-def check_same_targets(names: list[str] | None, fitted: list[str] | None, name: str = "y") -> None:
-    """Raise a ValueError where targets have the names of those in `fit`, but in another order."""
-    if names and fitted and names != fitted and sorted(names) == sorted(fitted):
-        raise ValueError(f"{name} has the columns {names}, but in fit they came as {fitted}")
+def names_in(y: Any, name: str) -> list[str] | None:
+    """The names of a frame's columns, or of those of the frames of a list, which must agree on them."""
+    y = opened(y)
+    if not holds_arrays(y):
+        return names_of(y)
+    check_labels(list(y), name)
+    return next(filter(None, map(names_of, y)), None)
+
+
+def check_same_targets(
+    names: list[str] | None, known: list[str] | None, name: str = "y", where: str = "fit"
+) -> None:
+    """Raise a ValueError where several targets have other names than in `where`, or in another order.
+
+    The name of a single target says nothing, and of another number of targets more is told elsewhere.
+    """
+    if names and known and names != known and len(names) == len(known) > 1:
+        raise ValueError(f"{name} has the columns {names}, but in {where} they came as {known}")
 
 
 def place(row: int, input: Input, per_step: bool, name: str = "y") -> str:

@@ -220,12 +220,21 @@ def _stratified_order(keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return by_class[np.lexsort([keys[by_class], share])]
 
 
+def _splits(splitter: Any, X: Any, y: Any) -> Any:
+    """A splitter's splits; what it says against these X and y is told with its name."""
+    try:
+        yield from splitter.split(X, y)
+    except ValueError as error:
+        advice = " fit gives it no groups: take PredefinedSplit, or X_val" if "'groups'" in str(error) else ""
+        raise ValueError(f"validation_split={splitter!r}: {error}{advice}") from error
+
+
 def _first_that_counts(
     counts: np.ndarray, splitter: Any, X: Any, y: Any, needed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first of a splitter's splits that has something to train on and to score."""
     n, split = len(counts), None
-    for split in splitter.split(X, y):
+    for split in _splits(splitter, X, y):
         try:
             train, held_back = (np.arange(n)[np.asarray(rows, None if len(rows) else int)] for rows in split)
         except IndexError as error:
