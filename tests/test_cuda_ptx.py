@@ -133,6 +133,7 @@ def test_every_kernel(cc, dtype, monkeypatch):
     out = network.forward(rec, X)
     backend.scatter(rec, out, sequences.offsets[1:], 2, np.zeros((2, 2), dtype))
     backend.add(rec, out, out)
+    backend.fold(rec, out, X)
     compile_tape(tape)
 
     assert names == every_kernel()

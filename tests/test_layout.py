@@ -48,7 +48,7 @@ MAY_IMPORT = {
         "recipe",
         "sequences",
         "training",
-    },  # fmt: skip
+    },
     "preprocessing": {"estimators", "sequences"},
     "compose": {"estimators", "preprocessing", "sequences"},
     "forecasting": {"columns", "estimators", "interrupts", "recipe", "sequences"},

@@ -184,8 +184,10 @@ def test_a_skip_adds_a_linear_map_of_all_steps(shape, n_outputs, pooling):
     pass_ = Forward(network, params, X, problem.steps, state=state, keep=True)
     np.testing.assert_allclose(pass_.out, plain.out + flat @ W.T, atol=1e-12)
     grads, plain_grads = np.full(network.size, np.nan), np.full(problem.network.size, np.nan)
-    pass_.backprop(dout, grads)
-    plain.backprop(dout, plain_grads)
+    dX, _ = pass_.backprop(dout, grads, d_input=True)
+    plain_dX, _ = plain.backprop(dout, plain_grads, d_input=True)
+    through_skip = (dout @ W).reshape(3, 5, 2)[problem.steps.sequence, problem.steps.step]
+    np.testing.assert_allclose(dX, plain_dX + through_skip, atol=1e-12)
     gradients = network.unpack(grads)
     np.testing.assert_allclose(gradients.pop("skip.weight"), dout.T @ flat, atol=1e-12)
     for name, expected in problem.network.unpack(plain_grads).items():

@@ -25,7 +25,8 @@ returns lies in its workspace: recording the same thing under the same `name` ag
                                          array x (B, F) of the host.
 ``watch(rec, X)``                        Rows as an array of the host, which a replay leaves up to date.
 ``start_from(rec, given, carried)``      Sequences begin in the states `given` (n, .), or in what was pooled.
-``unfold(rec, X, F, name)``              All steps of each sequence in one row (B, T F), for equal lengths.
+``unfold(rec, X, F, out)``               All steps of each sequence in one row (B, T F), for equal lengths.
+``fold(rec, d, dX)``                     Its adjoint.
 ``scatter(rec, X, ends, n, out)``        Results back to their sequences, whose steps end before ``ends[i]``
                                          in `out`.
 ``RecurrentLayer(cell, n_in, n_hidden,   One layer in one direction: see `skrnn.backends.layer`.

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..interrupts import deferred
-from ..network import array_dtype
+from ..recipe import array_dtype
 from ..training import Progress
 from .devices import device_to_read
 from .finite import problem_of

@@ -10,8 +10,7 @@ from .link import Link
 
 
 class Unfold(Link):
-    """Sequences of equal length as rows, oldest step first; for what comes from outside, which needs no
-    gradient.
+    """Sequences of equal length as rows, oldest step first.
 
     Parameters
     ----------
@@ -27,7 +26,11 @@ class Unfold(Link):
         self.n_steps, self.n_in, self.width = n_steps, n_in, n_steps * n_in
 
     def forward(self, rec: Recording, value: Any) -> Rows:
-        return rec.backend.unfold(rec, value.rows(rec), self.n_in, self.name)
+        out = rec.rows(self.name, "out", row=self.width, per=SIZE_B)
+        rec.backend.unfold(rec, value.rows(rec), self.n_in, out)
+        return out
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
-        raise NotImplementedError("a skip from the network's input: its gradient is not asked for")
+        dX = rec.rows(self.name, "dX", row=self.n_in)
+        rec.backend.fold(rec, *gradients, dX)
+        return (dX,)

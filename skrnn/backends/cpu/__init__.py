@@ -7,7 +7,7 @@ from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer
 from .objective import objective
 from .pooling import pool_max, pool_max_backward, pool_mean, pool_mean_backward
-from .reading import next_step, read, scatter, start_from, unfold, watch
+from .reading import fold, next_step, read, scatter, start_from, unfold, watch
 from .tape import Tape
 from .updates import Optimizer
 from .workspace import Workspace, aligned, to_device, to_host

@@ -92,6 +92,14 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
             for t in range(T):
                 copy(F, X, (x_first + row_at[t] + i) * x_row, out, (i * T + t) * F)
 
+    @kernel("fold", dtype.name)
+    def fold(thread, n_threads, sizes, row_at, F, d, d_row, dX):
+        """dX (R, F): the inverse."""
+        lo, hi = own_range(thread, n_threads, sizes[SIZE_B])
+        for i in range(lo, hi):
+            for t in range(sizes[SIZE_T]):
+                copy(F, d, i * d_row + t * F, dX, (row_at[t] + i) * F)
+
     @kernel("next_step", dtype.name)
     def next_step(x, finite, sizes, whole):
         """One more step of every sequence, if all of x is `finite`."""
@@ -137,6 +145,7 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
         start_from=start_from,
         scatter=scatter,
         unfold=unfold,
+        fold=fold,
     )
 
 
@@ -173,14 +182,20 @@ def watch(rec: Recording, X: Rows) -> np.ndarray:
     return X.array.reshape(-1, X.row)
 
 
-def unfold(rec: Recording, X: Rows, F: int, name: str) -> Rows:
-    """All steps of each sequence as a row (B, T F), where all have as many as the steps have room for."""
-    out = rec.rows(name, "unfolded", row=rec.steps.max_steps * F, per=SIZE_B)
+def unfold(rec: Recording, X: Rows, F: int, out: Rows) -> None:
+    """All steps of each sequence as a row (B, T F), where all have as many."""
     rec.tape.share(
         reading_kernels(rec.work.dtype).unfold, rec.steps.sizes, rec.steps.row_at, F, X.array, X.row, X.past,
         out.array,
     )  # fmt: skip
-    return out
+
+
+def fold(rec: Recording, d: Rows, dX: Rows) -> None:
+    """The adjoint: rows dX (R, F)."""
+    rec.tape.share(
+        reading_kernels(rec.work.dtype).fold, rec.steps.sizes, rec.steps.row_at, dX.row, d.array, d.row,
+        dX.array,
+    )  # fmt: skip
 
 
 def start_from(rec: Recording, given: np.ndarray, carried: Rows) -> None:

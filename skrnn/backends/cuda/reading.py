@@ -105,6 +105,14 @@ def unfold_rows(sizes, step_of, place_of, F, X, x_row, out):
         out[(place_of[r] * T + step_of[r]) * F + j] = X[r * x_row + j]
 
 
+@kernel("fold_rows")
+def fold_rows(sizes, step_of, place_of, F, d, d_row, dX):
+    """dX (R, F): the inverse."""
+    for k in range(cuda.grid(1), sizes[SIZE_R] * F, cuda.gridsize(1)):
+        r, j = k // F, k % F
+        dX[k] = d[place_of[r] * d_row + step_of[r] * F + j]
+
+
 @kernel("copy_states")
 def copy_states(sizes, sequence, width, given, carried):
     """carried (B, width) = the sequences' rows of `given`."""
@@ -197,11 +205,16 @@ def watch(rec: Recording, X: Rows) -> np.ndarray:
     return host.reshape(-1, X.row)
 
 
-def unfold(rec: Recording, X: Rows, F: int, name: str) -> Rows:
-    """All steps of each sequence as a row (B, T F), where all have as many as the steps have room for."""
-    s, out = rec.tape.steps(rec.steps), rec.rows(name, "unfolded", row=rec.steps.max_steps * F, per=SIZE_B)
+def unfold(rec: Recording, X: Rows, F: int, out: Rows) -> None:
+    """All steps of each sequence as a row (B, T F), where all have as many."""
+    s = rec.tape.steps(rec.steps)
     rec.tape.each(unfold_rows, s.max_rows * F, s.sizes, s.step_of, s.place_of, F, X.array, X.row, out.array)
-    return out
+
+
+def fold(rec: Recording, d: Rows, dX: Rows) -> None:
+    """The adjoint: rows dX (R, F)."""
+    s, F = rec.tape.steps(rec.steps), dX.row
+    rec.tape.each(fold_rows, s.max_rows * F, s.sizes, s.step_of, s.place_of, F, d.array, d.row, dX.array)
 
 
 def start_from(rec: Recording, given: np.ndarray, carried: Rows) -> None:
