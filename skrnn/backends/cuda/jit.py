@@ -12,7 +12,7 @@ from numba import cuda, from_dtype
 from numba.core import config
 from numba.core.target_extension import target_override
 
-from ..cpu.jit import KernelCache, source_hash
+from ..kernel_cache import KernelCache, source_hash
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # NUMBA_ENABLE_CUDASIM=1: kernels run in Python, on NumPy arrays
 if not SIMULATED:
