@@ -58,10 +58,7 @@ class Network:
     ) -> None:
         self.backend, self.links, self.n_in, self.dtype = backends.get(device), links, n_in, dtype
         self.work, self.n_threads = self.backend.Workspace(dtype), n_threads
-        self.parameters = Parameters(
-            (section for link in links for section in link.sections()),
-            (part for link in links for part in link.places()), dtype,
-        )  # fmt: skip
+        self.parameters = Parameters(links, dtype)
         self.size = self.parameters.size
         self.n_out, self.whole = links[-1].width, any(link.whole for link in links)
         per = {INPUT: SIZE_R}
@@ -94,7 +91,7 @@ class Network:
         """Record a pass from the input to the outputs: rows (R, n_out), or (B, n_out) per sequence."""
         rec.values[INPUT] = X
         for link in self.links:
-            rec.values[link.name] = link.forward(rec, *(rec.values[name] for name in link.reads))
+            rec.values[link.name] = link.forward(rec, *[rec.values[name] for name in link.reads])
         return rec.values[self.links[-1].name]
 
     def backward(self, rec: Recording, d: Rows, *, d_input: bool = False) -> Rows | None:

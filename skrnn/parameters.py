@@ -6,7 +6,8 @@ are laid one behind the other. So neither packs or unpacks anything by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
 
@@ -62,32 +63,42 @@ class Place(NamedTuple):
 class Parameters:
     """The flat vector of a network's parameters.
 
+    Parameters
+    ----------
+    links : sequence of Link
+
     Attributes
     ----------
     size : int
-    decay_ranges : list of (start, stop, decays)
     """
 
-    def __init__(
-        self, sections: Iterable[Section], parts: Iterable[tuple[str, Iterable[Place]]], dtype: np.dtype
-    ) -> None:
-        self.sections = {section.name: section for section in sections}
-        self.dtype, self.size = dtype, 0
+    def __init__(self, links: Sequence[Any], dtype: np.dtype) -> None:
+        self.links, self.dtype, self.size = links, dtype, 0
         self._places: list[tuple[Place, slice]] = []
         self._parts: dict[str, dict[str, slice]] = {}
-        self.decay_ranges: list[tuple[int, int, bool]] = []
-        for part, own in parts:
-            self._parts[part] = {}
-            for place in own:
-                at = slice(self.size, self.size + prod(place.stored))
-                decays = self.sections[place.section].decays
-                if self.decay_ranges and self.decay_ranges[-1][2] == decays:
-                    self.decay_ranges[-1] = self.decay_ranges[-1][0], at.stop, decays
-                else:
-                    self.decay_ranges.append((at.start, at.stop, decays))
-                self._places.append((place, at))
-                self._parts[part][place.name] = at
-                self.size = at.stop
+        for link in links:
+            for part, places in link.places():
+                self._parts[part] = own = {}
+                for place in places:
+                    own[place.name] = at = slice(self.size, self.size + prod(place.stored))
+                    self._places.append((place, at))
+                    self.size = at.stop
+
+    @cached_property  # predictions do not ask for them
+    def sections(self) -> dict[str, Section]:
+        """By name, in PyTorch's order."""
+        return {section.name: section for link in self.links for section in link.sections()}
+
+    @cached_property
+    def decay_ranges(self) -> list[tuple[int, int, bool]]:
+        """(start, stop, decays) of stretches of the vector."""
+        ranges: list[tuple[int, int, bool]] = []
+        for place, at in self._places:
+            start, decays = at.start, self.sections[place.section].decays
+            if ranges and ranges[-1][2] == decays:
+                start = ranges.pop()[0]
+            ranges.append((start, at.stop, decays))
+        return ranges
 
     def views(self, part: str, flat: Any) -> dict[str, Any]:
         """The places of a part, each flat."""
@@ -109,11 +120,12 @@ class Parameters:
         flat = np.zeros(self.size, self.dtype)
         for place, at in self._places:
             kept = flat[at].reshape(place.stored).transpose(place.axes)
-            by_gate = weights[place.section].reshape(place.n_gates, -1, kept.shape[-1])
-            by_gate = by_gate[list(place.gates)]
-            n_units = prod(kept.shape[1:-1])
-            if by_gate.shape[1] < n_units:
-                padded = np.zeros((len(place.gates), n_units, kept.shape[-1]), self.dtype)
+            n_kept, *units, n_columns = kept.shape
+            by_gate = weights[place.section].reshape(place.n_gates, -1, n_columns)
+            if place.n_gates > 1:
+                by_gate = by_gate[list(place.gates)]
+            if by_gate.shape[1] < prod(units):
+                padded = np.zeros((n_kept, prod(units), n_columns), self.dtype)
                 padded[:, : by_gate.shape[1]] = by_gate
                 by_gate = padded
             kept[...] = by_gate.reshape(kept.shape)

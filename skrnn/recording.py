@@ -86,7 +86,7 @@ class Recording:
 
     def rows(self, *name: Any, row: int, per: int = SIZE_R, dtype: np.dtype | None = None) -> Rows:
         """A buffer of so many elements for each step or sequence."""
-        return Rows(self.buffer(*name, size=self.room(per) * row, dtype=dtype), row, per)
+        return Rows(self.work.get(*name, size=self.room(per) * row, dtype=dtype), row, per)
 
     def sums(self, gradients: list[Rows]) -> list[Rows]:
         """Of a value's gradients: the sum of those per step, and of those per sequence."""

@@ -119,14 +119,14 @@ class Forward:
 
 def recording(tape, steps, work, parameters=None, **options):
     """On the CPU, of a single operation."""
-    parameters = parameters or Parameters([], [], work.dtype)
+    parameters = parameters or Parameters([], work.dtype)
     return Recording(backends.get("cpu"), tape, work, steps, parameters, **options)
 
 
 def dense(n_in, n_out, dtype):
     """The CPU's linear map, and where its parameters lie: the part "head"."""
     link = Dense(backends.get("cpu"), dtype, "out", {"head": ("X", n_in)}, n_out)
-    return link.maps["head"], Parameters(link.sections(), link.places(), dtype)
+    return link.maps["head"], Parameters([link], dtype)
 
 
 def loss_of(loss, raw, y, w=None):

@@ -252,7 +252,7 @@ def test_mean_pooling_of_many_steps():
         for name in ("sizes", "row_at", "lengths"):
             tape.sent(getattr(steps, name))
         X = Rows(devices.current().new(np.full(packed.n_rows, tenth)), 1)
-        rec = Recording(backends.get("cuda"), tape, work, steps, Parameters([], [], work.dtype))
+        rec = Recording(backends.get("cuda"), tape, work, steps, Parameters([], work.dtype))
         out = Pool("pool", "x", 1, "mean").forward(rec, X)
         tape.run()
         np.testing.assert_array_equal(backends.get("cuda").to_host(out.array), [tenth, tenth])

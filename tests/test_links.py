@@ -240,7 +240,8 @@ def test_parameters_are_packed_by_their_places():
         Place("third", "w", 3, (2,), (1, 2, 2), (0, 1, 2)),
         Place("b", "b", 1, (0,), (1, 1, 2), (0, 2, 1)),
     ]
-    parameters = Parameters(sections, [("part", places)], FLOAT)
+    link = SimpleNamespace(sections=lambda: sections, places=lambda: [("part", places)])
+    parameters = Parameters([link], FLOAT)
     w, b = np.arange(12.0).reshape(6, 2) + 1, np.array([20.0, 21])
     flat = parameters.pack({"w": w, "b": b})
     assert flat.tolist() == [

@@ -130,7 +130,7 @@ def test_skip_over_long_windows(n_in):
     """A linear map of all steps, which adds to what is there."""
     maps, steps, results = {"head": ("X", 1), "skip": ("X", n_in)}, PackedSteps([1, 1, 1]).filled(room=2), []
     link = Dense(backends.get("cpu"), FLOAT, "out", maps, 2)
-    parameters = Parameters(link.sections(), link.places(), FLOAT)
+    parameters = Parameters([link], FLOAT)
     weights = {name: np.zeros(shape, FLOAT) for name, shape in parameters.shapes().items()}
     params = parameters.pack(weights | {"skip.weight": np.full((2, n_in), TENTH), "head.bias": np.full(2, 7)})
     for n_threads in (1, 2):

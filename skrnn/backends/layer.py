@@ -56,7 +56,7 @@ class Layer:
             for part, (lo, hi) in self.ranges.items():
                 section = f"{kind}_ih{suffix}" if part == "input" else f"{kind}_hh{suffix}"
                 columns = 1 if kind == "bias" else self.n_in if part == "input" else self.n_hidden
-                gates = tuple(self.gates.index(gate) for gate in self.cell.slots[lo:hi])
+                gates = tuple([self.gates.index(gate) for gate in self.cell.slots[lo:hi]])
                 stored = self.stored(columns, hi - lo)
                 yield Place(f"{part} {kind}", section, len(self.gates), gates, stored, self._axes)
 
