@@ -17,7 +17,10 @@ from skrnn import backends, losses
 from skrnn.backends import cpu
 from skrnn.backends.cpu import gemm, simd
 from skrnn.batches import Jobs, Steps
+from skrnn.links import Loss
 from skrnn.network import Network
+from skrnn.optimizers import SetUp
+from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences, Targets
 from skrnn.training import Data, Settings, Trainer
 
@@ -28,7 +31,7 @@ REPEATS = 64  # minibatches that a device is given to do at a time, as in an epo
 # --- inside: networks on prepared arrays ----------------------------------------------------------
 def network(cell: str, shape: Shape, threads: int, dtype: str = "float32", **options) -> tuple[Network, Any]:
     """The network and its flat parameters."""
-    network = Network(
+    network = recurrent_network(
         shape.F,
         1,
         cell=cell,
@@ -48,7 +51,7 @@ def prepared(net: Network, X: list[np.ndarray]) -> tuple[Steps, Any]:
     jobs = Jobs(sequences.lengths, len(X), None)
     jobs.plan(np.arange(len(X)))
     steps, tape = jobs.room(), cpu.Tape()
-    rows = net.read(tape, sequences, steps, jobs)
+    rows = cpu.read(net.record(tape, steps), sequences, jobs)
     tape.run()
     return steps, rows
 
@@ -58,7 +61,7 @@ def forward(cell: str, shape: Shape, threads: int, dtype: str = "float32") -> Wo
     net, params = network(cell, shape, threads, dtype)
     steps, rows = prepared(net, list(data(shape)[0]))
     tape = cpu.Tape(threads)
-    out = net.forward(tape, params, rows, steps).out
+    out = net.forward(net.record(tape, steps, params), rows)
     flops = net.flops(shape.B * shape.T)
 
     def result():
@@ -69,22 +72,20 @@ def forward(cell: str, shape: Shape, threads: int, dtype: str = "float32") -> Wo
 
 
 def adam(net: Network) -> Any:
-    return net.backend.Optimizer(
-        "adam", net.decay_ranges, net.size, FLOAT, alpha=0.0, momentum=0.9, nesterov=True,
+    return net.backend.Optimizer(SetUp(
+        "adam", net.parameters.decay_ranges, net.size, FLOAT, alpha=0.0, momentum=0.9, nesterov=True,
         beta_1=BETAS[0], beta_2=BETAS[1], epsilon=EPSILON, max_norm=MAX_NORM,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def record_update(tape: cpu.Tape, net: Network, params, rows, steps: Steps, y: np.ndarray) -> None:
     """Forward, squared error, back-propagation through time, clipping, Adam."""
     optimizer = adam(net)
     grads, statistics, first = cpu.aligned(net.size, FLOAT), np.zeros(3), np.zeros(1, np.intp)
-    pass_ = net.forward(tape, params, rows, steps, keep=True)
-    net.backend.objective(
-        tape, losses.squared_error, pass_.out, net.output_gradient(steps), 1, steps, False, Targets(y), None,
-        statistics, first, net.work,
-    )  # fmt: skip
-    net.backward(tape, params, grads, pass_, steps)
+    rec = net.record(tape, steps, params, grads, keep=True)
+    loss = Loss("out", 1, losses.squared_error, Targets(y), None, statistics, first)
+    loss.forward(rec, net.forward(rec, rows))
+    net.backward(rec, *loss.backward(rec, need=(True,)))
     optimizer.update(tape, params, grads, np.array([LEARNING_RATE]), statistics, first)
 
 
@@ -106,7 +107,7 @@ def ragged_training_step(cell: str, shape: Shape, lengths: np.ndarray, threads: 
     sequences = Sequences.from_arrays([x[:n] for x, n in zip(X, lengths)])
     jobs, tape = Jobs(sequences.lengths, len(X), None), cpu.Tape(threads)
     steps = jobs.room()
-    rows = net.read(tape, sequences, steps, jobs)
+    rows = cpu.read(net.record(tape, steps), sequences, jobs)
     record_update(tape, net, params, rows, steps, y[:, None])
     flops = net.flops(sequences.n_steps, training=True)
 
@@ -151,10 +152,11 @@ def device_forward(cell: str, shape: Shape, device: str, tf32: bool = False) -> 
 
         def recorded():
             tape = net.backend.Tape(1)
-            return tape, net.forward(tape, params, net.read(tape, sequences, steps, jobs), steps).out
+            rec = net.record(tape, steps, params)
+            return tape, rec, net.forward(rec, net.backend.read(rec, sequences, jobs))
 
-        (tape, _), (watched, out) = recorded(), recorded()  # in the same memory
-        shown = net.backend.watch(watched, out)
+        (tape, *_), (watched, rec, out) = recorded(), recorded()  # in the same memory
+        shown = net.backend.watch(rec, out)
     flops = net.flops(shape.B * shape.T)
 
     def result():

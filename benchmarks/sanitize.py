@@ -28,7 +28,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import skrnn
 from skrnn import backends
-from skrnn.network import Network
+from skrnn.recipe import recurrent_network
 
 TOOLS = ("memcheck", "racecheck", "synccheck")
 CELLS: dict[str, dict[str, Any]] = {
@@ -86,7 +86,7 @@ def sizes(own: dict[str, Any], dtype: str) -> dict[str, int]:
     """Hidden units from which on a cell's weights are kept in another place, on the current device."""
     found: dict[str, int] = {}
     for H in itertools.count(20):
-        tile = Network(1, 1, device="cuda", dtype=dtype, hidden_size=H, **own).layers[0][0].tile
+        tile = recurrent_network(1, 1, device="cuda", dtype=dtype, hidden_size=H, **own).layers[0][0].tile
         if tile is None:
             return found | {"a launch per step": H}
         found.setdefault("in shared memory too" if tile.in_shared else "weights in registers", H)

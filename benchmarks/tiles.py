@@ -34,7 +34,7 @@ from skrnn.backends.cuda.elementary import functions
 from skrnn.backends.cuda.seam import Device, Launch
 from skrnn.backends.cuda.tiles import Tile, plan
 from skrnn.batches import Jobs
-from skrnn.network import Network
+from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences
 
 KIB = 1024
@@ -183,13 +183,13 @@ def reported(log: str) -> Usage:
 
 def tile_launches(own: dict[str, Any], H: int, dtype: np.dtype) -> dict[str, Launch]:
     """The launches of both kernels, recorded on the current device, by name."""
-    network = Network(1, 1, device="cuda", dtype=dtype, hidden_size=H, **own)
+    network = recurrent_network(1, 1, device="cuda", dtype=dtype, hidden_size=H, **own)
     sequences = Sequences.from_arrays([np.zeros((1, 1), dtype)])
     jobs, tape = Jobs(sequences.lengths, 1, None), backend.Tape()
-    steps, params = jobs.room(), network.pack(network.initial_weights(np.random.RandomState(0)))
-    X = network.read(tape, sequences, steps, jobs)
-    pass_ = network.forward(tape, params, X, steps, keep=True)
-    network.backward(tape, params, backend.aligned(network.size, dtype), pass_, steps)
+    params = network.pack(network.parameters.initial(np.random.RandomState(0)))
+    grads = backend.aligned(network.size, dtype)
+    rec = network.record(tape, jobs.room(), params, grads, keep=True)
+    network.backward(rec, network.forward(rec, backend.read(rec, sequences, jobs)))
     return {launch.kernel.__name__: launch for launch in tape.launches() if launch.kernel.__name__ in KERNELS}
 
 

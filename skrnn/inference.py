@@ -68,36 +68,32 @@ def run(
     """
     backend, n, H = network.backend, len(sequences), network.hidden_size
     per_step = hidden or network.return_sequences
-    width = network.width if hidden else network.n_out
+    width = network.recurrent[-1].width if hidden else network.n_out
     shape = sequences.n_steps if per_step else n, width
     if lies_on_host(sequences.values):
         output = np.empty(shape, network.dtype)
     else:  # where the sequences are
         output = backend.aligned(shape[0] * shape[1], network.dtype).reshape(shape)
-    # A reverse direction reads from the far end, a skip everything: they need the whole sequence at once.
-    whole = network.directions == 2 or network.skip is not None
-    chunk_size = None if whole else max(1, n_rows // min(n, BATCH))
+    chunk_size = None if network.whole else max(1, n_rows // min(n, BATCH))
     jobs = Jobs(sequences.lengths, BATCH, chunk_size)
     table = jobs.plan(np.argsort(-sequences.lengths, kind="stable"))
     steps = jobs.room()
 
     tape = backend.Tape(network.n_threads)
-    X = network.read(tape, sequences, steps, jobs)
-    own = network.carried(steps), network.pooled(steps)
+    rec = network.record(tape, steps, params, carry=last or bool(table[:, JOB_CARRIED].any()))
+    X = backend.read(rec, sequences, jobs)
+    own = network.carried(rec), network.pooled(rec)
     if state is not None:
         for given, rows in _pairs(state, *own):
-            backend.start_from(tape, np.ascontiguousarray(given), rows.array, rows.row, steps)
-    carry = last or bool(table[:, JOB_CARRIED].any())
-    pass_ = network.forward(tape, params, X, steps, carry=carry, hidden=hidden)
-    result = pass_.hidden if hidden else pass_.out
-    ends = sequences.offsets[1:]
-    backend.scatter(tape, result, steps, per_step, ends, width, output)
+            backend.start_from(rec, np.ascontiguousarray(given), rows)
+    out, ends = network.forward(rec, X), sequences.offsets[1:]
+    backend.scatter(rec, network.hidden(rec) if hidden else out, ends, width, output)
     end = None
     if last:
         layers = [[np.empty((n, H), network.dtype) for _ in rows] for rows in own[0]]
         end = State([(h, c[0] if c else None) for h, *c in layers], network.new_pool(n))
         for array, rows in _pairs(end, *own):
-            backend.scatter(tape, rows, steps, False, ends, array.shape[1], array)
+            backend.scatter(rec, rows, ends, array.shape[1], array)
     tape.run(len(table), network.flops(sequences.n_steps / len(table)), network.flops(steps.max_rows))
     return output, end
 
@@ -130,11 +126,12 @@ class Stepper:
         self._finite = np.zeros(1, np.intp)
         self.x = np.empty((n, network.n_in), network.dtype)
         tape = backend.Tape()
-        X = backend.next_step(tape, self.x, self._finite, self._steps)
+        rec = network.record(tape, self._steps, params, carry=True)
+        X = backend.next_step(rec, self.x, self._finite)
         with tape.only_if(self._finite):
-            out = network.forward(tape, params, X, self._steps, carry=True).out
-        self._own = network.carried(self._steps), network.pooled(self._steps)
-        self.out = backend.watch(tape, out)[:n, : network.n_out]
+            out = network.forward(rec, X)
+        self._own = network.carried(rec), network.pooled(rec)
+        self.out = backend.watch(rec, out)[:n, : network.n_out]
         self._replay = tape.player()
         self.reset()
 

@@ -7,8 +7,47 @@ applied by the caller, which knows the weights from the biases.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import numpy as np
+
+
+@dataclass
+class SetUp:
+    """What an optimiser is made with; see the estimators' parameters of the same names.
+
+    Attributes
+    ----------
+    solver : {"adam", "adamw", "sgd", "rmsprop"}
+    ranges : list of (start, stop, decays)
+        Stretches of the flat parameters; biases do not decay.
+    size : int
+        Of the flat parameters.
+    max_norm : float or None
+        To which gradients are clipped.
+    """
+
+    solver: str
+    ranges: list[tuple[int, int, bool]]
+    size: int
+    dtype: np.dtype
+    alpha: float
+    momentum: float
+    nesterov: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    max_norm: float | None
+
+    def __post_init__(self) -> None:
+        self.flat_ranges = np.array(self.ranges, np.intp).ravel()
+        epsilon = max(self.epsilon, float(np.finfo(self.dtype).tiny))  # must not become 0 in float32
+        hyper = self.alpha, self.momentum, self.nesterov, self.beta_1, self.beta_2, epsilon
+        self.hyper = tuple(map(float, hyper))
+        self.largest_norm = math.inf if self.max_norm is None else float(self.max_norm)
 
 
 class Hyper(NamedTuple):

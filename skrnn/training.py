@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import inference
+from . import inference, links
 from .batches import JOB_COUNT, JOB_FIRST, JOB_LEARNS, JOB_SIZE, JOB_START, Jobs
 from .interrupts import deferred, look
 from .losses import Loss
@@ -131,22 +131,17 @@ class Trainer:
         network, jobs, (sequences, y, w) = self.network, self.jobs, self.data
         tape, steps = network.backend.Tape(network.n_threads), jobs.room()
         self.rows = steps.max_rows
-        dropout_seed = self.seed if network.dropout > 0 or network.recurrent_dropout > 0 else None
-        grads = network.backend.aligned(network.size, network.dtype)
-        X = network.read(tape, sequences, steps, jobs)
-        pass_ = network.forward(
-            tape, self.params, X, steps, dropout_seed=dropout_seed, keep=True,
+        grads, statistics = network.backend.aligned(network.size, network.dtype), self.statistics.reshape(-1)
+        rec = network.record(
+            tape, steps, self.params, grads, dropout_seed=self.seed, keep=True,
             carry=self.settings.tbptt_steps is not None,
         )  # fmt: skip
+        out = network.forward(rec, network.backend.read(rec, sequences, jobs))
+        loss = links.Loss("out", network.n_out, self.loss, y, w, statistics, jobs.cursor)
         with tape.only_if(jobs.job[JOB_LEARNS:]):
-            network.backend.objective(
-                tape, self.loss, pass_.out, network.output_gradient(steps), network.n_out, steps,
-                network.return_sequences, y, w, self.statistics.reshape(-1), jobs.cursor, network.work,
-            )  # fmt: skip
-            network.backward(tape, self.params, grads, pass_, steps, dropout_seed=dropout_seed)
-            self.optimizer.update(
-                tape, self.params, grads, self.rates, self.statistics.reshape(-1), jobs.cursor
-            )
+            loss.forward(rec, out)
+            network.backward(rec, *loss.backward(rec, need=(True,)))
+            self.optimizer.update(tape, self.params, grads, self.rates, statistics, jobs.cursor)
         return tape
 
     # --- one pass over the data --------------------------------------------------------------------

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from .backends.cpu import jit
+from .backends import kernel_cache
 from .backends.cpu.simd import lanes
 from .backends.cpu.threads import compile_help_out
 from .estimators import RNNClassifier, RNNRegressor
-from .network import array_dtype
+from .recipe import array_dtype
 
 CELLS: dict[str, dict[str, Any]] = {
     "rnn": {"cell": "rnn"},
@@ -88,7 +88,7 @@ def main() -> None:
                     estimator.stream().step(X[0, 0])
         except RuntimeWarning as warning:
             sys.exit(str(warning))
-    print(f"compiled, or found compiled, in {time.perf_counter() - start:.0f} s:", *sorted(jit.used))
+    print(f"compiled, or found compiled, in {time.perf_counter() - start:.0f} s:", *sorted(kernel_cache.used))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from skrnn import backends
-from skrnn.batches import Jobs
-from skrnn.network import Network
+from skrnn.batches import SIZE_R, Jobs
+from skrnn.links import Loss
+from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences, Targets
 
 
@@ -58,11 +59,13 @@ class Minibatch:
 
     def network(self, device):
         n_in, n_out, hidden_size = self.shape
-        return Network(n_in, n_out, hidden_size=hidden_size, dtype=self.dtype, device=device, **self.options)
+        return recurrent_network(
+            n_in, n_out, hidden_size=hidden_size, dtype=self.dtype, device=device, **self.options
+        )
 
     def weights(self, network):
         """Initial ones, with biases that are not zero."""
-        weights = network.initial_weights(np.random.RandomState(1))
+        weights = network.parameters.initial(np.random.RandomState(1))
         for array in weights.values():
             if array.ndim == 1:
                 array += self.bias[: len(array)]
@@ -75,32 +78,24 @@ class Minibatch:
             backend, jobs = network.backend, Jobs(self.sequences.lengths, len(self.lengths), None)
             params, grads = network.pack(self.weights(network)), backend.aligned(network.size, self.dtype)
             steps, tape, n = jobs.room(), backend.Tape(), len(self.lengths)
-            ends, D, H = self.sequences.offsets[1:], network.width, network.hidden_size
-            statistics, dropout_seed = np.zeros(3), 7
-            X = network.read(tape, self.sequences, steps, jobs)
-            for given, own in zip(self.state, network.carried(steps), strict=True):
+            D, H, statistics = network.recurrent[-1].width, network.hidden_size, np.zeros(3)
+            rec = network.record(tape, steps, params, grads, dropout_seed=7, keep=True, carry=True)
+            X = backend.read(rec, self.sequences, jobs)
+            for given, own in zip(self.state, network.carried(rec), strict=True):
                 for array, rows in zip(given, own, strict=False):
-                    backend.start_from(tape, np.ascontiguousarray(array), rows.array, rows.row, steps)
-            pooled = network.pooled(steps)
-            if pooled is not None:
-                backend.start_from(tape, network.new_pool(n), pooled.array, pooled.row, steps)
-            pass_ = network.forward(
-                tape, params, X, steps, dropout_seed=dropout_seed, keep=True, carry=True, hidden=True
-            )
-            backend.objective(
-                tape, loss, pass_.out, network.output_gradient(steps), network.n_out, steps,
-                network.return_sequences, self.y, self.w, statistics, jobs.cursor, network.work,
-            )  # fmt: skip
-            outputs = {
-                "out": (pass_.out, network.return_sequences, network.n_out),
-                "hidden": (pass_.hidden, True, D),
-            }
-            for k, own in enumerate(network.carried(steps)):
-                outputs |= {f"state {k} {part}": (rows, False, H) for part, rows in enumerate(own)}
+                    backend.start_from(rec, np.ascontiguousarray(array), rows)
+            if network.pool is not None:
+                backend.start_from(rec, network.new_pool(n), network.pooled(rec))
+            out, hidden = network.forward(rec, X), network.hidden(rec)
+            objective = Loss("out", network.n_out, loss, self.y, self.w, statistics, jobs.cursor)
+            objective.forward(rec, out)
+            outputs = {"out": (out, network.n_out), "hidden": (hidden, D)}
+            for k, own in enumerate(network.carried(rec)):
+                outputs |= {f"state {k} {part}": (rows, H) for part, rows in enumerate(own)}
             # Before the backward pass, which consumes what the forward pass has left.
-            results = self._scatter(backend, tape, outputs, steps, ends, n)
-            dX = network.backward(tape, params, grads, pass_, steps, dropout_seed=dropout_seed, d_input=True)
-            results |= self._scatter(backend, tape, {"X": (dX, True, network.n_in)}, steps, ends, n)
+            results = self._scatter(rec, outputs)
+            dX = network.backward(rec, *objective.backward(rec, need=(True,)), d_input=True)
+            results |= self._scatter(rec, {"X": (dX, network.n_in)})
             for time in range(times):
                 jobs.plan(np.argsort(-self.sequences.lengths, kind="stable"), epoch=5)
                 if time:
@@ -109,19 +104,20 @@ class Minibatch:
             results["loss"] = statistics
             for name, gradient in network.unpack(grads).items():
                 results[f"gradient of {name}"] = gradient
-            for k, layer in enumerate(layer for directions in network.layers for layer in directions):
-                for part, array in enumerate(layer.gradient_of_states(steps, network.work, k)):
-                    if part == 0 or network.cell == "lstm":
-                        sorted_rows = backend.to_host(array).reshape(-1, layer.width)[:n, :H]
-                        results[f"gradient of state {k} {part}"] = unsorted = np.empty_like(sorted_rows)
-                        unsorted[jobs.order] = sorted_rows
+            layers = [item for link in network.recurrent for item in link.layers.items()]
+            for k, (name, layer) in enumerate(layers):
+                for part, rows in enumerate(layer.gradient_of_states(rec, name)):
+                    sorted_rows = backend.to_host(rows.array).reshape(-1, layer.width)[:n, :H]
+                    results[f"gradient of state {k} {part}"] = unsorted = np.empty_like(sorted_rows)
+                    unsorted[jobs.order] = sorted_rows
             return results
 
-    def _scatter(self, backend, tape, outputs, steps, ends, n):
+    def _scatter(self, rec, outputs):
         results = {}
-        for name, (rows, per_step, width) in outputs.items():
-            results[name] = np.full((self.sequences.n_steps if per_step else n, width), np.nan, self.dtype)
-            backend.scatter(tape, rows, steps, per_step, ends, width, results[name])
+        for name, (rows, width) in outputs.items():
+            n = self.sequences.n_steps if rows.per == SIZE_R else len(self.lengths)
+            results[name] = np.full((n, width), np.nan, self.dtype)
+            rec.backend.scatter(rec, rows, self.sequences.offsets[1:], width, results[name])
         return results
 
 

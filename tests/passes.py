@@ -6,8 +6,10 @@
 import numpy as np
 
 from skrnn import backends
-from skrnn.backends.cpu.workspace import Rows
 from skrnn.batches import SIZE_B, SIZE_CARRIED, SIZE_EPOCH, SIZE_FIRST, SIZE_R, SIZE_T, Steps
+from skrnn.links import Dense
+from skrnn.parameters import Parameters
+from skrnn.recording import Recording, Rows
 from skrnn.sequences import Targets
 
 
@@ -69,55 +71,62 @@ class Forward:
     """
 
     def __init__(self, network, params, X, packed, *, state=None, keep=False, dropout=None):
-        self.network, self.params, self.packed = network, params, packed
+        self.network, self.packed = network, packed
         seed, epoch, sequence = dropout or (None, 0, None)
-        self.seed = seed
         self.steps = packed.filled(carried=int(state is not None), epoch=epoch, sequence=sequence)
-        for given, own in zip(state or (), network.carried(self.steps)):
+        tape = network.backend.Tape(network.n_threads)
+        self.rec = rec = network.record(tape, self.steps, params, dropout_seed=seed, keep=keep, carry=True)
+        for given, own in zip(state or (), network.carried(rec)):
             for array, rows in zip(given, own):
                 rows.array.reshape(-1, rows.row)[:] = 0
                 rows.array.reshape(-1, rows.row)[: len(packed), : network.hidden_size] = array
-        if network.pooled(self.steps) is not None:
-            network.pooled(self.steps).array[:] = network.new_pool(len(packed)).ravel()
-        backend = network.backend
-        flat = backend.aligned(X.size, network.dtype)
+        if network.pool is not None:
+            network.pooled(rec).array[:] = network.new_pool(len(packed)).ravel()
+        flat = network.backend.aligned(X.size, network.dtype)
         flat[:] = X.ravel()
-        self.tape = backend.Tape(network.n_threads)
-        self.pass_ = network.forward(
-            self.tape, params, Rows(flat, network.n_in, False), self.steps, dropout_seed=seed, keep=keep,
-            carry=True, hidden=True,
-        )  # fmt: skip
-        self.tape.run(flops=1e12)
+        self.raw = network.forward(rec, Rows(flat, network.n_in))
+        self.states = network.hidden(rec)
+        tape.run(flops=1e12)
         n_rows = packed.n_rows if network.return_sequences else len(packed)
-        self.out = matrix(self.pass_.out, self.steps, n_rows, network.n_out)
+        self.out = matrix(self.raw, self.steps, n_rows, network.n_out)
 
     def hidden(self):
-        return matrix(self.pass_.hidden, self.steps, self.packed.n_rows, self.network.width)
+        width = self.network.recurrent[-1].width
+        return matrix(self.states, self.steps, self.packed.n_rows, width)
 
     def state(self):
         B, H = len(self.packed), self.network.hidden_size
-        states = [
-            [matrix(rows, self.steps, B, H) for rows in own] for own in self.network.carried(self.steps)
-        ]
+        states = [[matrix(rows, self.steps, B, H) for rows in own] for own in self.network.carried(self.rec)]
         return [(own[0], own[1] if len(own) == 2 else None) for own in states]
 
     def backprop(self, dout, grads, d_input=False):
         """Writes `grads`; returns the gradients of the input and of the first states."""
         network, steps, B = self.network, self.steps, len(self.packed)
-        tape = network.backend.Tape(network.n_threads)
-        d = network.output_gradient(steps)
+        self.rec.tape, self.rec.grads = network.backend.Tape(network.n_threads), grads
+        d = self.rec.rows("d", row=self.raw.row, per=self.raw.per)
         d.array.reshape(-1, d.row)[:] = 0
         d.array.reshape(-1, d.row)[: len(dout), : network.n_out] = dout
-        dX = network.backward(
-            tape, self.params, grads, self.pass_, steps, dropout_seed=self.seed, d_input=d_input
-        )
-        tape.run(flops=1e12)
+        dX = network.backward(self.rec, d, d_input=d_input)
+        self.rec.tape.run(flops=1e12)
         d_state = []
-        for k, layer in enumerate(layer for directions in network.layers for layer in directions):
-            parts = layer.gradient_of_states(steps, network.work, k)
-            shaped = [p.reshape(-1, layer.width)[:B, : layer.n_hidden] if p.size else None for p in parts]
-            d_state.append(tuple(shaped))
+        for link in network.recurrent:
+            for part, layer in link.layers.items():
+                parts = layer.gradient_of_states(self.rec, part)
+                shaped = [rows.array.reshape(-1, layer.width)[:B, : layer.n_hidden] for rows in parts]
+                d_state.append((*shaped, None)[:2])
         return matrix(dX, steps, self.packed.n_rows, network.n_in) if d_input else None, d_state
+
+
+def recording(tape, steps, work, parameters=None, **options):
+    """On the CPU, of a single operation."""
+    parameters = parameters or Parameters([], work.dtype)
+    return Recording(backends.get("cpu"), tape, work, steps, parameters, **options)
+
+
+def dense(n_in, n_out, dtype):
+    """The CPU's linear map, and where its parameters lie: the part "head"."""
+    link = Dense(backends.get("cpu"), dtype, "out", {"head": ("X", n_in)}, n_out)
+    return link.maps["head"], Parameters([link], dtype)
 
 
 def loss_of(loss, raw, y, w=None):
@@ -125,15 +134,13 @@ def loss_of(loss, raw, y, w=None):
     raw = np.ascontiguousarray(raw)
     dtype, (M, n_raw) = raw.dtype, raw.shape
     packed, backend = PackedSteps(np.ones(M, int)), backends.get("cpu")
-    tape, statistics = backend.Tape(), np.zeros(3)
-    d = Rows(np.full(M * (n_raw + 1), np.nan, dtype), n_raw + 1, False)
+    rec = recording(backend.Tape(), packed.filled(), backend.Workspace(dtype))
+    statistics, d = np.zeros(3), Rows(np.full(M * (n_raw + 1), np.nan, dtype), n_raw + 1, SIZE_B)
     backend.objective(
-        tape, loss, Rows(raw.ravel(), n_raw, False), d, n_raw, packed.filled(), False,
-        Targets(np.ascontiguousarray(y, dtype)),
+        rec, loss, Rows(raw.ravel(), n_raw, SIZE_B), d, n_raw, Targets(np.ascontiguousarray(y, dtype)),
         None if w is None else np.asarray(w, dtype), statistics, np.zeros(1, np.intp),
-        backend.Workspace(dtype),
     )  # fmt: skip
-    tape.run()
+    rec.tape.run()
     gradient = d.array.reshape(M, -1)
     np.testing.assert_array_equal(gradient[:, n_raw:], 0)
     return statistics[0], statistics[1], gradient[:, :n_raw]

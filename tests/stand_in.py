@@ -3,6 +3,7 @@
 Its arrays refuse, like CuPy's, to become NumPy's unasked, and its work has to be done in a turn.
 """
 
+import re
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -168,9 +169,9 @@ def turn(device, allow_tf32=False):
         running.pop()
 
 
-def read(tape, steps, jobs, sequences, work):
+def read(rec, sequences, jobs):
     values = getattr(sequences.values, "host", sequences.values)
-    return cpu.read(tape, steps, jobs, replace(sequences, values=values), work)
+    return cpu.read(rec, replace(sequences, values=values), jobs)
 
 
 def to_device(flat):
@@ -178,9 +179,10 @@ def to_device(flat):
     return cpu.to_device(flat)
 
 
-NAMES = {name: getattr(cpu, name) for name in backends.NAMES}
+# What the contract's table names, in its first column.
+NAMES = {name for line in backends.__doc__.splitlines() for name in re.findall(r"``(\w+)\(", line[:40])}
 BACKEND = SimpleNamespace(
-    **NAMES
+    **{name: getattr(cpu, name) for name in NAMES}
     | {
         "Tape": Tape,
         "read": read,

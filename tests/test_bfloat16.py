@@ -8,7 +8,7 @@ from passes import Forward, PackedSteps
 from sklearn.exceptions import NotFittedError
 
 from skrnn import GRUClassifier, LSTMRegressor, RNNRegressor, backends
-from skrnn.network import Network
+from skrnn.recipe import recurrent_network
 
 needs_bfloat16 = pytest.mark.skipif(
     not backends.get("cpu").supports_bfloat16(), reason="this processor has no AVX512_BF16"
@@ -73,8 +73,8 @@ def textbook(weights, X, cell, activation="tanh", reset_after=True):
 @pytest.mark.parametrize("cell", CELLS, ids=label)
 def test_only_the_operands_of_products_are_rounded(cell, n_in, hidden_size):
     rng, B, T = np.random.default_rng(0), 9, 6
-    network = Network(n_in, 1, hidden_size=hidden_size, dtype="bfloat16", **cell)
-    weights = network.initial_weights(np.random.RandomState(0))
+    network = recurrent_network(n_in, 1, hidden_size=hidden_size, dtype="bfloat16", **cell)
+    weights = network.parameters.initial(np.random.RandomState(0))
     weights = {k: (w + rng.normal(0, 0.1, w.shape)).astype(np.float32) for k, w in weights.items()}
     X = rng.standard_normal((B, T, n_in)).astype(np.float32)
     packed = PackedSteps(np.full(B, T))
@@ -87,7 +87,7 @@ def test_only_the_operands_of_products_are_rounded(cell, n_in, hidden_size):
     np.testing.assert_allclose(hidden, expected, rtol=1e-2, atol=2e-3)
     exact = np.abs(hidden[:, 0] - expected[:, 0])  # before any state is rounded
     assert exact.max() < 2e-6 * max(1, np.abs(expected).max())
-    single = Network(n_in, 1, hidden_size=hidden_size, **cell)
+    single = recurrent_network(n_in, 1, hidden_size=hidden_size, **cell)
     other = Forward(single, single.pack(weights), rows, packed).hidden().reshape(T, B, -1).transpose(1, 0, 2)
     assert np.abs(other[:, 0] - expected[:, 0]).max() > 1e-4  # so that rounding is what was compared
 
@@ -111,8 +111,8 @@ def test_gradients_are_those_of_float32_but_for_rounding(cell, options):
     X = rng.standard_normal((packed.n_rows, n_in)).astype(np.float32)
     dropout = (3, 0, np.arange(len(lengths))) if "dropout" in options else None
     for dtype in ("float32", "bfloat16"):
-        network = Network(n_in, 2, hidden_size=H, dtype=dtype, **cell, **options)
-        weights = network.initial_weights(np.random.RandomState(1))
+        network = recurrent_network(n_in, 2, hidden_size=H, dtype=dtype, **cell, **options)
+        weights = network.parameters.initial(np.random.RandomState(1))
         pass_ = Forward(network, network.pack(weights), X, packed, keep=True, dropout=dropout)
         grads = np.full(network.size, np.nan, np.float32)
         dX, _ = pass_.backprop(np.ones_like(pass_.out), grads, d_input=True)

@@ -26,10 +26,10 @@ from numba.core import config
 from numba.core.dispatcher import Dispatcher
 
 from skrnn import losses
+from skrnn.backends import disk, kernel_cache
 from skrnn.backends.cpu import (
     dense,
     directions,
-    disk,
     dropout,
     jit,
     layers,
@@ -73,8 +73,8 @@ LOADED, COMPILED = (1, 0), (0, 1)
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch):
     """As in a new process, where every warning is still to come."""
-    monkeypatch.setattr(jit, "said", set())
-    monkeypatch.setattr(jit, "used", set())
+    monkeypatch.setattr(kernel_cache, "said", set())
+    monkeypatch.setattr(kernel_cache, "used", set())
 
 
 @pytest.fixture
@@ -149,13 +149,13 @@ def test_a_kernel_that_calls_another_is_loaded_whole(directory):
 
 def test_changed_source_is_compiled_again(directory, monkeypatch):
     run(fresh())
-    monkeypatch.setattr(jit, "source_hash", lambda backend: "of another source")
+    monkeypatch.setattr(kernel_cache, "source_hash", lambda backend: "of another source")
     assert run(fresh()) == COMPILED
     assert len(files(directory)) == 2
     assert run(fresh()) == LOADED
 
 
-@pytest.mark.parametrize("option", jit.OPTIONS)
+@pytest.mark.parametrize("option", kernel_cache.OPTIONS)
 def test_an_option_of_the_compiler_has_its_own_files(directory, monkeypatch, option):
     kernel = fresh()
     run(kernel)
@@ -241,14 +241,14 @@ def hash_of(place, backend, monkeypatch):
     package = SimpleNamespace(__path__=[str(place / "skrnn")])
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "skrnn", package)
-        return jit.source_hash.__wrapped__(backend)
+        return kernel_cache.source_hash.__wrapped__(backend)
 
 
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
 def test_every_source_of_a_kernel_is_hashed(backend, tmp_path, monkeypatch):
     copy, place = copied(tmp_path), tmp_path
     unchanged = hash_of(place, backend, monkeypatch)
-    assert unchanged == jit.source_hash(backend)
+    assert unchanged == kernel_cache.source_hash(backend)
     sources = [*(copy / f"{name}.py" for name in HASHED), *(copy / "backends" / backend).glob("*.py")]
     assert len(sources) > len(HASHED) + 10
     for path in sources:
@@ -264,7 +264,7 @@ def test_every_source_of_a_kernel_is_hashed(backend, tmp_path, monkeypatch):
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
 @pytest.mark.parametrize("form", ["zip", "pyc"])
 def test_every_module_without_a_source_file_is_hashed(form, backend, tmp_path, monkeypatch):
-    seen = {jit.source_hash(backend)}
+    seen = {kernel_cache.source_hash(backend)}
     for changed in (None, "cells", f"backends/{backend}/layers"):
         folder = tmp_path / str(changed)
         copy = copied(folder, ".", f"backends/{backend}")
@@ -290,20 +290,20 @@ def test_the_code_of_a_frozen_application_is_hashed(monkeypatch):
 
     loader.get_code, word = get_code, "LSTM"
     finder = SimpleNamespace(find_spec=lambda name, path: ModuleSpec(name, loader))
-    monkeypatch.setattr(jit, "PathFinder", finder)
-    of_code = jit.source_hash.__wrapped__("cpu")
+    monkeypatch.setattr(kernel_cache, "PathFinder", finder)
+    of_code = kernel_cache.source_hash.__wrapped__("cpu")
     assert re.fullmatch("[0-9a-f]{64}", of_code)
-    assert of_code != jit.source_hash("cpu")
-    assert jit.source_hash.__wrapped__("cpu") == of_code
+    assert of_code != kernel_cache.source_hash("cpu")
+    assert kernel_cache.source_hash.__wrapped__("cpu") == of_code
     word = "GRU"
-    assert jit.source_hash.__wrapped__("cpu") != of_code
+    assert kernel_cache.source_hash.__wrapped__("cpu") != of_code
 
 
 DESCRIBED = """
 import sys
-from skrnn.backends.cpu import jit
+from skrnn.backends import kernel_cache
 
-print(jit.described(compile(sys.argv[1], "elsewhere", "exec")))
+print(kernel_cache.described(compile(sys.argv[1], "elsewhere", "exec")))
 """
 
 
@@ -312,7 +312,7 @@ def test_code_is_described_alike_by_every_process():
     source = "def f(x, *, y=2.0):\n    z = 1\n    return x in {'a', 'b', 'c', (2, 3)} and (lambda: z)() == y"
 
     def described(source):
-        return repr(jit.described(compile(source, "x", "exec")))
+        return repr(kernel_cache.described(compile(source, "x", "exec")))
 
     run = subprocess.run(
         [sys.executable, "-c", DESCRIBED, source],
@@ -328,9 +328,9 @@ def test_code_is_described_alike_by_every_process():
 def test_nothing_is_kept_where_the_sources_are_unknown(directory, monkeypatch, methods):
     loader = SimpleNamespace(**methods)
     finder = SimpleNamespace(find_spec=lambda name, path: ModuleSpec(name, loader))
-    monkeypatch.setattr(jit, "PathFinder", finder)
-    assert jit.source_hash.__wrapped__("cpu") is None
-    monkeypatch.setattr(jit, "source_hash", lambda backend: None)
+    monkeypatch.setattr(kernel_cache, "PathFinder", finder)
+    assert kernel_cache.source_hash.__wrapped__("cpu") is None
+    monkeypatch.setattr(kernel_cache, "source_hash", lambda backend: None)
     with pytest.warns(RuntimeWarning, match="not kept.*loader of skrnn"):
         assert run(fresh()) == COMPILED
     assert run(fresh()) == COMPILED
@@ -368,7 +368,7 @@ def test_a_backend_imports_no_other_source(backend):
             if isinstance(node, ast.ImportFrom) and node.level == 3:
                 imported |= {node.module} if node.module else {alias.name for alias in node.names}
     assert (
-        {"batches", "cells", "optimizers"} <= imported <= HASHED | {"interrupts"}
+        {"batches", "cells", "optimizers"} <= imported <= HASHED | {"interrupts", "parameters", "recording"}
     )  # of which no kernel is made
 
 
@@ -404,7 +404,7 @@ def every_kernel():
     dispatchers = [o for o in gc.get_objects() if issubclass(type(o), Dispatcher)]
     kernels = defaultdict(list)
     for o in dispatchers:
-        if type(o._cache) is jit.KernelCache and o._cache._name.startswith("skrnn."):
+        if type(o._cache) is kernel_cache.KernelCache and o._cache._name.startswith("skrnn."):
             kernels[o._cache._name, o._cache._key].append(o.py_func)
     return kernels
 
@@ -438,7 +438,7 @@ def test_no_two_kernels_share_name_and_key(every_kernel):
 
 
 def named_functions():
-    """Functions that `jit.named` has named, by their names."""
+    """Functions that `kernel_cache.named` has named, by their names."""
     by_name = defaultdict(list)
     for o in gc.get_objects():
         if type(o) is not FunctionType or not str(o.__module__).startswith("skrnn."):
@@ -503,7 +503,7 @@ def test_no_damage_goes_unnoticed(directory):
     (file,) = files(directory)
     data = file.read_bytes()
     _, header = kernel._cache._file(kernel.signatures[0], kernel.targetctx.codegen())
-    assert pickle.loads(jit.payload(data, header))
+    assert pickle.loads(kernel_cache.payload(data, header))
     rng = np.random.default_rng(0)
     damaged = [
         data[:at] + bytes([data[at] ^ 1 << rng.integers(8)]) + data[at + 1 :] for at in range(len(data))
@@ -513,7 +513,7 @@ def test_no_damage_goes_unnoticed(directory):
     for other in damaged:
         if other != data:
             with pytest.raises(ValueError, match="damaged"):
-                jit.payload(other, header)
+                kernel_cache.payload(other, header)
 
 
 def test_files_that_were_swapped_are_not_taken_for_each_other(directory):
@@ -531,7 +531,7 @@ def test_files_that_were_swapped_are_not_taken_for_each_other(directory):
         header, behind = kept[one].index(b"\n") + 1, kept[other].index(b"\n") + 1
         for swapped in (kept[other], kept[one][:header] + kept[other][behind:]):
             one.write_bytes(swapped)
-            jit.said.clear()
+            kernel_cache.said.clear()
             with pytest.warns(RuntimeWarning, match="compiling again"):
                 assert values() == expected
             assert one.read_bytes().startswith(kept[one][:header])  # mended
@@ -670,7 +670,7 @@ def test_reading_here_and_writing_there(places, monkeypatch):
 
     monkeypatch.setattr(disk, "prepare", refuse)
     assert run(fresh()) == COMPILED
-    assert jit.used == {first}
+    assert kernel_cache.used == {first}
     read_only.append(first)
     assert run(fresh()) == LOADED
     for expected in ((0, 1), (1, 0)):
@@ -678,7 +678,7 @@ def test_reading_here_and_writing_there(places, monkeypatch):
         assert kernel(np.ones(4)) == 20
         assert (sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values())) == expected
     assert [len(files(place)) for place in places] == [1, 1, 0]
-    assert jit.used == {first, second}
+    assert kernel_cache.used == {first, second}
     read_only.remove(first)  # where kernels can be kept, there they are to be found
     assert fresh(5)(np.ones(4)) == 20
     assert [len(files(place)) for place in places] == [2, 1, 0]
@@ -698,7 +698,7 @@ def test_the_cache_directory_is_a_file(places):
     places[0].parent.write_text("not a directory")
     assert run(fresh()) == COMPILED
     assert run(fresh()) == LOADED
-    assert jit.used == {places[1]}
+    assert kernel_cache.used == {places[1]}
 
 
 def test_the_directory_goes_away_before_the_kernel_is_kept(places, monkeypatch):
@@ -714,7 +714,7 @@ def test_the_directory_goes_away_before_the_kernel_is_kept(places, monkeypatch):
     assert run(kernel) == COMPILED
     assert places[0].read_text() == "in the way"
     assert run(fresh()) == LOADED
-    assert jit.used == {places[1]}
+    assert kernel_cache.used == {places[1]}
 
 
 @pytest.mark.parametrize("name", ["replace", "open"])
@@ -767,7 +767,7 @@ def test_what_killed_processes_left_is_cleared_away(directory, expected):
     running = age(file.with_name(f"{file.name}.4567.tmp"), 10)
     if expected == COMPILED:
         file.unlink()
-    jit.used.clear()  # as in a new process
+    kernel_cache.used.clear()  # as in a new process
     assert run(fresh()) == expected
     assert not left.exists()
     assert running.exists()
@@ -843,12 +843,12 @@ def test_what_others_can_write_to_is_not_loaded(places, expose, how):
     (file,) = files(places[0])
     plant(file, places[0].parent / "executed")
     expose(file, how)
-    jit.used.clear()
+    kernel_cache.used.clear()
     assert run(fresh()) == COMPILED
     assert not (places[0].parent / "executed").exists()
     assert run(fresh()) == LOADED
     # A file is replaced; a directory that others can write to is left alone, for the next place.
-    assert jit.used == {places[0] if expose in (widen, link, give_away) else places[1]}
+    assert kernel_cache.used == {places[0] if expose in (widen, link, give_away) else places[1]}
 
 
 def test_what_is_planted_by_this_user_would_be_executed(places):

@@ -238,9 +238,12 @@ def test_products_of_many_terms():
 
 
 def test_mean_pooling_of_many_steps():
-    from skrnn.backends.cuda import devices, pooling
+    from skrnn.backends.cuda import devices
     from skrnn.backends.cuda.tape import Tape
-    from skrnn.backends.cuda.workspace import Rows, Workspace
+    from skrnn.backends.cuda.workspace import Workspace
+    from skrnn.links import Pool
+    from skrnn.parameters import Parameters
+    from skrnn.recording import Recording, Rows
 
     n, tenth = 20_000, np.float32(0.1)
     packed = PackedSteps([n, 3])
@@ -249,6 +252,7 @@ def test_mean_pooling_of_many_steps():
         for name in ("sizes", "row_at", "lengths"):
             tape.sent(getattr(steps, name))
         X = Rows(devices.current().new(np.full(packed.n_rows, tenth)), 1)
-        out, _ = pooling.pool(tape, "mean", X, 1, steps, work)
+        rec = Recording(backends.get("cuda"), tape, work, steps, Parameters([], work.dtype))
+        out = Pool("pool", "x", 1, "mean").forward(rec, X)
         tape.run()
         np.testing.assert_array_equal(backends.get("cuda").to_host(out.array), [tenth, tenth])

@@ -17,7 +17,8 @@ from benchmarks import tiles
 from benchmarks.tiles import KINDS
 from skrnn import losses
 from skrnn.batches import Jobs
-from skrnn.network import Network
+from skrnn.optimizers import SetUp
+from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences, Targets
 from skrnn.training import Data, Settings, Trainer
 
@@ -59,17 +60,17 @@ def trainer(dtype, loss=losses.squared_error, solver="adam", per_step=False, hid
     rng, n_raw = np.random.default_rng(0), 2
     sequences = Sequences.from_arrays([rng.standard_normal((n, 3)).astype(dtype) for n in (2, 3, 1)])
     n = len(sequences.values) if per_step else 3
-    network = Network(
+    network = recurrent_network(
         3, n_raw, dtype=dtype, device="cuda", hidden_size=hidden_size, return_sequences=per_step, **options
     )
-    optimizer = network.backend.Optimizer(
-        solver, network.decay_ranges, network.size, network.dtype, alpha=0.1, momentum=0.9, nesterov=True,
-        beta_1=0.9, beta_2=0.999, epsilon=1e-8, max_norm=1.0,
-    )  # fmt: skip
+    optimizer = network.backend.Optimizer(SetUp(
+        solver, network.parameters.decay_ranges, network.size, network.dtype, alpha=0.1, momentum=0.9,
+        nesterov=True, beta_1=0.9, beta_2=0.999, epsilon=1e-8, max_norm=1.0,
+    ))  # fmt: skip
     settings = Settings(2, "constant", 0.1, 0, 1.0, 2, 1, True, 0.0, 1, False)
     return Trainer(
-        network, network.pack(network.initial_weights(np.random.RandomState(0))), optimizer, loss, settings,
-        np.random.RandomState(0), 7,
+        network, network.pack(network.parameters.initial(np.random.RandomState(0))), optimizer, loss,
+        settings, np.random.RandomState(0), 7,
         Data(sequences, Targets(np.zeros((n, 1 if loss.name == "quantile" else 2), dtype)), None),
     )  # fmt: skip
 
@@ -122,15 +123,17 @@ def test_every_kernel(cc, dtype, monkeypatch):
         for cell in CELLS:
             compile_tape(trainer(dtype, **cell, recurrent_dropout=0.3).tape)
 
-    network = Network(3, 2, cell="lstm", dtype=dtype, device="cuda", skip_steps=2)
+    network = recurrent_network(3, 2, cell="lstm", dtype=dtype, device="cuda", skip_steps=2)
     sequences = Sequences.from_dense(np.zeros((2, 2, 3), dtype))
     jobs, tape = Jobs(sequences.lengths, 2, None), backend.Tape()
-    steps = jobs.room()
-    params = network.pack(network.initial_weights(np.random.RandomState(0)))
-    X = network.read(tape, sequences, steps, jobs)
-    backend.start_from(tape, np.zeros((2, 32), dtype), network.carried(steps)[0][0].array, 32, steps)
-    pass_ = network.forward(tape, params, X, steps)
-    backend.scatter(tape, pass_.out, steps, False, sequences.offsets[1:], 2, np.zeros((2, 2), dtype))
+    params = network.pack(network.parameters.initial(np.random.RandomState(0)))
+    rec = network.record(tape, jobs.room(), params)
+    X = backend.read(rec, sequences, jobs)
+    backend.start_from(rec, np.zeros((2, 32), dtype), network.carried(rec)[0][0])
+    out = network.forward(rec, X)
+    backend.scatter(rec, out, sequences.offsets[1:], 2, np.zeros((2, 2), dtype))
+    backend.add(rec, out, out)
+    backend.fold(rec, out, X)
     compile_tape(tape)
 
     assert names == every_kernel()

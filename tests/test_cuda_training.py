@@ -11,7 +11,8 @@ from gpu import needs_gpu
 
 from skrnn import backends, losses
 from skrnn.inference import Stepper, run
-from skrnn.network import Network
+from skrnn.optimizers import SetUp
+from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences, Targets
 from skrnn.training import Data, Diverged, Progress, Settings, Trainer
 
@@ -47,9 +48,11 @@ def trainer(
     hyper=HYPER, dtype=np.float64, **options,
 ):  # fmt: skip
     options = {"cell": "lstm", "hidden_size": 3} | options
-    network = Network(2, n_raw, dtype=dtype, device=device, return_sequences=per_step, **options)
-    params = network.pack(network.initial_weights(np.random.RandomState(0)))
-    optimizer = network.backend.Optimizer(solver, network.decay_ranges, network.size, network.dtype, **hyper)
+    network = recurrent_network(2, n_raw, dtype=dtype, device=device, return_sequences=per_step, **options)
+    params = network.pack(network.parameters.initial(np.random.RandomState(0)))
+    optimizer = network.backend.Optimizer(
+        SetUp(solver, network.parameters.decay_ranges, network.size, network.dtype, **hyper)
+    )
     return Trainer(network, params, optimizer, loss, Settings(**settings), np.random.RandomState(0), 7, data)
 
 
@@ -233,8 +236,8 @@ def test_too_little_memory_for_a_stream(small_device):
 
     def stepper():
         with backends.turn("cuda"):
-            network = Network(2, 1, hidden_size=40, device="cuda")
-            return Stepper(network, network.pack(network.initial_weights(np.random.RandomState(0))), 3)
+            network = recurrent_network(2, 1, hidden_size=40, device="cuda")
+            return Stepper(network, network.pack(network.parameters.initial(np.random.RandomState(0))), 3)
 
     for limit in 100, 8_000:
         small_device(limit)
@@ -245,8 +248,8 @@ def test_too_little_memory_for_a_stream(small_device):
 def test_too_little_memory_for_an_answer_on_the_device(small_device):
     some = data()
     with backends.turn("cuda"):
-        network = Network(2, 2, cell="rnn", dtype=np.float64, device="cuda")
-        params = network.pack(network.initial_weights(np.random.RandomState(0)))
+        network = recurrent_network(2, 2, cell="rnn", dtype=np.float64, device="cuda")
+        params = network.pack(network.parameters.initial(np.random.RandomState(0)))
         values = network.backend.to_device(some.sequences.values.ravel()).reshape(-1, 2)
     small_device(100)
     with pytest.raises(MemoryError, match="MiB"), backends.turn("cuda"):
@@ -290,7 +293,7 @@ def test_no_such_device():
 
 def test_no_bfloat16():
     with backends.turn("cuda"), pytest.raises(ValueError, match="bfloat16"):
-        Network(1, 1, device="cuda", dtype="bfloat16")
+        recurrent_network(1, 1, device="cuda", dtype="bfloat16")
 
 
 def test_threads_take_turns():

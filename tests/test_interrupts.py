@@ -26,6 +26,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import skrnn
 from skrnn import GRUClassifier, LSTMRegressor, SequenceTransformer
+from skrnn.backends import kernel_cache
 from skrnn.backends.cpu import jit, threads
 from skrnn.backends.cpu.tape import Tape
 from skrnn.forecasting import LSTMForecaster
@@ -241,7 +242,7 @@ def test_while_kernels_are_loaded_or_stored(tmp_path, monkeypatch):
         return jit.kernel("a test of interrupts")(add_three)
 
     for name in ("save_overload", "load_overload"):
-        method = getattr(jit.KernelCache, name)
+        method = getattr(kernel_cache.KernelCache, name)
 
         def interrupted(self, *args, method=method):
             press()
@@ -251,7 +252,7 @@ def test_while_kernels_are_loaded_or_stored(tmp_path, monkeypatch):
 
         function, x = make(), np.zeros(1)
         with monkeypatch.context() as patch:
-            patch.setattr(jit.KernelCache, name, interrupted)
+            patch.setattr(kernel_cache.KernelCache, name, interrupted)
             with pytest.raises(KeyboardInterrupt):
                 function(x)
         function(x)

@@ -12,21 +12,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numba import njit
-from passes import PackedSteps, matrix
+from passes import PackedSteps, dense, matrix, recording
 
-from skrnn.backends.cpu import directions, pooling, reading
-from skrnn.backends.cpu.dense import Dense
+from skrnn.backends.cpu import directions, reading
 from skrnn.backends.cpu.dropout import drop_steps, mix, sequence_mask
 from skrnn.backends.cpu.elementary import functions
 from skrnn.backends.cpu.gemm import make_column_sums, make_multiply, make_preactivations, widest
-from skrnn.backends.cpu.layers import compiled
+from skrnn.backends.cpu.layers import RecurrentLayer, compiled
 from skrnn.backends.cpu.recurrent import ROW_BLOCK
 from skrnn.backends.cpu.simd import clear, copy, lanes, machine, make_load, make_store
 from skrnn.backends.cpu.sums import SPAN
 from skrnn.backends.cpu.tape import Tape
 from skrnn.backends.cpu.threads import own_range, own_sequences
 from skrnn.backends.cpu.transposed import make_input_gradient, make_transpose
-from skrnn.backends.cpu.workspace import Rows, Workspace
+from skrnn.backends.cpu.workspace import Workspace
 from skrnn.batches import (
     JOB_CARRIED,
     JOB_LEARNS,
@@ -38,7 +37,10 @@ from skrnn.batches import (
     SIZE_T,
     Jobs,
 )
-from skrnn.network import Network
+from skrnn.links import Pool
+from skrnn.links.recurrent import States
+from skrnn.recipe import recurrent_network
+from skrnn.recording import Rows
 from skrnn.sequences import Sequences
 
 load1, store1 = make_load(1), make_store(1)
@@ -524,7 +526,7 @@ def test_input_gradient(dtype, wide):
         panels = -(-F // (wide * L))
         sizes = np.zeros(6, np.intp)
         sizes[SIZE_R] = R
-        args = sizes, True, P, G.ravel(), z_row, first, depth, panels, WT, P * depth
+        args = sizes, SIZE_R, P, G.ravel(), z_row, first, depth, panels, WT, P * depth
         dX = np.zeros(R * panels * wide * L, dtype)
         (one,), _ = by_each_thread(1, kernel, args, [dX])
         got, read = one.reshape(R, -1), G[:, :, first : first + depth].astype(float)
@@ -539,30 +541,32 @@ def test_input_gradient(dtype, wide):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("per", [SIZE_B, SIZE_R])
 @pytest.mark.parametrize("n_out", [1, 5, 40])
-def test_head(dtype, per_step, n_out):
+def test_head(dtype, per, n_out):
     """Outputs and gradients of the dense head, for inputs with and without first states before them."""
     rng, packed = np.random.default_rng(n_out), PackedSteps([9] * 30 + [1] * 110)
     B, R = len(packed), packed.n_rows
-    M = R if per_step else B
+    M = R if per == SIZE_R else B
     assert M > ROW_BLOCK
-    for n_in, past in ((1, False), (19, True), (70, per_step)):
-        head, x_row, results = Dense(n_in, n_out, dtype), n_in + 3, []
+    for n_in, past in ((1, False), (19, True), (70, per == SIZE_R)):
+        (head, parameters), x_row, results = dense(n_in, n_out, dtype), n_in + 3, []
         W, b = (rng.standard_normal(shape).astype(dtype) for shape in ((n_out, n_in), n_out))
-        params = np.empty(head.size, dtype)
-        head.pack({"weight": W, "bias": b}, params)
+        params = parameters.pack({"head.weight": W, "head.bias": b})
         rows = rng.standard_normal((B * past + M, x_row)).astype(dtype)
         d = rng.standard_normal((M, n_out)).astype(dtype)
         for n_threads in THREADS:
-            tape, work, steps = AtOnce(n_threads), Workspace(dtype), packed.filled(room=2)
-            X = Rows(rows.ravel(), x_row, past)
-            out = matrix(head.forward(tape, params, X, steps, per_step, work), steps, M, n_out)
-            dout, grads = head.gradient_of_output(steps, per_step, work), np.full(head.size, np.nan, dtype)
+            steps, grads = packed.filled(room=2), np.full(parameters.size, np.nan, dtype)
+            rec = recording(
+                AtOnce(n_threads), steps, Workspace(dtype), parameters, params=params, grads=grads
+            )
+            X = Rows(rows.ravel(), x_row, per, past)
+            out = matrix(head.forward(rec, X, "head"), steps, M, n_out)
+            dout = rec.rows("d", row=head.width, per=per)
             dout.array[:] = 0
             dout.array.reshape(-1, dout.row)[:M, :n_out] = d
-            dX = head.backward(tape, params, grads, X, dout, steps, per_step, True, work)
-            results.append([out, *head.unpack(grads).values(), matrix(dX, steps, M, n_in), grads])
+            dX = head.backward(rec, X, dout, True, "head")
+            results.append([out, *parameters.unpack(grads).values(), matrix(dX, steps, M, n_in), grads])
         x = rows[B * past :, :n_in].astype(float)
         expected = x @ W.T + b, d.T @ x, d.sum(axis=0, dtype=float), d.astype(float) @ W
         sizes = np.abs(x) @ np.abs(W).T + np.abs(b), np.abs(d).T @ np.abs(x), np.abs(d).sum(axis=0)
@@ -715,7 +719,7 @@ def test_read(lengths, dtype, scaled):
         jobs.plan(order)
         for first, own, _ in minibatches(order, sequences.lengths, 4, size):
             packed = PackedSteps(np.minimum(sequences.lengths[own] - first, size or max(lengths)))
-            X = reading.read(AtOnce(n_threads), steps, jobs, sequences, work)
+            X = reading.read(recording(AtOnce(n_threads), steps, work), sequences, jobs)
             expected = values[packed.rows_of(starts[own] + first)]
             if scaled:
                 i = own[packed.sequence]
@@ -742,8 +746,8 @@ def test_scatter(size, per_step, dtype):
     rng, lengths, n = np.random.default_rng(0), np.array(RAGGED[-1]), 3
     of_sequence = np.sort(lengths)  # number i is the i-th from the end of the sorted ones
     ends = np.cumsum(of_sequence)
-    rows = ends[-1] if per_step else len(lengths)
-    table, out = rng.standard_normal((rows, n)).astype(dtype), np.full((rows, n), np.nan, dtype)
+    n_rows = ends[-1] if per_step else len(lengths)
+    table, out = rng.standard_normal((n_rows, n)).astype(dtype), np.full((n_rows, n), np.nan, dtype)
     for first, packed, steps in chunks_of(lengths, size):
         B, number = len(packed), steps.sequence
         for past in (False, True) if per_step else (False,):
@@ -754,7 +758,8 @@ def test_scatter(size, per_step, dtype):
             else:
                 ended = first + packed.lengths == of_sequence[number[:B]]
                 X[:B][ended, :n] = table[number[:B][ended]]
-            reading.scatter(AtOnce(), Rows(X.ravel(), n + 2, past), steps, per_step, ends, n, out)
+            rows = Rows(X.ravel(), n + 2, SIZE_R if per_step else SIZE_B, past)
+            reading.scatter(recording(AtOnce(), steps, Workspace(dtype)), rows, ends, n, out)
         if not per_step:  # nothing of those that go on
             assert np.isnan(out[number[:B][~ended]]).all()
     np.testing.assert_array_equal(out, table)
@@ -766,12 +771,13 @@ def test_start_from(dtype):
     given, width = np.random.default_rng(0).standard_normal((9, 3)).astype(dtype), 5
     packed, numbers = PackedSteps([4, 4, 2]), np.array([7, 0, 3])
     steps, carried = packed.filled(sequence=numbers), np.full((3, width), np.nan, dtype)
-    reading.start_from(AtOnce(), given, carried.reshape(-1), width, steps)
+    rows = Rows(carried.reshape(-1), width, SIZE_B)
+    reading.start_from(recording(AtOnce(), steps, Workspace(dtype)), given, rows)
     np.testing.assert_array_equal(carried[:, :3], given[numbers])
     np.testing.assert_array_equal(carried[:, 3:], 0)
     assert steps.sizes[SIZE_CARRIED] == 1
     later, before = packed.filled(sequence=numbers, first=4, carried=1), carried.copy()
-    reading.start_from(AtOnce(), given + 1, carried.reshape(-1), width, later)
+    reading.start_from(recording(AtOnce(), later, Workspace(dtype)), given + 1, rows)
     np.testing.assert_array_equal(carried, before)
     assert later.sizes[SIZE_CARRIED] == 1
 
@@ -787,6 +793,9 @@ class Packed:
         self.n, self.n_rows = len(lengths), self.order.n_rows
         self.steps = self.order.filled(room=2)
 
+    def recording(self, n_threads=1, steps=None, **options):
+        return recording(AtOnce(n_threads), steps or self.steps, self.work, **options)
+
     def whole(self, *shape):
         return self.rng.integers(-99, 100, shape).astype(self.dtype)
 
@@ -797,8 +806,8 @@ class Packed:
         """Rows of each sorted sequence, in time order."""
         return [X[self.order.row_at[:n] + i] for i, n in enumerate(self.order.lengths)]
 
-    def matrix(self, rows, n=None, per_step=True):
-        return matrix(rows, self.steps, self.n_rows if per_step else self.n, rows.row if n is None else n)
+    def matrix(self, rows):
+        return matrix(rows, self.steps, self.n_rows if rows.per == SIZE_R else self.n, rows.row)
 
 
 packed_cases = pytest.mark.parametrize(
@@ -809,42 +818,41 @@ packed_cases = pytest.mark.parametrize(
 @packed_cases
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_reverse_and_its_adjoint(packed, n_threads):
-    steps, width, tape = packed.steps, packed.width, AtOnce(n_threads)
+    width, rec = packed.width, packed.recording(n_threads)
     for past, row in ((False, width), (True, width + 3)):
         X = packed.whole(packed.n * past + packed.n_rows, row)
-        rows, x = Rows(X.ravel(), row, past), X[packed.n * past :, :width]
-        mirrored = packed.matrix(directions.reverse(tape, rows, steps, width, packed.work, "x"))
+        rows, x = Rows(X.ravel(), row, past=past), X[packed.n * past :, :width]
+        out = rec.rows("x", row=width)
+        directions.copy_rows(rec, rows, 0, out, 0, width, reverse=True)
+        mirrored = packed.matrix(out)
         assert mirrored.shape == x.shape
         for a, b in zip(packed.sequences(x), packed.sequences(mirrored), strict=True):
             np.testing.assert_array_equal(a[::-1], b)
         # <reverse(x), d> = <x, its adjoint(d)>; what is there already stays.
         d, into = packed.whole(packed.n_rows, width), packed.whole(packed.n_rows, width)
         before = into.copy()
-        directions.add_reversed(
-            tape, Rows(into.reshape(-1), width, False), Rows(d.ravel(), width, False), steps
-        )
+        directions.add_reversed(rec, Rows(into.reshape(-1), width), Rows(d.ravel(), width))
         assert np.vdot(mirrored, d) == np.vdot(x, into - before) != 0
         np.testing.assert_array_equal(into - before, d[packed.order.reversed_rows])
 
 
-def layer_of(n_hidden, width, has_c=False):
-    """What `directions` knows of a layer."""
-    return SimpleNamespace(
-        n_hidden=n_hidden, width=width, cell=SimpleNamespace(has_c=has_c),
-        states=lambda trace: Rows(trace.H, width, True),
-    )  # fmt: skip
+def layer_of(n_hidden, width, dtype=DTYPES[1]):
+    """A layer, as far as its states are concerned."""
+    layer = RecurrentLayer.__new__(RecurrentLayer)
+    layer.n_hidden, layer.width, layer.dtype = n_hidden, width, dtype
+    return layer
 
 
 @packed_cases
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("n_directions", [1, 2])
 def test_join_and_its_adjoint(packed, n_threads, n_directions):
-    steps, width, work, tape = packed.steps, packed.width, packed.work, AtOnce(n_threads)
+    width, rec = packed.width, packed.recording(n_threads)
     n, row = packed.n, width + 3
     layer = layer_of(width, row)
     states = [packed.whole(n + packed.n_rows, row) for _ in range(n_directions)]
     parts = [(layer, SimpleNamespace(H=s.ravel())) for s in states]
-    joined = packed.matrix(directions.join(tape, parts, steps, work, "y"))
+    joined = packed.matrix(States("y", parts).copied(rec))
     assert joined.shape == (packed.n_rows, n_directions * width)
     for d, s in enumerate(states):
         own = packed.sequences(s[n:, :width])
@@ -854,10 +862,9 @@ def test_join_and_its_adjoint(packed, n_threads, n_directions):
     # Columns of the gradient go back to their direction, the rest of its rows is zero.
     dY, product = packed.whole(packed.n_rows, n_directions * width + 1), 0
     for d, s in enumerate(states):
-        own = directions.split(
-            tape, Rows(dY.ravel(), dY.shape[1], False), d * width, layer, d == 1, steps, work, d
-        )
-        own = packed.matrix(own)
+        out, given = rec.rows("d", row=row), Rows(dY.ravel(), dY.shape[1])
+        directions.copy_rows(rec, given, d * width, out, 0, width, reverse=d == 1, pad=True)
+        own = packed.matrix(out)
         assert own.shape == (packed.n_rows, row)
         np.testing.assert_array_equal(own[:, width:], 0)
         rows = packed.order.reversed_rows if d else slice(None)
@@ -868,28 +875,42 @@ def test_join_and_its_adjoint(packed, n_threads, n_directions):
 
 @packed_cases
 def test_last_states_and_their_adjoint(packed):
-    steps, n, row, work = packed.steps, packed.n, packed.width + 3, packed.work
-    layers = layer_of(packed.width, row), layer_of(2, row, has_c=True)
+    steps, n, row, rec = packed.steps, packed.n, packed.width + 3, packed.recording()
+    layers = layer_of(packed.width, row, packed.dtype), layer_of(2, row, packed.dtype)
     states = [packed.whole(n + packed.n_rows, row) for _ in layers]
     parts = [(layer, SimpleNamespace(H=s.ravel())) for layer, s in zip(layers, states)]
-    last = packed.matrix(directions.last_states(AtOnce(), parts, steps, work), per_step=False)
+    last = packed.matrix(States("x", parts).last(rec, "last"))
     ends = n + packed.order.row_at[packed.order.lengths - 1] + np.arange(n)
     expected = [s[ends, : layer.n_hidden] for layer, s in zip(layers, states)]
     np.testing.assert_array_equal(last, np.concatenate(expected, axis=1))
 
     given, column = packed.whole(n, last.shape[1] + 1), 0
     for layer in layers:
-        for d_last in (Rows(given.ravel(), given.shape[1], False), None):
-            dH, dC = np.full((2, steps.max_sequences, row), np.nan, packed.dtype)
-            layer.gradient_of_states = lambda *_, dH=dH, dC=dC: (dH.reshape(-1), dC.reshape(-1))
-            directions.begin_backward(AtOnce(), layer, d_last, column, steps, work, "d")
-            own = given[:, column : column + layer.n_hidden] * (d_last is not None)
-            np.testing.assert_array_equal(dH[:n, : layer.n_hidden], own)
-            np.testing.assert_array_equal(dH[:n, layer.n_hidden :], 0)
-            np.testing.assert_array_equal(dC[:n], 0 if layer.cell.has_c else np.nan)
-            assert np.isnan(dH[n:]).all()
-            assert np.isnan(dC[n:]).all()
-        column += layer.n_hidden
+        dH, dC = np.full((2, steps.max_sequences, row), np.nan, packed.dtype)
+        d_last, width = Rows(given.ravel(), given.shape[1], SIZE_B), layer.n_hidden
+        directions.copy_rows(rec, d_last, column, Rows(dH.reshape(-1), row, SIZE_B), 0, width, pad=True)
+        directions.clear_rows(rec, Rows(dC.reshape(-1), row, SIZE_B))
+        np.testing.assert_array_equal(dH[:n, :width], given[:, column : column + width])
+        np.testing.assert_array_equal(dH[:n, width:], 0)
+        np.testing.assert_array_equal(dC[:n], 0)
+        assert np.isnan(dH[n:]).all()
+        assert np.isnan(dC[n:]).all()
+        column += width
+
+
+@packed_cases
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("per", [SIZE_B, SIZE_R])
+def test_add(packed, n_threads, per):
+    """Gradients of one value, whose rows may be padded."""
+    n, rec = packed.n_rows if per == SIZE_R else packed.n, packed.recording(n_threads)
+    for row, other in ((4, 4), (4, 7), (7, 4)):
+        target, source = packed.whole(n, row), packed.whole(n, other)
+        expected = target.copy()
+        expected[:, :4] += source[:, :4]
+        target[:, 4:], source[:, 4:], expected[:, 4:] = 0, 0, 0
+        directions.add(rec, Rows(target.reshape(-1), row, per), Rows(source.ravel(), other, per))
+        np.testing.assert_array_equal(target, expected)
 
 
 @packed_cases
@@ -905,24 +926,32 @@ def test_last_states_that_were_not_kept(packed):
     np.testing.assert_array_equal(out, expected)
 
 
+def pool(rec, kind, X, width):
+    """Pooled rows, and of maxima the step."""
+    out = Pool("pool", "x", width, kind).forward(rec, X)
+    return out, rec.kept["pool"].array if kind == "max" else None
+
+
+def pool_backward(rec, kind, d, width):
+    (dX,) = Pool("pool", "x", width, kind).backward(rec, d, need=(True,))
+    return dX
+
+
 @packed_cases
 @pytest.mark.parametrize("kind", ["mean", "max"])
 @pytest.mark.parametrize("past", [False, True])
 def test_pool(packed, kind, past):
-    steps, n, width, row = packed.steps, packed.n, packed.width, packed.width + 2
+    rec, n, width, row = packed.recording(), packed.n, packed.width, packed.width + 2
     X = packed.normal(n * past + packed.n_rows, row)
-    out, where = pooling.pool(AtOnce(), kind, Rows(X.ravel(), row, past), width, steps, packed.work)
+    out, where = pool(rec, kind, Rows(X.ravel(), row, past=past), width)
     x = packed.sequences(X[n * past :, :width])
     expected = np.stack([getattr(s, kind)(axis=0) for s in x])
-    got, size = packed.matrix(out, per_step=False), np.stack([np.abs(s).mean(axis=0) for s in x])
+    got, size = packed.matrix(out), np.stack([np.abs(s).mean(axis=0) for s in x])
     assert got.shape == expected.shape
     assert (np.abs(got - expected) <= 12 * EPS[packed.dtype] * size).all()
     # Its backward pass is its derivative; columns beyond the pooled ones get none.
     dout = packed.normal(n, row)
-    dX = pooling.pool_backward(
-        AtOnce(), kind, Rows(dout.ravel(), row, False), where, width, steps, packed.work
-    )
-    dX = packed.matrix(dX)
+    dX = packed.matrix(pool_backward(rec, kind, Rows(dout.ravel(), row, SIZE_B), width))
     np.testing.assert_array_equal(dX[:, width:], 0)
     for i, (s, ds) in enumerate(zip(x, packed.sequences(dX[:, :width]), strict=True)):
         if kind == "mean":
@@ -941,10 +970,8 @@ def test_pool_over_chunks_is_pool(kind, dtype, size):
     width, X = packed.width, packed.normal(packed.n_rows, packed.width)
     X[-1, 0] = np.nan  # the last step of the longest
     X[0, 1] = np.nan  # its first one, which later chunks must not hide
-    whole, where_in_all = pooling.pool(
-        AtOnce(), kind, Rows(X.ravel(), width, False), width, packed.steps, packed.work
-    )
-    whole, sequences, work = packed.matrix(whole, per_step=False), packed.sequences(X), Workspace(dtype)
+    whole, where_in_all = pool(packed.recording(), kind, Rows(X.ravel(), width), width)
+    whole, sequences, work = packed.matrix(whole), packed.sequences(X), Workspace(dtype)
     np.testing.assert_array_equal(np.isnan(whole), np.arange(6 * width).reshape(6, width) < 2)
     in_all = where_in_all.reshape(-1, width)[: packed.n] if kind == "max" else None
     for _ in range(2):  # the second pass finds the first one's numbers in the workspace
@@ -952,11 +979,12 @@ def test_pool_over_chunks_is_pool(kind, dtype, size):
         for first, order, steps in chunks_of(packed.lengths, size):
             B = len(order)
             part = np.stack([sequences[i][first + t] for t, i in zip(order.step, order.sequence)])
-            out, where = pooling.pool(AtOnce(), kind, Rows(part.ravel(), width, False), width, steps, work)
+            rec = recording(AtOnce(), steps, work)
+            out, where = pool(rec, kind, Rows(part.ravel(), width), width)
             ends = first + order.lengths == steps.whole[:B]
             np.testing.assert_array_equal(matrix(out, steps, B, width)[ends], whole[:B][ends])
-            dout = np.ones(B * width, dtype)
-            dX = pooling.pool_backward(AtOnce(), kind, Rows(dout, width, False), where, width, steps, work)
+            dout = Rows(np.ones(B * width, dtype), width, SIZE_B)
+            dX = pool_backward(rec, kind, dout, width)
             dX = matrix(dX, steps, order.n_rows, width)
             if kind == "mean":
                 np.testing.assert_array_equal(
@@ -976,10 +1004,10 @@ def test_max_pooling_passes_nan_on_and_gives_ties_to_one_step():
     packed = Packed([4, 2], np.dtype(np.float64), width=2)
     X = np.ones((packed.n_rows, 2))
     X[2, 1] = np.nan  # step 1 of sequence 0
-    steps, work = packed.steps, packed.work
-    out, where = pooling.pool(AtOnce(), "max", Rows(X.ravel(), 2, False), 2, steps, work)
-    np.testing.assert_array_equal(packed.matrix(out, per_step=False), [[1, np.nan], [1, 1]])
-    dX = pooling.pool_backward(AtOnce(), "max", Rows(np.ones(4), 2, False), where, 2, steps, work)
+    rec = packed.recording()
+    out, where = pool(rec, "max", Rows(X.ravel(), 2), 2)
+    np.testing.assert_array_equal(packed.matrix(out), [[1, np.nan], [1, 1]])
+    dX = pool_backward(rec, "max", Rows(np.ones(4), 2, SIZE_B), 2)
     first, second = packed.sequences(packed.matrix(dX))
     np.testing.assert_array_equal(first, [[1, 0], [0, 1], [0, 0], [0, 0]])
     np.testing.assert_array_equal(second, [[1, 1], [0, 0]])
@@ -1034,7 +1062,7 @@ def test_drop_steps(packed, n_threads):
         expected = rows.copy()
         expected[:, :width] *= mask * packed.dtype.type(1 / (1 - rate))
         flat = rows.ravel()
-        drop_steps(AtOnce(n_threads), Rows(flat, row, False), steps, 11, 2, width, rate)
+        drop_steps(packed.recording(n_threads, steps, dropout_seed=11), Rows(flat, row), 2, width, rate)
         np.testing.assert_array_equal(flat.reshape(rows.shape), expected)
 
 
@@ -1042,7 +1070,8 @@ def test_drop_steps(packed, n_threads):
 def test_sequence_mask(packed):
     numbers, layer = 100 + packed.rng.permutation(packed.n), layer_of(5, 8)
     steps = packed.order.filled(sequence=numbers, epoch=3)
-    mask = sequence_mask(AtOnce(), steps, 2**31 - 1, 4, layer, 0.4, packed.work, "m").reshape(-1, 8)
+    rec = packed.recording(steps=steps, dropout_seed=2**31 - 1)
+    mask = sequence_mask(rec, 4, layer, 0.4, "m").reshape(-1, 8)
     expected = [kept(2**31 - 1, 3, 4, int(number), range(5), 0.4) for number in numbers]
     np.testing.assert_array_equal(mask[:, :5], np.array(expected) * packed.dtype.type(1 / 0.6))
     np.testing.assert_array_equal(mask[:, 5:], 0)
@@ -1068,7 +1097,10 @@ import numpy as np
 import reference
 from passes import Forward
 from skrnn.backends.cpu.simd import machine
-from skrnn.network import Network
+from skrnn.links import Pool
+from skrnn.links.recurrent import States
+from skrnn.recipe import recurrent_network
+from skrnn.recording import Rows
 from test_network import Problem, relative_error
 
 m = machine()
@@ -1088,7 +1120,7 @@ if sys.argv[1] == "float64":
 
 # float32 through the same steps: a second problem with a network of that type.
 single = Problem(options, problem.lengths, hidden_size=5)
-single.network = network = Network(2, 2, hidden_size=5, dtype=np.float32, **options)
+single.network = network = recurrent_network(2, 2, hidden_size=5, dtype=np.float32, **options)
 params = network.pack(single.weights)
 X = single.packed(single.X).astype(np.float32).ravel()
 pass_ = Forward(network, params, X, single.steps, state=single.sorted_state(), keep=True)
@@ -1243,8 +1275,8 @@ def test_checked_build(tmp_path):
 
 def test_sequences_of_another_type_are_refused():
     """A kernel of one float type would read the numbers of the other as nonsense."""
-    network = Network(2, 1, hidden_size=3, dtype=np.float32)
+    network = recurrent_network(2, 1, hidden_size=3, dtype=np.float32)
     sequences = Sequences.from_arrays([np.zeros((4, 2))])
     jobs = Jobs(sequences.lengths, 1, None)
     with pytest.raises(TypeError, match="sequences of float64 for a network of float32"):
-        network.read(Tape(), sequences, jobs.room(), jobs)
+        reading.read(network.record(Tape(), jobs.room()), sequences, jobs)

@@ -6,20 +6,23 @@ adds up term by term is 1e-3 off at 200,000 of them.
 
 import numpy as np
 import pytest
-from passes import Forward, PackedSteps, matrix
+from passes import Forward, PackedSteps, dense, matrix, recording
 from test_kernels import CELLS, AtOnce, by_each_thread
 
-from skrnn import GRURegressor, LSTMRegressor, RNNRegressor, losses
-from skrnn.backends.cpu import pooling
-from skrnn.backends.cpu.dense import Dense
+from skrnn import GRURegressor, LSTMRegressor, RNNRegressor, backends, losses
 from skrnn.backends.cpu.layers import compiled
 from skrnn.backends.cpu.objective import objective
 from skrnn.backends.cpu.simd import lanes
 from skrnn.backends.cpu.sums import SPAN
 from skrnn.backends.cpu.tape import Tape
 from skrnn.backends.cpu.updates import Optimizer
-from skrnn.backends.cpu.workspace import Rows, Workspace
-from skrnn.network import Network
+from skrnn.backends.cpu.workspace import Workspace
+from skrnn.batches import SIZE_B, SIZE_R
+from skrnn.links import Dense, Pool
+from skrnn.optimizers import SetUp
+from skrnn.parameters import Parameters
+from skrnn.recipe import recurrent_network
+from skrnn.recording import Rows
 from skrnn.sequences import Targets
 
 FLOAT = np.dtype(np.float32)
@@ -39,7 +42,8 @@ def test_mean_pooling(lengths):
     packed = PackedSteps(lengths)
     X = np.full((packed.n_rows, 3), [0.1, -0.7, 1e-3], FLOAT)
     steps = packed.filled()
-    out, _ = pooling.pool(AtOnce(), "mean", Rows(X.ravel(), 3, False), 3, steps, Workspace(FLOAT))
+    rec = recording(AtOnce(), steps, Workspace(FLOAT))
+    out = Pool("pool", "x", 3, "mean").forward(rec, Rows(X.ravel(), 3))
     np.testing.assert_array_equal(matrix(out, steps, len(lengths), 3), X[: len(lengths)])
 
 
@@ -92,44 +96,46 @@ def test_gradients_of_recurrent_weights(cell):
         np.testing.assert_array_equal(one, other)
 
 
+def gradients_of_head(packed, head, parameters, X, n_threads=1):
+    """Where that of every output is 0.1."""
+    params, grads = np.zeros(parameters.size, FLOAT), np.full(parameters.size, np.nan, FLOAT)
+    steps = packed.filled(room=3)
+    rec = recording(AtOnce(n_threads), steps, Workspace(FLOAT), parameters, params=params, grads=grads)
+    d = rec.rows("d", row=head.width, per=X.per)
+    d.array[:] = TENTH
+    head.backward(rec, X, d, False, "head")
+    return parameters.unpack(grads)
+
+
 def test_head_per_step():
     """Gradients of its weights and biases, which are summed over all steps."""
     packed, n_in, n_out = PackedSteps([N - 7, 7]), 3, lanes(FLOAT) + 1
-    head, steps, work, results = Dense(n_in, n_out, FLOAT), packed.filled(room=3), Workspace(FLOAT), []
-    params = np.zeros(head.size, FLOAT)
-    X = Rows(np.full(N * n_in, TENTH), n_in, False)
-    for n_threads in (1, 2):
-        d, grads = head.gradient_of_output(steps, True, work), np.full(head.size, np.nan, FLOAT)
-        d.array[:] = TENTH
-        head.backward(AtOnce(n_threads), params, grads, X, d, steps, True, False, work)
-        results.append(head.unpack(grads))
-    np.testing.assert_allclose(results[0]["weight"], N * float(TENTH) ** 2, rtol=CLOSE)
-    np.testing.assert_allclose(results[0]["bias"], N * float(TENTH), rtol=CLOSE)
+    X = Rows(np.full(N * n_in, TENTH), n_in, SIZE_R)
+    results = [gradients_of_head(packed, *dense(n_in, n_out, FLOAT), X, n_threads) for n_threads in (1, 2)]
+    np.testing.assert_allclose(results[0]["head.weight"], N * float(TENTH) ** 2, rtol=CLOSE)
+    np.testing.assert_allclose(results[0]["head.bias"], N * float(TENTH), rtol=CLOSE)
     for name, array in results[0].items():
         np.testing.assert_array_equal(results[1][name], array)
 
 
 def test_head_per_sequence():
     """The same over the sequences of a large minibatch."""
-    packed, head, work = PackedSteps(np.ones(N, int)), Dense(1, 1, FLOAT), Workspace(FLOAT)
-    steps, grads = packed.filled(), np.full(head.size, np.nan, FLOAT)
-    d = head.gradient_of_output(steps, False, work)
-    d.array[:] = TENTH
-    X = Rows(np.full(N, TENTH), 1, False)
-    head.backward(AtOnce(), np.zeros(head.size, FLOAT), grads, X, d, steps, False, False, work)
-    np.testing.assert_allclose(head.unpack(grads)["weight"], N * float(TENTH) ** 2, rtol=CLOSE)
+    X = Rows(np.full(N, TENTH), 1, SIZE_B)
+    gradients = gradients_of_head(PackedSteps(np.ones(N, int)), *dense(1, 1, FLOAT), X)
+    np.testing.assert_allclose(gradients["head.weight"], N * float(TENTH) ** 2, rtol=CLOSE)
 
 
 @pytest.mark.parametrize("n_in", [SPAN, SPAN + 1, N])
 def test_skip_over_long_windows(n_in):
     """A linear map of all steps, which adds to what is there."""
-    head, steps = Dense(n_in, 2, FLOAT, "skip", bias=False), PackedSteps([1, 1, 1]).filled(room=2)
-    params, results = np.zeros(head.size, FLOAT), []
-    head.pack({"weight": np.full((2, n_in), TENTH)}, params)
-    X = Rows(np.full(3 * n_in, TENTH), n_in, False)
+    maps, steps, results = {"head": ("X", 1), "skip": ("X", n_in)}, PackedSteps([1, 1, 1]).filled(room=2), []
+    link = Dense(backends.get("cpu"), FLOAT, "out", maps, 2)
+    parameters = Parameters([link], FLOAT)
+    weights = {name: np.zeros(shape, FLOAT) for name, shape in parameters.shapes().items()}
+    params = parameters.pack(weights | {"skip.weight": np.full((2, n_in), TENTH), "head.bias": np.full(2, 7)})
     for n_threads in (1, 2):
-        out = Rows(np.full(5 * head.width, 7, FLOAT), head.width, False)
-        head.forward(AtOnce(n_threads), params, X, steps, False, Workspace(FLOAT), onto=out)
+        rec = recording(AtOnce(n_threads), steps, Workspace(FLOAT), parameters, params=params)
+        out = link.forward(rec, *(Rows(np.full(3 * n, TENTH), n, SIZE_B) for n in (1, n_in)))
         results.append(matrix(out, steps, 3, 2))
     np.testing.assert_allclose(results[0], 7 + n_in * float(TENTH) ** 2, rtol=CLOSE)
     np.testing.assert_array_equal(*results)
@@ -137,15 +143,16 @@ def test_skip_over_long_windows(n_in):
 
 def test_losses_weights_and_norms():
     """What is reported of an epoch, and what the gradient is divided by."""
-    steps, work, tape = PackedSteps(np.ones(N, int)).filled(), Workspace(FLOAT), Tape()
+    tape = Tape()
+    rec = recording(tape, PackedSteps(np.ones(N, int)).filled(), Workspace(FLOAT))
     statistics, w = np.zeros(3), np.full(N, TENTH)
-    raw, d = Rows(np.full(N, TENTH), 1, False), Rows(np.zeros(N, FLOAT), 1, False)
+    raw, d = Rows(np.full(N, TENTH), 1, SIZE_B), Rows(np.zeros(N, FLOAT), 1, SIZE_B)
     number, y = np.zeros(1, np.intp), Targets(np.zeros((N, 1), FLOAT))
-    objective(tape, losses.squared_error, raw, d, 1, steps, False, y, w, statistics, number, work)
-    optimizer = Optimizer(
+    objective(rec, losses.squared_error, raw, d, 1, y, w, statistics, number)
+    optimizer = Optimizer(SetUp(
         "sgd", [(0, N, False)], N, FLOAT, alpha=0, momentum=0, nesterov=False, beta_1=0.9, beta_2=0.999,
         epsilon=1e-8, max_norm=None,
-    )  # fmt: skip
+    ))  # fmt: skip
     optimizer.update(tape, np.zeros(N, FLOAT), np.full(N, TENTH), np.zeros(1), statistics, number)
     tape.run()
     square = float(TENTH * TENTH)
@@ -161,8 +168,8 @@ def test_gradients_of_a_network_are_those_of_float64(cell):
     rng, packed, gradients = np.random.default_rng(0), PackedSteps([100_000]), []
     X, dout = 1 + 0.1 * rng.standard_normal((packed.n_rows, 2)), 1 + 0.1 * rng.random((packed.n_rows, 1))
     for dtype in (np.float64, np.float32):
-        network = Network(2, 1, cell=cell, hidden_size=3, return_sequences=True, dtype=dtype)
-        weights = network.initial_weights(np.random.RandomState(0))
+        network = recurrent_network(2, 1, cell=cell, hidden_size=3, return_sequences=True, dtype=dtype)
+        weights = network.parameters.initial(np.random.RandomState(0))
         weights = {k: w.astype(np.float32).astype(dtype) for k, w in weights.items()}
         pass_ = Forward(network, network.pack(weights), X.astype(np.float32).astype(dtype), packed, keep=True)
         grads = np.empty(network.size, dtype)

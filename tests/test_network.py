@@ -8,7 +8,7 @@ import reference
 from passes import Forward, PackedSteps
 
 from skrnn.backends.cpu.dropout import dropout_kernels
-from skrnn.network import Network
+from skrnn.recipe import recurrent_network
 
 LENGTHS = {"one": [1, 1], "two": [2, 2, 2], "five": [5], "ragged": [7, 3, 1, 5]}
 CELLS = [
@@ -56,7 +56,9 @@ class Problem:
         rows = [(n,) if per_step else () for n in lengths]
         self.y = [rng.standard_normal((*r, n_outputs)) for r in rows]
         self.w = [rng.uniform(0.5, 2, r) for r in rows]
-        self.network = Network(n_features, n_outputs, hidden_size=hidden_size, dtype=np.float64, **options)
+        self.network = recurrent_network(
+            n_features, n_outputs, hidden_size=hidden_size, dtype=np.float64, **options
+        )
         self.steps = PackedSteps(np.array(lengths))
         self.starts = np.cumsum(lengths) - lengths
 
@@ -173,7 +175,7 @@ def test_a_skip_adds_a_linear_map_of_all_steps(shape, n_outputs, pooling):
     rng, options = np.random.default_rng(0), {"cell": "gru", **shape, "pooling": pooling}
     lengths = [5, 5, 5]
     problem = Problem(options, lengths, n_outputs=n_outputs)
-    network = Network(2, n_outputs, hidden_size=3, dtype=np.float64, skip_steps=5, **options)
+    network = recurrent_network(2, n_outputs, hidden_size=3, dtype=np.float64, skip_steps=5, **options)
     W, dout = rng.standard_normal((n_outputs, 10)), rng.standard_normal((3, n_outputs))
     flat = np.stack(problem.X).reshape(3, -1)[problem.steps.order]
     plain = problem.forward(keep=True)
@@ -182,8 +184,10 @@ def test_a_skip_adds_a_linear_map_of_all_steps(shape, n_outputs, pooling):
     pass_ = Forward(network, params, X, problem.steps, state=state, keep=True)
     np.testing.assert_allclose(pass_.out, plain.out + flat @ W.T, atol=1e-12)
     grads, plain_grads = np.full(network.size, np.nan), np.full(problem.network.size, np.nan)
-    pass_.backprop(dout, grads)
-    plain.backprop(dout, plain_grads)
+    dX, _ = pass_.backprop(dout, grads, d_input=True)
+    plain_dX, _ = plain.backprop(dout, plain_grads, d_input=True)
+    through_skip = (dout @ W).reshape(3, 5, 2)[problem.steps.sequence, problem.steps.step]
+    np.testing.assert_allclose(dX, plain_dX + through_skip, atol=1e-12)
     gradients = network.unpack(grads)
     np.testing.assert_allclose(gradients.pop("skip.weight"), dout.T @ flat, atol=1e-12)
     for name, expected in problem.network.unpack(plain_grads).items():
@@ -202,7 +206,7 @@ def test_any_hidden_size(cell, hidden_size, dtype):
     for name in problem.weights:
         problem.weights[name] /= np.sqrt(hidden_size)
     expected = problem.oracle().output
-    network = Network(5, 2, hidden_size=hidden_size, dtype=dtype, **problem.options)
+    network = recurrent_network(5, 2, hidden_size=hidden_size, dtype=dtype, **problem.options)
     X = problem.packed(problem.X).astype(dtype).ravel()
     state = problem.sorted_state()
     pass_ = Forward(network, network.pack(problem.weights), X, problem.steps, state=state)
@@ -248,7 +252,7 @@ def test_dropout_masks_are_the_sequences_own():
     options = {"cell": "lstm", "num_layers": 2, "dropout": 0.4, "recurrent_dropout": 0.3}
     lengths = [5, 2, 7]
     problem = Problem({k: v for k, v in options.items() if "dropout" not in k}, lengths)
-    network = Network(2, 2, hidden_size=3, dtype=np.float64, **options)
+    network = recurrent_network(2, 2, hidden_size=3, dtype=np.float64, **options)
     params = network.pack(problem.weights)
 
     def outputs(sequences, seed=3, epoch=1):
@@ -272,7 +276,9 @@ def test_recurrent_dropout_is_the_textbooks(cell):
     """The mask multiplies the state wherever a recurrent matrix reads it, and nowhere else."""
     lengths, H = [7, 3, 1, 5], 3
     problem = Problem({**cell, "num_layers": 2, "bidirectional": True}, lengths)
-    network = Network(2, 2, hidden_size=H, dtype=np.float64, recurrent_dropout=0.4, **problem.options)
+    network = recurrent_network(
+        2, 2, hidden_size=H, dtype=np.float64, recurrent_dropout=0.4, **problem.options
+    )
     dropout = 5, 2, problem.steps.order
     pass_ = Forward(
         network,
@@ -285,7 +291,7 @@ def test_recurrent_dropout_is_the_textbooks(cell):
     out = problem.in_callers_order(pass_.out)
     masks = np.empty((4, len(lengths), H))
     for k in range(4):
-        layer = network.layers[k // 2][k % 2]
+        layer = list(network.recurrent[k // 2].layers.values())[k % 2]
         mask = np.empty(len(lengths) * layer.width)
         kernel = dropout_kernels(network.dtype).sequence_mask
         kernel(pass_.steps.sizes, dropout[2], dropout[0], 2 * k, H, layer.width, 0.4, mask)
@@ -300,7 +306,7 @@ def test_recurrent_dropout_is_the_textbooks(cell):
 def test_gradients_under_dropout(cell):
     """Central differences of the network's own loss with its masks held fixed."""
     problem = Problem({**cell, "num_layers": 2, "bidirectional": True}, [7, 3, 1, 5])
-    network = Network(
+    network = recurrent_network(
         2, 2, hidden_size=3, dtype=np.float64, dropout=0.4, recurrent_dropout=0.4, **problem.options
     )
     problem.network = network
@@ -339,14 +345,14 @@ def test_pack_and_unpack_are_inverse():
     for cell, shape in itertools.product(CELLS, SHAPES):
         problem = Problem({**cell, **shape}, [3], hidden_size=33)
         unpacked = problem.network.unpack(problem.network.pack(problem.weights))
-        assert unpacked.keys() == problem.weights.keys() == problem.network.shapes().keys()
+        assert unpacked.keys() == problem.weights.keys() == problem.network.parameters.shapes().keys()
         for name, weight in problem.weights.items():
             np.testing.assert_array_equal(unpacked[name], weight)
 
 
 def test_initial_weights():
     rng = np.random.RandomState(0)
-    weights = Network(3, 2, cell="lstm", hidden_size=8, bidirectional=True).initial_weights(rng)
+    weights = recurrent_network(3, 2, cell="lstm", hidden_size=8, bidirectional=True).parameters.initial(rng)
     for suffix in ("", "_reverse"):
         for block in np.split(weights[f"weight_hh_l0{suffix}"], 4):
             np.testing.assert_allclose(block @ block.T, np.eye(8), atol=1e-6)

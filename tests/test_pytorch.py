@@ -13,7 +13,7 @@ from skrnn import (
     RNNRegressor,
     losses,
 )
-from skrnn.network import Network
+from skrnn.recipe import recurrent_network
 
 torch = pytest.importorskip("torch")
 from torch.nn import functional as F  # noqa: E402
@@ -101,7 +101,7 @@ class Problem:
         self.steps = PackedSteps(np.array(lengths))
         self.starts = np.cumsum(lengths) - np.array(lengths)
         self.rows = self.steps.rows_of(self.starts)
-        self.network = Network(
+        self.network = recurrent_network(
             N_IN, N_OUT, hidden_size=hidden_size, dtype=dtype, **options
         )  # fmt: skip
         per_step = options.get("return_sequences", False)

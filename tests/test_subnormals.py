@@ -14,7 +14,7 @@ from skrnn import GRURegressor, LSTMRegressor, RNNRegressor
 from skrnn.backends.cpu import subnormals, threads
 from skrnn.backends.cpu.jit import kernel
 from skrnn.backends.cpu.tape import Tape, replay
-from skrnn.network import Network
+from skrnn.recipe import recurrent_network
 
 known = pytest.mark.skipif(
     subnormals.control(platform.machine()) is None, reason="no way to the mode of this processor"
@@ -149,7 +149,7 @@ def test_gradients_that_shrink_to_nothing_are_nothing(cell):
     """On the way back from the end of 1000 steps; as subnormal numbers they made a pass many times slower."""
     B, T, F, H = 4, 1000, 2, 20
     rng = np.random.default_rng(0)
-    network = Network(F, 1, cell=cell, hidden_size=H, dtype=np.float32)
+    network = recurrent_network(F, 1, cell=cell, hidden_size=H, dtype=np.float32)
     params = (rng.uniform(-1, 1, network.size) / np.sqrt(H)).astype(np.float32)
     X = rng.standard_normal((T * B, F)).astype(np.float32)
     pass_ = Forward(network, params, X, PackedSteps([T] * B), keep=True)

@@ -9,16 +9,16 @@ import pytest
 FITS = """
 import numpy as np
 from numba.core.dispatcher import Dispatcher
-from skrnn.backends.cpu import jit
+from skrnn.backends import kernel_cache
 from skrnn import LSTMClassifier, LSTMRegressor
 
-missing, save = [], jit.KernelCache.save_overload
+missing, save = [], kernel_cache.KernelCache.save_overload
 
 def compiled(self, *args):
     missing.append(self._name)
     return save(self, *args)
 
-jit.KernelCache.save_overload = compiled
+kernel_cache.KernelCache.save_overload = compiled
 X = np.random.default_rng(0).standard_normal((40, 9, 3))
 LSTMRegressor(5, max_iter=2).fit(X, X[:, 0, 0]).predict(X)
 LSTMClassifier(5, max_iter=2, num_layers=2, bidirectional=True).fit(X, X[:, 0, 0] > 0).predict(X)
@@ -48,7 +48,7 @@ def test_after_a_warmup_nothing_is_compiled(tmp_path):
 
 NOWHERE = """
 from skrnn import warmup
-from skrnn.backends.cpu import disk
+from skrnn.backends import disk
 
 disk.places = lambda module: [{place}]
 warmup.main()

@@ -1,17 +1,16 @@
 """Where the arithmetic happens: the contract between the network and a device.
 
-A backend is a module with the names of `NAMES`; of that of a GPU, `estimators.devices` also uses `arrays`,
-for input that lies there. Its functions do not
+A backend is a module with the names in the table; of that of a GPU, `estimators.devices` also uses
+`arrays`, for input that lies there. Its functions do not
 compute: they record kernel calls on a tape, which is then replayed for every
 minibatch. What differs from one minibatch to the next, the kernels read from the arrays of
 `skrnn.batches.Steps` and `Jobs`.
 
 Sizes: `B` sequences of a minibatch, sorted by falling length; `R` their steps together, in packed
 time-major order (`Steps`); `F` features per step, `H` hidden units, `D` = H times directions, `M` rows
-of a head's input (B, or R per step). "Flat" is a one-dimensional device array. `Rows` is a matrix inside
-a flat array: its row length may be padded to the device's liking, and it may begin after B rows more.
-What a function returns lies in the workspace: recording the same thing under the same `name` again uses
-the same memory.
+of either kind. "Flat" is a one-dimensional device array; `skrnn.recording.Rows` is a matrix inside of one.
+`rec` is the `Recording` that says where something is recorded and with which parameters. What a function
+returns lies in its workspace: recording the same thing under the same `name` again uses the same memory.
 
 ======================================== ==================================================================
 ``Tape(n_threads)``                      ``run(times, flops, most_flops)`` replays; ``only_if(condition)``
@@ -20,41 +19,48 @@ the same memory.
 ``aligned(size, dtype)``                 New flat array of arbitrary contents.
 ``to_device(flat)``, ``to_host(flat)``   A flat array there, and back here.
 ``Workspace(dtype)``                     Buffers of one fit or one prediction. ``get(*name, size, dtype)``.
-``read(tape, steps, jobs, sequences,     The next job's sequences: fills `steps`, returns X, rows (R, F), as
-work)``                                  (value - shift) * scale of its sequence.
-``next_step(tape, x, finite, steps)``    Instead of `read`, for sequences read one step at a time, from an
+``read(rec, sequences, jobs)``           The next job's sequences: fills the steps, returns X, rows (R, F), as
+                                         (value - shift) * scale of its sequence.
+``next_step(rec, x, finite)``            Instead of `read`, for sequences read one step at a time, from an
                                          array x (B, F) of the host.
-``watch(tape, X)``                       Rows as an array of the host, which a replay leaves up to date.
-``start_from(tape, given, carried,       Sequences begin in the states `given` (n, .), or in what was pooled.
-width, steps)``
-``unfold(tape, X, steps, F, work)``      All steps of each sequence in one row (B, T F), for equal lengths.
-``scatter(tape, X, steps, per_step,      Results back to their sequences, whose steps end before ``ends[i]``
-ends, n, out)``                          in `out`.
-``RecurrentLayer(cell, n_in, n_hidden,   One layer in one direction. ``size``: parameters it takes of a flat
-dtype, *, activation, reset_after,       vector, biases from ``bias_from`` on. ``pack(weights, flat)``,
-bf16)``                                  ``unpack(flat)``: from and to host arrays in PyTorch's layout.
-                                         ``n_in``, ``n_hidden``; ``flops(n_rows)`` of a forward pass.
-``.forward(tape, params, X, steps,       Returns a trace, of which ``states(trace)`` are the hidden states,
-mask, keep, work, name)``                rows (R, H). First states are those of `carried` or zero.
-``.keep_last(tape, trace, ...)``         Copies the last states to ``carried(steps, work, name)``.
-``.backward(tape, params, grads, trace,  dY: rows (R, H) or None. The gradient of the last states is taken
-dY, steps, need_dX, work, name)``        from ``gradient_of_states``, where that of the first is left.
-                                         Writes all of `grads`; returns dX, rows (R, F), or None.
-``Dense(n_in, n_out, dtype, name,        A linear map, likewise; the loss fills ``gradient_of_output``.
-bias)``                                  Without a bias it adds to the outputs of another.
-``objective(tape, loss, raw, d, ...)``   The loss of raw outputs and its gradient. A row of `statistics`: sum
-                                         of weighted losses, sum of weights; then the optimiser's norm.
-``Optimizer(solver, ranges, size,        ``update(tape, w, g, rates, statistics, number)`` clips and updates;
-dtype, *, ...)``                         ``m``, ``v``, ``n_steps`` are its state.
-``reverse``, ``join``, ``split``,        Directions: read backwards; side by side, in forward order; a joined
-``add_reversed``, ``last_states``,       gradient apart again; the gradient of a reversed input; the last
-``begin_backward``                       states side by side; their gradient, or zero, to each direction.
-                                         `join` and `last_states` take ``[(layer, trace), ...]``.
-``pool``, ``pool_backward``,             Mean or maximum over time; where a chunk takes over what has been
-``pooled``                               pooled before, as rows (B, .).
+``watch(rec, X)``                        Rows as an array of the host, which a replay leaves up to date.
+``start_from(rec, given, carried)``      Sequences begin in the states `given` (n, .), or in what was pooled.
+``unfold(rec, X, F, out)``               All steps of each sequence in one row (B, T F), for equal lengths.
+``fold(rec, d, dX)``                     Its adjoint.
+``scatter(rec, X, ends, n, out)``        Results back to their sequences, whose steps end before ``ends[i]``
+                                         in `out`.
+``RecurrentLayer(cell, n_in, n_hidden,   One layer in one direction: see `skrnn.backends.layer`.
+dtype, activation, reset_after, bf16)``
+``.forward(rec, X, mask, name)``         Returns a trace, of which ``states(trace)`` are the hidden states,
+                                         rows (R, H). First states are those of `carried` or zero.
+``.last_states(rec, trace, target,       Of h, to some columns of the target. ``keep_last(rec, trace, name)``:
+column)``                                of h and c, to `carried`.
+``.backward(rec, trace, dY, need_dX,     dY: rows (R, H) or None. To it comes the gradient of the last states
+name)``                                  in `gradient_of_states`, where that of the first is left. Writes all
+                                         gradients; returns dX, rows (R, F), or None.
+``Dense(n_in, n_out, dtype)``            A linear map, likewise: ``place(name, section, columns)``,
+                                         ``forward(rec, X, name, onto)``, ``backward(rec, X, d, need_dX,
+                                         name)``. Without a bias it adds to the outputs of another.
+``objective(rec, loss, raw, d, n_raw,    The loss of raw outputs and its gradient. A row of `statistics`: sum
+y, w, statistics, number)``              of weighted losses, sum of weights; then the optimiser's norm.
+``Optimizer(set_up)``                    ``update(tape, w, g, rates, statistics, number)`` clips and updates;
+                                         ``m``, ``v``, ``n_steps`` are its state.
+``copy_rows(rec, source, source0,        Some columns, also of the steps in reverse. ``pad``: columns after
+target, target0, n, reverse, pad)``      them become zero.
+``clear_rows(rec, rows)``                Zeros.
+``add(rec, target, source)``             One gradient of a value to another.
+``add_reversed(rec, target, source)``    The gradient of a reversed input to that of the input.
+``pool_mean(rec, X, so_far, out)``       Over time, rows (B, width).
+``pool_mean_backward(rec, dout, width,
+dX)``
+``pool_max(rec, X, largest, where)``     And the step where it was found.
+``pool_max_backward(rec, dout, where,
+dX)``
+``sequence_mask(rec, stream, layer,      Dropout masks from counters (seed, epoch, stream, sequence, step,
+rate, name)``                            unit): the same numbers on every device.
+``drop_steps(rec, X, stream, width,      Of single elements, in place; also its backward pass.
+rate)``
 ``supports_bfloat16()``                  Whether layers may be made with ``bf16=True``.
-``sequence_mask``, ``drop_steps``        Dropout masks from counters (seed, epoch, stream, sequence, step,
-                                         unit): the same numbers on every device.
 ======================================== ==================================================================
 """
 
@@ -66,36 +72,6 @@ from functools import cache
 from types import ModuleType
 
 from ..interrupts import deferring
-
-NAMES = {
-    "Dense",
-    "Optimizer",
-    "RecurrentLayer",
-    "Tape",
-    "Workspace",
-    "add_reversed",
-    "aligned",
-    "begin_backward",
-    "drop_steps",
-    "join",
-    "last_states",
-    "next_step",
-    "objective",
-    "pool",
-    "pool_backward",
-    "pooled",
-    "read",
-    "reverse",
-    "scatter",
-    "sequence_mask",
-    "split",
-    "start_from",
-    "supports_bfloat16",
-    "to_device",
-    "to_host",
-    "unfold",
-    "watch",
-}
 
 
 class Unavailable(RuntimeError):

@@ -16,7 +16,9 @@ from sklearn.utils._param_validation import InvalidParameterError
 from .. import backends
 from ..interrupts import deferred, deferring
 from ..losses import Loss
-from ..network import Network, array_dtype
+from ..network import Network
+from ..optimizers import SetUp
+from ..recipe import array_dtype
 from ..sequences import Targets
 from ..training import Data, Progress, Settings, Trainer
 from .containers import opened_on_host
@@ -277,24 +279,26 @@ class RecurrentEstimator(Validated, TakesWeights, CallbackSupportMixin, BaseEsti
             data = data._replace(w=w)
         if not again:
             self._begin_random_numbers()
-            weights = network.initial_weights(self._rng)
+            weights = network.parameters.initial(self._rng)
             moments = None
         else:
             weights = self.weights_
             self._check_shapes(weights, network)
             moments = self._moments if self._moments and self._moments[0] == self.solver else None
         optimizer = network.backend.Optimizer(
-            self.solver,
-            network.decay_ranges,
-            network.size,
-            network.dtype,
-            alpha=as_python(self.alpha),
-            momentum=as_python(self.momentum),
-            nesterov=self.nesterovs_momentum,
-            beta_1=as_python(self.beta_1),
-            beta_2=as_python(self.beta_2),
-            epsilon=as_python(self.epsilon),
-            max_norm=as_python(self.max_grad_norm),
+            SetUp(
+                self.solver,
+                network.parameters.decay_ranges,
+                network.size,
+                network.dtype,
+                alpha=as_python(self.alpha),
+                momentum=as_python(self.momentum),
+                nesterov=self.nesterovs_momentum,
+                beta_1=as_python(self.beta_1),
+                beta_2=as_python(self.beta_2),
+                epsilon=as_python(self.epsilon),
+                max_norm=as_python(self.max_grad_norm),
+            )
         )
         if moments is not None:
             optimizer.n_steps[0] = moments[1]

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from .. import losses
 from ..losses import Loss
-from ..network import array_dtype
+from ..recipe import array_dtype
 from ..sequences import Targets
 from ..training import Data
 from .base import RecurrentEstimator

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..interrupts import deferred
-from ..network import array_dtype
+from ..recipe import array_dtype
 from ..training import Progress
 from .devices import device_to_read
 from .finite import problem_of
@@ -144,7 +144,7 @@ class TakesWeights(FittedNetwork):
         self._check_shapes(arrays, network)
         arrays = _as_type(arrays, found.names, network.dtype)
         with deferred():
-            self.weights_ = {name: arrays[name] for name in network.shapes()}
+            self.weights_ = {name: arrays[name] for name in network.parameters.shapes()}
             self._moments: Any = None  # they belong to the old weights
         return self
 

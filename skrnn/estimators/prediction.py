@@ -13,7 +13,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import backends, inference
-from ..network import Network, array_dtype
+from ..network import Network
+from ..recipe import array_dtype, recurrent_network
 from .containers import opened_on_host
 from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths, read_X, shape_like
@@ -72,7 +73,7 @@ class FittedNetwork(Versioned):
             yield device
 
     def _network(self, n_features: int, n_raw: int, parameters: dict[str, Any], device: str) -> Network:
-        return Network(
+        return recurrent_network(
             n_features,
             n_raw,
             device=device,
@@ -113,7 +114,7 @@ class FittedNetwork(Versioned):
 
     @staticmethod
     def _check_shapes(weights: Mapping[str, np.ndarray], network: Network) -> None:
-        for name, shape in network.shapes().items():
+        for name, shape in network.parameters.shapes().items():
             if name not in weights:
                 raise ValueError(f"weights lack {name!r}")
             if np.shape(weights[name]) != shape:
@@ -121,7 +122,7 @@ class FittedNetwork(Versioned):
                     f"weights[{name!r}] has shape {np.shape(weights[name])}, but the parameters ask "
                     f"for {shape}"
                 )
-        unknown = set(weights) - set(network.shapes())
+        unknown = set(weights) - set(network.parameters.shapes())
         if unknown:
             raise ValueError(f"weights hold unknown arrays: {sorted(unknown)}")
 
@@ -149,8 +150,8 @@ class FittedNetwork(Versioned):
             network = self._fitted_network(device)
             self._check_shapes(self.weights_, network)
             self._check_features(input)
-            if network.skip_steps is not None:
-                check_equal_lengths(input.sequences, network.skip_steps)
+            if network.n_steps is not None:
+                check_equal_lengths(input.sequences, network.n_steps)
             first = None if state is None else read_state(state, len(input.sequences), network)
             params = network.pack(self.weights_)
             raw, end = inference.run(network, params, input.sequences, state=first, hidden=hidden, last=last)

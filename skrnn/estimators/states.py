@@ -63,14 +63,14 @@ def shown(state: State, network: Network) -> Any:
     h = np.stack([h for h, _ in state.layers])
     c = np.stack([c for _, c in state.layers if c is not None]) if network.cell == "lstm" else None
     if state.pooled is not None:
-        return PooledState(h, c, network.pooling, state.pooled)
+        return PooledState(h, c, str(network.pooling), state.pooled)
     return h if c is None else (h, c)
 
 
 def read_state(state: Any, n: int, network: Network) -> State:
     """What `shown` gives, or states alone, with which pooling begins anew; checked."""
     has_c, pooled = network.cell == "lstm", network.new_pool(n)
-    shape = (network.num_layers * network.directions, n, network.hidden_size)
+    shape = (network.n_states, n, network.hidden_size)
     if isinstance(state, PooledState):
         pooled = _read_pooled(state, pooled, network)
         state = state.h if state.c is None else (state.h, state.c)

@@ -11,7 +11,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
 
 from ..estimators.base import RecurrentEstimator
-from ..network import array_dtype
+from ..recipe import array_dtype
 from ..sequences import Sequences, Targets
 from .inputs import Inputs, Table, ranges
 from .panel import Panel

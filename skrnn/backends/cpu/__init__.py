@@ -2,42 +2,12 @@
 
 from .bfloat16 import available as supports_bfloat16
 from .dense import Dense
-from .directions import add_reversed, begin_backward, join, last_states, reverse, split
+from .directions import add, add_reversed, clear_rows, copy_rows
 from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer
 from .objective import objective
-from .pooling import pool, pool_backward, pooled
-from .reading import next_step, read, scatter, start_from, unfold, watch
+from .pooling import pool_max, pool_max_backward, pool_mean, pool_mean_backward
+from .reading import fold, next_step, read, scatter, start_from, unfold, watch
 from .tape import Tape
 from .updates import Optimizer
 from .workspace import Workspace, aligned, to_device, to_host
-
-__all__ = [
-    "Dense",
-    "Optimizer",
-    "RecurrentLayer",
-    "Tape",
-    "Workspace",
-    "add_reversed",
-    "aligned",
-    "begin_backward",
-    "drop_steps",
-    "join",
-    "last_states",
-    "next_step",
-    "objective",
-    "pool",
-    "pool_backward",
-    "pooled",
-    "read",
-    "reverse",
-    "scatter",
-    "sequence_mask",
-    "split",
-    "start_from",
-    "supports_bfloat16",
-    "to_device",
-    "to_host",
-    "unfold",
-    "watch",
-]

@@ -9,10 +9,10 @@ import numpy as np
 
 from ... import counters
 from ...batches import SIZE_B, SIZE_EPOCH, SIZE_FIRST
+from ...recording import Recording, Rows
 from .elementary import keyed
 from .jit import kernel
 from .threads import own_sequences
-from .workspace import Rows
 
 mix, sequence_key, survives = counters.functions(keyed("counters"))
 
@@ -49,19 +49,20 @@ def dropout_kernels(dtype: np.dtype) -> SimpleNamespace:
     )
 
 
-def sequence_mask(tape, steps, seed, stream, layer, rate, work, name) -> np.ndarray:
+def sequence_mask(rec: Recording, stream: int, layer, rate: float, name: str) -> np.ndarray:
     """Recurrent dropout: flat (B, layer.width), one mask per sequence."""
-    out = work.get("mask", name, size=steps.max_sequences * layer.width)
-    tape.call(
-        dropout_kernels(work.dtype).sequence_mask, steps.sizes, steps.sequence, seed, stream, layer.n_hidden,
-        layer.width, float(rate), out,
+    steps, out = rec.steps, rec.buffer(name, "mask", size=rec.steps.max_sequences * layer.width)
+    rec.tape.call(
+        dropout_kernels(rec.work.dtype).sequence_mask, steps.sizes, steps.sequence, rec.dropout_seed, stream,
+        layer.n_hidden, layer.width, float(rate), out,
     )  # fmt: skip
     return out
 
 
-def drop_steps(tape, X: Rows, steps, seed, stream, width, rate) -> None:
+def drop_steps(rec: Recording, X: Rows, stream: int, width: int, rate: float) -> None:
     """Dropout of single elements of rows X (R, width), in place; also its backward pass."""
-    tape.share(
-        dropout_kernels(X.array.dtype).drop_steps, steps.sizes, steps.row_at, steps.lengths, steps.sequence,
-        seed, stream, width, float(rate), X.row, X.array,
+    steps = rec.steps
+    rec.tape.share(
+        dropout_kernels(rec.work.dtype).drop_steps, steps.sizes, steps.row_at, steps.lengths, steps.sequence,
+        rec.dropout_seed, stream, width, float(rate), X.row, X.array,
     )  # fmt: skip

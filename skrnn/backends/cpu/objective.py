@@ -7,20 +7,19 @@ from functools import cache
 
 import numpy as np
 
-from ...batches import SIZE_B, SIZE_FIRST, SIZE_R, Steps
+from ...batches import SIZE_B, SIZE_FIRST, SIZE_R
+from ...recording import Recording, Rows
 from .elementary import keyed
 from .jit import kernel
 from .simd import clear, part
-from .tape import Tape
 from .threads import own_range
-from .workspace import Rows, Workspace
 
 
 @kernel("row_weight")
-def row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted):
+def row_weight(m, sizes, lengths, whole, sequence, row, per, w, weighted):
     """Where row m finds its target, and its weight: one target per sequence counts where it ends."""
-    at = row[m] if per_step else sequence[m]
-    if not per_step and sizes[SIZE_FIRST] + lengths[m] < whole[m]:
+    at = row[m] if per == SIZE_R else sequence[m]
+    if per == SIZE_B and sizes[SIZE_FIRST] + lengths[m] < whole[m]:
         return at, 0.0
     return at, np.float64(w[at]) if weighted else 1.0
 
@@ -31,7 +30,7 @@ def compile_loss(name: str, row: Callable, dtype: np.dtype):
     row_loss, scalar = row(keyed("loss", name, dtype.name)), dtype.type
 
     @kernel("loss", name, dtype.name)
-    def rows(thread, n_threads, sizes, lengths, whole, sequence, row, per_step, raw, raw_row, n_raw, y, y_at,
+    def rows(thread, n_threads, sizes, lengths, whole, sequence, row, per, raw, raw_row, n_raw, y, y_at,
              y_row, shift, scale, scaled, targets, n_y, w, weighted, p, d, d_row, values,
              weights):  # fmt: skip
         """values, weights (M,): each row's loss and weight; d (M, d_row): the gradient of the mean.
@@ -39,14 +38,14 @@ def compile_loss(name: str, row: Callable, dtype: np.dtype):
         A target: n_y numbers from row `y_at` of y (., y_row) on, or from its own row where `y_at` is empty;
         as (target - shift) * scale of its sequence in targets (M, n_y) if `scaled`.
         """
-        M = sizes[SIZE_R] if per_step else sizes[SIZE_B]
+        M = sizes[per]
         total = 0.0
         for m in range(M):
-            total += row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted)[1]
+            total += row_weight(m, sizes, lengths, whole, sequence, row, per, w, weighted)[1]
         lo, hi = own_range(thread, n_threads, M)
         clear(d, lo * d_row, (hi - lo) * d_row)
         for m in range(lo, hi):
-            at, weight = row_weight(m, sizes, lengths, whole, sequence, row, per_step, w, weighted)
+            at, weight = row_weight(m, sizes, lengths, whole, sequence, row, per, w, weighted)
             values[m], weights[m] = 0.0, weight
             if weight > 0:
                 first = (y_at[at] if len(y_at) > 0 else at) * y_row
@@ -66,10 +65,10 @@ def compile_loss(name: str, row: Callable, dtype: np.dtype):
 
 
 @kernel("add_losses")
-def add_losses(sizes, per_step, values, weights, statistics, number, stop):
+def add_losses(sizes, per, values, weights, statistics, number, stop):
     """statistics (n_updates, 3), row `number`: sum of weighted losses, sum of weights."""
     total, weight = 0.0, 0.0
-    for m in range(sizes[SIZE_R] if per_step else sizes[SIZE_B]):
+    for m in range(sizes[per]):
         weight += weights[m]
         if weights[m] > 0:
             total += weights[m] * values[m]
@@ -79,20 +78,7 @@ def add_losses(sizes, per_step, values, weights, statistics, number, stop):
         stop[0] = 1
 
 
-def objective(
-    tape: Tape,
-    loss,
-    raw: Rows,
-    d: Rows,
-    n_raw,
-    steps: Steps,
-    per_step,
-    y,
-    w,
-    statistics,
-    number,
-    work: Workspace,
-) -> None:
+def objective(rec: Recording, loss, raw: Rows, d: Rows, n_raw: int, y, w, statistics, number) -> None:
     """Record the loss of the outputs `raw`, and its gradient `d`.
 
     Parameters
@@ -101,16 +87,18 @@ def objective(
     y, w : Targets, and weights (n,) or None, by sequence, or by place in the table of all steps
     statistics, number : flat (n_updates, 3) float64, written at row ``number[0]``, that of this update
     """
-    M = steps.max_rows if per_step else steps.max_sequences
-    values, weights = (work.get("loss", k, size=M, dtype=np.dtype(np.float64)) for k in ("values", "weights"))
-    parameters, scaled = np.asarray(loss.parameters, work.dtype), y.shift is not None
-    scaling = (y.shift.reshape(-1), y.scale.reshape(-1)) if scaled else (work.empty, work.empty)
-    targets = work.get("loss", "targets", size=M * y.width) if scaled else work.empty
+    tape, steps, M, empty, dtype = rec.tape, rec.steps, rec.room(raw.per), rec.work.empty, rec.work.dtype
+    values, weights = (
+        rec.buffer("loss", key, size=M, dtype=np.dtype(np.float64)) for key in ("values", "weights")
+    )
+    parameters, scaled = np.asarray(loss.parameters, dtype), y.shift is not None
+    scaling = (y.shift.reshape(-1), y.scale.reshape(-1)) if scaled else (empty, empty)
+    targets = rec.buffer("loss", "targets", size=M * y.width) if scaled else empty
     at = np.zeros(0, np.intp) if y.at is None else y.at
     tape.share(
-        compile_loss(loss.name, loss.row, work.dtype), steps.sizes, steps.lengths, steps.whole,
-        steps.sequence, steps.row, per_step, raw.array, raw.row, n_raw, y.values.reshape(-1), at,
-        y.values.shape[1], *scaling, scaled, targets, y.width,
-        work.empty if w is None else w, w is not None, parameters, d.array, d.row, values, weights,
+        compile_loss(loss.name, loss.row, dtype), steps.sizes, steps.lengths, steps.whole, steps.sequence,
+        steps.row, raw.per, raw.array, raw.row, n_raw, y.values.reshape(-1), at, y.values.shape[1], *scaling,
+        scaled, targets, y.width, empty if w is None else w, w is not None, parameters, d.array, d.row,
+        values, weights,
     )  # fmt: skip
-    tape.call(add_losses, steps.sizes, per_step, values, weights, statistics, number, tape.stop)
+    tape.call(add_losses, steps.sizes, raw.per, values, weights, statistics, number, tape.stop)

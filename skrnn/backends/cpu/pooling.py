@@ -1,7 +1,4 @@
-"""Pooling over time: the mean or the maximum of a sequence's own steps.
-
-What has been pooled so far is carried over like the layers' states: see `pooled`.
-"""
+"""Pooling over time: the mean or the maximum of a sequence's own steps."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_T
+from ...recording import Recording, Rows
 from .jit import kernel
 from .simd import clear, part
-from .workspace import Rows
 
 
 @cache
@@ -85,46 +82,34 @@ def pooling_kernels(dtype: np.dtype) -> SimpleNamespace:
     )
 
 
-def pooled(kind, width, steps, work) -> Rows:
-    """Where a chunk finds what the one before has pooled, rows (B, .): the maximum so far; for a mean, in
-    float64, the sum and behind it the number of steps. Before the first step: -inf; zeros."""
-    if kind == "max":
-        return Rows(work.get("pool", "so far", size=steps.max_sequences * width), width, False)
-    size, float64 = steps.max_sequences * (width + 1), np.dtype(np.float64)
-    return Rows(work.get("pool", "so far", size=size, dtype=float64), width + 1, False)
-
-
-def pool(tape, kind, X: Rows, width, steps, work) -> tuple[Rows, np.ndarray | None]:
-    """Mean or maximum of rows X (R, width) over time: rows (B, width), and what `pool_backward` needs."""
-    kernels, size = pooling_kernels(work.dtype), steps.max_sequences * width
-    so_far = pooled(kind, width, steps, work)
-    if kind == "max":
-        where = work.get("pool", "where", size=size, dtype=np.dtype(np.intp))
-        tape.call(
-            kernels.pool_max, steps.sizes, steps.counts, steps.row_at, width, X.row, X.past, X.array,
-            so_far.array, where,
-        )  # fmt: skip
-        return so_far, where
-    out = work.get("pool", "mean", size=size)
-    tape.call(
-        kernels.pool_mean, steps.sizes, steps.counts, steps.row_at, steps.lengths, width, X.row, X.past,
-        X.array, so_far.array, out,
+def pool_mean(rec: Recording, X: Rows, so_far: Rows, out: Rows) -> None:
+    """Rows X (R, width) over time: out (B, width)."""
+    rec.tape.call(
+        pooling_kernels(rec.work.dtype).pool_mean, *rec.steps.layout, out.row, X.row, X.past, X.array,
+        so_far.array, out.array,
     )  # fmt: skip
-    return Rows(out, width, False), None
 
 
-def pool_backward(tape, kind, dout: Rows, where, width, steps, work) -> Rows:
-    """The gradient of the pooled rows."""
-    kernels, row = pooling_kernels(work.dtype), dout.row
-    dX = work.get("pool", "dX", size=steps.max_rows * row)
-    if kind == "mean":
-        tape.call(
-            kernels.pool_mean_backward, steps.sizes, steps.counts, steps.row_at, steps.whole, width, dout.row,
-            dout.array, row, dX,
-        )  # fmt: skip
-    else:
-        tape.call(
-            kernels.pool_max_backward, steps.sizes, steps.counts, steps.row_at, width, dout.row, dout.array,
-            where, row, dX,
-        )  # fmt: skip
-    return Rows(dX, row, False)
+def pool_mean_backward(rec: Recording, dout: Rows, width: int, dX: Rows) -> None:
+    steps = rec.steps
+    rec.tape.call(
+        pooling_kernels(rec.work.dtype).pool_mean_backward, steps.sizes, steps.counts, steps.row_at,
+        steps.whole, width, dout.row, dout.array, dX.row, dX.array,
+    )  # fmt: skip
+
+
+def pool_max(rec: Recording, X: Rows, largest: Rows, where: Rows) -> None:
+    """Rows X (R, width) over time: largest and where (B, width)."""
+    steps = rec.steps
+    rec.tape.call(
+        pooling_kernels(rec.work.dtype).pool_max, steps.sizes, steps.counts, steps.row_at, largest.row, X.row,
+        X.past, X.array, largest.array, where.array,
+    )  # fmt: skip
+
+
+def pool_max_backward(rec: Recording, dout: Rows, where: Rows, dX: Rows) -> None:
+    steps = rec.steps
+    rec.tape.call(
+        pooling_kernels(rec.work.dtype).pool_max_backward, steps.sizes, steps.counts, steps.row_at, where.row,
+        dout.row, dout.array, where.array, dX.row, dX.array,
+    )  # fmt: skip

@@ -24,10 +24,10 @@ from ...batches import (
     SIZE_R,
     SIZE_T,
 )
+from ...recording import Recording, Rows
 from .jit import kernel
 from .simd import clear, copy
 from .threads import own_range
-from .workspace import Rows
 
 
 @kernel("next_job")
@@ -92,6 +92,14 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
             for t in range(T):
                 copy(F, X, (x_first + row_at[t] + i) * x_row, out, (i * T + t) * F)
 
+    @kernel("fold", dtype.name)
+    def fold(thread, n_threads, sizes, row_at, F, d, d_row, dX):
+        """dX (R, F): the inverse."""
+        lo, hi = own_range(thread, n_threads, sizes[SIZE_B])
+        for i in range(lo, hi):
+            for t in range(sizes[SIZE_T]):
+                copy(F, d, i * d_row + t * F, dX, (row_at[t] + i) * F)
+
     @kernel("next_step", dtype.name)
     def next_step(x, finite, sizes, whole):
         """One more step of every sequence, if all of x is `finite`."""
@@ -115,12 +123,12 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
             clear(carried, i * width + n, width - n)
 
     @kernel("scatter", dtype.name)
-    def scatter(sizes, counts, row_at, lengths, whole, sequence, per_step, ends, n, x_row, x_past, X,
+    def scatter(sizes, counts, row_at, lengths, whole, sequence, per, ends, n, x_row, x_past, X,
                 out):  # fmt: skip
-        """Results to the place of their sequences. `per_step`: out[ends[s] - length + t, :n] = X[r, :n];
+        """Results to the place of their sequences. Per step: out[ends[s] - length + t, :n] = X[r, :n];
         otherwise out[s, :n] = X[i, :n] of the sequences that end in this chunk."""
         B, first = sizes[SIZE_B], sizes[SIZE_FIRST]
-        if not per_step:
+        if per == SIZE_B:
             for i in range(B):
                 if first + lengths[i] == whole[i]:
                     copy(n, X, i * x_row, out, sequence[i] * n)
@@ -137,11 +145,13 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
         start_from=start_from,
         scatter=scatter,
         unfold=unfold,
+        fold=fold,
     )
 
 
-def read(tape, steps, jobs, sequences, work) -> Rows:
-    """The sequences of the next of `jobs`: fills `steps` and returns its rows (R, F)."""
+def read(rec: Recording, sequences, jobs) -> Rows:
+    """The sequences of the next of `jobs`: fills the steps and returns its rows (R, F)."""
+    tape, steps, work = rec.tape, rec.steps, rec.work
     if sequences.values.dtype != work.dtype:
         raise TypeError(f"sequences of {sequences.values.dtype} for a network of {work.dtype}")
     kernels, F = reading_kernels(work.dtype), sequences.n_features
@@ -151,45 +161,55 @@ def read(tape, steps, jobs, sequences, work) -> Rows:
         pack, jobs.job, jobs.order, sequences.starts, sequences.lengths, *steps.layout, steps.whole,
         steps.sequence, steps.row,
     )  # fmt: skip
-    out, scaled = work.get("X", size=steps.max_rows * F), shift is not None
+    out, scaled = rec.rows("X", row=F), shift is not None
     tape.share(
         kernels.gather, steps.sizes, steps.counts, steps.row_at, steps.sequence, steps.row,
         sequences.values.reshape(-1), F, shift.reshape(-1) if scaled else work.empty,
-        scale.reshape(-1) if scaled else work.empty, scaled, out,
+        scale.reshape(-1) if scaled else work.empty, scaled, out.array,
     )  # fmt: skip
-    return Rows(out, F, False)
+    return out
 
 
-def next_step(tape, x, finite, steps) -> Rows:
+def next_step(rec: Recording, x: np.ndarray, finite: np.ndarray) -> Rows:
     """The sequences, read one step at a time, go on by one if all of x (B, F) is finite: ``finite[0]``."""
     flat = x.reshape(-1)
-    tape.call(reading_kernels(x.dtype).next_step, flat, finite, steps.sizes, steps.whole)
-    return Rows(flat, x.shape[1], False)
+    rec.tape.call(reading_kernels(x.dtype).next_step, flat, finite, rec.steps.sizes, rec.steps.whole)
+    return Rows(flat, x.shape[1])
 
 
-def watch(tape, X: Rows) -> np.ndarray:
+def watch(rec: Recording, X: Rows) -> np.ndarray:
     """Rows as an array of the host that shows what is in them after each replay."""
     return X.array.reshape(-1, X.row)
 
 
-def unfold(tape, X: Rows, steps, F, work) -> Rows:
-    """All steps of each sequence as a row (B, T F), where all have as many as `steps` has room for."""
-    out, row = work.get("unfolded", size=steps.max_sequences * steps.max_steps * F), steps.max_steps * F
-    tape.share(reading_kernels(work.dtype).unfold, steps.sizes, steps.row_at, F, *X, out)
-    return Rows(out, row, False)
-
-
-def start_from(tape, given, carried: np.ndarray, width, steps) -> None:
-    """Sequences begin in the states `given` (n, H) instead of zeros."""
-    tape.call(
-        reading_kernels(given.dtype).start_from, steps.sizes, steps.sequence, width, given.shape[1],
-        given.reshape(-1), carried,
+def unfold(rec: Recording, X: Rows, F: int, out: Rows) -> None:
+    """All steps of each sequence as a row (B, T F), where all have as many."""
+    rec.tape.share(
+        reading_kernels(rec.work.dtype).unfold, rec.steps.sizes, rec.steps.row_at, F, X.array, X.row, X.past,
+        out.array,
     )  # fmt: skip
 
 
-def scatter(tape, X: Rows, steps, per_step, ends, n, out) -> None:
+def fold(rec: Recording, d: Rows, dX: Rows) -> None:
+    """The adjoint: rows dX (R, F)."""
+    rec.tape.share(
+        reading_kernels(rec.work.dtype).fold, rec.steps.sizes, rec.steps.row_at, dX.row, d.array, d.row,
+        dX.array,
+    )  # fmt: skip
+
+
+def start_from(rec: Recording, given: np.ndarray, carried: Rows) -> None:
+    """Sequences begin in the states `given` (n, H) instead of zeros."""
+    rec.tape.call(
+        reading_kernels(given.dtype).start_from, rec.steps.sizes, rec.steps.sequence, carried.row,
+        given.shape[1], given.reshape(-1), carried.array,
+    )  # fmt: skip
+
+
+def scatter(rec: Recording, X: Rows, ends: np.ndarray, n: int, out: np.ndarray) -> None:
     """Results to their sequences: see the kernel. out (-1, n)."""
-    tape.call(
-        reading_kernels(X.array.dtype).scatter, steps.sizes, steps.counts, steps.row_at, steps.lengths,
-        steps.whole, steps.sequence, per_step, ends, n, X.row, X.past, X.array, out.reshape(-1),
+    steps = rec.steps
+    rec.tape.call(
+        reading_kernels(X.array.dtype).scatter, *steps.layout, steps.whole, steps.sequence, X.per, ends, n,
+        X.row, X.past, X.array, out.reshape(-1),
     )  # fmt: skip

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ctypes import addressof, c_char
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ SCALARS = {
     "L": types.uint64,
 }
 CODES = {
-    np.dtype(dtype): code
+    np.dtype(dtype): f"{code}*"
     for dtype, code in (
         (np.intp, "l"),
         (np.float32, "f"),
@@ -65,9 +66,14 @@ def words_of(value: Any) -> tuple[str, tuple[int, ...]]:
     if isinstance(value, np.ndarray):
         if value.ndim != 1 or not value.flags.c_contiguous:
             raise ValueError(f"a tape takes flat arrays, got shape {value.shape}")
-        if value.dtype not in CODES:
+        code = CODES.get(value.dtype)
+        if code is None:
             raise TypeError(f"a tape takes no arrays of {value.dtype}")
-        return CODES[value.dtype] + "*", (value.__array_interface__["data"][0], len(value))
+        try:
+            address = addressof(c_char.from_buffer(value))
+        except (TypeError, ValueError):  # of one that is read-only, or empty, in five times as long
+            address = value.__array_interface__["data"][0]
+        return code, (address, len(value))
     if isinstance(value, bool):
         return "?", (int(value),)
     if isinstance(value, int | np.integer):

@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 
-from ...batches import SIZE_B, SIZE_R
 from .gemm import make_multiply
 from .jit import kernel
 from .simd import clear, lanes
@@ -43,14 +42,14 @@ def make_input_gradient(dtype: np.dtype, wide: int):
     L, multiply = lanes(dtype), make_multiply(wide)
 
     @kernel("input_gradient", dtype.name, wide)
-    def input_gradient(thread, n_threads, sizes, per_step, blocks, d, d_row, first, depth, panels, WT,
+    def input_gradient(thread, n_threads, sizes, per, blocks, d, d_row, first, depth, panels, WT,
                        WT_rows, dX):  # fmt: skip
         """The gradient of a layer's input from that of its products.
 
         dX (M, panels wide L) = columns `first` to `first + depth` of d (blocks, M, d_row) @ WT;
-        M: R if `per_step`, else B. WT (panels, WT_rows, wide L): `depth` rows for each block.
+        M: ``sizes[per]``. WT (panels, WT_rows, wide L): `depth` rows for each block.
         """
-        M, columns = sizes[SIZE_R] if per_step else sizes[SIZE_B], wide * L
+        M, columns = sizes[per], wide * L
         lo, hi = own_range(thread, n_threads, M)
         row = panels * columns
         clear(dX, lo * row, (hi - lo) * row)

@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from ...optimizers import RULES, Hyper
+from ...optimizers import RULES, Hyper, SetUp
 from .elementary import keyed
 from .jit import kernel
 from .simd import part
@@ -95,37 +95,11 @@ def count_update(n_steps):
 
 
 class Optimizer:
-    """A solver's moments and its step over the flat parameter vector.
+    """A solver's moments and its step over the flat parameter vector."""
 
-    Parameters
-    ----------
-    solver : {"adam", "adamw", "sgd", "rmsprop"}
-    ranges : list of (start, stop, decays)
-        Stretches of the vector; biases do not decay.
-    """
-
-    def __init__(
-        self,
-        solver: str,
-        ranges: list[tuple[int, int, bool]],
-        size: int,
-        dtype: np.dtype,
-        *,
-        alpha: float,
-        momentum: float,
-        nesterov: bool,
-        beta_1: float,
-        beta_2: float,
-        epsilon: float,
-        max_norm: float | None,
-    ) -> None:
-        self.solver, self.dtype = solver, dtype
-        self.ranges = np.array(ranges, np.intp).ravel()
-        epsilon = max(epsilon, float(np.finfo(dtype).tiny))  # must not become 0 in float32
-        max_norm = np.inf if max_norm is None else max_norm
-        hyper = alpha, momentum, nesterov, beta_1, beta_2, epsilon, max_norm
-        self.hyper = [float(x) for x in hyper]
-        self.m, self.v = np.zeros(size, dtype), np.zeros(size, dtype)
+    def __init__(self, set_up: SetUp) -> None:
+        self.set_up = set_up
+        self.m, self.v = (np.zeros(set_up.size, set_up.dtype) for _ in range(2))
         self.n_steps = np.zeros(1, np.intp)
 
     def update(self, tape: Tape, w, g, rates: np.ndarray, statistics: np.ndarray, number: np.ndarray) -> None:
@@ -134,10 +108,10 @@ class Optimizer:
         The norm before clipping goes to column 2 of `statistics` (., 3), flat. One that is not finite
         leaves `w` and the moments as they were, and stops the tape.
         """
-        sums = np.zeros(-(-len(g) // BLOCK))
+        own, sums = self.set_up, np.zeros(-(-len(g) // BLOCK))
         tape.call(count_update, self.n_steps)
-        tape.share(compile_squares(self.dtype), g, sums)
+        tape.share(compile_squares(own.dtype), g, sums)
         tape.share(
-            compile_update(self.solver, self.dtype), w, g, self.m, self.v, self.ranges,
-            *self.hyper, sums, rates, self.n_steps, statistics, number, tape.stop,
+            compile_update(own.solver, own.dtype), w, g, self.m, self.v, own.flat_ranges, *own.hyper,
+            own.largest_norm, sums, rates, self.n_steps, statistics, number, tape.stop,
         )  # fmt: skip

@@ -1,29 +1,10 @@
-"""Buffers, rows and flat parameters: what every layer needs."""
+"""Buffers."""
 
 from __future__ import annotations
 
 from ctypes import addressof, c_char
-from math import prod
-from typing import NamedTuple
 
 import numpy as np
-
-
-class Rows(NamedTuple):
-    """A matrix with one row per packed step, inside a flat array.
-
-    Attributes
-    ----------
-    array : flat device array
-    row : int
-        Elements from one row to the next.
-    past : bool
-        Whether the rows begin after B more, the first states.
-    """
-
-    array: np.ndarray
-    row: int
-    past: bool
 
 
 class Workspace:
@@ -59,18 +40,3 @@ def to_device(flat: np.ndarray) -> np.ndarray:
 
 def to_host(flat: np.ndarray) -> np.ndarray:
     return flat
-
-
-class Parameters:
-    """Named sections of a flat vector."""
-
-    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        self.shapes = shapes
-        self.size = sum(map(prod, shapes.values()))
-
-    def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        views, at = {}, 0
-        for name, shape in self.shapes.items():
-            views[name] = flat[at : at + prod(shape)]
-            at += prod(shape)
-        return views

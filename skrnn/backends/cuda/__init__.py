@@ -6,12 +6,12 @@ The only place that imports `numba.cuda`, and CuPy. A network on a GPU lives ins
 from . import arrays as arrays
 from . import devices as devices
 from .dense import Dense
-from .directions import add_reversed, begin_backward, join, last_states, reverse, split
+from .directions import add, add_reversed, clear_rows, copy_rows
 from .dropout import drop_steps, sequence_mask
 from .layers import RecurrentLayer
 from .objective import objective
-from .pooling import pool, pool_backward, pooled
-from .reading import next_step, read, scatter, start_from, unfold, watch
+from .pooling import pool_max, pool_max_backward, pool_mean, pool_mean_backward
+from .reading import fold, next_step, read, scatter, start_from, unfold, watch
 from .tape import Tape
 from .updates import Optimizer
 from .workspace import Workspace, aligned, to_device, to_host
@@ -20,34 +20,3 @@ from .workspace import Workspace, aligned, to_device, to_host
 def supports_bfloat16() -> bool:
     """Products in bfloat16 are the CPU's."""
     return False
-
-
-__all__ = [
-    "Dense",
-    "Optimizer",
-    "RecurrentLayer",
-    "Tape",
-    "Workspace",
-    "add_reversed",
-    "aligned",
-    "begin_backward",
-    "drop_steps",
-    "join",
-    "last_states",
-    "next_step",
-    "objective",
-    "pool",
-    "pool_backward",
-    "pooled",
-    "read",
-    "reverse",
-    "scatter",
-    "sequence_mask",
-    "split",
-    "start_from",
-    "supports_bfloat16",
-    "to_device",
-    "to_host",
-    "unfold",
-    "watch",
-]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from numba import cuda
 
-from ...batches import SIZE_B, SIZE_R
+from ...batches import SIZE_R
+from ...recording import Recording, Rows
 from .jit import kernel
-from .tape import Tape
-from .workspace import Rows
 
 
 @kernel("copy_columns")
@@ -27,86 +26,48 @@ def add_mirrored(sizes, mirror, row, source, target):
         target[k] += source[mirror[k // row] * row + k % row]
 
 
+@kernel("add_rows")
+def add_rows(sizes, which, row, target, n, source):
+    """target (M, row) += source (M, n), the columns that both have."""
+    both = min(n, row)
+    for k in range(cuda.grid(1), sizes[which] * both, cuda.gridsize(1)):
+        target[k // both * row + k % both] += source[k // both * n + k % both]
+
+
 @kernel("clear")
 def clear(n, out):
     for k in range(cuda.grid(1), n, cuda.gridsize(1)):
         out[k] = 0
 
 
-def _copy(tape: Tape, steps, reverse, source: Rows, source0, target: Rows, target0, n) -> None:
-    s = tape.steps(steps)
-    tape.each(
-        copy_columns,
-        s.max_rows * n,
-        s.sizes,
-        SIZE_R,
-        s.mirror,
-        reverse,
-        *source,
-        source0,
-        *target,
-        target0,
-        n,
-    )
+def copy_rows(
+    rec: Recording, source: Rows, source0: int, target: Rows, target0: int, n: int, *,
+    reverse: bool = False, pad: bool = False,
+) -> None:  # fmt: skip
+    """Some columns, of the steps in reverse if asked for; rows here are not padded."""
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(
+        copy_columns, rec.room(target.per) * n, s.sizes, target.per, s.mirror, reverse, source.array,
+        source.row, source0, target.array, target.row, target0, n,
+    )  # fmt: skip
 
 
-def reverse(tape: Tape, X: Rows, steps, n, work, name) -> Rows:
-    """Every sequence from its own end."""
-    out = Rows(work.get("reverse", name, size=steps.max_rows * n), n)
-    _copy(tape, steps, True, X, 0, out, 0, n)
-    return out
-
-
-def join(tape: Tape, parts, steps, work, name) -> Rows:
-    """The states of a layer's directions, (layer, trace) each, side by side and in forward order."""
-    row, at = sum(layer.n_hidden for layer, _ in parts), 0
-    out = Rows(work.get("join", name, size=steps.max_rows * row), row)
-    for d, (layer, trace) in enumerate(parts):
-        _copy(tape, steps, d == 1, layer.states(trace), 0, out, at, layer.n_hidden)
-        at += layer.n_hidden
-    return out
-
-
-def split(tape: Tape, dY: Rows, column, layer, reverse, steps, work, name) -> Rows:
-    """The columns of a joined gradient that are one direction's, in its own order."""
-    n = layer.n_hidden
-    out = Rows(work.get("split", name, size=steps.max_rows * n), n)
-    _copy(tape, steps, reverse, dY, column, out, 0, n)
-    return out
-
-
-def add_reversed(tape: Tape, target: Rows, source: Rows, steps) -> None:
+def add_reversed(rec: Recording, target: Rows, source: Rows) -> None:
     """Add the gradient of a reversed input, `source`, to that of the input."""
-    s = tape.steps(steps)
-    tape.each(
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(
         add_mirrored, s.max_rows * target.row, s.sizes, s.mirror, target.row, source.array, target.array
     )
 
 
-def last_states(tape: Tape, parts, steps, work) -> Rows:
-    """Hidden states after each sequence's last step, directions side by side: rows (B, D)."""
-    row, at = sum(layer.n_hidden for layer, _ in parts), 0
-    out, s = work.get("last states", size=steps.max_sequences * row), tape.steps(steps)
-    for layer, trace in parts:
-        n = layer.n_hidden
-        tape.each(
-            copy_columns, s.max_sequences * n, s.sizes, SIZE_B, s.mirror, False, trace.h_last, n, 0, out, row,
-            at, n,
-        )  # fmt: skip
-        at += n
-    return Rows(out, row)
+def add(rec: Recording, target: Rows, source: Rows) -> None:
+    """Add one gradient of a value to another."""
+    rec.tape.each(
+        add_rows, rec.room(target.per) * target.row, rec.tape.steps(rec.steps).sizes, target.per, target.row,
+        target.array, source.row, source.array,
+    )  # fmt: skip
 
 
-def begin_backward(tape: Tape, layer, d_last: Rows | None, column, steps, work, name) -> None:
-    """The gradient of the last states: columns of `d_last`, or zero."""
-    dH, dC = layer.gradient_of_states(steps, work, name)
-    s, n = tape.steps(steps), layer.n_hidden
-    size = s.max_sequences * n
-    if d_last is None:
-        tape.each(clear, size, size, dH)
-    else:
-        tape.each(
-            copy_columns, size, s.sizes, SIZE_B, s.mirror, False, *d_last, column, dH, n, 0, n
-        )  # fmt: skip
-    if layer.cell.has_c:
-        tape.each(clear, size, size, dC)
+def clear_rows(rec: Recording, rows: Rows) -> None:
+    size = rec.room(rows.per) * rows.row
+    rec.tape.each(clear, size, size, rows.array)

@@ -8,9 +8,8 @@ from numba import cuda
 
 from ... import counters
 from ...batches import SIZE_B, SIZE_EPOCH, SIZE_FIRST, SIZE_R
+from ...recording import Recording, Rows
 from .jit import function, kernel
-from .tape import Tape
-from .workspace import Rows
 
 mix, sequence_key, survives = counters.functions(function)
 
@@ -33,21 +32,21 @@ def drop(sizes, step_of, place_of, sequence, seed, stream, width, rate, scale, x
         X[r * x_row + j] *= scale if survives(key, counter, rate) else 0
 
 
-def sequence_mask(tape: Tape, steps, seed, stream, layer, rate, work, name) -> Any:
+def sequence_mask(rec: Recording, stream: int, layer, rate: float, name: str) -> Any:
     """Recurrent dropout: flat (B, H), one mask per sequence."""
-    s, size = tape.steps(steps), steps.max_sequences * layer.n_hidden
-    out = work.get("mask", name, size=size)
-    tape.each(
-        fill_mask, size, s.sizes, s.sequence, seed, stream, layer.n_hidden, float(rate),
-        work.dtype.type(1 / (1 - rate)), out,
+    s, size = rec.tape.steps(rec.steps), rec.steps.max_sequences * layer.n_hidden
+    out = rec.buffer(name, "mask", size=size)
+    rec.tape.each(
+        fill_mask, size, s.sizes, s.sequence, rec.dropout_seed, stream, layer.n_hidden, float(rate),
+        rec.work.dtype.type(1 / (1 - rate)), out,
     )  # fmt: skip
     return out
 
 
-def drop_steps(tape: Tape, X: Rows, steps, seed, stream, width, rate) -> None:
+def drop_steps(rec: Recording, X: Rows, stream: int, width: int, rate: float) -> None:
     """Dropout of single elements of rows X (R, width), in place; also its backward pass."""
-    s = tape.steps(steps)
-    tape.each(
-        drop, s.max_rows * width, s.sizes, s.step_of, s.place_of, s.sequence, seed, stream, width,
-        float(rate), X.array.dtype.type(1 / (1 - rate)), X.row, X.array,
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(
+        drop, s.max_rows * width, s.sizes, s.step_of, s.place_of, s.sequence, rec.dropout_seed, stream, width,
+        float(rate), rec.work.dtype.type(1 / (1 - rate)), X.row, X.array,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from numba import cuda, from_dtype
 from numba.core import config
 from numba.core.target_extension import target_override
 
-from ..cpu.jit import KernelCache, source_hash
+from ..kernel_cache import KernelCache, source_hash
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # NUMBA_ENABLE_CUDASIM=1: kernels run in Python, on NumPy arrays
 if not SIMULATED:
@@ -30,6 +31,19 @@ source_hash("cuda")  # now, while what is on disk is what is being imported
 def function(function):
     """Make a function of scalars known to kernels; the simulator's kernels call it as it is."""
     return function if SIMULATED else cuda.jit(device=True)(function)
+
+
+if SIMULATED:  # whose kernels find `cuda` in their own module only
+
+    def barrier():
+        threading.current_thread().syncthreads()
+
+else:
+
+    @function
+    def barrier():
+        """All threads of a block wait for one another."""
+        cuda.syncthreads()
 
 
 class GpuKernelCache(KernelCache):

@@ -1,28 +1,25 @@
 """A recurrent layer in one direction.
 
-Parameters live in one flat vector: for the slots that the input, the state, and r * h feed, weights
-(n_in, slots * H), so that neighbouring threads read neighbouring numbers, then biases. `pack` and
-`unpack` translate from and to arrays in PyTorch's layout.
+Parameters: for the slots that the input, the state, and r * h feed, weights (n_in, slots * H), so that
+neighbouring threads read neighbouring numbers, then biases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from ... import cells
-from ...batches import SIZE_R, Steps
-from ..cpu.workspace import Parameters
+from ...batches import SIZE_B, SIZE_R
+from ...recording import Recording, Rows
+from ..layer import Layer
 from . import devices, stepwise, tiles
+from .directions import copy_rows
 from .elementary import functions
 from .recurrent import clear_tail, copy, sum_biases
 from .seam import Matrix
-from .tape import Tape
-from .workspace import Rows, Workspace
 
 
 @dataclass
@@ -43,7 +40,7 @@ class Trace:
     masked: bool
 
 
-class RecurrentLayer:
+class RecurrentLayer(Layer):
     """One layer in one direction.
 
     Parameters
@@ -62,67 +59,20 @@ class RecurrentLayer:
     """
 
     def __init__(
-        self, cell, n_in, n_hidden, dtype, *, activation="tanh", reset_after=True, bf16=False
-    ) -> None:
+        self, cell: str, n_in: int, n_hidden: int, dtype: np.dtype, activation: str, reset_after: bool,
+        bf16: bool,
+    ) -> None:  # fmt: skip
         if bf16:
             raise ValueError("dtype='bfloat16' is for the CPU: use 'float32' on a GPU, or device='cpu'")
-        if cell != "rnn":
-            activation = "tanh"  # one compiled kernel whatever the unused parameter says
-        if cell != "gru":
-            reset_after = True
-        self.key = cell, activation, bool(reset_after)
-        self.dtype, self.n_in, self.n_hidden = dtype, n_in, n_hidden
-        self.width = n_hidden
-        self.cell = cells.build(functions(dtype), *self.key)
-        self.tile = tiles.plan(self.cell, n_hidden, dtype, devices.current().shared_bytes)
+        self.key = cell, activation, reset_after
+        built = cells.build(functions(dtype), *self.key)
+        super().__init__(cells.GATES[cell], built, n_in, n_hidden, dtype, n_hidden, axes=(1, 2, 0))
+        self.tile = tiles.plan(built, n_hidden, dtype, devices.current().shared_bytes)
         self.regime = stepwise if self.tile is None else tiles
-        self.gates = cells.GATES[cell]
-        self.ranges = {"input": self.cell.input_slots, "hidden": self.cell.hidden_slots}
-        if self.cell.reset is not None:
-            self.ranges["late"] = self.cell.late_slots
         self.columns = {part: (hi - lo) * n_hidden for part, (lo, hi) in self.ranges.items()}
-        shapes = {
-            f"{part} weight": (n_in if part == "input" else n_hidden, columns)
-            for part, columns in self.columns.items()
-        }
-        self.bias_from = sum(prod(shape) for shape in shapes.values())
-        shapes |= {f"{part} bias": (columns,) for part, columns in self.columns.items()}
-        self.parameters = Parameters(shapes)
-        self.size = self.parameters.size
 
-    # --- PyTorch's layout and back -----------------------------------------------------------------
-    def _sections(self):
-        """(section, PyTorch name, gate letters) of every section."""
-        for part, (lo, hi) in self.ranges.items():
-            for kind in ("weight", "bias"):
-                name = f"{kind}_ih" if part == "input" else f"{kind}_hh"
-                yield f"{part} {kind}", name, self.cell.slots[lo:hi]
-
-    def pack(self, weights: Mapping[str, np.ndarray], flat: np.ndarray) -> None:
-        """Write weight_ih (g H, F), weight_hh (g H, H), bias_ih, bias_hh (g H,) into `flat`."""
-        views = self.parameters.views(flat)
-        for section, name, letters in self._sections():
-            by_gate = weights[name].reshape(len(self.gates), self.n_hidden, -1)
-            by_slot = by_gate[[self.gates.index(g) for g in letters]]
-            views[section][:] = by_slot.transpose(2, 0, 1).ravel()
-
-    def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """The inverse of `pack`."""
-        views, H, n_gates = self.parameters.views(flat), self.n_hidden, len(self.gates)
-        shapes = {"weight_ih": (n_gates * H, self.n_in), "weight_hh": (n_gates * H, H)}
-        weights = {}
-        for section, name, letters in self._sections():
-            if name not in weights:
-                weights[name] = np.zeros(shapes.get(name, (n_gates * H,)), self.dtype)
-            by_slot = views[section].reshape(-1, len(letters), H).transpose(1, 2, 0)
-            by_gate = weights[name].reshape(n_gates, H, -1)
-            by_gate[[self.gates.index(g) for g in letters]] = by_slot
-        return weights
-
-    # --- passes ------------------------------------------------------------------------------------
-    def flops(self, n_rows: float) -> float:
-        """Of a forward pass over so many steps; activations count as eight products."""
-        return 2.0 * n_rows * self.n_hidden * self.cell.n_slots * (self.n_in + self.n_hidden + 8)
+    def stored(self, columns: int, n_slots: int) -> tuple[int, ...]:
+        return columns, n_slots, self.n_hidden
 
     def gates_of(self, G: Any, n_rows: int, part: str) -> Matrix:
         """The columns of G (n_rows, S, H) that belong to a part."""
@@ -133,25 +83,20 @@ class RecurrentLayer:
         n_in = self.n_in if part == "input" else self.n_hidden
         return Matrix(views[f"{part} weight"], n_in, self.columns[part], self.columns[part])
 
-    def late_weight(self, views: dict[str, Any], work: Workspace) -> Any:
-        """The weights of r * h, flat; of a cell without them something that nobody reads."""
-        return views.get("late weight", work.resident(None))
-
-    def forward(self, tape: Tape, params, X: Rows, steps: Steps, mask, keep, work: Workspace, name) -> Trace:
-        """Record a pass over time.
+    def forward(self, rec: Recording, X: Rows, mask, name: str) -> Trace:
+        """Record a pass over time with the parameters of the part `name`.
 
         Parameters
         ----------
         X : rows (R, F)
         mask : flat (B, H) recurrent dropout, or None
-        keep : whether `backward` will follow
         """
-        H, S, has_c = self.n_hidden, self.cell.n_slots, self.cell.has_c
-        B, R = steps.max_sequences, steps.max_rows
-        on_device, views, nothing = tape.steps(steps), self.parameters.views(params), work.resident(None)
+        H, S, has_c, tape, keep = self.n_hidden, self.cell.n_slots, self.cell.has_c, rec.tape, rec.keep
+        B, R = rec.steps.max_sequences, rec.steps.max_rows
+        views, nothing = rec.weights(name), rec.work.resident(None)
 
         def buffer(key: str, size: int, needed: bool = True) -> Any:
-            return work.get(name, key, size=size) if needed else nothing
+            return rec.buffer(name, key, size=size) if needed else nothing
 
         trace = Trace(
             X, buffer("G", R * S * H), buffer("H", R * H), buffer("A", R * H, keep),
@@ -160,8 +105,8 @@ class RecurrentLayer:
             buffer("h last", B * H), buffer("c last", B * H, has_c),
             nothing if mask is None else mask, mask is not None,
         )  # fmt: skip
-        carried = [rows.array for rows in self.carried(steps, work, name)] + [nothing]
-        bias = work.get(name, "bias", size=S * H)
+        carried = [rows.array for rows in self.carried(rec, name)] + [nothing]
+        bias = rec.buffer(name, "bias", size=S * H)
         late = views.get("late bias", nothing), self.ranges.get("late", (0, 0))
         tape.each(
             sum_biases, S * H, H, *self.ranges["input"], *self.ranges["hidden"], *late[1],
@@ -172,33 +117,31 @@ class RecurrentLayer:
             self.weight_of(views, "input"),
             self.gates_of(trace.G, R, "input"),
         )
-        self.regime.forward(tape, self, on_device, views, trace, bias, carried[:2], keep, work, name)
+        self.regime.forward(rec, self, trace, bias, carried[:2], name)
         return trace
 
     def states(self, trace: Trace) -> Rows:
         """The hidden states as rows (R, H)."""
         return Rows(trace.H, self.n_hidden)
 
-    def carried(self, steps: Steps, work: Workspace, name) -> list[Rows]:
-        """States (B, H) that a chunk takes over from the one before: h, and c of a cell that has it."""
-        names, size = ("h", "c") if self.cell.has_c else ("h",), steps.max_sequences * self.n_hidden
-        return [Rows(work.get(name, "carried", state, size=size), self.n_hidden) for state in names]
+    def last_states(self, rec: Recording, trace: Trace, target: Rows, column: int) -> None:
+        """Record that each sequence's last hidden state goes to these columns."""
+        copy_rows(rec, Rows(trace.h_last, self.n_hidden, SIZE_B), 0, target, column, self.n_hidden)
 
-    def keep_last(self, tape: Tape, trace: Trace, steps: Steps, keep, work: Workspace, name) -> None:
+    def keep_last(self, rec: Recording, trace: Trace, name: str) -> None:
         """Record that the last states go into `carried`."""
-        size = steps.max_sequences * self.n_hidden
-        for last, carried in zip((trace.h_last, trace.c_last), self.carried(steps, work, name), strict=False):
-            tape.each(copy, size, size, last, carried.array)
+        size = rec.steps.max_sequences * self.n_hidden
+        for last, carried in zip((trace.h_last, trace.c_last), self.carried(rec, name), strict=False):
+            rec.tape.each(copy, size, size, last, carried.array)
 
     def backward(
-        self, tape: Tape, params, grads, trace: Trace, dY: Rows | None, steps: Steps, need_dX, work, name
+        self, rec: Recording, trace: Trace, dY: Rows | None, need_dX: bool, name: str
     ) -> Rows | None:
         """Record back-propagation through time; consumes `trace`.
 
         Parameters
         ----------
         dY : rows (R, at least H), gradient of each hidden state, or None
-        grads : flat, written with the gradient of `params`
 
         Returns
         -------
@@ -208,37 +151,27 @@ class RecurrentLayer:
         -----
         `gradient_of_states`, in: of the last states; out: of the first ones.
         """
-        H, S, F, R = self.n_hidden, self.cell.n_slots, self.n_in, steps.max_rows
-        on_device, nothing = tape.steps(steps), work.resident(None)
-        views, into = self.parameters.views(params), self.parameters.views(grads)
-        has_dY = dY is not None
+        H, S, F, R = self.n_hidden, self.cell.n_slots, self.n_in, rec.steps.max_rows
+        tape, into, nothing, has_dY = rec.tape, rec.gradients(name), rec.work.resident(None), dY is not None
         d_states = (dY.array if has_dY else nothing), (dY.row if has_dY else 0), has_dY
-        into_states = self.gradient_of_states(steps, work, name)
-        self.regime.backward(tape, self, on_device, views, trace, d_states, into_states, work, name)
+        into_states = [rows.array for rows in self.gradient_of_states(rec, name)] + [nothing]
+        self.regime.backward(rec, self, trace, d_states, into_states[:2], name)
         # Products over all rows that there is room for: those that the minibatch lacks are to count nothing.
         tails = [(trace.G, S * H), (trace.X.array, trace.X.row), (trace.A, H)]
         for array, row in [*tails, *([(trace.RH, H)] if self.cell.reset is not None else [])]:
-            tape.each(clear_tail, R * row, on_device.sizes, SIZE_R, R, row, array)
+            tape.each(clear_tail, R * row, tape.steps(rec.steps).sizes, SIZE_R, R, row, array)
         read = {
             "input": Matrix(trace.X.array, R, F, trace.X.row),
             "hidden": Matrix(trace.A, R, H, H),
             "late": Matrix(trace.RH, R, H, H),
         }
-        ones = Matrix(work.ones(R), 1, R, R)
+        ones = Matrix(rec.work.ones(R), 1, R, R)
         for part, columns in self.columns.items():
             dz = self.gates_of(trace.G, R, part)
             tape.multiply(read[part], dz, self.weight_of(into, part), ta=True)
             tape.multiply(ones, dz, Matrix(into[f"{part} bias"], 1, columns, columns))
         if not need_dX:
             return None
-        dX = work.get(name, "dX", size=R * F)
-        tape.multiply(
-            self.gates_of(trace.G, R, "input"), self.weight_of(views, "input"), Matrix(dX, R, F, F), tb=True
-        )
-        return Rows(dX, F)
-
-    def gradient_of_states(self, steps: Steps, work: Workspace, name) -> tuple[Any, Any]:
-        """Flat (B, H) dH and dC."""
-        size = steps.max_sequences * self.n_hidden
-        dH = work.get(name, "dH", size=size)
-        return dH, work.get(name, "dC", size=size) if self.cell.has_c else work.resident(None)
+        dX, weight = rec.rows(name, "dX", row=F), self.weight_of(rec.weights(name), "input")
+        tape.multiply(self.gates_of(trace.G, R, "input"), weight, Matrix(dX.array, R, F, F), tb=True)
+        return dX

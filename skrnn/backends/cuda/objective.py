@@ -9,51 +9,41 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from ...batches import SIZE_B, SIZE_FIRST, SIZE_R, Steps
+from ...batches import SIZE_FIRST, SIZE_R
+from ...recording import Recording, Rows
 from .jit import THREADS, function, kernel, numba_type
-from .tape import Tape
-from .workspace import Rows, Workspace
+from .sums import tree_sum
 
 FLOAT64 = numba_type(np.dtype(np.float64))
 
 
 @kernel("weigh")
-def weigh(sizes, lengths, whole, sequence, row, per_step, w, weighted, weights, total):
+def weigh(sizes, lengths, whole, sequence, row, per, w, weighted, weights, total):
     """weights (M,): a row's weight, with one target per sequence 0 before it ends; total[0]: their sum. One
     block, whose threads add theirs in a tree: in the same order each time."""
     sums, thread = cuda.shared.array(THREADS, FLOAT64), cuda.threadIdx.x
     sums[thread] = 0.0
-    for m in range(thread, sizes[SIZE_R] if per_step else sizes[SIZE_B], THREADS):
-        at = row[m] if per_step else sequence[m]
+    for m in range(thread, sizes[per], THREADS):
+        at = row[m] if per == SIZE_R else sequence[m]
         weights[m] = 0.0
-        if per_step or sizes[SIZE_FIRST] + lengths[m] == whole[m]:
+        if per == SIZE_R or sizes[SIZE_FIRST] + lengths[m] == whole[m]:
             weights[m] = w[at] if weighted else 1.0
         sums[thread] += weights[m]
-    half = THREADS // 2
-    while half > 0:
-        cuda.syncthreads()
-        if thread < half:
-            sums[thread] += sums[thread + half]
-        half //= 2
+    tree_sum(sums, thread)
     if thread == 0:
         total[0] = sums[0]
 
 
 @kernel("add_losses")
-def add_losses(sizes, per_step, values, weights, total, statistics, number, stop):
+def add_losses(sizes, per, values, weights, total, statistics, number, stop):
     """statistics (n_updates, 3), row ``number[0]``: sum of weighted losses, sum of weights. One block, as
     above."""
     sums, thread = cuda.shared.array(THREADS, FLOAT64), cuda.threadIdx.x
     sums[thread] = 0.0
-    for m in range(thread, sizes[SIZE_R] if per_step else sizes[SIZE_B], THREADS):
+    for m in range(thread, sizes[per], THREADS):
         if weights[m] > 0:
             sums[thread] += weights[m] * values[m]
-    half = THREADS // 2
-    while half > 0:
-        cuda.syncthreads()
-        if thread < half:
-            sums[thread] += sums[thread + half]
-        half //= 2
+    tree_sum(sums, thread)
     if thread == 0:
         at = 3 * number[0]
         statistics[at], statistics[at + 1] = sums[0], total[0]
@@ -67,15 +57,15 @@ def compile_loss(name: str, row_of: Callable, dtype: np.dtype):
     row_loss = row_of(function)
 
     @kernel("loss", name, dtype.name)
-    def rows(sizes, sequence, row, per_step, raw, raw_row, n_raw, y, y_at, has_y_at, y_row, shift, scale,
+    def rows(sizes, sequence, row, per, raw, raw_row, n_raw, y, y_at, has_y_at, y_row, shift, scale,
              scaled, targets, n_y, weights, total, p, d, d_row, values):  # fmt: skip
         """values (M,): each row's loss; d (M, d_row): the gradient of the mean. total[0]: of all weights.
 
         A target: n_y numbers from row `y_at` of y (., y_row) on, or from its own row; as (target - shift) *
         scale of its sequence in targets (M, n_y) if `scaled`.
         """
-        for m in range(cuda.grid(1), sizes[SIZE_R] if per_step else sizes[SIZE_B], cuda.gridsize(1)):
-            at = row[m] if per_step else sequence[m]
+        for m in range(cuda.grid(1), sizes[per], cuda.gridsize(1)):
+            at = row[m] if per == SIZE_R else sequence[m]
             values[m] = 0.0
             d_m = d[m * d_row : m * d_row + n_raw]
             if weights[m] > 0:
@@ -96,20 +86,7 @@ def compile_loss(name: str, row_of: Callable, dtype: np.dtype):
     return rows
 
 
-def objective(
-    tape: Tape,
-    loss,
-    raw: Rows,
-    d: Rows,
-    n_raw,
-    steps: Steps,
-    per_step,
-    y,
-    w,
-    statistics,
-    number,
-    work: Workspace,
-) -> None:
+def objective(rec: Recording, loss, raw: Rows, d: Rows, n_raw: int, y, w, statistics, number) -> None:
     """Record the loss of the outputs `raw`, and its gradient `d`.
 
     Parameters
@@ -118,25 +95,25 @@ def objective(
     y, w : Targets, and weights (n,) or None, by sequence, or by place in the table of all steps
     statistics, number : flat (n_updates, 3) float64, written at row ``number[0]``, that of this update
     """
-    s, M = tape.steps(steps), steps.max_rows if per_step else steps.max_sequences
-    float64, resident, scaled = np.dtype(np.float64), work.resident, y.shift is not None
+    tape, s, M, dtype = rec.tape, rec.tape.steps(rec.steps), rec.room(raw.per), rec.work.dtype
+    float64, resident, scaled = np.dtype(np.float64), rec.work.resident, y.shift is not None
     values, weights, total = (
-        work.get("loss", key, size=size, dtype=float64)
+        rec.buffer("loss", key, size=size, dtype=float64)
         for key, size in (("values", M), ("weights", M), ("total", 1))
     )
-    targets = work.get("loss", "targets", size=M * y.width) if scaled else resident(None)
-    parameters = tape.sent(np.asarray(loss.parameters or (0.0,), work.dtype))
+    targets = rec.buffer("loss", "targets", size=M * y.width) if scaled else resident(None)
+    parameters = tape.sent(np.asarray(loss.parameters or (0.0,), dtype))
     tape.once(
-        weigh, s.sizes, s.lengths, s.whole, s.sequence, s.row, per_step, resident(w), w is not None, weights,
+        weigh, s.sizes, s.lengths, s.whole, s.sequence, s.row, raw.per, resident(w), w is not None, weights,
         total,
     )  # fmt: skip
     tape.each(
-        compile_loss(loss.name, loss.row, work.dtype), M, s.sizes, s.sequence, s.row, per_step, raw.array,
+        compile_loss(loss.name, loss.row, dtype), M, s.sizes, s.sequence, s.row, raw.per, raw.array,
         raw.row, n_raw, resident(y.values), s.row if y.at is None else resident(y.at), y.at is not None,
         y.values.shape[1], resident(y.shift), resident(y.scale), scaled, targets, y.width, weights, total,
         parameters, d.array, d.row, values,
     )  # fmt: skip
     tape.once(
-        add_losses, s.sizes, per_step, values, weights, total, tape.updated(statistics), tape.twin(number),
+        add_losses, s.sizes, raw.per, values, weights, total, tape.updated(statistics), tape.twin(number),
         tape.twin(tape.stop),
     )  # fmt: skip

@@ -1,24 +1,19 @@
-"""Pooling over time: the mean or the maximum of a sequence's own steps.
-
-What has been pooled so far is carried over like the layers' states: see `pooled`.
-"""
+"""Pooling over time: the mean or the maximum of a sequence's own steps."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import cuda
 
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_R
+from ...recording import Recording, Rows
 from .jit import kernel
-from .tape import Tape
-from .workspace import Rows
 
 
 @kernel("pool_mean")
-def pool_mean(sizes, row_at, lengths, width, x_row, X, so_far, out):
+def mean_kernel(sizes, row_at, lengths, width, x_row, X, so_far, out):
     """so_far (B, width + 1), float64: the sum over each sequence's steps in time order, and their number,
     which `count_pooled` counts; out (B, width): the one over the other."""
     for k in range(cuda.grid(1), sizes[SIZE_B] * width, cuda.gridsize(1)):
@@ -42,14 +37,14 @@ def count_pooled(sizes, lengths, row, so_far):
 
 
 @kernel("pool_mean_backward")
-def pool_mean_backward(sizes, place_of, whole, width, dout, dX):
+def mean_backward_kernel(sizes, place_of, whole, width, dout, dX):
     for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
         i = place_of[k // width]
         dX[k] = dout[i * width + k % width] / whole[i]
 
 
 @kernel("pool_max")
-def pool_max(sizes, row_at, lengths, width, x_row, X, largest, where):
+def max_kernel(sizes, row_at, lengths, width, x_row, X, largest, where):
     """largest (B, width): over each sequence's steps so far; where: its step in this chunk, or -1."""
     for k in range(cuda.grid(1), sizes[SIZE_B] * width, cuda.gridsize(1)):
         i, j = k // width, k % width
@@ -64,42 +59,42 @@ def pool_max(sizes, row_at, lengths, width, x_row, X, largest, where):
 
 
 @kernel("pool_max_backward")
-def pool_max_backward(sizes, place_of, step_of, width, dout, where, dX):
+def max_backward_kernel(sizes, place_of, step_of, width, dout, where, dX):
     for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
         r, j = k // width, k % width
         at = place_of[r] * width + j
         dX[k] = dout[at] if where[at] == step_of[r] else 0
 
 
-def pooled(kind, width, steps, work) -> Rows:
-    """Where a chunk finds what the one before has pooled, rows (B, .): the maximum so far; for a mean, in
-    float64, the sum and behind it the number of steps. Before the first step: -inf; zeros."""
-    if kind == "max":
-        return Rows(work.get("pool", "so far", size=steps.max_sequences * width), width)
-    size, float64 = steps.max_sequences * (width + 1), np.dtype(np.float64)
-    return Rows(work.get("pool", "so far", size=size, dtype=float64), width + 1)
+def pool_mean(rec: Recording, X: Rows, so_far: Rows, out: Rows) -> None:
+    """Rows X (R, width) over time: out (B, width)."""
+    s, n = rec.tape.steps(rec.steps), rec.steps.max_sequences
+    rec.tape.each(
+        mean_kernel, n * out.row, s.sizes, s.row_at, s.lengths, out.row, X.row, X.array, so_far.array,
+        out.array,
+    )  # fmt: skip
+    rec.tape.each(count_pooled, n, s.sizes, s.lengths, so_far.row, so_far.array)
 
 
-def pool(tape: Tape, kind, X: Rows, width, steps, work) -> tuple[Rows, Any]:
-    """Mean or maximum of rows X (R, width) over time: rows (B, width), and what `pool_backward` needs."""
-    s, size = tape.steps(steps), steps.max_sequences * width
-    so_far = pooled(kind, width, steps, work)
-    if kind == "max":
-        where = work.get("pool", "where", size=size, dtype=np.dtype(np.intp))
-        tape.each(pool_max, size, s.sizes, s.row_at, s.lengths, width, X.row, X.array, so_far.array, where)
-        return so_far, where
-    out = work.get("pool", "mean", size=size)
-    tape.each(pool_mean, size, s.sizes, s.row_at, s.lengths, width, X.row, X.array, so_far.array, out)
-    tape.each(count_pooled, steps.max_sequences, s.sizes, s.lengths, so_far.row, so_far.array)
-    return Rows(out, width), None
+def pool_mean_backward(rec: Recording, dout: Rows, width: int, dX: Rows) -> None:
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(
+        mean_backward_kernel, s.max_rows * width, s.sizes, s.place_of, s.whole, width, dout.array, dX.array
+    )
 
 
-def pool_backward(tape: Tape, kind, dout: Rows, where, width, steps, work) -> Rows:
-    """The gradient of the pooled rows."""
-    s, size = tape.steps(steps), steps.max_rows * width
-    dX = work.get("pool", "dX", size=size)
-    if kind == "mean":
-        tape.each(pool_mean_backward, size, s.sizes, s.place_of, s.whole, width, dout.array, dX)
-    else:
-        tape.each(pool_max_backward, size, s.sizes, s.place_of, s.step_of, width, dout.array, where, dX)
-    return Rows(dX, width)
+def pool_max(rec: Recording, X: Rows, largest: Rows, where: Rows) -> None:
+    """Rows X (R, width) over time: largest and where (B, width)."""
+    s, width = rec.tape.steps(rec.steps), largest.row
+    rec.tape.each(
+        max_kernel, s.max_sequences * width, s.sizes, s.row_at, s.lengths, width, X.row, X.array,
+        largest.array, where.array,
+    )  # fmt: skip
+
+
+def pool_max_backward(rec: Recording, dout: Rows, where: Rows, dX: Rows) -> None:
+    s, width = rec.tape.steps(rec.steps), where.row
+    rec.tape.each(
+        max_backward_kernel, s.max_rows * width, s.sizes, s.place_of, s.step_of, width, dout.array,
+        where.array, dX.array,
+    )  # fmt: skip

@@ -25,9 +25,9 @@ from ...batches import (
     SIZE_R,
     SIZE_T,
 )
+from ...recording import Recording, Rows
 from .jit import kernel
 from .tape import DeviceSteps, Tape
-from .workspace import Rows
 
 
 @kernel("begin_job")
@@ -105,6 +105,14 @@ def unfold_rows(sizes, step_of, place_of, F, X, x_row, out):
         out[(place_of[r] * T + step_of[r]) * F + j] = X[r * x_row + j]
 
 
+@kernel("fold_rows")
+def fold_rows(sizes, step_of, place_of, F, d, d_row, dX):
+    """dX (R, F): the inverse."""
+    for k in range(cuda.grid(1), sizes[SIZE_R] * F, cuda.gridsize(1)):
+        r, j = k // F, k % F
+        dX[k] = d[place_of[r] * d_row + step_of[r] * F + j]
+
+
 @kernel("copy_states")
 def copy_states(sizes, sequence, width, given, carried):
     """carried (B, width) = the sequences' rows of `given`."""
@@ -120,14 +128,13 @@ def begin_carried(sizes):
 
 
 @kernel("scatter_rows")
-def scatter_rows(sizes, step_of, place_of, lengths, whole, sequence, per_step, ends, n, x_row, X, out):
-    """Results to the place of their sequences. `per_step`: out[ends[s] - length + t, :n] = X[r, :n];
+def scatter_rows(sizes, step_of, place_of, lengths, whole, sequence, per, ends, n, x_row, X, out):
+    """Results to the place of their sequences. Per step: out[ends[s] - length + t, :n] = X[r, :n];
     otherwise out[s, :n] = X[i, :n] of the sequences that end in this chunk."""
     first = sizes[SIZE_FIRST]
-    n_rows = sizes[SIZE_R] if per_step else sizes[SIZE_B]
-    for k in range(cuda.grid(1), n_rows * n, cuda.gridsize(1)):
+    for k in range(cuda.grid(1), sizes[per] * n, cuda.gridsize(1)):
         m, j = k // n, k % n
-        if per_step:
+        if per == SIZE_R:
             i = place_of[m]
             at = ends[sequence[i]] - whole[i] + first + step_of[m]
             out[at * n + j] = X[m * x_row + j]
@@ -135,13 +142,14 @@ def scatter_rows(sizes, step_of, place_of, lengths, whole, sequence, per_step, e
             out[sequence[m] * n + j] = X[m * x_row + j]
 
 
-def read(tape: Tape, steps, jobs, sequences, work) -> Rows:
-    """The sequences of the next of `jobs`: fills `steps` and returns its rows (R, F)."""
+def read(rec: Recording, sequences, jobs) -> Rows:
+    """The sequences of the next of `jobs`: fills the steps and returns its rows (R, F)."""
+    tape, work = rec.tape, rec.work
     if sequences.values.dtype != work.dtype:
         raise TypeError(f"sequences of {sequences.values.dtype} for a network of {work.dtype}")
-    s, F = tape.steps(steps), sequences.n_features
+    s, F = tape.steps(rec.steps), sequences.n_features
     starts, lengths = work.resident(sequences.starts), work.resident(sequences.lengths)
-    n_jobs, n_fields = jobs.table.shape
+    n_jobs = len(jobs.table)
 
     def next_job() -> None:  # so that the host knows what a condition asks
         jobs.cursor[0] = min(jobs.cursor[0] + 1, n_jobs - 1)
@@ -153,13 +161,13 @@ def read(tape: Tape, steps, jobs, sequences, work) -> Rows:
         tape.twin(tape.stop), tape.sent(jobs.order), lengths, s.sizes, s.lengths, s.whole, s.sequence,
     )  # fmt: skip
     _lay_out(tape, s, starts)
-    out, scaled = work.get("X", size=s.max_rows * F), sequences.shift is not None
+    out, scaled = rec.rows("X", row=F), sequences.shift is not None
     shift, scale = work.resident(sequences.shift), work.resident(sequences.scale)
     tape.each(
         gather, s.max_rows * F, s.sizes, s.row, s.place_of, s.sequence, work.resident(sequences.values), F,
-        shift, scale, scaled, out,
+        shift, scale, scaled, out.array,
     )  # fmt: skip
-    return Rows(out, F)
+    return out
 
 
 def _lay_out(tape: Tape, s: DeviceSteps, starts: Any) -> None:
@@ -170,9 +178,10 @@ def _lay_out(tape: Tape, s: DeviceSteps, starts: Any) -> None:
     )  # fmt: skip
 
 
-def next_step(tape: Tape, x: np.ndarray, finite: np.ndarray, steps) -> Rows:
+def next_step(rec: Recording, x: np.ndarray, finite: np.ndarray) -> Rows:
     """The sequences, read one step at a time, go on by one if all of x (B, F) is finite: ``finite[0]``."""
-    s, array, device = tape.steps(steps), tape.twin(x), tape.device
+    tape, steps, device = rec.tape, rec.steps, rec.tape.device
+    s, array = tape.steps(steps), tape.twin(x)
     numbers = [(getattr(s, name), getattr(steps, name)) for name in ("sizes", "lengths", "whole", "sequence")]
 
     def send() -> None:
@@ -189,33 +198,37 @@ def next_step(tape: Tape, x: np.ndarray, finite: np.ndarray, steps) -> Rows:
     return Rows(array, x.shape[1])
 
 
-def watch(tape: Tape, X: Rows) -> np.ndarray:
+def watch(rec: Recording, X: Rows) -> np.ndarray:
     """Rows as an array of the host that shows what is in them after each replay."""
     host = np.zeros(len(X.array), X.array.dtype)
-    tape.on_host(partial(tape.device.copy_out, host, X.array))
+    rec.tape.on_host(partial(rec.tape.device.copy_out, host, X.array))
     return host.reshape(-1, X.row)
 
 
-def unfold(tape: Tape, X: Rows, steps, F, work) -> Rows:
-    """All steps of each sequence as a row (B, T F), where all have as many as `steps` has room for."""
-    s, row = tape.steps(steps), steps.max_steps * F
-    out = work.get("unfolded", size=steps.max_sequences * row)
-    tape.each(unfold_rows, s.max_rows * F, s.sizes, s.step_of, s.place_of, F, X.array, X.row, out)
-    return Rows(out, row)
+def unfold(rec: Recording, X: Rows, F: int, out: Rows) -> None:
+    """All steps of each sequence as a row (B, T F), where all have as many."""
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(unfold_rows, s.max_rows * F, s.sizes, s.step_of, s.place_of, F, X.array, X.row, out.array)
 
 
-def start_from(tape: Tape, given: np.ndarray, carried, width, steps) -> None:
+def fold(rec: Recording, d: Rows, dX: Rows) -> None:
+    """The adjoint: rows dX (R, F)."""
+    s, F = rec.tape.steps(rec.steps), dX.row
+    rec.tape.each(fold_rows, s.max_rows * F, s.sizes, s.step_of, s.place_of, F, d.array, d.row, dX.array)
+
+
+def start_from(rec: Recording, given: np.ndarray, carried: Rows) -> None:
     """Sequences begin in the states `given` (n, H) instead of zeros."""
-    s = tape.steps(steps)
+    tape, s, n = rec.tape, rec.tape.steps(rec.steps), carried.row
     tape.once(begin_carried, s.sizes)
-    tape.each(copy_states, s.max_sequences * width, s.sizes, s.sequence, width, tape.sent(given), carried)
+    tape.each(copy_states, s.max_sequences * n, s.sizes, s.sequence, n, tape.sent(given), carried.array)
 
 
-def scatter(tape: Tape, X: Rows, steps, per_step, ends, n, out) -> None:
+def scatter(rec: Recording, X: Rows, ends: np.ndarray, n: int, out: Any) -> None:
     """Results to their sequences: see the kernel. out (-1, n), of the host or the device."""
-    s, n_rows = tape.steps(steps), steps.max_rows if per_step else steps.max_sequences
+    tape, s = rec.tape, rec.tape.steps(rec.steps)
     target = out.reshape(-1) if hasattr(out, "__cuda_array_interface__") else tape.fetched(out)
     tape.each(
-        scatter_rows, n_rows * n, s.sizes, s.step_of, s.place_of, s.lengths, s.whole, s.sequence, per_step,
-        tape.sent(ends), n, X.row, X.array, target,
+        scatter_rows, rec.room(X.per) * n, s.sizes, s.step_of, s.place_of, s.lengths, s.whole, s.sequence,
+        X.per, tape.sent(ends), n, X.row, X.array, target,
     )  # fmt: skip

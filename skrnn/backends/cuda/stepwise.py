@@ -14,11 +14,11 @@ from numba import cuda
 
 from ... import cells
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_T
+from ...recording import Recording
 from .elementary import functions
 from .jit import function, kernel, numba_type
 from .recurrent import parts
 from .seam import Matrix
-from .tape import DeviceSteps, Tape
 
 
 @cache
@@ -149,14 +149,15 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
 
 
 # --- recording --------------------------------------------------------------------------------------
-def forward(tape: Tape, layer, steps: DeviceSteps, views, trace, bias, carried, keep, work, name) -> None:
+def forward(rec: Recording, layer, trace, bias, carried, name: str) -> None:
     """Record a layer's pass over time: W x in G becomes gates and states in `trace`."""
+    tape, steps, keep, views = rec.tape, rec.tape.steps(rec.steps), rec.keep, rec.weights(name)
     H, B, two_stage = layer.n_hidden, steps.max_sequences, layer.cell.reset is not None
-    kernels, nothing = step_kernels(layer.key, H, layer.dtype), work.resident(None)
-    h, c, a = trace.h_last, trace.c_last, work.get(name, "a", size=B * H)
-    products = work.get(name, "products", size=B * layer.columns["hidden"])
-    rh = work.get(name, "rh", size=B * H) if two_stage else nothing
-    late_products = work.get(name, "late products", size=B * H) if two_stage else nothing
+    kernels, nothing = step_kernels(layer.key, H, layer.dtype), rec.work.resident(None)
+    h, c, a = trace.h_last, trace.c_last, rec.buffer(name, "a", size=B * H)
+    products = rec.buffer(name, "products", size=B * layer.columns["hidden"])
+    rh = rec.buffer(name, "rh", size=B * H) if two_stage else nothing
+    late_products = rec.buffer(name, "late products", size=B * H) if two_stage else nothing
     tape.each(
         kernels.begin, B * H, steps.sizes, trace.mask, trace.masked, *carried, trace.h_first, trace.c_first,
         h, c, a, keep,
@@ -175,18 +176,19 @@ def forward(tape: Tape, layer, steps: DeviceSteps, views, trace, bias, carried, 
         )  # fmt: skip
 
 
-def backward(tape: Tape, layer, steps: DeviceSteps, views, trace, d_states, into, work, name) -> None:
+def backward(rec: Recording, layer, trace, d_states, into, name: str) -> None:
     """Record back-propagation through time: gates in G become gradients of the pre-activations.
 
     d_states: dY, its row and whether there is one; into: dH and dC.
     """
+    tape, steps, views = rec.tape, rec.tape.steps(rec.steps), rec.weights(name)
     H, B, two_stage = layer.n_hidden, steps.max_sequences, layer.cell.reset is not None
-    kernels, nothing = step_kernels(layer.key, H, layer.dtype), work.resident(None)
+    kernels, nothing = step_kernels(layer.key, H, layer.dtype), rec.work.resident(None)
     dH, dC = into
-    dz = work.get(name, "dz", size=B * layer.cell.n_slots * H)
-    products = work.get(name, "d products", size=B * H)
-    late_products = work.get(name, "late products", size=B * H) if two_stage else nothing
-    direct = work.get(name, "direct", size=B * H) if two_stage else nothing
+    dz = rec.buffer(name, "dz", size=B * layer.cell.n_slots * H)
+    products = rec.buffer(name, "d products", size=B * H)
+    late_products = rec.buffer(name, "late products", size=B * H) if two_stage else nothing
+    direct = rec.buffer(name, "direct", size=B * H) if two_stage else nothing
     for t in reversed(range(steps.max_steps)):
         at = t, steps.sizes, steps.counts, steps.row_at
         tape.each(

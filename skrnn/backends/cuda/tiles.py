@@ -16,10 +16,10 @@ from numpy import uint64 as unsigned
 
 from ... import cells
 from ...batches import SIZE_B, SIZE_CARRIED
+from ...recording import Recording
 from .elementary import functions
 from .jit import ALIGNMENT, function, kernel, numba_type
 from .recurrent import parts
-from .tape import DeviceSteps, Tape
 
 REGISTERS = 65_536  # of a multiprocessor, and of a block
 MOST_THREADS = 1024  # of a block
@@ -307,38 +307,33 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
 
 
 # --- recording --------------------------------------------------------------------------------------
-def forward(tape: Tape, layer, steps: DeviceSteps, views, trace, bias, carried, keep, work, name) -> None:
+def forward(rec: Recording, layer, trace, bias, carried, name: str) -> None:
     """Record a layer's pass over time: W x in G becomes gates and states in `trace`."""
-    tile = layer.tile
-    kernels = tile_kernels(layer.key, layer.n_hidden, layer.dtype, tile)
-    tape.launch(
-        kernels.forward, *_grid(tape, tile, steps), steps.sizes, steps.row_at, steps.lengths,
-        views["hidden weight"], layer.late_weight(views, work), bias, trace.G, trace.H, trace.A, trace.C,
-        trace.RH, trace.mask, *carried, trace.h_first, trace.c_first, trace.h_last, trace.c_last,
-        trace.masked, keep, shared_bytes=_shared_bytes(tile, layer),
+    _launch(
+        rec, "forward", layer, name, bias, trace.G, trace.H, trace.A, trace.C, trace.RH, trace.mask, *carried,
+        trace.h_first, trace.c_first, trace.h_last, trace.c_last, trace.masked, rec.keep,
     )  # fmt: skip
 
 
-def backward(tape: Tape, layer, steps: DeviceSteps, views, trace, d_states, into, work, name) -> None:
+def backward(rec: Recording, layer, trace, d_states, into, name: str) -> None:
     """Record back-propagation through time: gates in G become gradients of the pre-activations.
 
     d_states: dY, its row and whether there is one; into: dH and dC.
     """
-    tile = layer.tile
-    kernels = tile_kernels(layer.key, layer.n_hidden, layer.dtype, tile)
-    tape.launch(
-        kernels.backward, *_grid(tape, tile, steps), steps.sizes, steps.row_at, steps.lengths,
-        views["hidden weight"], layer.late_weight(views, work), trace.G, trace.H, trace.A, trace.C,
-        trace.mask, trace.h_first, trace.c_first, *d_states, *into, trace.masked,
-        shared_bytes=_shared_bytes(tile, layer),
+    _launch(
+        rec, "backward", layer, name, trace.G, trace.H, trace.A, trace.C, trace.mask, trace.h_first,
+        trace.c_first, *d_states, *into, trace.masked,
     )  # fmt: skip
 
 
-def _grid(tape: Tape, tile: Tile, steps: DeviceSteps) -> tuple[int, tuple[int, int]]:
-    """Blocks and threads: sequences share a block only when there are more than multiprocessors."""
-    n_rows = max(1, min(tile.most_rows, steps.max_sequences // tape.device.n_multiprocessors))
-    return -(-steps.max_sequences // n_rows), (tile.columns, n_rows)
-
-
-def _shared_bytes(tile: Tile, layer) -> int:
-    return max(16, tile.in_shared * tile.columns * layer.dtype.itemsize)
+def _launch(rec: Recording, which: str, layer, name: str, *args) -> None:
+    """Sequences share a block only when there are more than multiprocessors."""
+    tile, steps, views = layer.tile, rec.tape.steps(rec.steps), rec.weights(name)
+    kernels = tile_kernels(layer.key, layer.n_hidden, layer.dtype, tile)
+    n_rows = max(1, min(tile.most_rows, steps.max_sequences // rec.tape.device.n_multiprocessors))
+    rec.tape.launch(
+        getattr(kernels, which), -(-steps.max_sequences // n_rows), (tile.columns, n_rows), steps.sizes,
+        steps.row_at, steps.lengths, views["hidden weight"],
+        views.get("late weight", rec.work.resident(None)),  # of a cell without one: nobody reads it
+        *args, shared_bytes=max(16, tile.in_shared * tile.columns * layer.dtype.itemsize),
+    )  # fmt: skip

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from ...optimizers import RULES, Hyper
+from ...optimizers import RULES, Hyper, SetUp
 from . import devices
 from .jit import THREADS, function, kernel, numba_type
+from .sums import tree_sum
 from .tape import Tape
 
 BLOCK = 16 * THREADS  # squares are added in blocks of so many
@@ -29,12 +30,7 @@ def squares(g, sums):
         for i in range(b * BLOCK + thread, min((b + 1) * BLOCK, len(g)), THREADS):
             g_i = np.float64(g[i])
             partial[thread] += g_i * g_i
-        half = THREADS // 2
-        while half > 0:
-            cuda.syncthreads()
-            if thread < half:
-                partial[thread] += partial[thread + half]
-            half //= 2
+        tree_sum(partial, thread)
         if thread == 0:
             sums[b] = partial[0]
         cuda.syncthreads()
@@ -94,38 +90,11 @@ def compile_update(solver: str, dtype: np.dtype):
 
 
 class Optimizer:
-    """A solver's moments and its step over the flat parameter vector.
+    """A solver's moments and its step over the flat parameter vector."""
 
-    Parameters
-    ----------
-    solver : {"adam", "adamw", "sgd", "rmsprop"}
-    ranges : list of (start, stop, decays)
-        Stretches of the vector; biases do not decay.
-    """
-
-    def __init__(
-        self,
-        solver: str,
-        ranges: list[tuple[int, int, bool]],
-        size: int,
-        dtype: np.dtype,
-        *,
-        alpha: float,
-        momentum: float,
-        nesterov: bool,
-        beta_1: float,
-        beta_2: float,
-        epsilon: float,
-        max_norm: float | None,
-    ) -> None:
-        self.solver, self.size, self.dtype = solver, size, dtype
-        self.ranges = np.array(ranges, np.intp).ravel()
-        epsilon = max(epsilon, float(np.finfo(dtype).tiny))  # must not become 0 in float32
-        self.max_norm = math.inf if max_norm is None else float(max_norm)
-        self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
-        self.hyper = float(alpha), float(momentum), float(nesterov), self.beta_1, self.beta_2, epsilon
-        device = devices.current()
-        self.m, self.v = device.new(np.zeros(size, dtype)), device.new(np.zeros(size, dtype))
+    def __init__(self, set_up: SetUp) -> None:
+        self.set_up = set_up
+        self.m, self.v = (devices.current().new(np.zeros(set_up.size, set_up.dtype)) for _ in range(2))
         self.n_steps = np.zeros(1, np.intp)
 
     def update(
@@ -136,15 +105,16 @@ class Optimizer:
         The norm before clipping goes to column 2 of `statistics` (., 3), flat. One that is not finite
         leaves `w` and the moments as they were, and stops the tape.
         """
-        device, float64 = tape.device, np.dtype(np.float64)
-        sums, step = device.empty(-(-self.size // BLOCK), float64), device.empty(5, float64)
-        tape.launch(squares, device.grid(self.size), (THREADS,), g, sums)
+        device, float64, own = tape.device, np.dtype(np.float64), self.set_up
+        sums, step = device.empty(-(-own.size // BLOCK), float64), device.empty(5, float64)
+        tape.launch(squares, device.grid(own.size), (THREADS,), g, sums)
+        *_, beta_1, beta_2, _ = own.hyper
         tape.once(
-            prepare, sums, self.max_norm, tape.sent(rates), float(np.finfo(self.dtype).max), self.beta_1,
-            self.beta_2, tape.updated(self.n_steps), tape.updated(statistics), tape.twin(number),
+            prepare, sums, own.largest_norm, tape.sent(rates), float(np.finfo(own.dtype).max), beta_1,
+            beta_2, tape.updated(self.n_steps), tape.updated(statistics), tape.twin(number),
             tape.twin(tape.stop), step,
         )  # fmt: skip
         tape.each(
-            compile_update(self.solver, self.dtype), self.size, w, g, self.m, self.v, tape.sent(self.ranges),
-            *self.hyper, step,
+            compile_update(own.solver, own.dtype), own.size, w, g, self.m, self.v, tape.sent(own.flat_ranges),
+            *own.hyper, step,
         )  # fmt: skip

@@ -1,19 +1,12 @@
-"""Buffers, rows and flat parameters of a device."""
+"""Buffers of a device."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import devices
-
-
-class Rows(NamedTuple):
-    """A matrix inside a flat device array: `row` elements from one row to the next."""
-
-    array: Any
-    row: int
 
 
 class Workspace:

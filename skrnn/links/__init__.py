@@ -1,0 +1,16 @@
+"""What networks are made of: each file holds one kind of link.
+
+A link reads values, the outcomes of other links, and makes one. It computes nothing: it records the
+operations of a backend. To add one, write its file here and, where it has a kernel of its own, an operation
+and its adjoint in each backend.
+"""
+
+from .dense import Dense
+from .dropout import Dropout
+from .link import Link
+from .loss import Loss
+from .pooling import Last, Pool
+from .recurrent import Recurrent
+from .unfolding import Unfold
+
+__all__ = ["Dense", "Dropout", "Last", "Link", "Loss", "Pool", "Recurrent", "Unfold"]

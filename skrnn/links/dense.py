@@ -1,0 +1,60 @@
+"""Linear maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..parameters import Place, Section
+from ..recording import Recording, Rows
+from .initial import glorot, zeros
+from .link import Link
+
+
+class Dense(Link):
+    """The sum of linear maps of what it reads: out = x W^T + b + x' W'^T + ...
+
+    Parameters
+    ----------
+    name : str
+    maps : dict of str to (str, int)
+        By the prefix of a map's arrays, the value that it reads and the width of that. The first has a bias;
+        weights of the others begin at zero.
+    n_out : int
+    """
+
+    def __init__(
+        self, backend: ModuleType, dtype: np.dtype, name: str, maps: Mapping[str, tuple[str, int]], n_out: int
+    ) -> None:
+        super().__init__(name, *(read for read, _ in maps.values()))
+        self.width = n_out
+        self.maps = {prefix: backend.Dense(n_in, n_out, dtype) for prefix, (_, n_in) in maps.items()}
+
+    def sections(self) -> Iterator[Section]:
+        for k, (prefix, own) in enumerate(self.maps.items()):
+            yield Section(
+                f"{prefix}.weight", (self.width, own.n_in), zeros if k else glorot(self.width), True
+            )
+            if k == 0:
+                yield Section(f"{prefix}.bias", (self.width,), zeros, False)
+
+    def places(self) -> Iterator[tuple[str, Iterator[Place]]]:
+        for k, (prefix, own) in enumerate(self.maps.items()):
+            columns = {"weight": own.n_in} if k else {"weight": own.n_in, "bias": 1}
+            yield prefix, (own.place(name, f"{prefix}.{name}", n) for name, n in columns.items())
+
+    def forward(self, rec: Recording, *values: Any) -> Rows:
+        out = None
+        for (prefix, own), value in zip(self.maps.items(), values, strict=True):
+            out = own.forward(rec, value.rows(rec), prefix, onto=out)
+        return out
+
+    def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
+        (d,) = gradients
+        return tuple(
+            own.backward(rec, rec.values[name].rows(rec), d, needed, prefix)
+            for (prefix, own), name, needed in zip(self.maps.items(), self.reads, need, strict=True)
+        )

@@ -1,0 +1,38 @@
+"""Dropout of single elements (Hinton et al. 2012; inverted, so that predictions need no factor)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..recording import Recording, Rows
+from .link import Link
+
+
+class Dropout(Link):
+    """Some of a recurrent layer's states become zero in training.
+
+    Parameters
+    ----------
+    name, read : str
+    width : int
+    rate : float
+    stream : int
+        Number of its stream of random numbers.
+    """
+
+    def __init__(self, name: str, read: str, width: int, rate: float, stream: int) -> None:
+        super().__init__(name, read)
+        self.width, self.rate, self.stream = width, rate, stream
+
+    def forward(self, rec: Recording, states: Any) -> Rows:
+        if rec.dropout_seed is None:
+            return states.rows(rec)
+        out = states.copied(rec)
+        rec.backend.drop_steps(rec, out, self.stream, self.width, self.rate)
+        return out
+
+    def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
+        (d,) = gradients
+        if rec.dropout_seed is not None:
+            rec.backend.drop_steps(rec, d, self.stream, self.width, self.rate)
+        return (d,)

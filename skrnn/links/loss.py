@@ -1,0 +1,42 @@
+"""The loss: the last link of a network in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..losses import Loss as LossFunction
+from ..recording import Recording, Rows
+from ..sequences import Targets
+from .link import Link
+
+
+class Loss(Link):
+    """The mean loss of a minibatch's outputs.
+
+    Parameters
+    ----------
+    read : str
+    n_raw : int
+        Outputs in a row.
+    loss : skrnn.losses.Loss
+    y, w : Targets, and weights (n,) or None, by sequence, or by place in the table of all steps
+    statistics, number : flat (n_updates, 3) float64, written at row ``number[0]``, that of this update
+    """
+
+    def __init__(
+        self, read: str, n_raw: int, loss: LossFunction, y: Targets, w: np.ndarray | None,
+        statistics: np.ndarray, number: np.ndarray,
+    ) -> None:  # fmt: skip
+        super().__init__("loss", read)
+        self.width, self.arguments = n_raw, (loss, y, w, statistics, number)
+
+    def forward(self, rec: Recording, raw: Any) -> None:
+        """What it makes are numbers in `statistics`; the gradient is found in the same pass."""
+        loss, *rest = self.arguments
+        rec.kept[self.name] = d = rec.rows(self.name, "d", row=raw.row, per=raw.per)
+        rec.backend.objective(rec, loss, raw, d, self.width, *rest)
+
+    def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
+        return (rec.kept[self.name],)

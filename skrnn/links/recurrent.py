@@ -1,0 +1,156 @@
+"""A recurrent layer, in one direction or both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..batches import SIZE_B, SIZE_R
+from ..cells import GATES
+from ..parameters import Place, Section
+from ..recording import Recording, Rows
+from .initial import glorot, orthogonal_gates, zeros
+from .link import Link
+
+
+class States:
+    """What a recurrent layer makes: the states of its directions, joined when somebody asks for rows."""
+
+    def __init__(self, name: str, parts: list[tuple[Any, Any]]) -> None:
+        self.name, self.parts = name, parts  # of each direction, the layer and its trace
+        self._rows: Rows | None = None
+
+    def rows(self, rec: Recording) -> Rows:
+        """Side by side in forward order: rows (R, D)."""
+        if self._rows is None:
+            ((layer, trace), *others) = self.parts
+            self._rows = self.copied(rec) if others else layer.states(trace)
+        return self._rows
+
+    def copied(self, rec: Recording) -> Rows:
+        """The same, to be changed in place."""
+        out, at = rec.rows(self.name, "joined", row=sum(layer.n_hidden for layer, _ in self.parts)), 0
+        for layer, trace in self.parts:
+            rec.backend.copy_rows(rec, layer.states(trace), 0, out, at, layer.n_hidden, reverse=at > 0)
+            at += layer.n_hidden
+        return out
+
+    def last(self, rec: Recording, name: str) -> Rows:
+        """After each sequence's last step, directions side by side: rows (B, D)."""
+        row, at = sum(layer.n_hidden for layer, _ in self.parts), 0
+        out = rec.rows(name, "last", row=row, per=SIZE_B)
+        for layer, trace in self.parts:
+            layer.last_states(rec, trace, out, at)
+            at += layer.n_hidden
+        return out
+
+
+class Recurrent(Link):
+    """A layer of an RNN, an LSTM or a GRU.
+
+    Parameters
+    ----------
+    name, read : str
+    suffix : str
+        Of the names of its arrays: "_l0".
+    n_in, n_hidden : int
+        Features per step, hidden units.
+    directions : {1, 2}
+    recurrent_dropout : float
+    stream : int
+        Number of its recurrent masks' stream of random numbers; a second direction has the next but one.
+    activation, reset_after
+        See `skrnn.cells.build`.
+    bf16 : bool
+        Whether products in time read bfloat16; all else is float32 then.
+
+    Raises
+    ------
+    ValueError
+        If the device cannot multiply bfloat16.
+    """
+
+    def __init__(
+        self, backend: ModuleType, dtype: np.dtype, name: str, read: str, suffix: str, cell: str,
+        n_in: int, n_hidden: int, *, directions: int = 1, recurrent_dropout: float = 0.0, stream: int = 0,
+        activation: str = "tanh", reset_after: bool = True, bf16: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(name, read)
+        if cell != "rnn":
+            activation = "tanh"  # one compiled kernel whatever the unused parameter says
+        if cell != "gru":
+            reset_after = True
+        self.cell, self.n_in, self.n_hidden = cell, n_in, n_hidden
+        self.width, self.whole = n_hidden * directions, directions == 2
+        self.recurrent_dropout, self.stream = recurrent_dropout, stream
+        self.layers = {
+            own: backend.RecurrentLayer(cell, n_in, n_hidden, dtype, activation, bool(reset_after), bf16)
+            for own in (suffix, f"{suffix}_reverse")[:directions]
+        }
+
+    def sections(self) -> Iterator[Section]:
+        """Glorot-uniform input weights, orthogonal recurrent ones, zero biases but 1 for the forget gate
+        (Gers et al. 2000)."""
+        H, gates = self.n_hidden, GATES[self.cell]
+
+        def biases(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+            return np.concatenate([np.full(H, 1.0 if gate == "f" else 0.0) for gate in gates])
+
+        for suffix in self.layers:
+            rows = len(gates) * H
+            yield Section(
+                f"weight_ih{suffix}", (rows, self.n_in), glorot(H), True
+            )  # gates: separate matrices
+            yield Section(f"weight_hh{suffix}", (rows, H), orthogonal_gates, True)
+            yield Section(f"bias_ih{suffix}", (rows,), biases, False)
+            yield Section(f"bias_hh{suffix}", (rows,), zeros, False)
+
+    def places(self) -> Iterator[tuple[str, Iterator[Place]]]:
+        for suffix, layer in self.layers.items():
+            yield suffix, layer.places(suffix)
+
+    def forward(self, rec: Recording, value: Any) -> States:
+        X, parts, backend = value.rows(rec), [], rec.backend
+        for d, (part, layer) in enumerate(self.layers.items()):
+            mask = None
+            if rec.dropout_seed is not None and self.recurrent_dropout > 0:
+                mask = backend.sequence_mask(rec, self.stream + 2 * d, layer, self.recurrent_dropout, part)
+            read = X
+            if d:  # every sequence from its own end
+                read = rec.rows(part, "reversed", row=self.n_in)
+                backend.copy_rows(rec, X, 0, read, 0, self.n_in, reverse=True)
+            trace = layer.forward(rec, read, mask, part)
+            if rec.carry:
+                layer.keep_last(rec, trace, part)
+            parts.append((layer, trace))
+        return States(self.name, parts)
+
+    def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
+        backend, dX, column = rec.backend, [], 0
+        of = {d.per: d for d in gradients}
+        for part, (layer, trace) in zip(self.layers, rec.values[self.name].parts, strict=True):
+            begin = layer.gradient_of_states(rec, part)  # of the last states: (h, c), or (h,)
+            if SIZE_B in of:
+                backend.copy_rows(rec, of[SIZE_B], column, begin.pop(0), 0, self.n_hidden, pad=True)
+            for rows in begin:
+                backend.clear_rows(rec, rows)
+            dY = of.get(SIZE_R)
+            if dY is not None and len(self.layers) == 2:
+                own = rec.rows(part, "own gradient", row=layer.width)
+                backend.copy_rows(rec, dY, column, own, 0, self.n_hidden, reverse=column > 0, pad=True)
+                dY = own
+            dX.append(layer.backward(rec, trace, dY, need[0], part))
+            column += self.n_hidden
+        if len(dX) == 2 and need[0]:
+            backend.add_reversed(rec, *dX)
+        return (dX[0],)
+
+    def carried(self, rec: Recording) -> list[list[Rows]]:
+        """For every direction, where h (and c) are carried over, as rows (B, n_hidden)."""
+        return [layer.carried(rec, part) for part, layer in self.layers.items()]
+
+    def flops(self, n_rows: float) -> float:
+        return sum(layer.flops(n_rows) for layer in self.layers.values())

@@ -1,0 +1,142 @@
+"""Parameters: arrays with PyTorch's names, shapes and gate order, and where they lie in one flat vector.
+
+A link says which arrays it has, as `Section`s; a backend says how its kernels keep them, as `Place`s, which
+are laid one behind the other. So neither packs or unpacks anything by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Section(NamedTuple):
+    """An array as users see it.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+    initial : callable
+        ``initial(rng, shape)``: its values before training.
+    decays : bool
+        Whether the penalty on large weights counts it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    initial: Callable[[np.random.RandomState, tuple[int, ...]], np.ndarray]
+    decays: bool
+
+
+class Place(NamedTuple):
+    """Where a backend keeps some gates of a section, whose rows are gates times units.
+
+    Attributes
+    ----------
+    name : str
+        The backend's.
+    section : str
+    n_gates : int
+        Of the section.
+    gates : tuple of int
+        Those that lie here, in their order.
+    stored : tuple of int
+        The shape in memory.
+    axes : tuple of int
+        Transposed like this, it is (gate, unit, column), where the units may take several axes and their
+        number may be rounded up: what nobody asks for is zero.
+    """
+
+    name: str
+    section: str
+    n_gates: int
+    gates: tuple[int, ...]
+    stored: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+class Parameters:
+    """The flat vector of a network's parameters.
+
+    Parameters
+    ----------
+    links : sequence of Link
+
+    Attributes
+    ----------
+    size : int
+    """
+
+    def __init__(self, links: Sequence[Any], dtype: np.dtype) -> None:
+        self.links, self.dtype, self.size = links, dtype, 0
+        self._places: list[tuple[Place, slice]] = []
+        self._parts: dict[str, dict[str, slice]] = {}
+        for link in links:
+            for part, places in link.places():
+                self._parts[part] = own = {}
+                for place in places:
+                    own[place.name] = at = slice(self.size, self.size + prod(place.stored))
+                    self._places.append((place, at))
+                    self.size = at.stop
+
+    @cached_property  # predictions do not ask for them
+    def sections(self) -> dict[str, Section]:
+        """By name, in PyTorch's order."""
+        return {section.name: section for link in self.links for section in link.sections()}
+
+    @cached_property
+    def decay_ranges(self) -> list[tuple[int, int, bool]]:
+        """(start, stop, decays) of stretches of the vector."""
+        ranges: list[tuple[int, int, bool]] = []
+        for place, at in self._places:
+            start, decays = at.start, self.sections[place.section].decays
+            if ranges and ranges[-1][2] == decays:
+                start = ranges.pop()[0]
+            ranges.append((start, at.stop, decays))
+        return ranges
+
+    def views(self, part: str, flat: Any) -> dict[str, Any]:
+        """The places of a part, each flat."""
+        return {name: flat[at] for name, at in self._parts[part].items()}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every section, in PyTorch's order."""
+        return {name: section.shape for name, section in self.sections.items()}
+
+    def initial(self, rng: np.random.RandomState) -> dict[str, np.ndarray]:
+        """Values before training."""
+        return {
+            name: section.initial(rng, section.shape).astype(self.dtype)
+            for name, section in self.sections.items()
+        }
+
+    def pack(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The flat vector, from an array for each section."""
+        flat = np.zeros(self.size, self.dtype)
+        for place, at in self._places:
+            kept = flat[at].reshape(place.stored).transpose(place.axes)
+            n_kept, *units, n_columns = kept.shape
+            by_gate = weights[place.section].reshape(place.n_gates, -1, n_columns)
+            if place.n_gates > 1:
+                by_gate = by_gate[list(place.gates)]
+            if by_gate.shape[1] < prod(units):
+                padded = np.zeros((n_kept, prod(units), n_columns), self.dtype)
+                padded[:, : by_gate.shape[1]] = by_gate
+                by_gate = padded
+            kept[...] = by_gate.reshape(kept.shape)
+        return flat
+
+    def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """An array for each section, copied out of the flat vector."""
+        weights = {name: np.empty(section.shape, self.dtype) for name, section in self.sections.items()}
+        for place, at in self._places:
+            kept = flat[at].reshape(place.stored).transpose(place.axes)
+            by_gate = weights[place.section].reshape(place.n_gates, -1, kept.shape[-1])
+            units = kept.reshape(len(place.gates), -1, kept.shape[-1])
+            by_gate[list(place.gates)] = units[:, : by_gate.shape[1]]
+        return weights
