@@ -26,7 +26,8 @@ class Network:
     n_in : int
         Features per time step.
     links : sequence of Link
-        The last one makes the outputs.
+        The last one makes the outputs. At least one is recurrent; those are of one cell and size, and at most
+        one pools over time, as states and streams keep no more.
     dtype : dtype
         Of all arrays.
     device : str
@@ -58,6 +59,7 @@ class Network:
     ) -> None:
         self.backend, self.links, self.n_in, self.dtype = backends.get(device), links, n_in, dtype
         self.work, self.n_threads = self.backend.Workspace(dtype), n_threads
+        check(links)
         self.parameters = Parameters(links, dtype)
         self.size = self.parameters.size
         self.n_out, self.whole = links[-1].width, any(link.whole for link in links)
@@ -134,3 +136,18 @@ class Network:
     def flops(self, n_rows: float, training: bool = False) -> float:
         """Of a forward pass over so many steps; a backward pass takes twice as many."""
         return (3 if training else 1) * sum(link.flops(n_rows) for link in self.links)
+
+
+def check(links: Sequence[Link]) -> None:
+    """Raise a ValueError where values or buffers would be mixed up, or gradients left unwritten."""
+    names = [INPUT, *(link.name for link in links), *(part for link in links for part, _ in link.places())]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"several links or parts are called {name!r}")
+    read = {links[-1].name, *(name for link in links for name in link.reads)}
+    for link in links:
+        if link.name not in read:
+            raise ValueError(f"nothing reads what {link.name!r} makes")
+    recurrent = {(link.cell, link.n_hidden) for link in links if isinstance(link, Recurrent)}
+    if len(recurrent) != 1:
+        raise ValueError("a network has recurrent links, all of one cell and size")

@@ -84,7 +84,7 @@ class Recording:
         """A flat array of `size` elements with arbitrary contents; the same memory for the same name."""
         return self.work.get(*name, size=size, dtype=dtype)
 
-    def rows(self, *name: Any, row: int, per: int = SIZE_R, dtype: np.dtype | None = None) -> Rows:
+    def new_rows(self, *name: Any, row: int, per: int = SIZE_R, dtype: np.dtype | None = None) -> Rows:
         """A buffer of so many elements for each step or sequence."""
         return Rows(self.work.get(*name, size=self.room(per) * row, dtype=dtype), row, per)
 

@@ -103,7 +103,7 @@ class Forward:
         """Writes `grads`; returns the gradients of the input and of the first states."""
         network, steps, B = self.network, self.steps, len(self.packed)
         self.rec.tape, self.rec.grads = network.backend.Tape(network.n_threads), grads
-        d = self.rec.rows("d", row=self.raw.row, per=self.raw.per)
+        d = self.rec.new_rows("d", row=self.raw.row, per=self.raw.per)
         d.array.reshape(-1, d.row)[:] = 0
         d.array.reshape(-1, d.row)[: len(dout), : network.n_out] = dout
         dX = network.backward(self.rec, d, d_input=d_input)

@@ -562,7 +562,7 @@ def test_head(dtype, per, n_out):
             )
             X = Rows(rows.ravel(), x_row, per, past)
             out = matrix(head.forward(rec, X, "head"), steps, M, n_out)
-            dout = rec.rows("d", row=head.width, per=per)
+            dout = rec.new_rows("d", row=head.width, per=per)
             dout.array[:] = 0
             dout.array.reshape(-1, dout.row)[:M, :n_out] = d
             dX = head.backward(rec, X, dout, True, "head")
@@ -822,7 +822,7 @@ def test_reverse_and_its_adjoint(packed, n_threads):
     for past, row in ((False, width), (True, width + 3)):
         X = packed.whole(packed.n * past + packed.n_rows, row)
         rows, x = Rows(X.ravel(), row, past=past), X[packed.n * past :, :width]
-        out = rec.rows("x", row=width)
+        out = rec.new_rows("x", row=width)
         directions.copy_rows(rec, rows, 0, out, 0, width, reverse=True)
         mirrored = packed.matrix(out)
         assert mirrored.shape == x.shape
@@ -862,7 +862,7 @@ def test_join_and_its_adjoint(packed, n_threads, n_directions):
     # Columns of the gradient go back to their direction, the rest of its rows is zero.
     dY, product = packed.whole(packed.n_rows, n_directions * width + 1), 0
     for d, s in enumerate(states):
-        out, given = rec.rows("d", row=row), Rows(dY.ravel(), dY.shape[1])
+        out, given = rec.new_rows("d", row=row), Rows(dY.ravel(), dY.shape[1])
         directions.copy_rows(rec, given, d * width, out, 0, width, reverse=d == 1, pad=True)
         own = packed.matrix(out)
         assert own.shape == (packed.n_rows, row)

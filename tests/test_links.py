@@ -11,7 +11,7 @@ from passes import Forward, PackedSteps
 
 from skrnn import backends, losses
 from skrnn.backends.cpu.jit import kernel
-from skrnn.links import Dense, Last, Link, Loss, Pool, Recurrent
+from skrnn.links import Dense, Dropout, Last, Link, Loss, Pool, Recurrent
 from skrnn.network import Network
 from skrnn.optimizers import SetUp
 from skrnn.parameters import Parameters, Place, Section
@@ -28,23 +28,23 @@ class Scale(Link):
 
     def __init__(self, name, read, width):
         super().__init__(name, read)
-        self.width = width
+        self.width, self.part = width, "scale"
 
     def sections(self):
-        yield Section("scale", (self.width,), lambda rng, shape: rng.uniform(0.5, 2, shape), True)
+        yield Section(self.part, (self.width,), lambda rng, shape: rng.uniform(0.5, 2, shape), True)
 
     def places(self):
-        yield "scale", [Place("scale", "scale", 1, (0,), (1, self.width, 1), (0, 1, 2))]
+        yield self.part, [Place("scale", self.part, 1, (0,), (1, self.width, 1), (0, 1, 2))]
 
     def forward(self, rec, value):
-        out = rec.rows(self.name, "out", row=self.width)
-        operations(rec).scale(rec, value.rows(rec), rec.weights("scale")["scale"], out)
+        out = rec.new_rows(self.name, "out", row=self.width)
+        operations(rec).scale(rec, value.rows(rec), rec.weights(self.part)["scale"], out)
         return out
 
     def backward(self, rec, d, *, need):
-        dX, (read,) = rec.rows(self.name, "dX", row=self.width), self.reads
-        X, ds = rec.values[read].rows(rec), rec.gradients("scale")["scale"]
-        operations(rec).scale_backward(rec, X, d, rec.weights("scale")["scale"], dX, ds)
+        dX, (read,) = rec.new_rows(self.name, "dX", row=self.width), self.reads
+        X, ds = rec.values[read].rows(rec), rec.gradients(self.part)["scale"]
+        operations(rec).scale_backward(rec, X, d, rec.weights(self.part)["scale"], dX, ds)
         return (dX,)
 
 
@@ -121,7 +121,7 @@ def scaled_network(device="cpu", pooling="last", n_in=2, H=3):
     backend = backends.get(device)
     states = Recurrent(backend, FLOAT, "states", INPUT, "_l0", "gru", n_in, H, directions=2)
     scale = Scale("scaled", "states", 2 * H)
-    above = Recurrent(backend, FLOAT, "states above", "scaled", "_l1", "lstm", 2 * H, H)
+    above = Recurrent(backend, FLOAT, "states above", "scaled", "_l1", "gru", 2 * H, H)
     pool = (
         Last("pooled", "states above", H) if pooling == "last" else Pool("pooled", "states above", H, pooling)
     )
@@ -194,7 +194,7 @@ def test_a_value_that_is_read_twice_gets_both_gradients():
         Last("last", "states", 2 * H),
         Pool("mean", "states", 2 * H, "mean"),
         Pool("max", "states", 2 * H, "max"),
-        Dense(backend, FLOAT, "out", {name: (name, 2 * H) for name in ("last", "mean", "max")}, 2),
+        Dense(backend, FLOAT, "out", {f"of {name}": (name, 2 * H) for name in ("last", "mean", "max")}, 2),
     ]
     network, packed = Network(2, links, dtype=FLOAT), PackedSteps([4, 2, 5])
     rng = np.random.default_rng(0)
@@ -205,11 +205,92 @@ def test_a_value_that_is_read_twice_gets_both_gradients():
         return Forward(network, network.pack(weights), X, packed, keep=keep)
 
     grads = np.full(network.size, np.nan)
-    dX, _ = run(keep=True).backprop(dout, grads, d_input=True)
+    for _ in range(2):  # the second time in the buffers of the first
+        dX, _ = run(keep=True).backprop(dout, grads, d_input=True)
     gradients = network.unpack(grads) | {"X": dX}
     for name, array in (weights | {"X": X}).items():
         expected = reference.central_differences(lambda: (run().out * dout).sum(), array)
         np.testing.assert_allclose(gradients[name], expected, rtol=0, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("H", [3, 8])
+def test_gradients_of_links_that_know_no_padding(H):
+    """One direction's states, and a linear map of all steps, below a link whose rows are not padded."""
+    backend, packed = backends.get("cpu"), PackedSteps([4, 2, 5])
+    links = [
+        Recurrent(backend, FLOAT, "states", INPUT, "_l0", "lstm", 2, H),
+        Scale("scaled", "states", H),
+        Dense(backend, FLOAT, "map", {"linear": ("scaled", H)}, H),
+        Scale("scaled again", "map", H),
+        Pool("mean", "scaled again", H, "mean"),
+        Dense(backend, FLOAT, "out", {"head": ("mean", H)}, 1),
+    ]
+    links[3].part = "scale again"
+    network, rng = Network(2, links, dtype=FLOAT), np.random.default_rng(0)
+    weights = {name: rng.standard_normal(shape) for name, shape in network.parameters.shapes().items()}
+    X = rng.standard_normal((packed.n_rows, 2))
+
+    def run(keep=False):
+        return Forward(network, network.pack(weights), X, packed, keep=keep)
+
+    grads = np.full(network.size, np.nan)
+    run(keep=True).backprop(np.ones((3, 1)), grads)
+    gradients = network.unpack(grads)
+    np.testing.assert_array_equal(network.pack(gradients), grads)  # zero where nobody asks
+    for name, array in weights.items():
+        expected = reference.central_differences(lambda: run().out.sum(), array)
+        np.testing.assert_allclose(gradients[name], expected, rtol=0, atol=1e-7, err_msg=name)
+
+
+def test_what_is_copied_for_one_reader_leaves_the_others_alone():
+    """A bidirectional layer below dropout, and below a link beside it."""
+    backend, H, packed = backends.get("cpu"), 3, PackedSteps([4, 2])
+    links = [
+        Recurrent(backend, FLOAT, "states", INPUT, "_l0", "gru", 2, H, directions=2),
+        Dropout("dropped", "states", 2 * H, 0.5, 1),
+        Dropout("dropped too", "states", 2 * H, 0.5, 3),
+        *(Pool(f"mean of {name}", name, 2 * H, "mean") for name in ("dropped", "dropped too", "states")),
+        Dense(
+            backend, FLOAT, "out",
+            {f"of {name}": (f"mean of {name}", 2 * H) for name in ("dropped", "dropped too", "states")}, 1,
+        ),
+    ]  # fmt: skip
+    network, rng = Network(2, links, dtype=FLOAT), np.random.default_rng(0)
+    weights = {name: rng.standard_normal(shape) for name, shape in network.parameters.shapes().items()}
+    X, dropout = rng.standard_normal((packed.n_rows, 2)), (3, 0, np.arange(2))
+
+    def run(keep=False):
+        return Forward(network, network.pack(weights), X, packed, keep=keep, dropout=dropout)
+
+    grads = np.full(network.size, np.nan)
+    run(keep=True).backprop(np.ones((2, 1)), grads)
+    for name, gradient in network.unpack(grads).items():
+        expected = reference.central_differences(lambda: run().out.sum(), weights[name])
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-7, err_msg=name)
+
+
+def test_networks_that_would_mix_things_up_are_refused():
+    backend = backends.get("cpu")
+    states = Recurrent(backend, FLOAT, "states", INPUT, "_l0", "gru", 2, 3)
+    last = Last("last", "states", 3)
+    out = Dense(backend, FLOAT, "out", {"head": ("last", 3)}, 1)
+    for links, message in (
+        ([states, last, Dense(backend, FLOAT, "last", {"head": ("last", 3)}, 1)], "called 'last'"),
+        ([states, last, Dense(backend, FLOAT, "out", {"last": ("last", 3)}, 1)], "called 'last'"),
+        ([states, last, Pool("mean", "states", 3, "mean"), out], "nothing reads what 'mean' makes"),
+        ([Dense(backend, FLOAT, "out", {"head": (INPUT, 2)}, 1)], "all of one cell and size"),
+        (
+            [
+                states,
+                Recurrent(backend, FLOAT, "more", "states", "_l1", "gru", 3, 4),
+                Last("last", "more", 4),
+                out,
+            ],
+            "all of one cell and size",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Network(2, links, dtype=FLOAT)
 
 
 def test_the_loss_is_a_link():

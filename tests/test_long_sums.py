@@ -101,7 +101,7 @@ def gradients_of_head(packed, head, parameters, X, n_threads=1):
     params, grads = np.zeros(parameters.size, FLOAT), np.full(parameters.size, np.nan, FLOAT)
     steps = packed.filled(room=3)
     rec = recording(AtOnce(n_threads), steps, Workspace(FLOAT), parameters, params=params, grads=grads)
-    d = rec.rows("d", row=head.width, per=X.per)
+    d = rec.new_rows("d", row=head.width, per=X.per)
     d.array[:] = TENTH
     head.backward(rec, X, d, False, "head")
     return parameters.unpack(grads)

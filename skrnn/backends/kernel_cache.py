@@ -9,7 +9,7 @@ unpickled only if both are right. Where the files lie, and whose are read, is in
 
 Compiled files carry the functions they call along, by name. Numba tells functions of one factory
 apart by a counter of the process that compiled them, so files from two processes can hold two
-functions under one name, and whichever is loaded first is called by both. `named` puts what a
+functions under one name, and whichever is loaded first is called by both. `cpu.jit.named` puts what a
 function is made from into its name.
 """
 
@@ -98,7 +98,7 @@ def contents(backend: str, path: list[str]) -> Iterator[tuple[str, bytes]]:
     top, within = PACKAGE, f"{PACKAGE}.backends"
     for parent, name, where in (
         *((top, name, path) for name in ("batches", "cells", "counters", "losses", "optimizers")),
-        (within, backend, backends),
+        *((within, name, backends) for name in (backend, "kernel_cache")),
         *((f"{within}.{backend}", name, inside) for name in modules),
     ):
         spec = PathFinder.find_spec(f"{parent}.{name}", where)
@@ -129,13 +129,6 @@ def source_hash(backend: str) -> str | None:
     return digest.hexdigest()
 
 
-def named(function, *key):
-    """Give a function a name that no other function has, in this process or in another."""
-    digest = hashlib.sha256(repr((source_hash("cpu"), key)).encode()).hexdigest()[:12]
-    function.__qualname__ = f"{function.__qualname__}_{digest}"
-    return function
-
-
 # --- on disk ------------------------------------------------------------------------------------------
 def digest_of(header: bytes, data: bytes | memoryview) -> bytes:
     digest = hashlib.sha256(header)
@@ -159,8 +152,10 @@ class KernelCache(NullCache):
 
     def __init__(self, py_func, key):
         self._name = f"{py_func.__module__}.{py_func.__qualname__}".replace("<locals>.", "")
-        self._key = key
         self._module = py_func.__module__
+        if not self._module.startswith(f"{PACKAGE}."):  # of a link elsewhere: no hash knows its source
+            key = (*key, repr(described(py_func.__code__)))
+        self._key = key
 
     @staticmethod
     def _reduce(result):

@@ -74,4 +74,6 @@ class Layer:
         return self._of_states(rec, name, "gradient")
 
     def _of_states(self, rec: Recording, *name: str) -> list[Rows]:
-        return [rec.rows(*name, state, row=self.width, per=SIZE_B) for state in "hc"[: 1 + self.cell.has_c]]
+        return [
+            rec.new_rows(*name, state, row=self.width, per=SIZE_B) for state in "hc"[: 1 + self.cell.has_c]
+        ]

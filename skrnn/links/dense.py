@@ -53,8 +53,10 @@ class Dense(Link):
         return out
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
-        (d,) = gradients
-        return tuple(
-            own.backward(rec, rec.values[name].rows(rec), d, needed, prefix)
-            for (prefix, own), name, needed in zip(self.maps.items(), self.reads, need, strict=True)
-        )
+        (d,), found = gradients, []
+        for (prefix, own), name, needed in zip(self.maps.items(), self.reads, need, strict=True):
+            if d.row != own.width:  # from a link that knows no padding
+                given, d = d, rec.new_rows(self.name, "padded", row=own.width, per=d.per)
+                rec.backend.copy_rows(rec, given, 0, d, 0, self.width, pad=True)
+            found.append(own.backward(rec, rec.values[name].rows(rec), d, needed, prefix))
+        return tuple(found)

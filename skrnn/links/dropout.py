@@ -14,6 +14,7 @@ class Dropout(Link):
     Parameters
     ----------
     name, read : str
+        What it reads is a `Recurrent`'s.
     width : int
     rate : float
     stream : int
@@ -27,7 +28,7 @@ class Dropout(Link):
     def forward(self, rec: Recording, states: Any) -> Rows:
         if rec.dropout_seed is None:
             return states.rows(rec)
-        out = states.copied(rec)
+        out = states.copied(rec, self.name)
         rec.backend.drop_steps(rec, out, self.stream, self.width, self.rate)
         return out
 

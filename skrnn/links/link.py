@@ -15,7 +15,7 @@ class Link:
     Parameters
     ----------
     name : str
-        Of the link, of what it makes, and of its buffers.
+        Of the link, of what it makes, and of its buffers: no other link or part has it.
     reads : str
         Names of the values that it reads; the network's input is "X".
 
@@ -61,6 +61,8 @@ class Link:
         Returns
         -------
         tuple of Rows or None, for each value that it reads
+            Columns beyond the value's width are zero. They may be changed in place: each in a buffer of its
+            own, or the gradient that came in, once.
         """
         raise NotImplementedError
 

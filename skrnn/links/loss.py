@@ -1,4 +1,4 @@
-"""The loss: the last link of a network in training."""
+"""The loss: a link that training records behind a network's outputs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Loss(Link):
     def forward(self, rec: Recording, raw: Any) -> None:
         """What it makes are numbers in `statistics`; the gradient is found in the same pass."""
         loss, *rest = self.arguments
-        rec.kept[self.name] = d = rec.rows(self.name, "d", row=raw.row, per=raw.per)
+        rec.kept[self.name] = d = rec.new_rows(self.name, "d", row=raw.row, per=raw.per)
         rec.backend.objective(rec, loss, raw, d, self.width, *rest)
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:

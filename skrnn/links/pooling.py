@@ -18,6 +18,7 @@ class Last(Link):
     Parameters
     ----------
     name, read : str
+        What it reads is a `Recurrent`'s.
     width : int
     """
 
@@ -53,18 +54,18 @@ class Pool(Link):
     def forward(self, rec: Recording, states: Any) -> Rows:
         so_far = self.pooled(rec)
         if self.kind == "max":
-            rec.kept[self.name] = rec.rows(
+            rec.kept[self.name] = rec.new_rows(
                 self.name, "where", row=self.width, per=SIZE_B, dtype=np.dtype(np.intp)
             )
             rec.backend.pool_max(rec, states.rows(rec), so_far, rec.kept[self.name])
             return so_far
-        out = rec.rows(self.name, "mean", row=self.width, per=SIZE_B)
+        out = rec.new_rows(self.name, "mean", row=self.width, per=SIZE_B)
         rec.backend.pool_mean(rec, states.rows(rec), so_far, out)
         return out
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
         (d,) = gradients
-        dX = rec.rows(self.name, "dX", row=d.row)
+        dX = rec.new_rows(self.name, "dX", row=d.row)
         if self.kind == "max":
             rec.backend.pool_max_backward(rec, d, rec.kept[self.name], dX)
         else:
@@ -75,8 +76,8 @@ class Pool(Link):
         """Where what has been pooled over time is carried over, rows (B, .): the maximum so far; for a mean,
         in float64, the sum and behind it the number of steps."""
         if self.kind == "max":
-            return rec.rows(self.name, "so far", row=self.width, per=SIZE_B)
-        return rec.rows(self.name, "so far", row=self.width + 1, per=SIZE_B, dtype=np.dtype(np.float64))
+            return rec.new_rows(self.name, "so far", row=self.width, per=SIZE_B)
+        return rec.new_rows(self.name, "so far", row=self.width + 1, per=SIZE_B, dtype=np.dtype(np.float64))
 
     def begin(self, n: int, dtype: np.dtype) -> np.ndarray:
         """What `pooled` is to hold of n sequences that begin."""

@@ -27,12 +27,12 @@ class States:
         """Side by side in forward order: rows (R, D)."""
         if self._rows is None:
             ((layer, trace), *others) = self.parts
-            self._rows = self.copied(rec) if others else layer.states(trace)
+            self._rows = self.copied(rec, self.name) if others else layer.states(trace)
         return self._rows
 
-    def copied(self, rec: Recording) -> Rows:
-        """The same, to be changed in place."""
-        out, at = rec.rows(self.name, "joined", row=sum(layer.n_hidden for layer, _ in self.parts)), 0
+    def copied(self, rec: Recording, name: str) -> Rows:
+        """The same, in a buffer of that name, to be changed in place."""
+        out, at = rec.new_rows(name, "joined", row=sum(layer.n_hidden for layer, _ in self.parts)), 0
         for layer, trace in self.parts:
             rec.backend.copy_rows(rec, layer.states(trace), 0, out, at, layer.n_hidden, reverse=at > 0)
             at += layer.n_hidden
@@ -41,7 +41,7 @@ class States:
     def last(self, rec: Recording, name: str) -> Rows:
         """After each sequence's last step, directions side by side: rows (B, D)."""
         row, at = sum(layer.n_hidden for layer, _ in self.parts), 0
-        out = rec.rows(name, "last", row=row, per=SIZE_B)
+        out = rec.new_rows(name, "last", row=row, per=SIZE_B)
         for layer, trace in self.parts:
             layer.last_states(rec, trace, out, at)
             at += layer.n_hidden
@@ -120,7 +120,7 @@ class Recurrent(Link):
                 mask = backend.sequence_mask(rec, self.stream + 2 * d, layer, self.recurrent_dropout, part)
             read = X
             if d:  # every sequence from its own end
-                read = rec.rows(part, "reversed", row=self.n_in)
+                read = rec.new_rows(part, "reversed", row=self.n_in)
                 backend.copy_rows(rec, X, 0, read, 0, self.n_in, reverse=True)
             trace = layer.forward(rec, read, mask, part)
             if rec.carry:
@@ -138,8 +138,8 @@ class Recurrent(Link):
             for rows in begin:
                 backend.clear_rows(rec, rows)
             dY = of.get(SIZE_R)
-            if dY is not None and len(self.layers) == 2:
-                own = rec.rows(part, "own gradient", row=layer.width)
+            if dY is not None and (len(self.layers) == 2 or dY.row < layer.width):
+                own = rec.new_rows(part, "own gradient", row=layer.width)
                 backend.copy_rows(rec, dY, column, own, 0, self.n_hidden, reverse=column > 0, pad=True)
                 dY = own
             dX.append(layer.backward(rec, trace, dY, need[0], part))

@@ -26,11 +26,11 @@ class Unfold(Link):
         self.n_steps, self.n_in, self.width = n_steps, n_in, n_steps * n_in
 
     def forward(self, rec: Recording, value: Any) -> Rows:
-        out = rec.rows(self.name, "out", row=self.width, per=SIZE_B)
+        out = rec.new_rows(self.name, "out", row=self.width, per=SIZE_B)
         rec.backend.unfold(rec, value.rows(rec), self.n_in, out)
         return out
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
-        dX = rec.rows(self.name, "dX", row=self.n_in)
+        dX = rec.new_rows(self.name, "dX", row=self.n_in)
         rec.backend.fold(rec, *gradients, dX)
         return (dX,)

@@ -92,7 +92,7 @@ class Dense:
     def forward(self, rec: Recording, X: Rows, name: str, onto: Rows | None = None) -> Rows:
         """Record out (M, at least n_out) of X (M, n_in); without a bias it is added `onto` other outputs."""
         views, empty = rec.weights(name), rec.work.empty
-        out = rec.rows(name, "out", row=self.width, per=X.per) if onto is None else onto
+        out = rec.new_rows(name, "out", row=self.width, per=X.per) if onto is None else onto
         rec.tape.share(
             dense_kernels(self.dtype).forward, rec.steps.sizes, X.per, self.n_in, self.panels, X.array, X.row,
             X.past, views["weight"], views.get("bias", empty), out.array,
@@ -118,7 +118,7 @@ class Dense:
         wide, row = widest(vectors), vectors * self.lanes
         WT = rec.buffer(name, "transposed", size=row * self.width)
         tape.share(make_transpose(self.dtype), self.panels, self.n_in, self.lanes, wide, views["weight"], WT)
-        dX = rec.rows(name, "dX", row=row, per=X.per)
+        dX = rec.new_rows(name, "dX", row=row, per=X.per)
         tape.share(
             make_input_gradient(self.dtype, wide), sizes, X.per, 1, d.array, self.width, 0,
             self.n_out, vectors // wide, WT, self.width, dX.array,

@@ -108,7 +108,7 @@ def add_reversed(rec: Recording, target: Rows, source: Rows) -> None:
 
 
 def add(rec: Recording, target: Rows, source: Rows) -> None:
-    """Add one gradient of a value to another; what their rows have more than it is zero."""
+    """Add one gradient of a value to another; columns that only one of them has are zero."""
     rec.tape.share(
         direction_kernels(rec.work.dtype).add_rows, rec.steps.sizes, target.per, target.row, target.array,
         source.row, source.array,

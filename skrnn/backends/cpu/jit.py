@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from numba import njit
 from numba.core import config
 
 from ...interrupts import deferring
-from ..kernel_cache import KernelCache, named, source_hash
+from ..kernel_cache import KernelCache, source_hash
 
 source_hash("cpu")  # now, while what is on disk is what is being imported
+
+
+def named(function, *key):
+    """Give a function a name that no other function has, in this process or in another."""
+    digest = hashlib.sha256(repr((source_hash("cpu"), key)).encode()).hexdigest()[:12]
+    function.__qualname__ = f"{function.__qualname__}_{digest}"
+    return function
+
 
 # For what only kernels call: taken into each of them before it is compiled, which takes less time than to
 # compile it by itself.

@@ -161,7 +161,7 @@ def read(rec: Recording, sequences, jobs) -> Rows:
         pack, jobs.job, jobs.order, sequences.starts, sequences.lengths, *steps.layout, steps.whole,
         steps.sequence, steps.row,
     )  # fmt: skip
-    out, scaled = rec.rows("X", row=F), shift is not None
+    out, scaled = rec.new_rows("X", row=F), shift is not None
     tape.share(
         kernels.gather, steps.sizes, steps.counts, steps.row_at, steps.sequence, steps.row,
         sequences.values.reshape(-1), F, shift.reshape(-1) if scaled else work.empty,

@@ -30,7 +30,7 @@ class Dense:
     """
 
     def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
-        self.n_in, self.n_out, self.dtype = n_in, n_out, dtype
+        self.n_in, self.n_out, self.width, self.dtype = n_in, n_out, n_out, dtype
 
     def place(self, name: str, section: str, columns: int) -> Place:
         """How it keeps its weight or bias."""
@@ -42,7 +42,7 @@ class Dense:
     def forward(self, rec: Recording, X: Rows, name: str, onto: Rows | None = None) -> Rows:
         """Record out (M, n_out) of X (M, n_in); without a bias it is added `onto` other outputs."""
         views, n, M = rec.weights(name), self.n_out, rec.room(X.per)
-        out = rec.rows(name, "out", row=n, per=X.per) if onto is None else onto
+        out = rec.new_rows(name, "out", row=n, per=X.per) if onto is None else onto
         if "bias" in views:
             rec.tape.each(fill_rows, M * n, M, n, views["bias"], out.array)
         rec.tape.multiply(
@@ -64,6 +64,6 @@ class Dense:
             tape.multiply(Matrix(rec.work.ones(M), 1, M, M), gradient, Matrix(into["bias"], 1, n, n))
         if not need_dX:
             return None
-        dX, weight = rec.rows(name, "dX", row=self.n_in, per=X.per), self._weight(rec.weights(name))
+        dX, weight = rec.new_rows(name, "dX", row=self.n_in, per=X.per), self._weight(rec.weights(name))
         tape.multiply(gradient, weight, Matrix(dX.array, M, self.n_in, self.n_in), tb=True)
         return dX

@@ -47,7 +47,7 @@ else:
 
 
 class GpuKernelCache(KernelCache):
-    """The CPU's cache, for kernels of a GPU: the file holds its machine code, made by numba-cuda."""
+    """For kernels of a GPU: the file holds its machine code, made by numba-cuda."""
 
     backend = "cuda"
 

@@ -172,6 +172,6 @@ class RecurrentLayer(Layer):
             tape.multiply(ones, dz, Matrix(into[f"{part} bias"], 1, columns, columns))
         if not need_dX:
             return None
-        dX, weight = rec.rows(name, "dX", row=F), self.weight_of(rec.weights(name), "input")
+        dX, weight = rec.new_rows(name, "dX", row=F), self.weight_of(rec.weights(name), "input")
         tape.multiply(self.gates_of(trace.G, R, "input"), weight, Matrix(dX.array, R, F, F), tb=True)
         return dX

@@ -161,7 +161,7 @@ def read(rec: Recording, sequences, jobs) -> Rows:
         tape.twin(tape.stop), tape.sent(jobs.order), lengths, s.sizes, s.lengths, s.whole, s.sequence,
     )  # fmt: skip
     _lay_out(tape, s, starts)
-    out, scaled = rec.rows("X", row=F), sequences.shift is not None
+    out, scaled = rec.new_rows("X", row=F), sequences.shift is not None
     shift, scale = work.resident(sequences.shift), work.resident(sequences.scale)
     tape.each(
         gather, s.max_rows * F, s.sizes, s.row, s.place_of, s.sequence, work.resident(sequences.values), F,
