@@ -268,7 +268,7 @@ def test_every_module_without_a_source_file_is_hashed(form, backend, tmp_path, m
     seen = {kernel_cache.source_hash(backend)}
     for changed in (None, "cells", f"backends/{backend}/layers"):
         folder = tmp_path / str(changed)
-        copy = copied(folder, ".", f"backends/{backend}")
+        copy = copied(folder, ".", "backends", f"backends/{backend}")
         if changed is not None:
             with open(copy / f"{changed}.py", "a") as file:
                 file.write("\nx = 1\n")

@@ -32,15 +32,8 @@ class Layer:
         self, gates: str, cell: Cell, n_in: int, n_hidden: int, dtype: np.dtype, width: int,
         axes: tuple[int, ...],
     ) -> None:  # fmt: skip
-        self.gates, self.cell, self.n_in, self.n_hidden, self.dtype, self.width = (
-            gates,
-            cell,
-            n_in,
-            n_hidden,
-            dtype,
-            width,
-        )
-        self._axes = axes
+        self.gates, self.cell, self.dtype = gates, cell, dtype
+        self.n_in, self.n_hidden, self.width, self._axes = n_in, n_hidden, width, axes
         # Which slots the input, the state, and r * h feed.
         self.ranges = {"input": cell.input_slots, "hidden": cell.hidden_slots}
         if cell.reset is not None:
@@ -74,6 +67,5 @@ class Layer:
         return self._of_states(rec, name, "gradient")
 
     def _of_states(self, rec: Recording, *name: str) -> list[Rows]:
-        return [
-            rec.new_rows(*name, state, row=self.width, per=SIZE_B) for state in "hc"[: 1 + self.cell.has_c]
-        ]
+        states = "hc" if self.cell.has_c else "h"
+        return [rec.new_rows(*name, state, row=self.width, per=SIZE_B) for state in states]

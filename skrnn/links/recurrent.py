@@ -101,9 +101,8 @@ class Recurrent(Link):
 
         for suffix in self.layers:
             rows = len(gates) * H
-            yield Section(
-                f"weight_ih{suffix}", (rows, self.n_in), glorot(H), True
-            )  # gates: separate matrices
+            # gates are separate matrices
+            yield Section(f"weight_ih{suffix}", (rows, self.n_in), glorot(H), True)
             yield Section(f"weight_hh{suffix}", (rows, H), orthogonal_gates, True)
             yield Section(f"bias_ih{suffix}", (rows,), biases, False)
             yield Section(f"bias_hh{suffix}", (rows,), zeros, False)
