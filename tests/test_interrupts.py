@@ -536,8 +536,8 @@ class Backtest:
         pd.testing.assert_frame_equal(self.got, before)
 
 
-# What Python itself swallows, it says.
-@pytest.mark.filterwarnings("ignore:Exception ignored in.*WeakSet:pytest.PytestUnraisableExceptionWarning")
+# What Python itself swallows, in ends of objects of other packages, it says.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("twice", [0, 7], ids=["once", "twice"])
 @pytest.mark.parametrize(
     "case", [Fit, PartialFit, Predict, SetWeights, Stream, Transform, Forecast, Update, Backtest]
