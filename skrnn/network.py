@@ -13,7 +13,7 @@ import numpy as np
 
 from . import backends
 from .batches import SIZE_R, Steps
-from .links import Link, Pool, Recurrent, Unfold
+from .links import Attention, Link, Pool, Recurrent, Unfold
 from .parameters import Parameters
 from .recording import INPUT, Recording, Rows
 
@@ -49,6 +49,7 @@ class Network:
     n_states : int
         Layers times directions.
     pool, pooling : Pool and its kind, or None
+    attention : Attention or None
     size : int
         Of the flat parameters.
     """
@@ -73,6 +74,7 @@ class Network:
         self.n_states = sum(len(link.layers) for link in self.recurrent)
         self.pool = next((link for link in links if isinstance(link, Pool)), None)
         self.pooling = None if self.pool is None else self.pool.kind
+        self.attention = next((link for link in links if isinstance(link, Attention)), None)
         self.n_steps = next((link.n_steps for link in links if isinstance(link, Unfold)), None)
 
     def pack(self, weights: Mapping[str, np.ndarray]) -> Any:
@@ -120,6 +122,10 @@ class Network:
     def hidden(self, rec: Recording) -> Rows:
         """After `forward`: the top layer's states, rows (R, width)."""
         return rec.values[self.recurrent[-1].name].rows(rec)
+
+    def attention_weights(self, rec: Recording) -> Rows:
+        """After `forward`: of every step, rows (R, 1) in float64."""
+        return self.attention.weights(rec)
 
     # --- from chunk to chunk -----------------------------------------------------------------------
     def carried(self, rec: Recording) -> list[list[Rows]]:

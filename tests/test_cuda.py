@@ -23,7 +23,10 @@ SHAPES = [
     {"num_layers": 2, "dropout": 0.3},
     {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "recurrent_dropout": 0.3},
 ]
-HEADS = [{"pooling": "last"}, {"pooling": "mean"}, {"pooling": "max"}, {"return_sequences": True}]
+HEADS = [
+    {"pooling": "last"}, {"pooling": "mean"}, {"pooling": "max"}, {"pooling": "attention"},
+    {"return_sequences": True},
+]  # fmt: skip
 RAGGED = [3, 1, 4, 1, 2]
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-5}
 

@@ -29,6 +29,7 @@ HEADS = [
     {"pooling": "last"},
     {"pooling": "mean"},
     {"pooling": "max"},
+    {"pooling": "attention"},
     {"return_sequences": True},
 ]
 
@@ -46,7 +47,7 @@ class Problem:
         shape = {k: options[k] for k in ("num_layers", "bidirectional") if k in options}
         self.weights = reference.random_weights(
             rng, cell=options["cell"], n_features=n_features, hidden_size=hidden_size,
-            n_outputs=n_outputs, **shape,
+            n_outputs=n_outputs, pooling=options.get("pooling"), **shape,
         )  # fmt: skip
         self.X = reference.random_sequences(rng, lengths, n_features)
         self.state = reference.random_state(

@@ -30,7 +30,7 @@ class Dense:
     """
 
     def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
-        self.n_in, self.n_out, self.dtype = n_in, n_out, dtype
+        self.n_in, self.n_out, self.dtype, self.width = n_in, n_out, dtype, n_out
 
     def place(self, name: str, section: str, columns: int) -> Place:
         """How it keeps its weight or bias."""
