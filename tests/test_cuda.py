@@ -110,10 +110,11 @@ def test_a_linear_skip():
 
 
 # --- memory ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("pooling", ["max", "attention"])
 @pytest.mark.parametrize("cell", CELLS[2:], ids=label)
-def test_a_poisoned_workspace_changes_nothing(cell, regime):
+def test_a_poisoned_workspace_changes_nothing(cell, pooling, regime):
     """Every element that is read was written before: a second run on NaN gives the same bits."""
-    minibatch = Minibatch({**cell, **SHAPES[2], "pooling": "max"}, RAGGED)
+    minibatch = Minibatch({**cell, **SHAPES[2], "pooling": pooling}, RAGGED)
     expected = minibatch.results("cuda", losses.squared_error)
     poisoned = []
 

@@ -234,10 +234,11 @@ def test_no_mutant_passes(mutant):
     assert caught > 0
 
 
-def test_a_poisoned_workspace_changes_nothing():
+@pytest.mark.parametrize("pooling", ["max", "attention"])
+def test_a_poisoned_workspace_changes_nothing(pooling):
     """Every element that is read was written before."""
     for cell in CELLS:
-        options = {**cell, "num_layers": 2, "bidirectional": True, "pooling": "max"}
+        options = {**cell, "num_layers": 2, "bidirectional": True, "pooling": pooling}
         clean = Problem(options, LENGTHS["ragged"])
         expected = clean.gradients()
         poisoned = Problem(options, LENGTHS["ragged"])
