@@ -39,10 +39,11 @@ def run(
     *,
     state: State | None = None,
     hidden: bool = False,
+    attention: bool = False,
     last: bool = False,
     n_rows: int = ROWS,
 ) -> tuple[np.ndarray, State | None]:
-    """Raw outputs, or the top layer's states, and the last states.
+    """Raw outputs, or the top layer's states or the weights of attention, and the last states.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ def run(
         First states, in the order of `sequences`; None: zeros.
     hidden : bool
         Whether to return the top layer's states per step instead of the head's outputs.
+    attention : bool
+        Whether to return, in float64, the weight of each step instead.
     last : bool
         Whether the last states are wanted.
     n_rows : int
@@ -57,7 +60,8 @@ def run(
 
     Returns
     -------
-    output : ndarray of shape (n, n_out), or (n_steps, n_out) with an output per step
+    output : ndarray of shape (n, n_out), or (n_steps, n_out) with an output per step, (n_steps, 1) with
+        `attention`
         An array of the GPU where the values of `sequences` are one.
     state : State, or None unless `last`
 
@@ -67,13 +71,14 @@ def run(
     long ones are read in.
     """
     backend, n, H = network.backend, len(sequences), network.hidden_size
-    per_step = hidden or network.return_sequences
-    width = network.recurrent[-1].width if hidden else network.n_out
+    per_step = hidden or attention or network.return_sequences
+    width = 1 if attention else network.recurrent[-1].width if hidden else network.n_out
+    dtype = np.dtype(np.float64) if attention else network.dtype
     shape = sequences.n_steps if per_step else n, width
     if lies_on_host(sequences.values):
-        output = np.empty(shape, network.dtype)
+        output = np.empty(shape, dtype)
     else:  # where the sequences are
-        output = backend.aligned(shape[0] * shape[1], network.dtype).reshape(shape)
+        output = backend.aligned(shape[0] * shape[1], dtype).reshape(shape)
     chunk_size = None if network.whole else max(1, n_rows // min(n, BATCH))
     jobs = Jobs(sequences.lengths, BATCH, chunk_size)
     table = jobs.plan(np.argsort(-sequences.lengths, kind="stable"))
@@ -87,7 +92,9 @@ def run(
         for given, rows in _pairs(state, *own):
             backend.start_from(rec, np.ascontiguousarray(given), rows)
     out, ends = network.forward(rec, X), sequences.offsets[1:]
-    backend.scatter(rec, network.hidden(rec) if hidden else out, ends, width, output)
+    if hidden or attention:
+        out = network.hidden(rec) if hidden else network.attention_weights(rec)
+    backend.scatter(rec, out, ends, width, output)
     end = None
     if last:
         layers = [[np.empty((n, H), network.dtype) for _ in rows] for rows in own[0]]

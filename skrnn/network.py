@@ -13,7 +13,7 @@ import numpy as np
 
 from . import backends
 from .batches import SIZE_R, Steps
-from .links import Link, Pool, Recurrent, Unfold
+from .links import Attention, Link, Pool, Recurrent, Unfold
 from .parameters import Parameters
 from .recording import INPUT, Recording, Rows
 
@@ -50,6 +50,7 @@ class Network:
     n_states : int
         Layers times directions.
     pool, pooling : Pool and its kind, or None
+    attention : Attention or None
     size : int
         Of the flat parameters.
     """
@@ -72,6 +73,7 @@ class Network:
         self.n_states = sum(len(link.layers) for link in self.recurrent)
         self.pool = next((link for link in links if isinstance(link, Pool)), None)
         self.pooling = None if self.pool is None else self.pool.kind
+        self.attention = next((link for link in links if isinstance(link, Attention)), None)
         self.n_steps = next((link.n_steps for link in links if isinstance(link, Unfold)), None)
 
     def pack(self, weights: Mapping[str, np.ndarray]) -> Any:
@@ -120,6 +122,10 @@ class Network:
         """After `forward`: the top layer's states, rows (R, width)."""
         return rec.values[self.recurrent[-1].name].rows(rec)
 
+    def attention_weights(self, rec: Recording) -> Rows:
+        """After `forward`: of every step, rows (R, 1) in float64."""
+        return self.attention.weights(rec)
+
     # --- from chunk to chunk -----------------------------------------------------------------------
     def carried(self, rec: Recording) -> list[list[Rows]]:
         """For every layer and direction, where h (and c) are carried over, as rows (B, hidden_size)."""
@@ -140,10 +146,12 @@ class Network:
 
 def check(links: Sequence[Link]) -> None:
     """Raise a ValueError where values or buffers would be mixed up, or gradients left unwritten."""
-    names = [INPUT, *(link.name for link in links), *(part for link in links for part, _ in link.places())]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"several links or parts are called {name!r}")
+    names = {INPUT}
+    for link in links:
+        own = {link.name, *(part for part, _ in link.places())}
+        if names & own:
+            raise ValueError(f"several links or parts are called {min(names & own)!r}")
+        names |= own
     read = {links[-1].name, *(name for link in links for name in link.reads)}
     for link in links:
         if link.name not in read:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
-from .links import Dense, Dropout, Last, Link, Pool, Recurrent, Unfold
+from .links import Attention, Dense, Dropout, Last, Link, Pool, Recurrent, Unfold
 from .network import Network
 from .recording import INPUT
 
@@ -59,7 +59,12 @@ def recurrent_network(
             links.append(Dropout(f"dropout {k}", below, width, dropout, stream=2 * k + 1))
             below = links[-1].name
     if not return_sequences:
-        links.append(Last("last", below, width) if pooling == "last" else Pool("pool", below, width, pooling))
+        if pooling == "last":
+            links.append(Last("last", below, width))
+        elif pooling == "attention":
+            links.append(Attention(backend, arrays, "attention", below, width))
+        else:
+            links.append(Pool("pool", below, width, pooling))
         below = links[-1].name
     maps: dict[str, Any] = {"head": (below, width)}
     if skip_steps is not None:

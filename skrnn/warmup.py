@@ -50,6 +50,7 @@ def fits(cells: list[str], dtypes: list[str], hidden_sizes: list[int] | None) ->
                 {"recurrent_dropout": 0.1},
                 {"pooling": "mean"},
                 {"pooling": "max", "bidirectional": True},
+                {"pooling": "attention"},
                 {"tbptt_steps": 2},
             ):
                 yield RNNRegressor(size, **options, **cell), number
@@ -83,7 +84,7 @@ def main() -> None:
             compile_help_out()
             for estimator, y in tqdm(tasks, desc="kernels", unit="fit"):
                 estimator.fit(X, y).predict(X)
-                if not estimator.bidirectional:
+                if not estimator.bidirectional and estimator.pooling != "attention":
                     estimator.predict_with_state(X, estimator.predict_with_state(X)[1])
                     estimator.stream().step(X[0, 0])
         except RuntimeWarning as warning:

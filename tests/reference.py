@@ -77,6 +77,12 @@ def run_layer(x, h, c, parameters, m, cell, activation, reset_after, mutant):
     return np.array(states), h, c
 
 
+def attention(weights, states):
+    """The weights of the steps (T,) for states (T, D): Yang et al. 2016, (5) and (6), without a bias."""
+    scores = np.tanh(states @ weights["attention.weight"].T) @ weights["attention.query"]
+    return np.exp(scores) / np.exp(scores).sum()
+
+
 # --- the network ---------------------------------------------------------------------------------
 
 
@@ -166,6 +172,8 @@ def forward(
             pooled = top.sum(axis=0) / len(top)
         elif pooling == "max":
             pooled = top.max(axis=0)
+        elif pooling == "attention":
+            pooled = attention(weights, top) @ top
         elif mutant == "reverse_pooled_at_last_step":
             pooled = top[-1]
         else:  # each direction after it has read the whole sequence, as PyTorch's h_n
@@ -185,7 +193,7 @@ def forward(
 
 def _swap_gates(a, b):
     def mutate(name, w, cell):
-        if name.startswith("head") or GATES[cell] <= max(a, b):
+        if not name.startswith(("weight_", "bias_")) or GATES[cell] <= max(a, b):
             return w
         blocks = np.split(w, GATES[cell])
         blocks[a], blocks[b] = blocks[b], blocks[a]
@@ -213,6 +221,8 @@ WEIGHT_MUTANTS = {
     "bias_hh_dropped": _drop("bias_hh"),
     "bias_ih_dropped": _drop("bias_ih"),
     "head_bias_dropped": _drop("head.bias"),
+    "attention_transposed": lambda name, w, cell: w.T if name == "attention.weight" else w,
+    "query_dropped": _drop("attention.query"),
 }
 
 
@@ -235,6 +245,8 @@ MUTANTS = {
     "bias_hh_dropped": lambda o: True,
     "bias_ih_dropped": lambda o: True,
     "head_bias_dropped": lambda o: True,
+    "attention_transposed": lambda o: _pooling(o) == "attention",
+    "query_dropped": lambda o: _pooling(o) == "attention",
     "lstm_reads_old_c": lambda o: o["cell"] == "lstm",
     "lstm_no_tanh_on_c": lambda o: o["cell"] == "lstm",
     "gru_other_reset_variant": lambda o: o["cell"] == "gru",
@@ -247,7 +259,7 @@ MUTANTS = {
     "reverse_reads_forwards": _bidirectional,
     # Mean and max over time, and the end states, do not see the order of one layer's states.
     "reverse_not_aligned": lambda o: (
-        _bidirectional(o) and (_pooling(o) is None or o.get("num_layers", 1) > 1)
+        _bidirectional(o) and (_pooling(o) in (None, "attention") or o.get("num_layers", 1) > 1)
     ),
     "reverse_pooled_at_last_step": lambda o: _bidirectional(o) and _pooling(o) == "last",
     "directions_swapped": _bidirectional,
@@ -320,7 +332,16 @@ def central_differences(f, array, step=1e-6):
 
 
 def random_weights(
-    rng, *, cell, n_features, hidden_size, n_outputs, num_layers=1, bidirectional=False, scale=0.6
+    rng,
+    *,
+    cell,
+    n_features,
+    hidden_size,
+    n_outputs,
+    num_layers=1,
+    bidirectional=False,
+    pooling=None,
+    scale=0.6,
 ):
     """Every array random (biases too), so that no mistake hides behind a zero or a constant."""
     dirs, rows = 2 if bidirectional else 1, GATES[cell] * hidden_size
@@ -332,6 +353,9 @@ def random_weights(
             weights[f"weight_hh_{suffix}"] = scale * rng.standard_normal((rows, hidden_size))
             weights[f"bias_ih_{suffix}"] = scale * rng.standard_normal(rows)
             weights[f"bias_hh_{suffix}"] = scale * rng.standard_normal(rows)
+    if pooling == "attention":
+        weights["attention.weight"] = scale * rng.standard_normal((dirs * hidden_size, dirs * hidden_size))
+        weights["attention.query"] = scale * rng.standard_normal(dirs * hidden_size)
     weights["head.weight"] = scale * rng.standard_normal((n_outputs, dirs * hidden_size))
     weights["head.bias"] = scale * rng.standard_normal(n_outputs)
     return weights

@@ -28,6 +28,7 @@ from numba.core.dispatcher import Dispatcher
 from skrnn import losses
 from skrnn.backends import disk, kernel_cache
 from skrnn.backends.cpu import (
+    attention,
     dense,
     directions,
     dropout,
@@ -395,6 +396,7 @@ def every_kernel():
             dense.dense_kernels(dtype),
             directions.direction_kernels(dtype),
         )
+        attention.attention_kernels(dtype)
         pooling.pooling_kernels(dtype), reading.reading_kernels(dtype), dropout.dropout_kernels(dtype)
         updates.compile_squares(dtype)
         for solver in RULES:

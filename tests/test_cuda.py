@@ -23,7 +23,10 @@ SHAPES = [
     {"num_layers": 2, "dropout": 0.3},
     {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "recurrent_dropout": 0.3},
 ]
-HEADS = [{"pooling": "last"}, {"pooling": "mean"}, {"pooling": "max"}, {"return_sequences": True}]
+HEADS = [
+    {"pooling": "last"}, {"pooling": "mean"}, {"pooling": "max"}, {"pooling": "attention"},
+    {"return_sequences": True},
+]  # fmt: skip
 RAGGED = [3, 1, 4, 1, 2]
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-5}
 
@@ -107,10 +110,11 @@ def test_a_linear_skip():
 
 
 # --- memory ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("pooling", ["max", "attention"])
 @pytest.mark.parametrize("cell", CELLS[2:], ids=label)
-def test_a_poisoned_workspace_changes_nothing(cell, regime):
+def test_a_poisoned_workspace_changes_nothing(cell, pooling, regime):
     """Every element that is read was written before: a second run on NaN gives the same bits."""
-    minibatch = Minibatch({**cell, **SHAPES[2], "pooling": "max"}, RAGGED)
+    minibatch = Minibatch({**cell, **SHAPES[2], "pooling": pooling}, RAGGED)
     expected = minibatch.results("cuda", losses.squared_error)
     poisoned = []
 

@@ -115,7 +115,7 @@ def test_every_kernel(cc, dtype, monkeypatch):
         compile_tape(trainer(dtype, loss, cell="rnn").tape)
     for solver in "adamw", "sgd", "rmsprop":
         compile_tape(trainer(dtype, solver=solver, cell="rnn").tape)
-    for pooling in "mean", "max":
+    for pooling in "mean", "max", "attention":
         compile_tape(trainer(dtype, pooling=pooling, cell="rnn").tape)
     compile_tape(trainer(dtype, per_step=True, cell="rnn").tape)
     with monkeypatch.context() as patch:

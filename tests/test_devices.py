@@ -367,8 +367,8 @@ def test_float32_is_read_in_place(gpu):
 
 
 def test_tensors_are_answered_with_tensors(gpu):
-    est = short(GRUClassifier, device="cuda").fit(Tensor(X0), Y0 > 0)
-    for method in ("predict_proba", "decision_function", "hidden_states", "predict"):
+    est = short(GRUClassifier, device="cuda", pooling="attention").fit(Tensor(X0), Y0 > 0)
+    for method in ("predict_proba", "decision_function", "hidden_states", "attention_weights", "predict"):
         answer = getattr(est, method)(Tensor(X0))
         assert isinstance(answer, Tensor)
         np.testing.assert_array_equal(answer.host, getattr(est, method)(X0))

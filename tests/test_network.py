@@ -29,6 +29,7 @@ HEADS = [
     {"pooling": "last"},
     {"pooling": "mean"},
     {"pooling": "max"},
+    {"pooling": "attention"},
     {"return_sequences": True},
 ]
 
@@ -46,7 +47,7 @@ class Problem:
         shape = {k: options[k] for k in ("num_layers", "bidirectional") if k in options}
         self.weights = reference.random_weights(
             rng, cell=options["cell"], n_features=n_features, hidden_size=hidden_size,
-            n_outputs=n_outputs, **shape,
+            n_outputs=n_outputs, pooling=options.get("pooling"), **shape,
         )  # fmt: skip
         self.X = reference.random_sequences(rng, lengths, n_features)
         self.state = reference.random_state(
@@ -233,10 +234,11 @@ def test_no_mutant_passes(mutant):
     assert caught > 0
 
 
-def test_a_poisoned_workspace_changes_nothing():
+@pytest.mark.parametrize("pooling", ["max", "attention"])
+def test_a_poisoned_workspace_changes_nothing(pooling):
     """Every element that is read was written before."""
     for cell in CELLS:
-        options = {**cell, "num_layers": 2, "bidirectional": True, "pooling": "max"}
+        options = {**cell, "num_layers": 2, "bidirectional": True, "pooling": pooling}
         clean = Problem(options, LENGTHS["ragged"])
         expected = clean.gradients()
         poisoned = Problem(options, LENGTHS["ragged"])

@@ -40,7 +40,8 @@ name)``                                  in `gradient_of_states`, where that of 
                                          gradients; returns dX, rows (R, F), or None.
 ``Dense(n_in, n_out, dtype)``            A linear map, likewise: ``place(name, section, columns)``,
                                          ``forward(rec, X, name, onto)``, ``backward(rec, X, d, need_dX,
-                                         name)``. Without a bias it adds to the outputs of another.
+                                         name)``. Without a bias it adds to the outputs of another. Its own
+                                         are rows of ``width`` elements.
 ``objective(rec, loss, raw, d, n_raw,    The loss of raw outputs and its gradient. A row of `statistics`: sum
 y, w, statistics, number)``              of weighted losses, sum of weights; then the optimiser's norm.
 ``Optimizer(set_up)``                    ``update(tape, w, g, rates, statistics, number)`` clips and updates;
@@ -56,6 +57,10 @@ dX)``
 ``pool_max(rec, X, largest, where)``     And the step where it was found.
 ``pool_max_backward(rec, dout, where,
 dX)``
+``attend(rec, H, U, v, a, out)``         The mean of H over time, rows (B, D), with the weights a (R, 1), in
+                                         float64: softmax over time of v . tanh(U). U becomes tanh(U).
+``attend_backward(rec, dout, H, U, v,    dH: of H itself; what comes through U is in dU.
+a, dU, dv, dH)``
 ``sequence_mask(rec, stream, layer,      Dropout masks from counters (seed, epoch, stream, sequence, step,
 rate, name)``                            unit): the same numbers on every device.
 ``drop_steps(rec, X, stream, width,      Of single elements, in place; also its backward pass.

@@ -218,6 +218,11 @@ class RecurrentEstimator(Validated, TakesWeights, CallbackSupportMixin, BaseEsti
                 "tbptt_steps cannot be combined with bidirectional=True: the reverse direction starts at "
                 "a sequence's end, which a chunk does not hold"
             )
+        if self.tbptt_steps is not None and self.pooling == "attention" and not self.return_sequences:
+            raise InvalidParameterError(
+                'tbptt_steps cannot be combined with pooling="attention": it weighs the steps of a whole '
+                "sequence, which a chunk does not hold"
+            )
         if self.linear_skip:
             for name, why in (
                 ("return_sequences", "a window is answered once"),

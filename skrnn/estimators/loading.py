@@ -25,6 +25,8 @@ class TakesWeights(FittedNetwork):
     """Mixin: `from_weights` and `set_weights`."""
 
     _skip_steps: int | None
+    pooling: str
+    return_sequences: bool
     _validate_params: Any
     _check_parameters: Any
     _begin_random_numbers: Any
@@ -42,7 +44,8 @@ class TakesWeights(FittedNetwork):
     def from_weights(cls, weights: Any, **parameters: Any) -> Self:
         """A fitted estimator from the weights of a network that was trained elsewhere.
 
-        Shapes say `hidden_size`, `num_layers`, `bidirectional`, `linear_skip`, the cell and the outputs. What
+        Arrays say `hidden_size`, `num_layers`, `bidirectional`, `linear_skip`, ``pooling="attention"`` (by
+        ``attention.weight`` and ``attention.query``, as in `weights_`), the cell and the outputs. What
         they do not say is to be passed: `activation`, `pooling`, `return_sequences`, `loss`, `dtype`, the
         layout of 2-D X and, but for Keras's lists with biases, `reset_after`.
 
@@ -185,6 +188,12 @@ class TakesWeights(FittedNetwork):
             given = as_python(getattr(self, parameter, value))
             if given != value:
                 raise ValueError(f"{parameter}={given!r}, but the weights say {value!r}")
+        attends = self.pooling == "attention" and not self.return_sequences
+        if attends != ("pooling" in told):
+            raise ValueError(
+                f"pooling={self.pooling!r} with return_sequences={self.return_sequences!r}, but the weights "
+                f"{'lack' if attends else 'hold'} 'attention.weight' and 'attention.query'"
+            )
 
 
 class TakesWeightsOfClasses(TakesWeights):

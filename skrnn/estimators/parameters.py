@@ -46,7 +46,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "bidirectional": ["boolean"],
     "dropout": [SHARE],
     "recurrent_dropout": [SHARE],
-    "pooling": [StrOptions({"last", "mean", "max"})],
+    "pooling": [StrOptions({"last", "mean", "max", "attention"})],
     "return_sequences": ["boolean"],
     "linear_skip": ["boolean"],
     "features_per_step": [COUNT],
@@ -117,9 +117,11 @@ DOCS = {
         "of a sequence (Gal & Ghahramani 2016).",
     ),
     "pooling": (
-        '{"last", "mean", "max"}',
+        '{"last", "mean", "max", "attention"}',
         "What the head sees of a sequence: the state after its last step (of the reverse direction, after "
-        "the first), or the mean or the maximum over its steps.",
+        "the first), the mean or the maximum over its steps, or a mean with weights that are learned: of "
+        "step t, the softmax over time of v . tanh(W h_t) (Yang et al. 2016). `attention_weights` gives "
+        "these; they need whole sequences, so that such a network cannot be streamed.",
     ),
     "return_sequences": (
         "bool",
@@ -196,7 +198,7 @@ DOCS = {
         "int or None",
         "Truncated back-propagation through time: read long sequences in chunks of this many steps, carry "
         "the state over, update after each chunk that holds a target. Memory then does not depend on the "
-        "length of a sequence. Not with `bidirectional`.",
+        "length of a sequence. Not with `bidirectional`, nor with attention.",
     ),
     "max_iter": ("int", "Epochs at most."),
     "shuffle": ("bool", "Whether to draw minibatches in a new order each epoch."),
@@ -280,7 +282,8 @@ ATTRIBUTES = """
 weights_ : dict of str to ndarray
     Weights with PyTorch's names, layout and gate order (``weight_ih_l0``, ``weight_hh_l0``,
     ``bias_ih_l0``, ``bias_hh_l0``, ``..._reverse``), plus ``head.weight`` and ``head.bias``, and
-    ``skip.weight`` (outputs, steps times features) with `linear_skip`.
+    ``skip.weight`` (outputs, steps times features) with `linear_skip`, and ``attention.weight`` and
+    ``attention.query``, the W and v of ``pooling="attention"``.
 n_iter_ : int
     Epochs trained.
 device_ : str

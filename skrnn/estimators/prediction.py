@@ -137,12 +137,13 @@ class FittedNetwork(Versioned):
 
     # --- prediction ------------------------------------------------------------------------------------
     def _run(
-        self, X: Any, *, state: Any = None, hidden: bool = False, last: bool = False
+        self, X: Any, *, state: Any = None, hidden: bool = False, attention: bool = False, last: bool = False
     ) -> tuple[Input, np.ndarray, Any]:
-        """(Input, raw outputs or hidden states in X's float type, last states, as users see them, if they
-        are wanted).
+        """(Input, raw outputs, hidden states or weights of attention in X's float type, last states, as users
+        see them, if they are wanted).
 
-        Hidden states lie where X does. Raw outputs, which are few, are made into answers on the host.
+        Hidden states and weights lie where X does. Raw outputs, which are few, are made into answers on the
+        host.
         """
         check_is_fitted(self)
         with self._turn(X) as device:
@@ -154,9 +155,16 @@ class FittedNetwork(Versioned):
                 check_equal_lengths(input.sequences, network.n_steps)
             first = None if state is None else read_state(state, len(input.sequences), network)
             params = network.pack(self.weights_)
-            raw, end = inference.run(network, params, input.sequences, state=first, hidden=hidden, last=last)
-            raw = (raw if hidden else to_host(raw)).astype(input.float_type, copy=False)
+            raw, end = inference.run(
+                network, params, input.sequences, state=first, hidden=hidden, attention=attention, last=last
+            )
+            raw = (raw if hidden or attention else to_host(raw)).astype(input.float_type, copy=False)
         return input, raw, None if end is None else shown(end, network)
+
+    @property
+    def _attends(self) -> bool:
+        """Whether the network pools by attention."""
+        return self._architecture["pooling"] == "attention" and not self._architecture["return_sequences"]
 
     def _check_order(self, what: str) -> None:
         """Raise a ValueError where a network cannot read sequences piece by piece."""
@@ -164,6 +172,10 @@ class FittedNetwork(Versioned):
             raise ValueError(f"a bidirectional network reads a sequence from both ends: it cannot be {what}")
         if self._architecture["skip_steps"] is not None:
             raise ValueError(f"linear_skip reads all steps of a window at once: it cannot be {what}")
+        if self._attends:
+            raise ValueError(
+                f"pooling='attention' weighs the steps of a whole sequence: the network cannot be {what}"
+            )
 
     def predict_with_state(self, X: Any, state: Any = None) -> tuple[np.ndarray, Any]:
         """Predict from given first states, and return the last ones.
@@ -189,7 +201,8 @@ class FittedNetwork(Versioned):
         ------
         ValueError
             For a bidirectional network, which would have to know the sequence's end; with `linear_skip`,
-            which reads whole windows; for a `state` of another shape or network.
+            which reads whole windows; with ``pooling="attention"``, which weighs whole sequences; for a
+            `state` of another shape or network.
         """
         check_is_fitted(self)
         self._check_order("read piece by piece")
@@ -224,8 +237,8 @@ class FittedNetwork(Versioned):
         ------
         ValueError
             For a bidirectional network, which would have to know the sequence's end; with `linear_skip`,
-            which reads whole windows; for a `batch` below 1; for a `method` that the estimator has not, or
-            not with its loss.
+            which reads whole windows; with ``pooling="attention"``, which weighs whole sequences; for a
+            `batch` below 1; for a `method` that the estimator has not, or not with its loss.
         """
         check_is_fitted(self)
         if not isinstance(batch, Integral) or batch < 1:
@@ -252,6 +265,31 @@ class FittedNetwork(Versioned):
         """
         input, states, _ = self._run(X, hidden=True)
         return shape_like(input, in_kind_of(X, states))
+
+    def attention_weights(self, X: Any) -> np.ndarray:
+        """How much each step counts, with ``pooling="attention"``.
+
+        Parameters
+        ----------
+        X : like in `fit`
+
+        Returns
+        -------
+        ndarray of shape (n, T), or 1-D object array of n arrays of shape (T_i,) where X is a list or an
+        object array
+            The weights of a sequence's steps, which sum to one.
+
+        Raises
+        ------
+        ValueError
+            With another `pooling`, or with `return_sequences`, which does not pool.
+        """
+        check_is_fitted(self)
+        if not self._attends:
+            fitted = {name: self._architecture[name] for name in ("pooling", "return_sequences")}
+            raise ValueError(f"attention_weights are those of pooling='attention': the fit had {fitted}")
+        input, a, _ = self._run(X, attention=True)
+        return shape_like(input, in_kind_of(X, a.reshape(-1)))
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict.

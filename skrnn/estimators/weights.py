@@ -97,7 +97,8 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
     Returns
     -------
     dict of str to object
-        cell, hidden_size, num_layers, bidirectional, linear_skip; `reset_after` where it is known.
+        cell, hidden_size, num_layers, bidirectional, linear_skip; `reset_after` where it is known, and
+        `pooling` where it is attention.
 
     Raises
     ------
@@ -143,7 +144,9 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
                 f"{names[name]} has shape {arrays[name].shape}, but {first} of shape {(rows, hidden_size)} "
                 f"says {says}: expected {shape}"
             )
-    told = {} if weights.reset_after is None else {"reset_after": weights.reset_after}
+    told: dict[str, Any] = {} if weights.reset_after is None else {"reset_after": weights.reset_after}
+    if attends(arrays):
+        told["pooling"] = "attention"
     return told | {
         "cell": CELLS[gates],
         "hidden_size": hidden_size,
@@ -151,6 +154,11 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
         "bidirectional": bidirectional,
         "linear_skip": "skip.weight" in arrays,
     }
+
+
+def attends(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether these are weights of a network with ``pooling="attention"``."""
+    return "attention.weight" in arrays or "attention.query" in arrays
 
 
 def shapes(
@@ -167,6 +175,8 @@ def shapes(
             agreed[f"weight_ih{suffix}"] = rows, width if k else n_features
             agreed[f"weight_hh{suffix}"] = rows, hidden_size
             agreed |= dict.fromkeys((f"bias_ih{suffix}", f"bias_hh{suffix}"), (rows,))
+    if attends(arrays):
+        agreed |= {"attention.weight": (width, width), "attention.query": (width,)}
     agreed |= {"head.weight": (n_outputs, width), "head.bias": (n_outputs,)}
     if "skip.weight" in arrays:
         steps = max(arrays["skip.weight"].shape[1] // n_features, 1)
@@ -248,8 +258,9 @@ def _from_mapping(weights: Mapping[Any, Any]) -> Weights:
 
 
 def _head(arrays: dict[str, np.ndarray], rest: Sequence[str]) -> dict[str, str]:
-    """Which of the other arrays are the head, and the linear skip that regressors may have."""
-    known = {"skip.weight": "skip.weight"} if "skip.weight" in rest and "skip.bias" not in rest else {}
+    """Which of the other arrays are the head, the linear skip that regressors may have, and attention."""
+    own = ("skip.weight", "attention.weight", "attention.query")
+    known = {name: name for name in own if name in rest and f"{name.partition('.')[0]}.bias" not in rest}
     modules = []
     for key in rest:
         module, _, kind = str(key).rpartition(".")

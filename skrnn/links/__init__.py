@@ -5,6 +5,7 @@ operations of a backend. To add one, write its file here and, where it has a ker
 and its adjoint in each backend.
 """
 
+from .attention import Attention
 from .dense import Dense
 from .dropout import Dropout
 from .link import Link
@@ -13,4 +14,4 @@ from .pooling import Last, Pool
 from .recurrent import Recurrent
 from .unfolding import Unfold
 
-__all__ = ["Dense", "Dropout", "Last", "Link", "Loss", "Pool", "Recurrent", "Unfold"]
+__all__ = ["Attention", "Dense", "Dropout", "Last", "Link", "Loss", "Pool", "Recurrent", "Unfold"]

@@ -15,7 +15,7 @@ class Link:
     Parameters
     ----------
     name : str
-        Of the link, of what it makes, and of its buffers: no other link or part has it.
+        Of the link, of what it makes, and of its buffers: no other link, nor a part of one, has it.
     reads : str
         Names of the values that it reads; the network's input is "X".
 

@@ -1,5 +1,6 @@
 """Numba kernels on SIMD vectors; see `skrnn.backends` for what a backend offers."""
 
+from .attention import attend, attend_backward
 from .bfloat16 import available as supports_bfloat16
 from .dense import Dense
 from .directions import add, add_reversed, clear_rows, copy_rows

@@ -5,6 +5,7 @@ The only place that imports `numba.cuda`, and CuPy. A network on a GPU lives ins
 
 from . import arrays as arrays
 from . import devices as devices
+from .attention import attend, attend_backward
 from .dense import Dense
 from .directions import add, add_reversed, clear_rows, copy_rows
 from .dropout import drop_steps, sequence_mask
