@@ -190,7 +190,7 @@ def test_very_long_sequences():
     N, D, dtype = 300_000, 3, np.dtype(np.float32)
     packed = PackedSteps([N, 3])
     link = Attention(backends.get("cpu"), dtype, "attention", "x", D)
-    parameters = Parameters(link.sections(), link.places(), dtype)
+    parameters = Parameters([link], dtype)
     weights = parameters.initial(np.random.RandomState(0))
     steps, work, tape = packed.filled(), Workspace(dtype), Tape()
     flat, grads = parameters.pack(weights), np.full(parameters.size, np.nan, dtype)
