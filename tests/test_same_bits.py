@@ -58,6 +58,7 @@ def test_what_is_drawn():
         assert config["params"]["hidden_size"] <= 5
 
 
+@pytest.mark.long
 def test_the_same_tree_twice(monkeypatch, capsys):
     monkeypatch.setattr(
         same_bits, "kernels_of", lambda tree: numba_config.CACHE_DIR
