@@ -852,7 +852,7 @@ def test_join_and_its_adjoint(packed, n_threads, n_directions):
     layer = layer_of(width, row)
     states = [packed.whole(n + packed.n_rows, row) for _ in range(n_directions)]
     parts = [(layer, SimpleNamespace(H=s.ravel())) for s in states]
-    joined = packed.matrix(States("y", parts).copied(rec))
+    joined = packed.matrix(States("y", parts).copied(rec, "y"))
     assert joined.shape == (packed.n_rows, n_directions * width)
     for d, s in enumerate(states):
         own = packed.sequences(s[n:, :width])
