@@ -331,22 +331,18 @@ print(hashlib.sha256(bits).hexdigest())
 
 
 def test_the_same_seed_gives_the_same_bits_in_every_process(seen):
-    digests = []
-    for n_jobs, seed in [(1, "0"), (2, "1")]:
-        digests.append(
-            subprocess.run(
-                [sys.executable, "-c", PROGRAM.format(n_jobs=n_jobs)], check=True, text=True,
-                capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed},
-                cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-            ).stdout.strip()
-        )  # fmt: skip
+    there = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(n_jobs=1)], check=True, text=True, capture_output=True,
+        env=os.environ | {"PYTHONHASHSEED": "1"},
+        cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+    ).stdout.strip()  # fmt: skip
     X = np.random.default_rng(0).standard_normal((40, 9, 3)).astype(np.float32)
     est = LSTMClassifier(
         128, num_layers=2, bidirectional=True, dropout=0.2, recurrent_dropout=0.2, max_iter=2,
         random_state=3, early_stopping=True, n_jobs=2,
     )  # fmt: skip
     here = digest(est.fit(X, X[:, -1, 0] > 0))
-    assert digests == [here, here]
+    assert there == here
     assert CHECKED or seen  # the work is large enough for two threads
     assert digest(est.set_params(random_state=4).fit(X, X[:, -1, 0] > 0)) != here
 
