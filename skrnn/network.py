@@ -146,7 +146,7 @@ class Network:
 
 def check(links: Sequence[Link]) -> None:
     """Raise a ValueError where values or buffers would be mixed up, or gradients left unwritten."""
-    names = {INPUT}
+    names = {INPUT, "loss"}  # training records that one behind the outputs
     for link in links:
         own = {link.name, *(part for part, _ in link.places())}
         if names & own:

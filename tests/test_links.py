@@ -278,6 +278,7 @@ def test_networks_that_would_mix_things_up_are_refused():
     for links, message in (
         ([states, last, Dense(backend, FLOAT, "last", {"head": ("last", 3)}, 1)], "called 'last'"),
         ([states, last, Dense(backend, FLOAT, "out", {"last": ("last", 3)}, 1)], "called 'last'"),
+        ([states, Last("loss", "states", 3), out], "called 'loss'"),
         ([states, last, Pool("mean", "states", 3, "mean"), out], "nothing reads what 'mean' makes"),
         ([Dense(backend, FLOAT, "out", {"head": (INPUT, 2)}, 1)], "all of one cell and size"),
         ([states, other, Last("last", "other", 4), out], "all of one cell and size"),

@@ -1,10 +1,9 @@
 """Where the arithmetic happens: the contract between the network and a device.
 
 A backend is a module with the names in the table; of that of a GPU, `estimators.devices` also uses
-`arrays`, for input that lies there. Its functions do not
-compute: they record kernel calls on a tape, which is then replayed for every
-minibatch. What differs from one minibatch to the next, the kernels read from the arrays of
-`skrnn.batches.Steps` and `Jobs`.
+`arrays`, for input that lies there. Its functions do not compute: they record kernel calls on a tape, which
+is then replayed for every minibatch. What differs from one minibatch to the next, the kernels read from the
+arrays of `skrnn.batches.Steps` and `Jobs`.
 
 Sizes: `B` sequences of a minibatch, sorted by falling length; `R` their steps together, in packed
 time-major order (`Steps`); `F` features per step, `H` hidden units, `D` = H times directions, `M` rows
