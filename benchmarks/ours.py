@@ -51,7 +51,7 @@ def prepared(net: Network, X: list[np.ndarray]) -> tuple[Steps, Any]:
     jobs = Jobs(sequences.lengths, len(X), None)
     jobs.plan(np.arange(len(X)))
     steps, tape = jobs.room(), cpu.Tape()
-    rows = cpu.read(net.record(tape, steps), sequences, jobs)
+    rows = net.record(tape, steps).read(sequences, jobs)["X"]
     tape.run()
     return steps, rows
 
@@ -107,7 +107,7 @@ def ragged_training_step(cell: str, shape: Shape, lengths: np.ndarray, threads: 
     sequences = Sequences.from_arrays([x[:n] for x, n in zip(X, lengths)])
     jobs, tape = Jobs(sequences.lengths, len(X), None), cpu.Tape(threads)
     steps = jobs.room()
-    rows = cpu.read(net.record(tape, steps), sequences, jobs)
+    rows = net.record(tape, steps).read(sequences, jobs)["X"]
     record_update(tape, net, params, rows, steps, y[:, None])
     flops = net.flops(sequences.n_steps, training=True)
 
@@ -153,7 +153,7 @@ def device_forward(cell: str, shape: Shape, device: str, tf32: bool = False) -> 
         def recorded():
             tape = net.backend.Tape(1)
             rec = net.record(tape, steps, params)
-            return tape, rec, net.forward(rec, net.backend.read(rec, sequences, jobs))
+            return tape, rec, net.forward(rec, net.read(rec, sequences, jobs))
 
         (tape, *_), (watched, rec, out) = recorded(), recorded()  # in the same memory
         shown = net.backend.watch(rec, out)

@@ -189,7 +189,7 @@ def tile_launches(own: dict[str, Any], H: int, dtype: np.dtype) -> dict[str, Lau
     params = network.pack(network.parameters.initial(np.random.RandomState(0)))
     grads = backend.aligned(network.size, dtype)
     rec = network.record(tape, jobs.room(), params, grads, keep=True)
-    network.backward(rec, network.forward(rec, backend.read(rec, sequences, jobs)))
+    network.backward(rec, network.forward(rec, network.read(rec, sequences, jobs)))
     return {launch.kernel.__name__: launch for launch in tape.launches() if launch.kernel.__name__ in KERNELS}
 
 

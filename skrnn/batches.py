@@ -39,6 +39,9 @@ class Steps:
         Its number in the data set.
     row : ndarray of shape (max_rows,)
         Where each packed row lies in the table of all steps.
+    mate : ndarray of shape (max_sequences,)
+        Of pairs: the place of each sequence's mate among those of the other side, which has an order of
+        its own.
     """
 
     max_sequences: int
@@ -48,7 +51,7 @@ class Steps:
     def __post_init__(self) -> None:
         self.sizes = np.zeros(6, np.intp)
         self.counts, self.row_at = np.zeros((2, self.max_steps), np.intp)
-        self.lengths, self.whole, self.sequence = np.zeros((3, self.max_sequences), np.intp)
+        self.lengths, self.whole, self.sequence, self.mate = np.zeros((4, self.max_sequences), np.intp)
         self.row = np.zeros(self.max_rows, np.intp)
 
     @property
@@ -67,6 +70,8 @@ class Jobs:
     batch_size : int
     chunk_size : int or None
         Steps of a sequence that are read at a time, at most.
+    mates : ndarray of shape (n,), optional
+        Of pairs, which are read whole: steps of the other sequence of each.
 
     Attributes
     ----------
@@ -77,30 +82,59 @@ class Jobs:
         Row of the job that was read last.
     job : ndarray of shape (JOB_FIELDS,)
         That row.
+    leads : bool
+        Whether reading one moves the cursor on; those of `mates` share the cursor of the others.
+    mates : Jobs or None
+        the other side's, of the same minibatches.
+    mate : ndarray of shape (n,), or empty
+        For each of `order`, its mate's place in that minibatch of the other side.
     """
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, chunk_size: int | None) -> None:
+    def __init__(
+        self, lengths: np.ndarray, batch_size: int, chunk_size: int | None, mates: np.ndarray | None = None
+    ) -> None:
         n = len(lengths)
         self.lengths, self.batch_size, self.longest = lengths, min(batch_size, n), int(lengths.max())
         self.chunk_size = self.longest if chunk_size is None else min(chunk_size, self.longest)
         n_batches = -(-n // self.batch_size)
-        self.order = np.arange(n)
+        self.order, self.leads = np.arange(n), True
+        self.mates, self.mate = None, np.zeros(0, np.intp)
+        if mates is not None:
+            if len(mates) != n or chunk_size is not None:
+                raise ValueError(
+                    f"{n} sequences and {len(mates)} mates, in chunks of {chunk_size}: pairs are read whole"
+                )
+            self.mates, self.mate = Jobs(mates, batch_size, None), np.zeros(n, np.intp)
+            self.chunk_size = self.mates.chunk_size = max(self.longest, self.mates.longest)
         self.table = np.zeros((n_batches * -(-self.longest // self.chunk_size), JOB_FIELDS), np.intp)
         self.cursor, self.job = np.zeros(1, np.intp), np.zeros(JOB_FIELDS, np.intp)
+        if self.mates is not None:
+            self.mates.leads = False
+            self.mates.table, self.mates.cursor, self.mates.job = self.table, self.cursor, self.job
 
     def room(self) -> Steps:
         """`Steps` with room for any of the jobs."""
         longest = np.minimum(np.sort(self.lengths)[-self.batch_size :], self.chunk_size)
         return Steps(len(longest), int(longest[-1]), int(longest.sum()))
 
+    def arrange(self, order: np.ndarray) -> np.ndarray:
+        """Sort each minibatch of this order; returns `self.order`."""
+        lengths = self.lengths[order]
+        if (lengths != lengths[0]).any():  # ties keep their order
+            order = order[np.lexsort((-lengths, np.arange(len(order)) // self.batch_size))]
+        self.order[:] = order
+        return self.order
+
     def plan(self, order: np.ndarray, epoch: int = 0) -> np.ndarray:
         """Jobs that read every sequence once, minibatches in this order; the rows of `table` in use."""
-        n, size, batch_size, lengths = len(order), self.chunk_size, self.batch_size, self.lengths[order]
-        if (lengths != lengths[0]).any():  # ties keep their order
-            order = order[np.lexsort((-lengths, np.arange(n) // batch_size))]
-        self.order[:] = order
+        n, size, batch_size = len(order), self.chunk_size, self.batch_size
+        arranged = self.arrange(order)
+        if self.mates is not None:
+            place = np.empty(n, np.intp)
+            place[self.mates.arrange(order)] = np.arange(n) % batch_size
+            self.mate[:] = place[arranged]
         start = np.arange(0, n, batch_size)
-        n_chunks = -(-self.lengths[order[start]] // size)
+        n_chunks = -(-self.lengths[arranged[start]] // size)
         chunk = np.arange(n_chunks.sum()) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)
         jobs = self.table[: len(chunk)]
         jobs[:, JOB_LEARNS], jobs[:, JOB_SIZE], jobs[:, JOB_EPOCH] = 1, size, epoch

@@ -10,7 +10,8 @@ import numpy as np
 from .batches import JOB_CARRIED, SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
 from .interrupts import deferring
 from .network import Network
-from .sequences import Sequences, lies_on_host
+from .recording import INPUT
+from .sequences import Sequences, Targets, lies_on_host
 
 
 class State(NamedTuple):
@@ -40,7 +41,9 @@ def run(
     state: State | None = None,
     hidden: bool = False,
     attention: bool = False,
+    log_prob: Targets | None = None,
     last: bool = False,
+    mates: Sequences | None = None,
     n_rows: int = ROWS,
 ) -> tuple[np.ndarray, State | None]:
     """Raw outputs, or the top layer's states or the weights of attention, and the last states.
@@ -53,8 +56,12 @@ def run(
         Whether to return the top layer's states per step instead of the head's outputs.
     attention : bool
         Whether to return, in float64, the weight of each step instead.
+    log_prob : Targets, optional
+        Of a network that ends in a `Softmax`: return, in float64, the log probability of these tokens instead.
     last : bool
         Whether the last states are wanted.
+    mates : Sequences, optional
+        Of pairs: the other side.
     n_rows : int
         Steps run together, at most, where the network does not need whole sequences at once.
 
@@ -71,29 +78,30 @@ def run(
     long ones are read in.
     """
     backend, n, H = network.backend, len(sequences), network.hidden_size
-    per_step = hidden or attention or network.return_sequences
-    width = 1 if attention else network.recurrent[-1].width if hidden else network.n_out
-    dtype = np.dtype(np.float64) if attention else network.dtype
+    per_step, in_float64 = hidden or attention or network.return_sequences, attention or log_prob is not None
+    width = 1 if in_float64 else network.recurrent[-1].width if hidden else network.n_out
+    dtype = np.dtype(np.float64) if in_float64 else network.dtype
     shape = sequences.n_steps if per_step else n, width
     if lies_on_host(sequences.values):
         output = np.empty(shape, dtype)
     else:  # where the sequences are
         output = backend.aligned(shape[0] * shape[1], dtype).reshape(shape)
     chunk_size = None if network.whole else max(1, n_rows // min(n, BATCH))
-    jobs = Jobs(sequences.lengths, BATCH, chunk_size)
+    jobs = Jobs(sequences.lengths, BATCH, chunk_size, None if mates is None else mates.lengths)
     table = jobs.plan(np.argsort(-sequences.lengths, kind="stable"))
     steps = jobs.room()
 
     tape = backend.Tape(network.n_threads)
     rec = network.record(tape, steps, params, carry=last or bool(table[:, JOB_CARRIED].any()))
-    X = backend.read(rec, sequences, jobs)
+    inputs = network.read(rec, sequences, jobs, mates)
     own = network.carried(rec), network.pooled(rec)
     if state is not None:
         for given, rows in _pairs(state, *own):
             backend.start_from(rec, np.ascontiguousarray(given), rows)
-    out, ends = network.forward(rec, X), sequences.offsets[1:]
+    out, ends = network.forward(rec, inputs), sequences.offsets[1:]
     if hidden or attention:
         out = network.hidden(rec) if hidden else network.attention_weights(rec)
+    out = out.rows(rec) if log_prob is None else out.losses(rec, log_prob)
     backend.scatter(rec, out, ends, width, output)
     end = None
     if last:
@@ -102,7 +110,7 @@ def run(
         for array, rows in _pairs(end, *own):
             backend.scatter(rec, rows, ends, array.shape[1], array)
     tape.run(len(table), network.flops(sequences.n_steps / len(table)), network.flops(steps.max_rows))
-    return output, end
+    return output if log_prob is None else -output, end
 
 
 def _pairs(state: State, carried: list[list[Any]], pooled: Any) -> Iterator[tuple[np.ndarray, Any]]:
@@ -136,7 +144,7 @@ class Stepper:
         rec = network.record(tape, self._steps, params, carry=True)
         X = backend.next_step(rec, self.x, self._finite)
         with tape.only_if(self._finite):
-            out = network.forward(rec, X)
+            out = network.forward(rec, {INPUT: X})
         self._own = network.carried(rec), network.pooled(rec)
         self.out = backend.watch(rec, out)[:n, : network.n_out]
         self._replay = tape.player()

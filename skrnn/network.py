@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from . import backends
-from .batches import SIZE_R, Steps
-from .links import Attention, Link, Pool, Recurrent, Unfold
+from .batches import SIZE_R, Jobs, Steps
+from .links import Attention, Embedding, Link, Pool, Recurrent, Unfold
 from .parameters import Parameters
-from .recording import INPUT, Recording, Rows
+from .recording import INPUT, MATE_INPUT, MATE_TOKENS, TOKENS, Recording, Rows
+from .sequences import Sequences
+
+SIDES = {INPUT: 0, TOKENS: 0, MATE_INPUT: 1, MATE_TOKENS: 1}  # of the inputs
 
 
 class Network:
@@ -27,7 +30,8 @@ class Network:
         Features per time step.
     links : sequence of Link
         The last one makes the outputs. At least one is recurrent; those are of one cell and size, and at most
-        one pools over time, as states and streams keep no more.
+        one pools over time, as states and streams keep no more. Of pairs, this holds for the side that
+        makes the outputs; links of the other one are free.
     dtype : dtype
         Of all arrays.
     device : str
@@ -60,15 +64,15 @@ class Network:
     ) -> None:
         self.backend, self.links, self.n_in, self.dtype = backends.get(device), links, n_in, dtype
         self.work, self.n_threads = self.backend.Workspace(dtype), n_threads
-        check(links)
+        self._side = check(links)
         self.parameters = Parameters(links, dtype)
         self.size = self.parameters.size
         self.n_out, self.whole = links[-1].width, any(link.whole for link in links)
-        per = {INPUT: SIZE_R}
+        per = dict.fromkeys(SIDES, SIZE_R)
         for link in links:
             per[link.name] = per[link.reads[0]] if link.per is None else link.per
         self.return_sequences = per[links[-1].name] == SIZE_R
-        self.recurrent = [link for link in links if isinstance(link, Recurrent)]
+        self.recurrent = recurrent(links, self._side)
         self.cell, self.hidden_size = self.recurrent[0].cell, self.recurrent[0].n_hidden
         self.n_states = sum(len(link.layers) for link in self.recurrent)
         self.pool = next((link for link in links if isinstance(link, Pool)), None)
@@ -91,11 +95,35 @@ class Network:
         """A recording on a tape; see `Recording` for the options."""
         return Recording(self.backend, tape, self.work, steps, self.parameters, params, grads, **options)
 
-    def forward(self, rec: Recording, X: Rows) -> Rows:
-        """Record a pass from the input to the outputs: rows (R, n_out), or (B, n_out) per sequence."""
-        rec.values[INPUT] = X
+    def read(
+        self, rec: Recording, sequences: Sequences, jobs: Jobs, mates: Sequences | None = None
+    ) -> dict[str, Rows]:
+        """Record the reading of the next of `jobs`; with `mates`, also of the other stream's.
+
+        Raises
+        ------
+        ValueError
+            If a token has no row in the table that it is looked up in.
+        """
+        self.check_tokens(sequences, TOKENS)
+        values = rec.read(sequences, jobs)
+        if mates is not None:
+            self.check_tokens(mates, MATE_TOKENS)
+            values |= rec.with_mates(jobs.mates.room()).of(1).read(mates, jobs.mates)
+        return values
+
+    def check_tokens(self, sequences: Sequences, name: str) -> None:
+        """Raise a ValueError if a kernel would look up what a table lacks."""
         for link in self.links:
-            rec.values[link.name] = link.forward(rec, *[rec.values[name] for name in link.reads])
+            if isinstance(link, Embedding) and link.reads == (name,):
+                link.check(sequences)
+
+    def forward(self, rec: Recording, inputs: Mapping[str, Rows]) -> Any:
+        """Record a pass from the inputs to the outputs: rows (R, n_out), or (B, n_out) per sequence."""
+        rec.values.update(inputs)
+        for link in self.links:
+            own = rec.of(self._side[link.name])
+            rec.values[link.name] = link.forward(own, *[rec.values[name] for name in link.reads])
         return rec.values[self.links[-1].name]
 
     def backward(self, rec: Recording, d: Rows, *, d_input: bool = False) -> Rows | None:
@@ -104,15 +132,16 @@ class Network:
         With `d_input`, returns the gradient of the input. Those of first states are left in the layers'
         `gradient_of_states`.
         """
-        needed = {INPUT: d_input}
+        needed = dict.fromkeys(SIDES, False) | {INPUT: d_input}
         for link in self.links:
-            needed[link.name] = any(link.sections()) or any(needed[name] for name in link.reads)
+            needed[link.name] = any(link.places()) or any(needed[name] for name in link.reads)
         gradients: dict[str, list[Rows]] = {name: [] for name in needed}
         gradients[self.links[-1].name].append(d)
         for link in reversed(self.links):
             if needed[link.name]:
-                need = tuple(needed[name] for name in link.reads)
-                found = link.backward(rec, *rec.sums(gradients[link.name]), need=need)
+                need, own = tuple(needed[name] for name in link.reads), rec.of(self._side[link.name])
+                found = link.backward(own, *own.sums(gradients[link.name]), need=need)
+                rec.add_shared()
                 for name, dX in zip(link.reads, found, strict=True):
                     if dX is not None:
                         gradients[name].append(dX)
@@ -144,9 +173,20 @@ class Network:
         return (3 if training else 1) * sum(link.flops(n_rows) for link in self.links)
 
 
-def check(links: Sequence[Link]) -> None:
-    """Raise a ValueError where values or buffers would be mixed up, or gradients left unwritten."""
-    names = {INPUT, "loss"}  # training records that one behind the outputs
+def recurrent(links: Sequence[Link], side: Mapping[str, int]) -> list[Recurrent]:
+    """Those whose states are carried: of the side that makes the outputs."""
+    return [link for link in links if isinstance(link, Recurrent) and side[link.name] == 0]
+
+
+def check(links: Sequence[Link]) -> dict[str, int]:
+    """The side of pairs that each value belongs to, 0 without them.
+
+    Raises
+    ------
+    ValueError
+        Where values or buffers would be mixed up, or gradients left unwritten.
+    """
+    names = {*SIDES, "loss"}  # training records that one behind the outputs
     for link in links:
         own = {link.name, *(part for part, _ in link.places())}
         if names & own:
@@ -156,6 +196,9 @@ def check(links: Sequence[Link]) -> None:
     for link in links:
         if link.name not in read:
             raise ValueError(f"nothing reads what {link.name!r} makes")
-    recurrent = {(link.cell, link.n_hidden) for link in links if isinstance(link, Recurrent)}
-    if len(recurrent) != 1:
+    side = SIDES.copy()
+    for link in links:
+        side[link.name] = side[link.reads[0]] if link.side is None else link.side
+    if len({(link.cell, link.n_hidden) for link in recurrent(links, side)}) != 1:
         raise ValueError("a network has recurrent links, all of one cell and size")
+    return side

@@ -1,7 +1,8 @@
 """Parameters: arrays with PyTorch's names, shapes and gate order, and where they lie in one flat vector.
 
 A link says which arrays it has, as `Section`s; a backend says how its kernels keep them, as `Place`s, which
-are laid one behind the other. So neither packs or unpacks anything by itself.
+are laid one behind the other. So neither packs or unpacks anything by itself. A section of the same name is
+the same array: links that share it, such as an embedding and the softmax above it, keep it in one place.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ class Parameters:
     ----------
     links : sequence of Link
 
+    Raises
+    ------
+    ValueError
+        If links that share a section would keep it in different layouts, or give it different shapes.
+
     Attributes
     ----------
     size : int
@@ -75,19 +81,43 @@ class Parameters:
     def __init__(self, links: Sequence[Any], dtype: np.dtype) -> None:
         self.links, self.dtype, self.size = links, dtype, 0
         self._places: list[tuple[Place, slice]] = []
+        self._kept: dict[str, dict[Place, tuple[str, slice]]] = {}  # of a section: layout, part, where
+        self._shared: set[int] = set()  # where places begin that several parts use
         self._parts: dict[str, dict[str, slice]] = {}
         for link in links:
             for part, places in link.places():
                 self._parts[part] = own = {}
                 for place in places:
-                    own[place.name] = at = slice(self.size, self.size + prod(place.stored))
-                    self._places.append((place, at))
-                    self.size = at.stop
+                    own[place.name] = self._lay(place, part)
+
+    def _lay(self, place: Place, part: str) -> slice:
+        """Where a place lies: behind all others, or where another part keeps the same already."""
+        known = self._kept.setdefault(place.section, {})
+        others = {own for own, _ in known.values()} - {part}
+        layout = place._replace(name="")
+        if layout in known:
+            at = known[layout][1]
+            self._shared.add(at.start)
+        elif others:
+            raise ValueError(f"{part!r} and {min(others)!r} would keep {place.section} in different layouts")
+        else:
+            at = slice(self.size, self.size + prod(place.stored))
+            self.size = at.stop
+            self._places.append((place, at))
+            known[layout] = part, at
+        return at
 
     @cached_property  # predictions do not ask for them
     def sections(self) -> dict[str, Section]:
         """By name, in PyTorch's order."""
-        return {section.name: section for link in self.links for section in link.sections()}
+        sections: dict[str, Section] = {}
+        for section in (section for link in self.links for section in link.sections()):
+            known = sections.setdefault(section.name, section)
+            if known.shape != section.shape:
+                raise ValueError(
+                    f"{section.name} has shape {known.shape} in one link, {section.shape} in another"
+                )
+        return sections
 
     @cached_property
     def decay_ranges(self) -> list[tuple[int, int, bool]]:
@@ -103,6 +133,12 @@ class Parameters:
     def views(self, part: str, flat: Any) -> dict[str, Any]:
         """The places of a part, each flat."""
         return {name: flat[at] for name, at in self._parts[part].items()}
+
+    def shared(self, part: str) -> dict[str, int]:
+        """Of the places of a part that other parts use too: by name, where they begin."""
+        if not self._shared:
+            return {}
+        return {name: at.start for name, at in self._parts[part].items() if at.start in self._shared}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every section, in PyTorch's order."""

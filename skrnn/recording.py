@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .batches import SIZE_R, Steps
+from .batches import SIZE_R, Jobs, Steps
 from .parameters import Parameters
+from .sequences import TOKEN, Sequences
 
-INPUT = "X"  # the name of a network's input among its values
+# Names of a network's inputs among its values: numbers, and integers beside them; those of the mates.
+INPUT, TOKENS = "X", "tokens"
+MATE_INPUT, MATE_TOKENS = "mates' X", "mates' tokens"
 
 
 class Rows(NamedTuple):
@@ -26,16 +29,26 @@ class Rows(NamedTuple):
         Where in `Steps.sizes` the number of rows is found: one for each step, or for each sequence.
     past : bool
         Whether the rows begin after B more, the first states.
+    cell : bool
+        Of last states and their gradients: whether they are the memory cells, c, and not h.
     """
 
     array: Any
     row: int
     per: int = SIZE_R
     past: bool = False
+    cell: bool = False
 
     def rows(self, rec: Recording) -> Rows:
         """Itself: not all values of a network are rows."""
         return self
+
+
+class SharedGradients(NamedTuple):
+    """Of arrays that several parts of a network use."""
+
+    writers: dict[int, str]  # by where an array begins: the part that writes its gradient
+    waiting: dict[tuple[str, str], tuple[Any, Any]]  # gradients, and what is to be added to them
 
 
 @dataclass
@@ -61,6 +74,9 @@ class Recording:
         What links have made, by their names, and the network's input.
     kept : dict
         What else the backward pass of a link needs.
+    mates : Recording or None
+        Of the other side of a network that reads pairs, such as a sentence and its translation: another
+        order of the same sequences, on the same tape (see `Steps.mate`).
     """
 
     backend: ModuleType
@@ -75,6 +91,40 @@ class Recording:
     carry: bool = False
     values: dict[str, Any] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
+    mates: Recording | None = None
+    _shared: SharedGradients = field(default_factory=lambda: SharedGradients({}, {}))
+
+    def of(self, side: int) -> Recording:
+        """Itself for side 0 of pairs, and `mates` for 1."""
+        if side == 0:
+            return self
+        if self.mates is None:
+            raise ValueError("this network reads pairs: the other side is missing")
+        return self.mates
+
+    def with_mates(self, steps: Steps) -> Recording:
+        """Itself, with a second side in the order of these steps."""
+        self.mates = replace(self, steps=steps)  # values and all else are shared
+        return self
+
+    def read(self, sequences: Sequences, jobs: Jobs) -> dict[str, Rows]:
+        """Record the reading of the next of `jobs`, which fills the steps; the network's inputs.
+
+        Raises
+        ------
+        TypeError
+            If the numbers are of another type than the network.
+        """
+        if sequences.values.dtype != self.work.dtype:
+            raise TypeError(f"sequences of {sequences.values.dtype} for a network of {self.work.dtype}")
+        self.backend.next_minibatch(self, sequences, jobs)
+        numbers, tokens = (INPUT, TOKENS) if jobs.leads else (MATE_INPUT, MATE_TOKENS)
+        values = {numbers: self.new_rows(numbers, row=sequences.n_features)}
+        self.backend.gather(self, sequences.values, values[numbers], sequences.shift, sequences.scale)
+        if sequences.tokens is not None:
+            values[tokens] = self.new_rows(tokens, row=sequences.tokens.shape[1], dtype=TOKEN)
+            self.backend.gather(self, sequences.tokens, values[tokens], None, None)
+        return values
 
     def room(self, per: int) -> int:
         """The most rows that there are for any minibatch."""
@@ -89,13 +139,14 @@ class Recording:
         return Rows(self.work.get(*name, size=self.room(per) * row, dtype=dtype), row, per)
 
     def sums(self, gradients: list[Rows]) -> list[Rows]:
-        """Of a value's gradients: the sum of those per step, and of those per sequence."""
-        total: dict[int, Rows] = {}
+        """Of a value's gradients: the sum of those per step, of last states, and of last memory cells."""
+        total: dict[tuple[int, bool], Rows] = {}
         for d in gradients:
-            if d.per in total:
-                self.backend.add(self, total[d.per], d)
+            of = d.per, d.cell
+            if of in total:
+                self.backend.add(self, total[of], d)
             else:
-                total[d.per] = d
+                total[of] = d
         return list(total.values())
 
     def weights(self, part: str) -> dict[str, Any]:
@@ -103,5 +154,21 @@ class Recording:
         return self.parameters.views(part, self.params)
 
     def gradients(self, part: str) -> dict[str, Any]:
-        """Where the gradients of `weights` go."""
-        return self.parameters.views(part, self.grads)
+        """Where the gradients of `weights` go.
+
+        Of arrays that an earlier part of the backward pass has written, a buffer, which `add_shared` adds.
+        """
+        views = self.parameters.views(part, self.grads)
+        for name, start in self.parameters.shared(part).items():
+            writer = self._shared.writers.setdefault(start, part)
+            if writer != part:
+                own = self.buffer(part, "gradient of", name, size=len(views[name]))
+                self._shared.waiting[part, name] = views[name], own
+                views[name] = own
+        return views
+
+    def add_shared(self) -> None:
+        """Record the sum of what several parts have to say about the same arrays."""
+        for total, own in self._shared.waiting.values():
+            self.backend.add_numbers(self, total, own)
+        self._shared.waiting.clear()

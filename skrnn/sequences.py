@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
+FLOATS = np.dtype(np.float32), np.dtype(np.float64)
+TOKEN = np.dtype(np.int32)  # half the memory of an index, and no vocabulary has more
+
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
     """Sequences of any lengths over one table of steps; nothing is padded and nothing is copied.
 
-    Sequence ``i`` is ``values[starts[i] : starts[i] + lengths[i]]``. ``starts`` need not be
-    cumulative: overlapping windows over one long series share their rows.
+    Sequence ``i`` is ``values[starts[i] : starts[i] + lengths[i]]``, and likewise of ``tokens``. ``starts``
+    need not be cumulative: overlapping windows over one long series share their rows.
 
     Parameters
     ----------
@@ -30,6 +33,9 @@ class Sequences:
     shift, scale : ndarray of shape (n_sequences, n_features) or None
         With them, a step of sequence ``i`` reads ``(row - shift[i]) * scale[i]``; same dtype as
         `values`. They are applied when a minibatch is gathered.
+    tokens : ndarray of shape (n_rows, n_columns), dtype int32, or None
+        Integers beside the numbers of each step, or instead of them where `n_features` is 0: words,
+        characters, categories.
 
     Raises
     ------
@@ -43,10 +49,15 @@ class Sequences:
     lengths: np.ndarray
     shift: np.ndarray | None = None
     scale: np.ndarray | None = None
+    tokens: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         values, starts, lengths = self.values, self.starts, self.lengths
         _check_table("values", values)
+        if self.tokens is not None:
+            _check_table("tokens", self.tokens, (TOKEN,))
+            if len(self.tokens) != len(values):
+                raise ValueError(f"{len(values)} rows of values but {len(self.tokens)} of tokens")
         for name, index in ("starts", starts), ("lengths", lengths):
             if index.ndim != 1 or index.dtype != np.intp:
                 raise ValueError(f"{name} must be a 1-D array of intp, got {_describe(index)}")
@@ -92,6 +103,25 @@ class Sequences:
         """Sequences that follow on one another in a table."""
         return cls(values, np.cumsum(lengths) - lengths, lengths)
 
+    @classmethod
+    def from_tokens(cls, arrays: Sequence[np.ndarray], dtype: Any) -> Sequences:
+        """Concatenate arrays of integers, of shape (T_i,) or (T_i, n_columns); `dtype` is that of the network."""
+        lengths = np.array([len(array) for array in arrays], dtype=np.intp)
+        tokens = np.concatenate([np.asarray(array).reshape(len(array), -1) for array in arrays])
+        if tokens.dtype.kind not in "iu":
+            raise ValueError(f"tokens are integers, got {tokens.dtype}")
+        outside = (tokens < 0) | (tokens > np.iinfo(TOKEN).max)
+        if outside.any():
+            row, column = np.argwhere(outside)[0]
+            ends = np.cumsum(lengths)
+            i = int(np.searchsorted(ends, row, side="right"))
+            raise ValueError(
+                f"sequence {i}, step {row - ends[i] + lengths[i]}: {tokens[row, column]} is no token"
+            )
+        values = np.empty((len(tokens), 0), dtype)
+        starts = np.cumsum(lengths) - lengths
+        return cls(values, starts, lengths, tokens=tokens.astype(TOKEN, order="C"))
+
     def __len__(self) -> int:
         return len(self.starts)
 
@@ -108,14 +138,20 @@ class Sequences:
     def n_steps(self) -> int:
         return int(self.offsets[-1])
 
+    @cached_property
+    def token_range(self) -> np.ndarray:
+        """The smallest and the largest of each column of `tokens`: (2, n_columns)."""
+        return np.array([self.tokens.min(axis=0, initial=0), self.tokens.max(axis=0, initial=-1)])
+
     def take(self, rows: Any) -> Sequences:
-        """The sequences that an index array, a mask or a slice picks; `values` is shared."""
+        """The sequences that an index array, a mask or a slice picks; `values` and `tokens` are shared."""
         return Sequences(
             self.values,
             self.starts[rows],
             self.lengths[rows],
             None if self.shift is None else np.ascontiguousarray(self.shift[rows]),
             None if self.scale is None else np.ascontiguousarray(self.scale[rows]),
+            self.tokens,
         )
 
     def row_index(self) -> np.ndarray:
@@ -137,7 +173,7 @@ class Targets:
     Parameters
     ----------
     values : ndarray of shape (n_rows, k)
-        C-contiguous.
+        C-contiguous; of numbers, or with k = 1 of tokens, int32.
     at : ndarray of shape (n,), dtype intp, or None
         First row of each target: of sequence i, or of the step in row i of the table of steps. None: row i.
     steps : int
@@ -159,7 +195,9 @@ class Targets:
 
     def __post_init__(self) -> None:
         values, at = self.values, self.at
-        _check_table("targets", values)
+        _check_table("targets", values, (TOKEN,) if values.dtype == TOKEN else FLOATS)
+        if values.dtype == TOKEN and (values.shape[1] != 1 or self.steps != 1 or self.shift is not None):
+            raise ValueError("targets that are tokens are single ones, and not scaled")
         if at is None:
             if self.steps != 1 or self.shift is not None:
                 raise ValueError("targets of several steps, or scaled ones, need `at`")
@@ -224,14 +262,15 @@ def _as_table(array: np.ndarray, dtype: Any) -> np.ndarray:
     return np.asarray(np.require(array, dtype, ["C", "A"]))
 
 
-def _check_table(name: str, table: np.ndarray) -> None:
+def _check_table(name: str, table: np.ndarray, dtypes: tuple[np.dtype, ...] = FLOATS) -> None:
     if (
         table.ndim != 2
-        or table.dtype not in (np.float32, np.float64)
+        or table.dtype not in dtypes
         or not (table.flags.c_contiguous and getattr(table.flags, "aligned", True))  # a GPU's are
     ):
         raise ValueError(
-            f"{name} must be a C-contiguous 2-D array of float32 or float64, got {_describe(table)}"
+            f"{name} must be a C-contiguous 2-D array of {' or '.join(map(str, dtypes))}, got "
+            f"{_describe(table)}"
         )
 
 

@@ -28,11 +28,14 @@ class Data(NamedTuple):
     y : Targets
         One for each sequence, or per step one for each row of `sequences.values`.
     w : ndarray of shape (n,) or (rows of `sequences.values`,), or None for equal weights
+    mates : Sequences or None
+        Of pairs: the other side.
     """
 
     sequences: Sequences
     y: Targets
     w: np.ndarray | None
+    mates: Sequences | None = None
 
 
 @dataclass
@@ -121,14 +124,15 @@ class Trainer:
     ):
         self.network, self.params, self.optimizer, self.loss = network, params, optimizer, loss
         self.settings, self.rng, self.seed, self.data = settings, rng, seed, data
-        self.jobs = Jobs(data.sequences.lengths, settings.batch_size, settings.tbptt_steps)
+        mates = None if data.mates is None else data.mates.lengths
+        self.jobs = Jobs(data.sequences.lengths, settings.batch_size, settings.tbptt_steps, mates)
         n_jobs = len(self.jobs.table)
         self.rates, self.statistics = np.zeros(n_jobs), np.zeros((n_jobs, 3))
         self.tape = self._record()
 
     def _record(self) -> Any:
         """A tape that trains on the next job: reads it, runs forward and, if it learns, updates."""
-        network, jobs, (sequences, y, w) = self.network, self.jobs, self.data
+        network, jobs, (sequences, y, w, mates) = self.network, self.jobs, self.data
         tape, steps = network.backend.Tape(network.n_threads), jobs.room()
         self.rows = steps.max_rows
         grads, statistics = network.backend.aligned(network.size, network.dtype), self.statistics.reshape(-1)
@@ -136,7 +140,7 @@ class Trainer:
             tape, steps, self.params, grads, dropout_seed=self.seed, keep=True,
             carry=self.settings.tbptt_steps is not None,
         )  # fmt: skip
-        out = network.forward(rec, network.backend.read(rec, sequences, jobs))
+        out = network.forward(rec, network.read(rec, sequences, jobs, mates))
         loss = links.Loss("out", network.n_out, self.loss, y, w, statistics, jobs.cursor)
         with tape.only_if(jobs.job[JOB_LEARNS:]):
             loss.forward(rec, out)
@@ -290,7 +294,10 @@ class Trainer:
         start = jobs.job[JOB_START]
         batch = jobs.order[start : start + jobs.job[JOB_COUNT]]
         n_rows = len(batch) * (self.settings.tbptt_steps or inference.ROWS)
-        raw, _ = inference.run(self.network, self.params, self.data.sequences.take(batch), n_rows=n_rows)
+        mates = None if self.data.mates is None else self.data.mates.take(batch)
+        raw, _ = inference.run(
+            self.network, self.params, self.data.sequences.take(batch), mates=mates, n_rows=n_rows
+        )
         if not np.isfinite(raw).all():
             raise Diverged("The output", self.settings)
 

@@ -80,7 +80,7 @@ class Minibatch:
             steps, tape, n = jobs.room(), backend.Tape(), len(self.lengths)
             D, H, statistics = network.recurrent[-1].width, network.hidden_size, np.zeros(3)
             rec = network.record(tape, steps, params, grads, dropout_seed=7, keep=True, carry=True)
-            X = backend.read(rec, self.sequences, jobs)
+            X = network.read(rec, self.sequences, jobs)
             for given, own in zip(self.state, network.carried(rec), strict=True):
                 for array, rows in zip(given, own, strict=False):
                     backend.start_from(rec, np.ascontiguousarray(array), rows)

@@ -4,10 +4,12 @@
 """
 
 import numpy as np
+import reference
 
-from skrnn import backends
-from skrnn.batches import SIZE_B, SIZE_CARRIED, SIZE_EPOCH, SIZE_FIRST, SIZE_R, SIZE_T, Steps
-from skrnn.links import Dense
+from skrnn import backends, losses
+from skrnn.batches import SIZE_B, SIZE_CARRIED, SIZE_EPOCH, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
+from skrnn.links import Dense, Loss
+from skrnn.network import Network
 from skrnn.parameters import Parameters
 from skrnn.recording import Recording, Rows
 from skrnn.sequences import Targets
@@ -84,7 +86,7 @@ class Forward:
             network.pooled(rec).array[:] = network.new_pool(len(packed)).ravel()
         flat = network.backend.aligned(X.size, network.dtype)
         flat[:] = X.ravel()
-        self.raw = network.forward(rec, Rows(flat, network.n_in))
+        self.raw = network.forward(rec, {"X": Rows(flat, network.n_in)})
         self.states = network.hidden(rec)
         tape.run(flops=1e12)
         n_rows = packed.n_rows if network.return_sequences else len(packed)
@@ -144,3 +146,45 @@ def loss_of(loss, raw, y, w=None):
     gradient = d.array.reshape(M, -1)
     np.testing.assert_array_equal(gradient[:, n_raw:], 0)
     return statistics[0], statistics[1], gradient[:, :n_raw]
+
+
+def trained(links, weights, sequences, y, *, device="cpu", mates=None, loss=None, order=None, n_threads=1):
+    """(mean loss, gradient by name) of one minibatch, read by the backend; weights None: initial ones.
+
+    `links`: from a backend to those of a network.
+    """
+    with backends.turn(device):
+        n_in, dtype = sequences.n_features, sequences.values.dtype
+        network = Network(n_in, links(backends.get(device)), dtype=dtype, device=device, n_threads=n_threads)
+        jobs = Jobs(sequences.lengths, len(sequences), None, None if mates is None else mates.lengths)
+        jobs.plan(np.arange(len(sequences)) if order is None else order)
+        tape, statistics = network.backend.Tape(n_threads), np.zeros(3)
+        grads = network.pack(
+            {name: np.full(shape, np.nan) for name, shape in network.parameters.shapes().items()}
+        )
+        rec = network.record(tape, jobs.room(), network.pack(weights), grads, keep=True)
+        out = network.forward(rec, network.read(rec, sequences, jobs, mates))
+        objective = Loss("out", network.n_out, loss or losses.squared_error, y, None, statistics, jobs.cursor)
+        objective.forward(rec, out)
+        network.backward(rec, *objective.backward(rec, need=(True,)))
+        tape.run(flops=1e12)
+        return statistics[0] / statistics[1], network.unpack(grads)
+
+
+def check_gradients(links, weights, sequences, y, **options):
+    """Against central differences; returns them."""
+    _, gradients = trained(links, weights, sequences, y, **options)
+    for name, array in weights.items():
+        expected = reference.central_differences(
+            lambda: trained(links, weights, sequences, y, **options)[0], array
+        )
+        np.testing.assert_allclose(gradients[name], expected, rtol=0, atol=1e-6, err_msg=name)
+    return gradients
+
+
+def random_weights(links, n_in=0, dtype=np.dtype(np.float64), seed=0):
+    """Standard normal."""
+    network, rng = Network(n_in, links(backends.get("cpu")), dtype=dtype), np.random.default_rng(seed)
+    return {
+        name: rng.standard_normal(shape).astype(dtype) for name, shape in network.parameters.shapes().items()
+    }

@@ -5,7 +5,6 @@ Its arrays refuse, like CuPy's, to become NumPy's unasked, and its work has to b
 
 import re
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -169,9 +168,8 @@ def turn(device, allow_tf32=False):
         running.pop()
 
 
-def read(rec, sequences, jobs):
-    values = getattr(sequences.values, "host", sequences.values)
-    return cpu.read(rec, replace(sequences, values=values), jobs)
+def gather(rec, table, *args):
+    cpu.gather(rec, getattr(table, "host", table), *args)
 
 
 def to_device(flat):
@@ -185,7 +183,7 @@ BACKEND = SimpleNamespace(
     **{name: getattr(cpu, name) for name in NAMES}
     | {
         "Tape": Tape,
-        "read": read,
+        "gather": gather,
         "to_device": to_device,
         "supports_bfloat16": lambda: False,
     },

@@ -677,8 +677,9 @@ def test_jobs(lengths, size, batch_size):
             assert jobs.cursor[0] == k
             np.testing.assert_array_equal(jobs.job, table[k])
             reading.pack(
-                jobs.job, jobs.order, starts, lengths, *steps.layout, steps.whole, steps.sequence, steps.row
-            )
+                jobs.job, jobs.order, jobs.mate, starts, lengths, *steps.layout, steps.whole, steps.sequence,
+                steps.row, steps.mate,
+            )  # fmt: skip
             assert (jobs.order[start : start + B] == sequences).all()
             sizes = {SIZE_B: B, SIZE_T: T, SIZE_R: R, SIZE_FIRST: first, SIZE_CARRIED: int(first > 0)}
             assert dict(enumerate(steps.sizes.tolist())) == sizes | {SIZE_EPOCH: epoch}
@@ -719,7 +720,7 @@ def test_read(lengths, dtype, scaled):
         jobs.plan(order)
         for first, own, _ in minibatches(order, sequences.lengths, 4, size):
             packed = PackedSteps(np.minimum(sequences.lengths[own] - first, size or max(lengths)))
-            X = reading.read(recording(AtOnce(n_threads), steps, work), sequences, jobs)
+            X = recording(AtOnce(n_threads), steps, work).read(sequences, jobs)["X"]
             expected = values[packed.rows_of(starts[own] + first)]
             if scaled:
                 i = own[packed.sequence]
@@ -1279,4 +1280,4 @@ def test_sequences_of_another_type_are_refused():
     sequences = Sequences.from_arrays([np.zeros((4, 2))])
     jobs = Jobs(sequences.lengths, 1, None)
     with pytest.raises(TypeError, match="sequences of float64 for a network of float32"):
-        reading.read(network.record(Tape(), jobs.room()), sequences, jobs)
+        network.read(network.record(Tape(), jobs.room()), sequences, jobs)

@@ -8,10 +8,25 @@ and its adjoint in each backend.
 from .attention import Attention
 from .dense import Dense
 from .dropout import Dropout
+from .embedding import Embedding
 from .link import Link
 from .loss import Loss
-from .pooling import Last, Pool
+from .pooling import Last, Mate, Pool
 from .recurrent import Recurrent
+from .softmax import Softmax
 from .unfolding import Unfold
 
-__all__ = ["Attention", "Dense", "Dropout", "Last", "Link", "Loss", "Pool", "Recurrent", "Unfold"]
+__all__ = [
+    "Attention",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Last",
+    "Link",
+    "Loss",
+    "Mate",
+    "Pool",
+    "Recurrent",
+    "Softmax",
+    "Unfold",
+]

@@ -25,12 +25,15 @@ class Link:
         Numbers in a row of what it makes.
     per : {SIZE_R, SIZE_B} or None
         Whether it makes a row for each step or for each sequence; None: like the first that it reads.
+    side : {0, 1} or None
+        Of pairs: whose sequences it works on, 0 or their mates, 1; None: like the first that it reads.
     whole : bool
         Whether it needs whole sequences, which are then not read in chunks.
     """
 
     width: int
     per: int | None = None
+    side: int | None = None
     whole = False
 
     def __init__(self, name: str, *reads: str) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..losses import Loss as LossFunction
+from ..losses import multiclass_log_loss
 from ..recording import Recording, Rows
 from ..sequences import Targets
 from .link import Link
+from .softmax import Scores
 
 
 class Loss(Link):
@@ -35,6 +37,11 @@ class Loss(Link):
     def forward(self, rec: Recording, raw: Any) -> None:
         """What it makes are numbers in `statistics`; the gradient is found in the same pass."""
         loss, *rest = self.arguments
+        if isinstance(raw, Scores):
+            if loss is not multiclass_log_loss:
+                raise ValueError(f"the loss of a softmax over tokens is the log loss, got {loss.name}")
+            rec.kept[self.name] = raw.objective(rec, *rest)
+            return
         rec.kept[self.name] = d = rec.new_rows(self.name, "d", row=raw.row, per=raw.per)
         rec.backend.objective(rec, loss, raw, d, self.width, *rest)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -38,10 +38,12 @@ class States:
             at += layer.n_hidden
         return out
 
-    def last(self, rec: Recording, name: str) -> Rows:
-        """After each sequence's last step, directions side by side: rows (B, D)."""
+    def last(self, rec: Recording, name: str, cell: bool = False) -> Rows:
+        """After each sequence's last step, directions side by side: rows (B, D) of h, or of c."""
+        if cell and not self.parts[0][0].cell.has_c:
+            raise ValueError(f"{name!r} asks for memory cells, which {self.name!r} lacks")
         row, at = sum(layer.n_hidden for layer, _ in self.parts), 0
-        out = rec.new_rows(name, "last", row=row, per=SIZE_B)
+        out = rec.new_rows(name, "last", row=row, per=SIZE_B)._replace(cell=cell)
         for layer, trace in self.parts:
             layer.last_states(rec, trace, out, at)
             at += layer.n_hidden
@@ -66,6 +68,9 @@ class Recurrent(Link):
         See `skrnn.cells.build`.
     bf16 : bool
         Whether products in time read bfloat16; all else is float32 then.
+    first : sequence of str
+        Names of the values, rows (B, directions n_hidden), in which h, and c of an LSTM, begin; those that
+        are not named begin at zero.
 
     Raises
     ------
@@ -76,15 +81,16 @@ class Recurrent(Link):
     def __init__(
         self, backend: ModuleType, dtype: np.dtype, name: str, read: str, suffix: str, cell: str,
         n_in: int, n_hidden: int, *, directions: int = 1, recurrent_dropout: float = 0.0, stream: int = 0,
-        activation: str = "tanh", reset_after: bool = True, bf16: bool = False,
+        activation: str = "tanh", reset_after: bool = True, bf16: bool = False, first: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        super().__init__(name, read)
+        super().__init__(name, read, *first)
         if cell != "rnn":
             activation = "tanh"  # one compiled kernel whatever the unused parameter says
         if cell != "gru":
             reset_after = True
         self.cell, self.n_in, self.n_hidden = cell, n_in, n_hidden
-        self.width, self.whole = n_hidden * directions, directions == 2
+        # What is read from behind, or begins in what has been learnt, is not read in chunks.
+        self.width, self.whole = n_hidden * directions, directions == 2 or len(first) > 0
         self.recurrent_dropout, self.stream = recurrent_dropout, stream
         self.layers = {
             own: backend.RecurrentLayer(cell, n_in, n_hidden, dtype, activation, bool(reset_after), bf16)
@@ -111,7 +117,7 @@ class Recurrent(Link):
         for suffix, layer in self.layers.items():
             yield suffix, layer.places(suffix)
 
-    def forward(self, rec: Recording, value: Any) -> States:
+    def forward(self, rec: Recording, value: Any, *first: Any) -> States:
         X, parts, backend = value.rows(rec), [], rec.backend
         for d, (part, layer) in enumerate(self.layers.items()):
             mask = None
@@ -121,7 +127,9 @@ class Recurrent(Link):
             if d:  # every sequence from its own end
                 read = rec.new_rows(part, "reversed", row=self.n_in)
                 backend.copy_rows(rec, X, 0, read, 0, self.n_in, reverse=True)
-            trace = layer.forward(rec, read, mask, part)
+            if first:
+                self._begin(rec, d, layer.carried(rec, part), first)
+            trace = layer.forward(rec, read, mask, part, begun=len(first) > 0)
             if rec.carry:
                 layer.keep_last(rec, trace, part)
             parts.append((layer, trace))
@@ -129,23 +137,40 @@ class Recurrent(Link):
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
         backend, dX, column = rec.backend, [], 0
-        of = {d.per: d for d in gradients}
+        of = {(d.per, d.cell): d for d in gradients}
+        d_first = [
+            rec.new_rows(self.name, "d", name, row=self.width, per=SIZE_B) if needed else None
+            for name, needed in zip(self.reads[1:], need[1:], strict=True)
+        ]
         for part, (layer, trace) in zip(self.layers, rec.values[self.name].parts, strict=True):
-            begin = layer.gradient_of_states(rec, part)  # of the last states: (h, c), or (h,)
-            if SIZE_B in of:
-                backend.copy_rows(rec, of[SIZE_B], column, begin.pop(0), 0, self.n_hidden, pad=True)
-            for rows in begin:
-                backend.clear_rows(rec, rows)
-            dY = of.get(SIZE_R)
+            states = layer.gradient_of_states(rec, part)  # (h, c), or (h,)
+            for rows, cell in zip(states, (False, True), strict=False):  # of the last ones
+                if (SIZE_B, cell) in of:
+                    backend.copy_rows(rec, of[SIZE_B, cell], column, rows, 0, self.n_hidden, pad=True)
+                else:
+                    backend.clear_rows(rec, rows)
+            dY = of.get((SIZE_R, False))
             if dY is not None and (len(self.layers) == 2 or dY.row < layer.width):
                 own = rec.new_rows(part, "own gradient", row=layer.width)
                 backend.copy_rows(rec, dY, column, own, 0, self.n_hidden, reverse=column > 0, pad=True)
                 dY = own
             dX.append(layer.backward(rec, trace, dY, need[0], part))
+            for rows, d in zip(states, d_first, strict=False):  # of the first ones
+                if d is not None:
+                    backend.copy_rows(rec, rows, 0, d, column, self.n_hidden)
             column += self.n_hidden
         if len(dX) == 2 and need[0]:
             backend.add_reversed(rec, *dX)
-        return (dX[0],)
+        return dX[0], *d_first
+
+    def _begin(self, rec: Recording, direction: int, carried: list[Rows], first: tuple[Any, ...]) -> None:
+        """Record that a direction's states begin in its columns of the values `first`."""
+        for k, rows in enumerate(carried):
+            if k < len(first):
+                at = direction * self.n_hidden
+                rec.backend.first_states(rec, first[k].rows(rec), at, self.n_hidden, rows)
+            else:
+                rec.backend.first_states(rec, rows, 0, 0, rows)  # zeros
 
     def carried(self, rec: Recording) -> list[list[Rows]]:
         """For every direction, where h (and c) are carried over, as rows (B, n_hidden)."""

@@ -20,13 +20,13 @@ from .transposed import make_input_gradient, make_transpose
 
 
 @cache
-def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
-    """Outputs are handled in panels one vector wide: P panels, L lanes. M rows: ``sizes[per]``."""
-    L, multiply, column_sums = lanes(dtype), make_multiply(1), make_column_sums(1)
+def dense_kernels(dtype: np.dtype, vectors: int) -> SimpleNamespace:
+    """Outputs are handled in P panels of so many vectors, L columns. M rows: ``sizes[per]``."""
+    L, multiply, column_sums = vectors * lanes(dtype), make_multiply(vectors), make_column_sums(vectors)
     set_aside, take_back = sum_kernels(dtype).set_aside, sum_kernels(dtype).take_back
     span = SPAN if dtype == np.float32 else 2**62
 
-    @kernel("dense_forward", dtype.name)
+    @kernel("dense_forward", dtype.name, vectors)
     def forward(thread, n_threads, sizes, per, n_in, P, X, x_row, x_past, W, b, out, wide):
         """out (M, P L) = X (M, n_in) @ W + b; without b, added to what is there. wide: like `out`, where
         there are more than SPAN inputs, which may be the steps of a sequence."""
@@ -44,7 +44,7 @@ def dense_kernels(dtype: np.dtype) -> SimpleNamespace:
         if n_in > span:
             take_back(out, lo * row, (hi - lo) * row, wide, lo * row)
 
-    @kernel("dense_weight_gradients", dtype.name)
+    @kernel("dense_weight_gradients", dtype.name, vectors)
     def weight_gradients(thread, n_threads, sizes, per, n_in, P, X, x_row, x_past, d, dW, db, wide):
         """dW (P, n_in, L) = X^T @ d (M, P L), db = sum of d over rows, if there is a bias. wide: like dW,
         and behind it db, where there are more than SPAN rows."""
@@ -78,23 +78,26 @@ class Dense:
     Parameters
     ----------
     n_in, n_out : int
+    vectors : int
+        Width of the panels that its weights are kept in.
     """
 
-    def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
+    def __init__(self, n_in: int, n_out: int, dtype: np.dtype, vectors: int = 1) -> None:
         self.n_in, self.n_out, self.dtype, self.lanes = n_in, n_out, dtype, lanes(dtype)
-        self.panels = -(-n_out // self.lanes)
-        self.width = self.panels * self.lanes
+        self.kernels, self.columns = dense_kernels(dtype, vectors), vectors * self.lanes
+        self.panels = -(-n_out // self.columns)
+        self.width = self.panels * self.columns
 
     def place(self, name: str, section: str, columns: int) -> Place:
         """How panels keep its weight or bias."""
-        return Place(name, section, 1, (0,), (1, self.panels, columns, self.lanes), (0, 1, 3, 2))
+        return Place(name, section, 1, (0,), (1, self.panels, columns, self.columns), (0, 1, 3, 2))
 
     def forward(self, rec: Recording, X: Rows, name: str, onto: Rows | None = None) -> Rows:
         """Record out (M, at least n_out) of X (M, n_in); without a bias it is added `onto` other outputs."""
         views, empty = rec.weights(name), rec.work.empty
         out = rec.new_rows(name, "out", row=self.width, per=X.per) if onto is None else onto
         rec.tape.share(
-            dense_kernels(self.dtype).forward, rec.steps.sizes, X.per, self.n_in, self.panels, X.array, X.row,
+            self.kernels.forward, rec.steps.sizes, X.per, self.n_in, self.panels, X.array, X.row,
             X.past, views["weight"], views.get("bias", empty), out.array,
             beside(self.n_in, rec.room(X.per) * self.width, rec.work, name, "wide out"),
         )  # fmt: skip
@@ -108,7 +111,7 @@ class Dense:
         tape, sizes, views, into = rec.tape, rec.steps.sizes, rec.weights(name), rec.gradients(name)
         db = into.get("bias", rec.work.empty)
         tape.share(
-            dense_kernels(self.dtype).weight_gradients, sizes, X.per, self.n_in, self.panels, X.array, X.row,
+            self.kernels.weight_gradients, sizes, X.per, self.n_in, self.panels, X.array, X.row,
             X.past, d.array, into["weight"], db,
             beside(rec.room(X.per), len(into["weight"]) + len(db), rec.work, name, "wide gradients"),
         )  # fmt: skip
@@ -117,7 +120,9 @@ class Dense:
         vectors = -(-self.n_in // self.lanes)
         wide, row = widest(vectors), vectors * self.lanes
         WT = rec.buffer(name, "transposed", size=row * self.width)
-        tape.share(make_transpose(self.dtype), self.panels, self.n_in, self.lanes, wide, views["weight"], WT)
+        tape.share(
+            make_transpose(self.dtype), self.panels, self.n_in, self.columns, wide, views["weight"], WT
+        )
         dX = rec.new_rows(name, "dX", row=row, per=X.per)
         tape.share(
             make_input_gradient(self.dtype, wide), sizes, X.per, 1, d.array, self.width, 0,

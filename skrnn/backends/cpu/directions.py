@@ -65,6 +65,22 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
             for j in range(len(x)):
                 y[j] += x[j]
 
+    @kernel("add_numbers", dtype.name)
+    def add_numbers(thread, n_threads, target, source):
+        lo, hi = own_range(thread, n_threads, len(target))
+        x, y = part(source, lo, hi - lo), part(target, lo, hi - lo)
+        for j in range(len(x)):
+            y[j] += x[j]
+
+    @kernel("take_mates", dtype.name)
+    def take_mates(sizes, mate, back, row, source, target):
+        """target (B, row): of each sequence's mate; or, going back, to its mate."""
+        for i in range(sizes[SIZE_B]):
+            a, b = mate[i], i
+            if back:
+                a, b = i, mate[i]
+            copy(row, source, a * row, target, b * row)
+
     @kernel("last_states", dtype.name)
     def last_states(sizes, row_at, lengths, width, states, kept, n, column, out_row, out):
         """out[i, column:][:n] = sequence i's state after its last step; rest of a row of width `out_row`
@@ -82,6 +98,8 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
         copy_columns=copy_columns,
         add_reversed=add_reversed,
         add_rows=add_rows,
+        add_numbers=add_numbers,
+        take_mates=take_mates,
         last_states=last_states,
         clear_rows=clear_rows,
     )
@@ -112,6 +130,19 @@ def add(rec: Recording, target: Rows, source: Rows) -> None:
     rec.tape.share(
         direction_kernels(rec.work.dtype).add_rows, rec.steps.sizes, target.per, target.row, target.array,
         source.row, source.array,
+    )  # fmt: skip
+
+
+def add_numbers(rec: Recording, target: np.ndarray, source: np.ndarray) -> None:
+    """Add flat arrays of one size."""
+    rec.tape.share(direction_kernels(rec.work.dtype).add_numbers, target, source)
+
+
+def take_mates(rec: Recording, source: Rows, target: Rows, *, back: bool = False) -> None:
+    """Rows (B, .) of the other stream, in the order of this one; `back`: of this one, in the other's."""
+    rec.tape.call(
+        direction_kernels(rec.work.dtype).take_mates, rec.steps.sizes, rec.steps.mate, back, source.row,
+        source.array, target.array,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""tanh, sigmoid and relu on vectors, in float32 and float64."""
+"""tanh, sigmoid, relu and exp on vectors, in float32 and float64."""
 
 from __future__ import annotations
 
@@ -65,24 +65,45 @@ def float32_functions():
     return tanh, sigmoid
 
 
-def float64_functions():
-    """tanh and sigmoid to about one unit in the last place, from Cephes' `exp` and `tanh`."""
-    f, in_float64 = np.float64, keyed("float64")
+@cache
+def float32_exp():
+    """Cephes' `expf`, to two units in the last place; at least the smallest normal number."""
+    f = np.float32
+    polynomial = horner(
+        f, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
+        5.0000001201e-1,
+    )  # fmt: skip
+    log2_e, ln2_high, ln2_low = f(1.44269504088896341), f(0.693359375), f(-2.12194440e-4)
+    one, low, high = f(1), f(-87.3), f(88)
+
+    @keyed("float32")
+    def exp(x):
+        x = where_greater(x, high, high, where_less(x, low, low, x))  # NaN stays NaN
+        power, n = power_of_two(x * log2_e)
+        x = x - n * ln2_high
+        x = x - n * ln2_low
+        return (fma(polynomial(x), x * x, x) + one) * power
+
+    return exp
+
+
+@cache
+def float64_exp():
+    """Cephes' `exp`, to about one unit in the last place."""
+    f = np.float64
     exp_p = horner(f, 1.26177193074810590878e-4, 3.02994407707441961300e-2, 9.99999999999999999910e-1)
     exp_q = horner(
         f, 3.00198505138664455042e-6, 2.52448340349684104192e-3, 2.27265548208155028766e-1,
         2.00000000000000000005e0,
     )  # fmt: skip
-    tanh_p = horner(f, -9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3)
-    tanh_q = horner(f, 1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3)
     log2_e, ln2_high, ln2_low = (
         f(1.4426950408889634),
         f(6.93145751953125e-1),
         f(1.42860682030941723212e-6),
     )
-    one, two, bound, near = f(1), f(2), f(700), f(0.625)
+    one, two, bound = f(1), f(2), f(700)
 
-    @in_float64
+    @keyed("float64")
     def exp(x):
         x = where_greater(x, bound, bound, where_less(x, -bound, -bound, x))
         power, n = power_of_two(x * log2_e)
@@ -91,6 +112,21 @@ def float64_functions():
         xx = x * x
         p = x * exp_p(xx)
         return fma(p / (exp_q(xx) - p), two, one) * power
+
+    return exp
+
+
+def exponential(dtype: np.dtype):
+    """exp on vectors."""
+    return float32_exp() if dtype == np.float32 else float64_exp()
+
+
+def float64_functions():
+    """tanh and sigmoid to about one unit in the last place, from Cephes' `exp` and `tanh`."""
+    f, in_float64, exp = np.float64, keyed("float64"), float64_exp()
+    tanh_p = horner(f, -9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3)
+    tanh_q = horner(f, 1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3)
+    one, two, near = f(1), f(2), f(0.625)
 
     @in_float64
     def tanh(x):

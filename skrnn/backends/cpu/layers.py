@@ -90,13 +90,14 @@ class RecurrentLayer(Layer):
     def stored(self, columns: int, n_slots: int) -> tuple[int, ...]:
         return self.panels, columns, self.units, n_slots, self.lanes
 
-    def forward(self, rec: Recording, X: Rows, mask, name: str) -> Trace:
+    def forward(self, rec: Recording, X: Rows, mask, name: str, begun: bool = False) -> Trace:
         """Record a pass over time with the parameters of the part `name`.
 
         Parameters
         ----------
         X : rows (R, F)
         mask : flat (B, Hp) recurrent dropout, or None
+        begun : whether `carried` holds the first states
         """
         cell, Hp, P, keep = self.cell, self.width, self.panels, rec.keep
         tape, steps, B, R = rec.tape, rec.steps, rec.steps.max_sequences, rec.steps.max_rows
@@ -113,7 +114,7 @@ class RecurrentLayer(Layer):
         RH = rec.buffer(name, "RH", size=((B + R) if keep else B) * Hp) if cell.reset else empty
         carried = self.carried(rec, name)
         for states, first in zip((H, C), carried, strict=False):
-            tape.call(kernels.begin, steps.sizes, Hp, first.array, states)
+            tape.call(kernels.begin, steps.sizes, begun, Hp, first.array, states)
         A = H
         if mask is not None:
             A = rec.buffer(name, "A", size=(B + R) * Hp)
@@ -147,8 +148,9 @@ class RecurrentLayer(Layer):
         return Rows(trace.H, self.width, past=True)
 
     def last_states(self, rec: Recording, trace: Trace, target: Rows, column: int) -> None:
-        """Record that each sequence's last hidden state goes to these columns."""
-        self._last(rec, trace.H, True, self.n_hidden, target, column)
+        """Record that each sequence's last state goes to these columns: h, or c if the target is of cells."""
+        states, every_step = (trace.C, rec.keep) if target.cell else (trace.H, True)
+        self._last(rec, states, every_step, self.n_hidden, target, column)
 
     def keep_last(self, rec: Recording, trace: Trace, name: str) -> None:
         """Record that the last states go into `carried`."""

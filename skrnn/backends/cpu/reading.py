@@ -39,7 +39,8 @@ def next_job(jobs, cursor, job):
 
 
 @kernel("pack")
-def pack(job, order, all_starts, all_lengths, sizes, counts, row_at, lengths, whole, sequence, row):
+def pack(job, order, mates, all_starts, all_lengths, sizes, counts, row_at, lengths, whole, sequence, row,
+         mate):  # fmt: skip
     """Lay out the steps of a job: sequences order[start:][:count], `size` steps from step `first` on.
 
     The job's sequences are sorted by falling length; those that end before `first` take no part. `row`
@@ -51,6 +52,8 @@ def pack(job, order, all_starts, all_lengths, sizes, counts, row_at, lengths, wh
         sequence[B] = order[start + B]
         whole[B] = all_lengths[sequence[B]]
         lengths[B] = min(whole[B] - first, size)
+        if len(mates) > 0:
+            mate[B] = mates[start + B]
         B += 1
     R, n, T = 0, B, lengths[0]
     for t in range(T):
@@ -122,6 +125,15 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
             copy(n, given, sequence[i] * n, carried, i * width)
             clear(carried, i * width + n, width - n)
 
+    @kernel("first_states", dtype.name)
+    def first_states(sizes, n, column, row, given, width, carried):
+        """carried (B, width) = columns of given (B, row), unless states are carried over already."""
+        if sizes[SIZE_CARRIED] != 0:
+            return
+        for i in range(sizes[SIZE_B]):
+            copy(n, given, i * row + column, carried, i * width)
+            clear(carried, i * width + n, width - n)
+
     @kernel("scatter", dtype.name)
     def scatter(sizes, counts, row_at, lengths, whole, sequence, per, ends, n, x_row, x_past, X,
                 out):  # fmt: skip
@@ -143,31 +155,32 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
         gather=gather,
         next_step=next_step,
         start_from=start_from,
+        first_states=first_states,
         scatter=scatter,
         unfold=unfold,
         fold=fold,
     )
 
 
-def read(rec: Recording, sequences, jobs) -> Rows:
-    """The sequences of the next of `jobs`: fills the steps and returns its rows (R, F)."""
-    tape, steps, work = rec.tape, rec.steps, rec.work
-    if sequences.values.dtype != work.dtype:
-        raise TypeError(f"sequences of {sequences.values.dtype} for a network of {work.dtype}")
-    kernels, F = reading_kernels(work.dtype), sequences.n_features
-    shift, scale = sequences.shift, sequences.scale
-    tape.call(next_job, jobs.table.reshape(-1), jobs.cursor, jobs.job)
+def next_minibatch(rec: Recording, sequences, jobs) -> None:
+    """The next of `jobs`, or that which the other stream has begun: fills the steps."""
+    tape, steps = rec.tape, rec.steps
+    if jobs.leads:
+        tape.call(next_job, jobs.table.reshape(-1), jobs.cursor, jobs.job)
     tape.call(
-        pack, jobs.job, jobs.order, sequences.starts, sequences.lengths, *steps.layout, steps.whole,
-        steps.sequence, steps.row,
+        pack, jobs.job, jobs.order, jobs.mate, sequences.starts, sequences.lengths, *steps.layout,
+        steps.whole, steps.sequence, steps.row, steps.mate,
     )  # fmt: skip
-    out, scaled = rec.new_rows("X", row=F), shift is not None
-    tape.share(
-        kernels.gather, steps.sizes, steps.counts, steps.row_at, steps.sequence, steps.row,
-        sequences.values.reshape(-1), F, shift.reshape(-1) if scaled else work.empty,
-        scale.reshape(-1) if scaled else work.empty, scaled, out.array,
+
+
+def gather(rec: Recording, table: np.ndarray, out: Rows, shift, scale) -> None:
+    """Rows of a table (., out.row) in the packed order; shift, scale: see `Sequences`, or None."""
+    steps, empty, scaled = rec.steps, np.empty(0, table.dtype), shift is not None
+    rec.tape.share(
+        reading_kernels(table.dtype).gather, steps.sizes, steps.counts, steps.row_at, steps.sequence,
+        steps.row, table.reshape(-1), out.row, shift.reshape(-1) if scaled else empty,
+        scale.reshape(-1) if scaled else empty, scaled, out.array,
     )  # fmt: skip
-    return out
 
 
 def next_step(rec: Recording, x: np.ndarray, finite: np.ndarray) -> Rows:
@@ -203,6 +216,14 @@ def start_from(rec: Recording, given: np.ndarray, carried: Rows) -> None:
     rec.tape.call(
         reading_kernels(given.dtype).start_from, rec.steps.sizes, rec.steps.sequence, carried.row,
         given.shape[1], given.reshape(-1), carried.array,
+    )  # fmt: skip
+
+
+def first_states(rec: Recording, given: Rows, column: int, n: int, carried: Rows) -> None:
+    """Sequences begin in `n` columns of the rows `given` (B, .), in their order."""
+    rec.tape.call(
+        reading_kernels(rec.work.dtype).first_states, rec.steps.sizes, n, column, given.row, given.array,
+        carried.row, carried.array,
     )  # fmt: skip
 
 

@@ -307,10 +307,11 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
     """What a layer does around the recurrence: first states and biases."""
 
     @kernel("begin", dtype.name)
-    def begin(sizes, width, carried, states):
-        """The first B rows of `states`: carried over from the chunk before, or zero."""
+    def begin(sizes, begun, width, carried, states):
+        """The first B rows of `states`: carried over from the chunk before, or zero, unless all are `begun`
+        in what is there."""
         n = sizes[SIZE_B] * width
-        if sizes[SIZE_CARRIED] != 0:
+        if begun or sizes[SIZE_CARRIED] != 0:
             copy(n, carried, 0, states, 0)
         else:
             clear(states, 0, n)

@@ -172,25 +172,28 @@ where_less = make_select("<")
 
 @intrinsic
 def power_of_two(typingctx, x):
-    """2 ** round(x) for |x| < 1000, and round(x), in float64: the exponent field is written directly.
+    """2 ** round(x), and round(x), for |x| < 1000 in float64 and < 126 in float32: the exponent field is
+    written directly.
 
-    Adding 1.5 * 2**52 rounds to the nearest integer and leaves it in the low bits (two's
+    Adding 1.5 * 2**52 (2**23) rounds to the nearest integer and leaves it in the low bits (two's
     complement); shifted into the exponent field, the bias is added there.
     """
     pair = types.UniTuple(x, 2)
 
     def codegen(context, builder, sig, args):
         vec = sig.args[0]
-        ints = ir.VectorType(INT, vec.lanes)
+        bits = vec.scalar.bitwidth
+        fraction, bias = (52, 1023) if bits == 64 else (23, 127)
+        ints = ir.VectorType(ir.IntType(bits), vec.lanes)
 
         def constant(value):
             return ir.Constant(ints, [value] * vec.lanes)
 
-        magic = ir.Constant(vec.llvm, [1.5 * 2.0**52] * vec.lanes)
+        magic = ir.Constant(vec.llvm, [1.5 * 2.0**fraction] * vec.lanes)
         shifted = builder.fadd(args[0], magic)
         rounded = builder.fsub(shifted, magic)
-        exponent = builder.add(builder.bitcast(shifted, ints), constant(1023))
-        power = builder.bitcast(builder.shl(exponent, constant(52)), vec.llvm)
+        exponent = builder.add(builder.bitcast(shifted, ints), constant(bias))
+        power = builder.bitcast(builder.shl(exponent, constant(fraction)), vec.llvm)
         return cgutils.pack_array(builder, [power, rounded])
 
     return pair(x), codegen

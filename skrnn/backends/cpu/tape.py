@@ -40,6 +40,7 @@ THREAD_FLOPS = 2e7  # of a replay that make one more thread pay
 SCALARS = {
     "?": types.boolean,
     "l": types.intp,
+    "i": types.int32,
     "f": types.float32,
     "d": types.float64,
     "H": types.uint16,
@@ -49,6 +50,7 @@ CODES = {
     np.dtype(dtype): f"{code}*"
     for dtype, code in (
         (np.intp, "l"),
+        (np.int32, "i"),
         (np.float32, "f"),
         (np.float64, "d"),
         (np.uint16, "H"),

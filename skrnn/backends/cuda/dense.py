@@ -34,7 +34,7 @@ class Dense:
 
     def place(self, name: str, section: str, columns: int) -> Place:
         """How it keeps its weight or bias."""
-        return Place(name, section, 1, (0,), (1, columns, self.n_out), (0, 2, 1))
+        return Place(name, section, 1, (0,), (1, 1, columns, self.n_out), (0, 1, 3, 2))
 
     def _weight(self, views: dict[str, Any]) -> Matrix:
         return Matrix(views["weight"], self.n_in, self.n_out, self.n_out)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from numba import cuda
 
-from ...batches import SIZE_R
+from ...batches import SIZE_B, SIZE_R
 from ...recording import Recording, Rows
 from .jit import kernel
 
@@ -32,6 +34,23 @@ def add_rows(sizes, which, row, target, n, source):
     both = min(n, row)
     for k in range(cuda.grid(1), sizes[which] * both, cuda.gridsize(1)):
         target[k // both * row + k % both] += source[k // both * n + k % both]
+
+
+@kernel("add_flat")
+def add_flat(n, target, source):
+    for k in range(cuda.grid(1), n, cuda.gridsize(1)):
+        target[k] += source[k]
+
+
+@kernel("copy_mates")
+def copy_mates(sizes, mate, back, row, source, target):
+    """target (B, row): of each sequence's mate; or, going back, to its mate."""
+    for k in range(cuda.grid(1), sizes[SIZE_B] * row, cuda.gridsize(1)):
+        i, j = k // row, k % row
+        if back:
+            target[mate[i] * row + j] = source[k]
+        else:
+            target[k] = source[mate[i] * row + j]
 
 
 @kernel("clear")
@@ -66,6 +85,17 @@ def add(rec: Recording, target: Rows, source: Rows) -> None:
         add_rows, rec.room(target.per) * target.row, rec.tape.steps(rec.steps).sizes, target.per, target.row,
         target.array, source.row, source.array,
     )  # fmt: skip
+
+
+def add_numbers(rec: Recording, target: Any, source: Any) -> None:
+    """Add flat arrays of one size."""
+    rec.tape.each(add_flat, len(target), len(target), target, source)
+
+
+def take_mates(rec: Recording, source: Rows, target: Rows, *, back: bool = False) -> None:
+    """Rows (B, .) of the other side, in the order of this one; `back`: of this one, in the other's."""
+    s, row = rec.tape.steps(rec.steps), source.row
+    rec.tape.each(copy_mates, s.max_sequences * row, s.sizes, s.mate, back, row, source.array, target.array)
 
 
 def clear_rows(rec: Recording, rows: Rows) -> None:

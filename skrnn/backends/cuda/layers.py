@@ -83,13 +83,14 @@ class RecurrentLayer(Layer):
         n_in = self.n_in if part == "input" else self.n_hidden
         return Matrix(views[f"{part} weight"], n_in, self.columns[part], self.columns[part])
 
-    def forward(self, rec: Recording, X: Rows, mask, name: str) -> Trace:
+    def forward(self, rec: Recording, X: Rows, mask, name: str, begun: bool = False) -> Trace:
         """Record a pass over time with the parameters of the part `name`.
 
         Parameters
         ----------
         X : rows (R, F)
         mask : flat (B, H) recurrent dropout, or None
+        begun : whether `carried` holds the first states
         """
         H, S, has_c, tape, keep = self.n_hidden, self.cell.n_slots, self.cell.has_c, rec.tape, rec.keep
         B, R = rec.steps.max_sequences, rec.steps.max_rows
@@ -117,7 +118,7 @@ class RecurrentLayer(Layer):
             self.weight_of(views, "input"),
             self.gates_of(trace.G, R, "input"),
         )
-        self.regime.forward(rec, self, trace, bias, carried[:2], name)
+        self.regime.forward(rec, self, trace, bias, [begun, *carried[:2]], name)
         return trace
 
     def states(self, trace: Trace) -> Rows:
@@ -125,8 +126,9 @@ class RecurrentLayer(Layer):
         return Rows(trace.H, self.n_hidden)
 
     def last_states(self, rec: Recording, trace: Trace, target: Rows, column: int) -> None:
-        """Record that each sequence's last hidden state goes to these columns."""
-        copy_rows(rec, Rows(trace.h_last, self.n_hidden, SIZE_B), 0, target, column, self.n_hidden)
+        """Record that each sequence's last state goes to these columns: h, or c if the target is of cells."""
+        last = Rows(trace.c_last if target.cell else trace.h_last, self.n_hidden, SIZE_B)
+        copy_rows(rec, last, 0, target, column, self.n_hidden)
 
     def keep_last(self, rec: Recording, trace: Trace, name: str) -> None:
         """Record that the last states go into `carried`."""

@@ -31,11 +31,13 @@ from .tape import DeviceSteps, Tape
 
 
 @kernel("begin_job")
-def begin_job(jobs, cursor, job, stop, order, all_lengths, sizes, lengths, whole, sequence):
-    """The next job: its sequences order[start:][:count], which are sorted by falling length; those that end
-    before its first step take no part. Once stopped, the job stays what it is. One block."""
+def begin_job(jobs, cursor, job, leads, stop, order, mates, paired, all_lengths, sizes, lengths, whole,
+              sequence, mate):  # fmt: skip
+    """The next job, or with `leads` unset the same: its sequences order[start:][:count], which are sorted by
+    falling length; those that end before its first step take no part. Once stopped, the job stays what it
+    is. One block."""
     thread, n_threads = cuda.grid(1), cuda.gridsize(1)
-    if thread == 0 and stop[0] == 0:
+    if leads and thread == 0 and stop[0] == 0:
         cursor[0] += 1
         for k in range(len(job)):
             job[k] = jobs[cursor[0] * len(job) + k]
@@ -45,6 +47,8 @@ def begin_job(jobs, cursor, job, stop, order, all_lengths, sizes, lengths, whole
         sequence[i] = order[start + i]
         whole[i] = all_lengths[sequence[i]]
         lengths[i] = min(whole[i] - first, size)
+        if paired:
+            mate[i] = mates[start + i]
     cuda.syncthreads()
     if thread == 0:
         low, high = 0, job[JOB_COUNT]
@@ -84,8 +88,8 @@ def lay_out(sizes, lengths, sequence, row_at, all_starts, row, step_of, place_of
             step_of[r], place_of[r], mirror[r] = t, i, row_at[lengths[i] - 1 - t] + i
 
 
-@kernel("gather")
-def gather(sizes, row, place_of, sequence, values, width, shift, scale, scaled, out):
+@kernel("gather_rows")
+def gather_rows(sizes, row, place_of, sequence, values, width, shift, scale, scaled, out):
     """out (R, width): rows of `values`, as (row - shift) * scale of its sequence if `scaled`."""
     for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
         r, j = k // width, k % width
@@ -121,6 +125,14 @@ def copy_states(sizes, sequence, width, given, carried):
             carried[k] = given[sequence[k // width] * width + k % width]
 
 
+@kernel("copy_first")
+def copy_first(sizes, n, column, row, given, width, carried):
+    """carried (B, width) = columns of given (B, row), unless states are carried over already."""
+    if sizes[SIZE_CARRIED] == 0:
+        for k in range(cuda.grid(1), sizes[SIZE_B] * width, cuda.gridsize(1)):
+            carried[k] = given[k // width * row + column + k % width] if n > 0 else 0
+
+
 @kernel("begin_carried")
 def begin_carried(sizes):
     if sizes[SIZE_FIRST] == 0:
@@ -142,12 +154,9 @@ def scatter_rows(sizes, step_of, place_of, lengths, whole, sequence, per, ends, 
             out[sequence[m] * n + j] = X[m * x_row + j]
 
 
-def read(rec: Recording, sequences, jobs) -> Rows:
-    """The sequences of the next of `jobs`: fills the steps and returns its rows (R, F)."""
-    tape, work = rec.tape, rec.work
-    if sequences.values.dtype != work.dtype:
-        raise TypeError(f"sequences of {sequences.values.dtype} for a network of {work.dtype}")
-    s, F = tape.steps(rec.steps), sequences.n_features
+def next_minibatch(rec: Recording, sequences, jobs) -> None:
+    """The next of `jobs`, or that which the other side has begun: fills the steps."""
+    tape, work, s = rec.tape, rec.work, rec.tape.steps(rec.steps)
     starts, lengths = work.resident(sequences.starts), work.resident(sequences.lengths)
     n_jobs = len(jobs.table)
 
@@ -155,19 +164,25 @@ def read(rec: Recording, sequences, jobs) -> Rows:
         jobs.cursor[0] = min(jobs.cursor[0] + 1, n_jobs - 1)
         jobs.job[:] = jobs.table[jobs.cursor[0]]
 
-    tape.on_host(next_job)
+    if jobs.leads:
+        tape.on_host(next_job)
+    paired = len(jobs.mate) > 0
     tape.once(
         begin_job, tape.sent(jobs.table.reshape(-1)), tape.updated(jobs.cursor), tape.fetched(jobs.job),
-        tape.twin(tape.stop), tape.sent(jobs.order), lengths, s.sizes, s.lengths, s.whole, s.sequence,
+        jobs.leads, tape.twin(tape.stop), tape.sent(jobs.order), tape.sent(jobs.mate) if paired else s.mate,
+        paired, lengths, s.sizes, s.lengths, s.whole, s.sequence, s.mate,
     )  # fmt: skip
     _lay_out(tape, s, starts)
-    out, scaled = rec.new_rows("X", row=F), sequences.shift is not None
-    shift, scale = work.resident(sequences.shift), work.resident(sequences.scale)
-    tape.each(
-        gather, s.max_rows * F, s.sizes, s.row, s.place_of, s.sequence, work.resident(sequences.values), F,
-        shift, scale, scaled, out.array,
+
+
+def gather(rec: Recording, table: Any, out: Rows, shift, scale) -> None:
+    """Rows of a table (., out.row) in the packed order; shift, scale: see `Sequences`, or None."""
+    s, resident, width = rec.tape.steps(rec.steps), rec.work.resident, out.row
+    shift_, scale_, scaled = resident(shift), resident(scale), shift is not None
+    rec.tape.each(
+        gather_rows, s.max_rows * width, s.sizes, s.row, s.place_of, s.sequence, resident(table), width,
+        shift_, scale_, scaled, out.array,
     )  # fmt: skip
-    return out
 
 
 def _lay_out(tape: Tape, s: DeviceSteps, starts: Any) -> None:
@@ -222,6 +237,15 @@ def start_from(rec: Recording, given: np.ndarray, carried: Rows) -> None:
     tape, s, n = rec.tape, rec.tape.steps(rec.steps), carried.row
     tape.once(begin_carried, s.sizes)
     tape.each(copy_states, s.max_sequences * n, s.sizes, s.sequence, n, tape.sent(given), carried.array)
+
+
+def first_states(rec: Recording, given: Rows, column: int, n: int, carried: Rows) -> None:
+    """Sequences begin in `n` columns of the rows `given` (B, .), in their order."""
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(
+        copy_first, s.max_sequences * carried.row, s.sizes, n, column, given.row, given.array, carried.row,
+        carried.array,
+    )  # fmt: skip
 
 
 def scatter(rec: Recording, X: Rows, ends: np.ndarray, n: int, out: Any) -> None:

@@ -51,7 +51,7 @@ class Simulator(Device):
     def _allocate(self, size: int, dtype: np.dtype) -> SimulatedArray:
         if size and self.asked > self.limit:
             raise MemoryError
-        poison = np.nan if np.dtype(dtype).kind == "f" else -(2**60)
+        poison = np.nan if np.dtype(dtype).kind == "f" else np.iinfo(dtype).min // 8
         return np.full(size, poison, dtype).view(SimulatedArray)
 
     def copy_in(self, array: SimulatedArray, host: np.ndarray) -> None:

@@ -41,16 +41,17 @@ def step_kernels(key: tuple, H: int, dtype: np.dtype) -> SimpleNamespace:
         return counts[t] * H if t < sizes[SIZE_T] else 0
 
     @kernel("step begin", *key, H, dtype.name)
-    def begin(sizes, mask, masked, h_carried, c_carried, h_first, c_first, h, c, a, keep):
-        """The first states: carried over from the chunk before, or zero."""
+    def begin(sizes, mask, masked, begun, h_carried, c_carried, h_first, c_first, h, c, a, keep):
+        """The first states: carried over from the chunk before, or zero, unless all are `begun` in those."""
+        carried = begun or sizes[SIZE_CARRIED] != 0
         for at in range(cuda.grid(1), sizes[SIZE_B] * H, cuda.gridsize(1)):
-            h_at = h_carried[at] if sizes[SIZE_CARRIED] != 0 else zero
+            h_at = h_carried[at] if carried else zero
             h[at] = h_at
             a[at] = h_at * mask[at] if masked else h_at
             if keep:
                 h_first[at] = h_at
             if has_c:
-                c_at = c_carried[at] if sizes[SIZE_CARRIED] != 0 else zero
+                c_at = c_carried[at] if carried else zero
                 c[at] = c_at
                 if keep:
                     c_first[at] = c_at

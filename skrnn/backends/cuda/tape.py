@@ -34,7 +34,7 @@ class DeviceSteps:
             steps.max_steps,
             steps.max_rows,
         )
-        for name in ("sizes", "counts", "row_at", "lengths", "whole", "sequence", "row"):
+        for name in ("sizes", "counts", "row_at", "lengths", "whole", "sequence", "row", "mate"):
             setattr(self, name, tape.twin(getattr(steps, name)))
         self.step_of, self.place_of, self.mirror = (
             tape.device.empty(steps.max_rows, np.dtype(np.intp)) for _ in range(3)

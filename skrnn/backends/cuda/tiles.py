@@ -119,8 +119,8 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
         return (s0 + s1) + (s2 + s3)
 
     @kernel("tile forward", *key, H, dtype.name, tile, max_registers=tile.max_registers)
-    def forward(sizes, row_at, lengths, U, V, bias, G, H_, A, C, RH, mask, h_carried, c_carried, h_first,
-                c_first, h_last, c_last, masked, keep):  # fmt: skip
+    def forward(sizes, row_at, lengths, U, V, bias, G, H_, A, C, RH, mask, begun, h_carried, c_carried,
+                h_first, c_first, h_last, c_last, masked, keep):  # fmt: skip
         """From W x in G to states H_ and the last ones; with `keep` also gates in G, and A, C, RH and the
         first states, which `backward` reads. Thread j < H of a sequence also updates unit j."""
         j, y = cuda.threadIdx.x, cuda.threadIdx.y
@@ -150,7 +150,7 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
         if updates:
             for s in range(S):
                 b[s] = bias[s * H + u]
-            if sizes[SIZE_CARRIED] != 0:
+            if begun or sizes[SIZE_CARRIED] != 0:
                 h = h_carried[i * H + u]
                 if has_c:
                     c = c_carried[i * H + u]

@@ -1,0 +1,221 @@
+"""A softmax over many tokens, in chunks of rows: all scores of a minibatch are never there at once.
+
+Row m's scores are s = W x_m + b; its loss is log(sum_v exp(s_v)) - s_y, and the gradient of that by s is
+softmax(s) - onehot(y). A chunk's scores become their gradients where they are, and go on into those of x and
+W before the next chunk takes their place.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import log
+from types import SimpleNamespace
+
+import numpy as np
+
+from ...batches import SIZE_B
+from ...recording import Recording, Rows
+from .dense import Dense
+from .elementary import exponential
+from .gemm import make_column_sums, make_multiply, widest
+from .jit import kernel
+from .objective import add_losses, row_weight
+from .recurrent import ROW_BLOCK
+from .simd import clear, copy, lanes, make_load, make_store, part, where_greater
+from .sums import NONE, SPAN, beside, sum_kernels
+from .threads import own_range
+
+CHUNK = 2**22  # scores that are there at a time
+LEAST_ROWS = 128  # of a chunk: each costs a look at all weights
+# How well panels of so many vectors keep the multipliers busy, against the widest.
+BUSY = {4: 1.0, 3: 1.0, 2: 0.85, 1: 0.6}
+
+
+def panel_vectors(n_out: int, L: int) -> int:
+    """Width of the panels that cost least, those that are not full included."""
+    return min(BUSY, key=lambda width: -(-n_out // (width * L)) * width / BUSY[width])
+
+
+@cache
+def softmax_kernels(dtype: np.dtype, vectors: int, wide: int) -> SimpleNamespace:
+    """Tokens are handled in P panels of C columns, the inputs of a row in Q panels of `wide` vectors."""
+    L, scalar, exp = lanes(dtype), dtype.type, exponential(dtype)
+    C, in_columns, lowest = vectors * L, wide * L, np.finfo(dtype).min
+    multiply, multiply_in = make_multiply(vectors), make_multiply(wide)
+    column_sums, load1, store1 = make_column_sums(vectors), make_load(1), make_store(1)
+    set_aside, take_back = sum_kernels(dtype).set_aside, sum_kernels(dtype).take_back
+    span = SPAN // C if dtype == np.float32 else 2**62  # panels
+
+    @kernel("exponentials", dtype.name, vectors)
+    def exponentials(G, at, V, width, some, k):
+        """G[at:][:V] - the largest becomes exp of it: the largest, and the sum in float64. some: room for a
+        vector at k."""
+        for j in range(V, width):
+            G[at + j] = lowest
+        most = load1(G, at)[0]
+        for j in range(L, width, L):
+            x = load1(G, at + j)[0]
+            most = where_greater(x, most, x, most)
+        store1(some, k, (most,))
+        largest = some[k]
+        for j in range(1, L):
+            largest = max(largest, some[k + j])
+        total = 0.0
+        for j in range(0, width, C):
+            sums = exp(load1(G, at + j)[0] - largest)
+            store1(G, at + j, (sums,))
+            for v in range(L, C, L):
+                e = exp(load1(G, at + j + v)[0] - largest)
+                store1(G, at + j + v, (e,))
+                sums = sums + e
+            store1(some, k, (sums,))
+            for v in range(L):
+                total += np.float64(some[k + v])
+        return largest, total
+
+    @kernel("softmax_rows", dtype.name, vectors, wide)
+    def rows(thread, n_threads, sizes, lengths, whole, sequence, row, per, first, n_rows, n_in, V, P, X,
+             x_row, x_past, W, b, y, y_at, w, weighted, G, some, values, weights, learns, Q, WT, dX,
+             wide_dX):  # fmt: skip
+        """values, weights (M,): each row's loss and weight, of `n_rows` rows from `first` on; G (n_rows, P C):
+        their scores. If it learns, G becomes the gradient of the mean loss, and dX (M, Q in_columns) that
+        of X. WT: room for a transposed panel for each thread; wide_dX: beside dX's rows of a chunk."""
+        M, width, dx_row, skip = sizes[per], P * C, Q * in_columns, sizes[SIZE_B] if x_past else 0
+        if first >= M:
+            return
+        total_weight = 0.0
+        for m in range(M):
+            total_weight += row_weight(m, sizes, lengths, whole, sequence, row, per, w, weighted)[1]
+        lo, hi = own_range(thread, n_threads, min(n_rows, M - first))
+        n, top = hi - lo, first + lo
+        for m in range(lo, hi):
+            copy(width, b, 0, G, m * width)
+        for p in range(P):
+            multiply(n, X, (skip + top) * x_row, x_row, 1, 0, W, p * n_in * C, C, G, lo * width + p * C, width,
+                     n_in, 1)  # fmt: skip
+        for m in range(lo, hi):
+            at, weight = row_weight(first + m, sizes, lengths, whole, sequence, row, per, w, weighted)
+            values[first + m], weights[first + m] = 0.0, weight
+            if weight > 0:
+                own = m * width + np.intp(y[y_at[at] if len(y_at) > 0 else at])
+                score = np.float64(G[own])
+                largest, total = exponentials(G, m * width, V, width, some, thread * L)
+                values[first + m] = log(total) + (np.float64(largest) - score)
+                if learns:
+                    share = weight / total_weight
+                    scale, e = scalar(share / total), part(G, m * width, V)
+                    for j in range(V):
+                        e[j] *= scale
+                    clear(G, m * width + V, width - V)
+                    G[own] -= scalar(share)
+            elif learns:
+                clear(G, m * width, width)
+        if not learns:
+            return
+        clear(dX, top * dx_row, n * dx_row)
+        panel = thread * Q * C * in_columns
+        for p in range(P):
+            for q in range(Q):
+                target, real = panel + q * C * in_columns, min(in_columns, n_in - q * in_columns)
+                if p == 0 and real < in_columns:
+                    clear(WT, target, C * in_columns)
+                for i in range(real):
+                    source = (p * n_in + q * in_columns + i) * C
+                    for j in range(C):
+                        WT[target + j * in_columns + i] = W[source + j]
+                multiply_in(n, G, lo * width + p * C, width, 1, 0, WT, target, in_columns, dX,
+                            top * dx_row + q * in_columns, dx_row, C, 1)  # fmt: skip
+            if (p + 1) % span == 0 and p + 1 < P:
+                set_aside(dX, top * dx_row, n * dx_row, wide_dX, lo * dx_row, p + 1 == span)
+        if span < P:
+            take_back(dX, top * dx_row, n * dx_row, wide_dX, lo * dx_row)
+
+    @kernel("softmax_weight_gradients", dtype.name, vectors)
+    def weight_gradients(thread, n_threads, sizes, per, first, n_rows, n_in, P, X, x_row, x_past, G, sums, dW,
+                         db):  # fmt: skip
+        """dW (P, n_in, C) += X^T G, db (P C) += sums of G, of `n_rows` rows from `first` on; the first of
+        them begin. sums: room for a panel for each thread, so that what is added is a chunk's."""
+        M, skip, width, size = sizes[per], sizes[SIZE_B] if x_past else 0, P * C, n_in * C
+        if first >= M:
+            return
+        lo, hi = own_range(thread, n_threads, P)
+        own, n = thread * (size + C), min(n_rows, M - first)
+        for p in range(lo, hi):
+            clear(sums, own, size + C)
+            for r in range(0, n, ROW_BLOCK):
+                depth, g = min(ROW_BLOCK, n - r), r * width + p * C
+                multiply(
+                    n_in, X, (skip + first + r) * x_row, 1, x_row, 0, G, g, width, sums, own, C, depth, 1
+                )
+                column_sums(depth, G, g, width, sums, own + size)
+            if first == 0:
+                copy(size, sums, own, dW, p * size)
+                copy(C, sums, own + size, db, p * C)
+            else:
+                x, y = part(sums, own, size), part(dW, p * size, size)
+                for j in range(size):
+                    y[j] += x[j]
+                x, y = part(sums, own + size, C), part(db, p * C, C)
+                for j in range(C):
+                    y[j] += x[j]
+
+    return SimpleNamespace(rows=rows, weight_gradients=weight_gradients)
+
+
+class Softmax(Dense):
+    """A linear map to the scores of many tokens, and the loss of the right ones.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Inputs, tokens.
+    """
+
+    def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
+        super().__init__(n_in, n_out, dtype, panel_vectors(n_out, lanes(dtype)))
+
+    def losses(self, rec: Recording, X: Rows, name: str, y) -> Rows:
+        """Record -log p of each row's token: rows (M, 1) in float64. y: Targets, of tokens."""
+        values, _, _ = self._record(rec, X, name, y, None, learns=False)
+        return values
+
+    def objective(self, rec: Recording, X: Rows, name: str, y, w, statistics, number) -> Rows:
+        """Record their mean, as the other losses, and the gradients of the parameters; returns that of X."""
+        values, weights, dX = self._record(rec, X, name, y, w, learns=True)
+        rec.tape.call(
+            add_losses, rec.steps.sizes, X.per, values.array, weights, statistics, number, rec.tape.stop
+        )
+        return dX
+
+    def _record(
+        self, rec: Recording, X: Rows, name: str, y, w, *, learns: bool
+    ) -> tuple[Rows, np.ndarray, Rows]:
+        tape, steps, work, C, n_in, P = rec.tape, rec.steps, rec.work, self.columns, self.n_in, self.panels
+        M, float64, empty = rec.room(X.per), np.dtype(np.float64), rec.work.empty
+        vectors = -(-n_in // self.lanes)
+        wide, row = widest(vectors), vectors * self.lanes
+        kernels, views = softmax_kernels(self.dtype, C // self.lanes, wide), rec.weights(name)
+        n_rows = min(M, max(LEAST_ROWS, CHUNK // self.width))
+        values, weights = (rec.buffer(name, key, size=M, dtype=float64) for key in ("values", "weights"))
+        G = rec.buffer(name, "scores", size=n_rows * self.width)
+        some = rec.buffer(name, "some", size=tape.n_threads * self.lanes)
+        at = np.zeros(0, np.intp) if y.at is None else y.at
+        dX, WT, wide_dX = Rows(empty, row, X.per), empty, NONE
+        if learns:
+            into, dX = rec.gradients(name), rec.new_rows(name, "dX", row=row, per=X.per)
+            WT = rec.buffer(name, "panels", size=tape.n_threads * C * row)
+            sums = rec.buffer(name, "sums", size=tape.n_threads * (n_in + 1) * C)
+            wide_dX = beside(self.width, n_rows * row, work, name, "wide dX")
+        for first in range(0, M, n_rows):
+            tape.share(
+                kernels.rows, steps.sizes, steps.lengths, steps.whole, steps.sequence, steps.row, X.per,
+                first, n_rows, n_in, self.n_out, P, X.array, X.row, X.past, views["weight"], views["bias"],
+                y.values.reshape(-1), at, empty if w is None else w, w is not None, G, some, values, weights,
+                learns, row // (wide * self.lanes), WT, dX.array, wide_dX,
+            )  # fmt: skip
+            if learns:
+                tape.share(
+                    kernels.weight_gradients, steps.sizes, X.per, first, n_rows, n_in, P, X.array, X.row,
+                    X.past, G, sums, into["weight"], into["bias"],
+                )  # fmt: skip
+        return Rows(values, 1, X.per), weights, dX

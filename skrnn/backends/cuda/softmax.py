@@ -1,0 +1,124 @@
+"""A softmax over many tokens, in chunks of rows: all scores of a minibatch are never there at once.
+
+Row m's scores are s = W x_m + b; its loss is log(sum_v exp(s_v)) - s_y, and the gradient of that by s is
+softmax(s) - onehot(y). A chunk's scores become their gradients where they are, and go on into those of x and
+W before the next chunk takes their place.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from ...batches import SIZE_R
+from ...recording import Recording, Rows
+from .dense import Dense, fill_rows
+from .jit import THREADS, barrier, kernel
+from .objective import FLOAT64, add_losses, weigh
+from .recurrent import clear_tail
+from .seam import Matrix
+from .sums import tree_sum
+
+CHUNK = 2**26  # scores that are there at a time
+LEAST_ROWS = 1
+
+
+@kernel("softmax_rows")
+def softmax_rows(sizes, sequence, row, per, first, n_rows, V, y, y_at, has_y_at, weights, total, G, values,
+                 learns):  # fmt: skip
+    """values: the loss of each of `n_rows` rows from `first` on, whose scores are G (n_rows, V); if it
+    learns, G becomes the gradient of the mean. A block for each row, whose threads add in a tree."""
+    sums, thread = cuda.shared.array(THREADS, FLOAT64), cuda.threadIdx.x
+    for m in range(cuda.blockIdx.x, n_rows, cuda.gridDim.x):
+        at, weight = m * V, 0.0
+        if first + m < sizes[per]:
+            weight = weights[first + m]
+        if weight > 0:
+            largest = -math.inf
+            for v in range(V):
+                largest = max(largest, np.float64(G[at + v]))
+            sums[thread] = 0.0
+            for v in range(thread, V, THREADS):
+                sums[thread] += math.exp(np.float64(G[at + v]) - largest)
+            tree_sum(sums, thread)
+            barrier()
+            place = row[first + m] if per == SIZE_R else sequence[first + m]
+            token = y[y_at[place] if has_y_at else place]
+            if thread == 0:
+                values[first + m] = math.log(sums[0]) + (largest - np.float64(G[at + token]))
+            barrier()
+            if learns:
+                share = weight / total[0]
+                for v in range(thread, V, THREADS):
+                    p = math.exp(np.float64(G[at + v]) - largest) / sums[0]
+                    G[at + v] = (p - (1.0 if v == token else 0.0)) * share
+            barrier()  # before the next row's sums
+        else:  # of rows that count nothing, or that the minibatch lacks
+            if thread == 0 and first + m < sizes[per]:
+                values[first + m] = 0.0
+            for v in range(thread, V, THREADS):
+                G[at + v] = 0
+
+
+class Softmax(Dense):
+    """A linear map to the scores of many tokens, and the loss of the right ones.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Inputs, tokens.
+    """
+
+    def losses(self, rec: Recording, X: Rows, name: str, y) -> Rows:
+        """Record -log p of each row's token: rows (M, 1) in float64. y: Targets, of tokens."""
+        values, *_ = self._record(rec, X, name, y, None, learns=False)
+        return values
+
+    def objective(self, rec: Recording, X: Rows, name: str, y, w, statistics, number) -> Rows:
+        """Record their mean, as the other losses, and the gradients of the parameters; returns that of X."""
+        values, weights, total, dX = self._record(rec, X, name, y, w, learns=True)
+        tape = rec.tape
+        tape.once(
+            add_losses, tape.steps(rec.steps).sizes, X.per, values.array, weights, total,
+            tape.updated(statistics), tape.twin(number), tape.twin(tape.stop),
+        )  # fmt: skip
+        return dX
+
+    def _record(
+        self, rec: Recording, X: Rows, name: str, y, w, *, learns: bool
+    ) -> tuple[Rows, Any, Any, Rows]:
+        tape, s, M, V, n_in = rec.tape, rec.tape.steps(rec.steps), rec.room(X.per), self.n_out, self.n_in
+        resident, views, W = rec.work.resident, rec.weights(name), self._weight(rec.weights(name))
+        n_rows = min(M, max(LEAST_ROWS, CHUNK // V))
+        values, weights, total = (
+            rec.buffer(name, key, size=size, dtype=np.dtype(np.float64))
+            for key, size in (("values", M), ("weights", M), ("total", 1))
+        )
+        G, dX = rec.buffer(name, "scores", size=n_rows * V), X
+        tape.once(
+            weigh, s.sizes, s.lengths, s.whole, s.sequence, s.row, X.per, resident(w), w is not None, weights,
+            total,
+        )  # fmt: skip
+        if learns:
+            dX, into = rec.new_rows(name, "dX", row=n_in, per=X.per), rec.gradients(name)
+            tape.each(clear_tail, M * X.row, s.sizes, X.per, M, X.row, X.array)  # is to count nothing
+        for first in range(0, M, n_rows):
+            n = min(n_rows, M - first)
+            scores, x = Matrix(G, n, V, V), Matrix(X.array, n, n_in, X.row, first * X.row)
+            tape.each(fill_rows, n * V, n, V, views["bias"], G)
+            tape.multiply(x, W, scores, add=True)
+            tape.launch(
+                softmax_rows, min(n, 65_535), (THREADS,), s.sizes, s.sequence, s.row, X.per, first, n, V,
+                resident(y.values), s.row if y.at is None else resident(y.at), y.at is not None, weights,
+                total, G, values, learns,
+            )  # fmt: skip
+            if learns:
+                add = first > 0
+                tape.multiply(scores, W, Matrix(dX.array, n, n_in, n_in, first * n_in), tb=True)
+                tape.multiply(x, scores, self._weight(into), ta=True, add=add)
+                ones = Matrix(rec.work.ones(n), 1, n, n)
+                tape.multiply(ones, scores, Matrix(into["bias"], 1, V, V), add=add)
+        return Rows(values, 1, X.per), weights, total, dX
