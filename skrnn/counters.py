@@ -1,5 +1,5 @@
-"""Random bits from counters: what a dropout mask keeps depends on seed, epoch, sequence, step and unit, on
-nothing else, so that it is the same on every device."""
+"""Random bits from counters: what a dropout mask keeps, and what is sampled, depends on seed, epoch,
+sequence, step and unit, on nothing else, so that it is the same on every device."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 
-def functions(jit: Callable) -> tuple[Callable, Callable, Callable]:
-    """``mix``, ``sequence_key`` and ``survives``, from a backend's `jit`."""
+def functions(jit: Callable) -> tuple[Callable, Callable, Callable, Callable]:
+    """``mix``, ``sequence_key``, ``survives`` and ``uniform``, from a backend's `jit`."""
 
     @jit
     def mix(x):
@@ -28,9 +28,14 @@ def functions(jit: Callable) -> tuple[Callable, Callable, Callable]:
         return mix(key + np.uint64(sequence) * golden + golden)
 
     @jit
+    def uniform(key, counter):
+        """A number in [0, 1)."""
+        bits = mix(key + (np.uint64(counter) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
+        return np.float64(bits >> np.uint64(11)) * 2.0**-53
+
+    @jit
     def survives(key, counter, rate):
         """Whether unit number `counter` is kept, with probability 1 - rate."""
-        bits = mix(key + (np.uint64(counter) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
-        return np.float64(bits >> np.uint64(11)) * 2.0**-53 >= rate
+        return uniform(key, counter) >= rate
 
-    return mix, sequence_key, survives
+    return mix, sequence_key, survives, uniform

@@ -57,7 +57,7 @@ def run(
     attention : bool
         Whether to return, in float64, the weight of each step instead.
     log_prob : Targets, optional
-        Of a network that ends in a `Softmax`: return, in float64, the log probability of these tokens instead.
+        Of a network that ends in a `Softmax`: return, in float64, log p of these tokens instead.
     last : bool
         Whether the last states are wanted.
     mates : Sequences, optional

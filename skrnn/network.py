@@ -7,6 +7,7 @@ time-major (see `skrnn.batches.Steps`). Parameters are one flat vector (see `skr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ class Network:
     def read(
         self, rec: Recording, sequences: Sequences, jobs: Jobs, mates: Sequences | None = None
     ) -> dict[str, Rows]:
-        """Record the reading of the next of `jobs`; with `mates`, also of the other stream's.
+        """Record the reading of the next of `jobs`; with `mates`, also of the other side's.
 
         Raises
         ------
@@ -108,9 +109,13 @@ class Network:
         self.check_tokens(sequences, TOKENS)
         values = rec.read(sequences, jobs)
         if mates is not None:
-            self.check_tokens(mates, MATE_TOKENS)
-            values |= rec.with_mates(jobs.mates.room()).of(1).read(mates, jobs.mates)
+            values |= self.read_mates(rec, mates, jobs.mates)
         return values
+
+    def read_mates(self, rec: Recording, mates: Sequences, jobs: Jobs) -> dict[str, Rows]:
+        """Record the reading of the other side alone."""
+        self.check_tokens(mates, MATE_TOKENS)
+        return rec.with_mates(jobs.room()).of(1).read(mates, jobs, side=1)
 
     def check_tokens(self, sequences: Sequences, name: str) -> None:
         """Raise a ValueError if a kernel would look up what a table lacks."""
@@ -118,12 +123,18 @@ class Network:
             if isinstance(link, Embedding) and link.reads == (name,):
                 link.check(sequences)
 
-    def forward(self, rec: Recording, inputs: Mapping[str, Rows]) -> Any:
-        """Record a pass from the inputs to the outputs: rows (R, n_out), or (B, n_out) per sequence."""
+    def forward(self, rec: Recording, inputs: Mapping[str, Rows], begins: np.ndarray | None = None) -> Any:
+        """Record a pass from the inputs to the outputs: rows (R, n_out), or (B, n_out) per sequence.
+
+        With `begins`, links of the other side of pairs take part only in replays where ``begins[0]`` is not 0.
+        """
         rec.values.update(inputs)
         for link in self.links:
-            own = rec.of(self._side[link.name])
-            rec.values[link.name] = link.forward(own, *[rec.values[name] for name in link.reads])
+            side = self._side[link.name]
+            often = begins is None or side == 0
+            with nullcontext() if often else rec.tape.only_if(begins):
+                values = [rec.values[name] for name in link.reads]
+                rec.values[link.name] = link.forward(rec.of(side), *values)
         return rec.values[self.links[-1].name]
 
     def backward(self, rec: Recording, d: Rows, *, d_input: bool = False) -> Rows | None:

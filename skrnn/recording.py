@@ -107,8 +107,8 @@ class Recording:
         self.mates = replace(self, steps=steps)  # values and all else are shared
         return self
 
-    def read(self, sequences: Sequences, jobs: Jobs) -> dict[str, Rows]:
-        """Record the reading of the next of `jobs`, which fills the steps; the network's inputs.
+    def read(self, sequences: Sequences, jobs: Jobs, side: int = 0) -> dict[str, Rows]:
+        """Record the reading of the next of `jobs`, which fills the steps; the inputs of that side.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class Recording:
         if sequences.values.dtype != self.work.dtype:
             raise TypeError(f"sequences of {sequences.values.dtype} for a network of {self.work.dtype}")
         self.backend.next_minibatch(self, sequences, jobs)
-        numbers, tokens = (INPUT, TOKENS) if jobs.leads else (MATE_INPUT, MATE_TOKENS)
+        numbers, tokens = (INPUT, TOKENS) if side == 0 else (MATE_INPUT, MATE_TOKENS)
         values = {numbers: self.new_rows(numbers, row=sequences.n_features)}
         self.backend.gather(self, sequences.values, values[numbers], sequences.shift, sequences.scale)
         if sequences.tokens is not None:

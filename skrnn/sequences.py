@@ -105,7 +105,7 @@ class Sequences:
 
     @classmethod
     def from_tokens(cls, arrays: Sequence[np.ndarray], dtype: Any) -> Sequences:
-        """Concatenate arrays of integers, of shape (T_i,) or (T_i, n_columns); `dtype` is that of the network."""
+        """Concatenate arrays of integers, (T_i,) or (T_i, n_columns), for a network of this `dtype`."""
         lengths = np.array([len(array) for array in arrays], dtype=np.intp)
         tokens = np.concatenate([np.asarray(array).reshape(len(array), -1) for array in arrays])
         if tokens.dtype.kind not in "iu":

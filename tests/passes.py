@@ -182,8 +182,9 @@ def check_gradients(links, weights, sequences, y, **options):
     return gradients
 
 
-def random_weights(links, n_in=0, dtype=np.dtype(np.float64), seed=0):
+def random_weights(links, n_in=0, dtype=np.float64, seed=0):
     """Standard normal."""
+    dtype = np.dtype(dtype)
     network, rng = Network(n_in, links(backends.get("cpu")), dtype=dtype), np.random.default_rng(seed)
     return {
         name: rng.standard_normal(shape).astype(dtype) for name, shape in network.parameters.shapes().items()

@@ -12,11 +12,15 @@ import subprocess
 
 import numpy as np
 import pytest
+from test_decoding import writer
 
 from benchmarks import tiles
 from benchmarks.tiles import KINDS
 from skrnn import losses
 from skrnn.batches import Jobs
+from skrnn.decoding import Choices, Decoder
+from skrnn.links import Loss
+from skrnn.network import Network
 from skrnn.optimizers import SetUp
 from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences, Targets
@@ -135,6 +139,21 @@ def test_every_kernel(cc, dtype, monkeypatch):
     backend.add(rec, out, out)
     backend.fold(rec, out, X["X"])
     compile_tape(tape)
+
+    network = Network(0, writer("lstm", True, np.dtype(dtype))(backend), dtype=np.dtype(dtype), device="cuda")
+    params = network.pack(network.parameters.initial(np.random.RandomState(0)))
+    sequences = Sequences.from_tokens([np.array([1, 2])] * 2, dtype)
+    jobs, tape = Jobs(sequences.lengths, 2, None, sequences.lengths), backend.Tape()
+    rec = network.record(tape, jobs.room(), params, backend.aligned(network.size, network.dtype), keep=True)
+    scores = network.forward(rec, network.read(rec, sequences, jobs, sequences))
+    y = Targets(np.zeros((4, 1), np.int32))
+    loss = Loss("out", 4, losses.multiclass_log_loss, y, None, np.zeros(3), jobs.cursor)
+    loss.forward(rec, scores)
+    network.backward(rec, *loss.backward(rec, need=(True,)))
+    backend.add_numbers(rec, params, params)
+    compile_tape(tape)
+    for choices in Choices(2, 3, end=0), Choices(2, temperature=1.0):
+        compile_tape(Decoder(network, params, choices, sequences)._tape)
 
     assert names == every_kernel()
 

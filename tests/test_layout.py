@@ -31,12 +31,13 @@ MAY_IMPORT = {
     "batches": set(),
     "interrupts": set(),
     "parameters": set(),
-    "recording": {"batches", "parameters"},
+    "recording": {"batches", "parameters", "sequences"},
     "backends": {"batches", "cells", "counters", "interrupts", "optimizers", "parameters", "recording"},
     "links": {"batches", "cells", "losses", "parameters", "recording", "sequences"},
-    "network": {"backends", "batches", "links", "parameters", "recording"},
+    "network": {"backends", "batches", "links", "parameters", "recording", "sequences"},
     "recipe": {"backends", "links", "network", "recording"},
-    "inference": {"interrupts", "network", "batches", "sequences"},
+    "inference": {"interrupts", "network", "batches", "recording", "sequences"},
+    "decoding": {"batches", "inference", "interrupts", "links", "network", "recording", "sequences"},
     "training": {"batches", "inference", "interrupts", "links", "losses", "network", "sequences"},
     "estimators": {
         "backends",
@@ -312,7 +313,15 @@ def test_the_backend_offers_the_contract_and_the_network_asks_for_no_more():
     for device in "cpu", "cuda":
         assert all(hasattr(backends.get(device), name) for name in stand_in.NAMES)
     asked = set()
-    modules = ("recording", "network", "inference", "training", "estimators/base", "estimators/prediction")
+    modules = (
+        "recording",
+        "network",
+        "inference",
+        "decoding",
+        "training",
+        "estimators/base",
+        "estimators/prediction",
+    )
     for path in (*(PACKAGE / f"{module}.py" for module in modules), *(PACKAGE / "links").glob("*.py")):
         asked |= set(re.findall(r"\bbackend\.(\w+)", path.read_text(encoding="utf-8")))
     assert asked == stand_in.NAMES

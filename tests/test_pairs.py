@@ -18,13 +18,7 @@ rng = np.random.default_rng(0)
 MINE = [rng.standard_normal((n, N_IN)) for n in (2, 5, 1, 5, 3)]
 THEIRS = [rng.standard_normal((n, N_MATE)) for n in (4, 1, 6, 3, 4)]
 Y = rng.standard_normal((5, 2))
-ON_GPU = pytest.param(
-    "cuda",
-    marks=[
-        pytest.mark.gpu,
-        pytest.mark.skipif(gpu.WHY_NOT is not None, reason=f"needs a GPU, or the simulator: {gpu.WHY_NOT}"),
-    ],
-)
+ON_GPU = pytest.param("cuda", marks=gpu.needs_gpu)
 
 
 def encoder_decoder(cell, directions=1, only_h=False, pool=False):

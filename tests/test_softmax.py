@@ -20,13 +20,7 @@ rng = np.random.default_rng(0)
 TEXTS = [rng.integers(0, V, n) for n in (6, 1, 9, 4, 9)]
 SEQUENCES = Sequences.from_tokens(TEXTS, FLOAT)
 NEXT = Targets(rng.integers(0, V, (SEQUENCES.n_steps, 1)).astype(np.int32))
-ON_GPU = pytest.param(
-    "cuda",
-    marks=[
-        pytest.mark.gpu,
-        pytest.mark.skipif(gpu.WHY_NOT is not None, reason=f"needs a GPU, or the simulator: {gpu.WHY_NOT}"),
-    ],
-)
+ON_GPU = pytest.param("cuda", marks=gpu.needs_gpu)
 
 
 def language_model(tied, dtype=FLOAT, n_tokens=V, width=D, cell="gru", stored=False):
@@ -180,7 +174,7 @@ def test_layouts_that_differ_are_refused():
     table = Embedding(backend, FLOAT, "decoder", V, D)
     table.name = "embedded"
     states = Recurrent(backend, FLOAT, "states", "embedded", "_l0", "gru", D, D)
-    with pytest.raises(ValueError, match="would keep decoder.weight in different layouts"):
+    with pytest.raises(ValueError, match=r"would keep decoder\.weight in different layouts"):
         Network(0, [table, states, top], dtype=FLOAT)
 
     class Other(Embedding):

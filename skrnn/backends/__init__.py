@@ -18,22 +18,29 @@ returns lies in its workspace: recording the same thing under the same `name` ag
 ``aligned(size, dtype)``                 New flat array of arbitrary contents.
 ``to_device(flat)``, ``to_host(flat)``   A flat array there, and back here.
 ``Workspace(dtype)``                     Buffers of one fit or one prediction. ``get(*name, size, dtype)``.
-``read(rec, sequences, jobs)``           The next job's sequences: fills the steps, returns X, rows (R, F), as
-                                         (value - shift) * scale of its sequence.
-``next_step(rec, x, finite)``            Instead of `read`, for sequences read one step at a time, from an
+``next_minibatch(rec, sequences, jobs)`` The next job's sequences, or those that the other side of pairs has
+                                         begun: fills the steps.
+``gather(rec, table, out, shift,         Rows of a table, of numbers or tokens, in the packed order; as
+scale)``                                 (value - shift) * scale of its sequence.
+``next_step(rec, x, finite)``            Instead of both, for sequences read one step at a time, from an
                                          array x (B, F) of the host.
 ``watch(rec, X)``                        Rows as an array of the host, which a replay leaves up to date.
 ``start_from(rec, given, carried)``      Sequences begin in the states `given` (n, .), or in what was pooled.
+``first_states(rec, given, column, n,    Sequences begin in `n` columns of rows (B, .), unless states are
+carried)``                               carried over already.
+``take_mates(rec, source, target,        Rows (B, .) of the other side of pairs in the order of this one;
+back)``                                  `back`: of this one, to the other.
 ``unfold(rec, X, F, out)``               All steps of each sequence in one row (B, T F), for equal lengths.
 ``fold(rec, d, dX)``                     Its adjoint.
 ``scatter(rec, X, ends, n, out)``        Results back to their sequences, whose steps end before ``ends[i]``
                                          in `out`.
 ``RecurrentLayer(cell, n_in, n_hidden,   One layer in one direction: see `skrnn.backends.layer`.
 dtype, activation, reset_after, bf16)``
-``.forward(rec, X, mask, name)``         Returns a trace, of which ``states(trace)`` are the hidden states,
-                                         rows (R, H). First states are those of `carried` or zero.
-``.last_states(rec, trace, target,       Of h, to some columns of the target. ``keep_last(rec, trace, name)``:
-column)``                                of h and c, to `carried`.
+``.forward(rec, X, mask, name, begun)``  Returns a trace, of which ``states(trace)`` are the hidden states,
+                                         rows (R, H). First states are those of `carried` or, unless all are
+                                         `begun` there, zero.
+``.last_states(rec, trace, target,       Of h, or of c where the target is of cells, to some columns of it.
+column)``                                ``keep_last(rec, trace, name)``: of both, to `carried`.
 ``.backward(rec, trace, dY, need_dX,     dY: rows (R, H) or None. To it comes the gradient of the last states
 name)``                                  in `gradient_of_states`, where that of the first is left. Writes all
                                          gradients; returns dX, rows (R, F), or None.
@@ -41,6 +48,19 @@ name)``                                  in `gradient_of_states`, where that of 
                                          ``forward(rec, X, name, onto)``, ``backward(rec, X, d, need_dX,
                                          name)``. Without a bias it adds to the outputs of another. Its own
                                          are rows of ``width`` elements.
+``Softmax(n_in, n_out, dtype)``          A linear map to the scores of many tokens, of which `losses` and
+                                         `objective` keep a chunk at a time.
+``.losses(rec, X, name, y)``             -log p of each row's token: rows (M, 1) in float64.
+``.objective(rec, X, name, y, w,         Their mean, as below, and all gradients; returns that of X.
+statistics, number)``
+``look_up(rec, tokens, column, table,    Rows (R, D): the tokens' vectors in a table, which is kept in panels
+lanes, out)``                            of `lanes` tokens.
+``look_up_backward(rec, tokens, column,  The gradient of the table, all of which is written.
+d, width, lanes, table)``
+``next_tokens(rec, choices)``            What is read while texts are written (`skrnn.decoding`): the inputs.
+``choose(rec, scores, n_tokens,          Tokens by their scores; the rows of the next step, of texts that have
+choices)``                               not ended.
+``follow(rec, rows, choices)``           States (B, .) of the rows that those continue.
 ``objective(rec, loss, raw, d, n_raw,    The loss of raw outputs and its gradient. A row of `statistics`: sum
 y, w, statistics, number)``              of weighted losses, sum of weights; then the optimiser's norm.
 ``Optimizer(set_up)``                    ``update(tape, w, g, rates, statistics, number)`` clips and updates;
@@ -49,6 +69,7 @@ y, w, statistics, number)``              of weighted losses, sum of weights; the
 target, target0, n, reverse, pad)``      them become zero.
 ``clear_rows(rec, rows)``                Zeros.
 ``add(rec, target, source)``             One gradient of a value to another.
+``add_numbers(rec, target, source)``     Flat arrays of one size.
 ``add_reversed(rec, target, source)``    The gradient of a reversed input to that of the input.
 ``pool_mean(rec, X, so_far, out)``       Over time, rows (B, width).
 ``pool_mean_backward(rec, dout, width,

@@ -2,6 +2,7 @@
 
 from .attention import attend, attend_backward
 from .bfloat16 import available as supports_bfloat16
+from .decoding import choose, follow, next_tokens
 from .dense import Dense
 from .directions import add, add_numbers, add_reversed, clear_rows, copy_rows, take_mates
 from .dropout import drop_steps, sequence_mask

@@ -14,7 +14,7 @@ from .elementary import keyed
 from .jit import kernel
 from .threads import own_sequences
 
-mix, sequence_key, survives = counters.functions(keyed("counters"))
+mix, sequence_key, survives, uniform = counters.functions(keyed("counters"))
 
 
 @cache

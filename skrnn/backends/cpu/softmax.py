@@ -77,8 +77,8 @@ def softmax_kernels(dtype: np.dtype, vectors: int, wide: int) -> SimpleNamespace
     def rows(thread, n_threads, sizes, lengths, whole, sequence, row, per, first, n_rows, n_in, V, P, X,
              x_row, x_past, W, b, y, y_at, w, weighted, G, some, values, weights, learns, Q, WT, dX,
              wide_dX):  # fmt: skip
-        """values, weights (M,): each row's loss and weight, of `n_rows` rows from `first` on; G (n_rows, P C):
-        their scores. If it learns, G becomes the gradient of the mean loss, and dX (M, Q in_columns) that
+        """values, weights (M,): each row's loss and weight, of `n_rows` rows from `first` on; G (n_rows,
+        P C): their scores. If it learns, G becomes the gradient of the mean loss, and dX (M, Q in_columns) that
         of X. WT: room for a transposed panel for each thread; wide_dX: beside dX's rows of a chunk."""
         M, width, dx_row, skip = sizes[per], P * C, Q * in_columns, sizes[SIZE_B] if x_past else 0
         if first >= M:
@@ -91,8 +91,8 @@ def softmax_kernels(dtype: np.dtype, vectors: int, wide: int) -> SimpleNamespace
         for m in range(lo, hi):
             copy(width, b, 0, G, m * width)
         for p in range(P):
-            multiply(n, X, (skip + top) * x_row, x_row, 1, 0, W, p * n_in * C, C, G, lo * width + p * C, width,
-                     n_in, 1)  # fmt: skip
+            multiply(n, X, (skip + top) * x_row, x_row, 1, 0, W, p * n_in * C, C, G, lo * width + p * C,
+                     width, n_in, 1)  # fmt: skip
         for m in range(lo, hi):
             at, weight = row_weight(first + m, sizes, lengths, whole, sequence, row, per, w, weighted)
             values[first + m], weights[first + m] = 0.0, weight

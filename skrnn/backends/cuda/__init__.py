@@ -6,6 +6,7 @@ The only place that imports `numba.cuda`, and CuPy. A network on a GPU lives ins
 from . import arrays as arrays
 from . import devices as devices
 from .attention import attend, attend_backward
+from .decoding import choose, follow, next_tokens
 from .dense import Dense
 from .directions import add, add_numbers, add_reversed, clear_rows, copy_rows, take_mates
 from .dropout import drop_steps, sequence_mask

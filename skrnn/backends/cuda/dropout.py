@@ -11,7 +11,7 @@ from ...batches import SIZE_B, SIZE_EPOCH, SIZE_FIRST, SIZE_R
 from ...recording import Recording, Rows
 from .jit import function, kernel
 
-mix, sequence_key, survives = counters.functions(function)
+mix, sequence_key, survives, uniform = counters.functions(function)
 
 
 @kernel("fill_mask")

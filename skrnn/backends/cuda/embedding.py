@@ -50,6 +50,6 @@ def look_up_backward(
     """The gradient of the table, all of which is written."""
     rec.tape.each(clear, len(table), len(table), table)
     rec.tape.each(
-        add_to_table, width, rec.tape.steps(rec.steps).sizes, tokens.array, tokens.row, column, d.array, d.row,
-        lanes, width, table,
+        add_to_table, width, rec.tape.steps(rec.steps).sizes, tokens.array, tokens.row, column, d.array,
+        d.row, lanes, width, table,
     )  # fmt: skip

@@ -172,7 +172,7 @@ def next_minibatch(rec: Recording, sequences, jobs) -> None:
         jobs.leads, tape.twin(tape.stop), tape.sent(jobs.order), tape.sent(jobs.mate) if paired else s.mate,
         paired, lengths, s.sizes, s.lengths, s.whole, s.sequence, s.mate,
     )  # fmt: skip
-    _lay_out(tape, s, starts)
+    lay_out_steps(tape, s, starts)
 
 
 def gather(rec: Recording, table: Any, out: Rows, shift, scale) -> None:
@@ -185,7 +185,8 @@ def gather(rec: Recording, table: Any, out: Rows, shift, scale) -> None:
     )  # fmt: skip
 
 
-def _lay_out(tape: Tape, s: DeviceSteps, starts: Any) -> None:
+def lay_out_steps(tape: Tape, s: DeviceSteps, starts: Any) -> None:
+    """What belongs to each packed row, from the lengths of the sequences."""
     tape.each(count_rows, s.max_steps, s.sizes, s.lengths, s.counts, s.row_at)
     tape.each(
         lay_out, s.max_sequences * s.max_steps, s.sizes, s.lengths, s.sequence, s.row_at, starts, s.row,
@@ -209,7 +210,7 @@ def next_step(rec: Recording, x: np.ndarray, finite: np.ndarray) -> Rows:
 
     tape.on_host(send)
     with tape.only_if(finite):
-        _lay_out(tape, s, s.sequence)  # where the rows lie in a table is of no interest
+        lay_out_steps(tape, s, s.sequence)  # where the rows lie in a table is of no interest
     return Rows(array, x.shape[1])
 
 

@@ -1,0 +1,206 @@
+"""Decoding: a network writes tokens, each chosen from the scores of a step and read as the next input.
+
+All of it happens on the tape: a replay reads the tokens of all texts that are being written, makes one step,
+chooses, and lets those that have ended leave. A text is written by one row, which samples, or searched for by
+the rows of a beam (Graves 2012, "Sequence transduction with recurrent neural networks"; with exact scores).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .batches import SIZE_B, SIZE_R, SIZE_T, Jobs, Steps
+from .inference import State
+from .interrupts import deferring
+from .links import Embedding
+from .network import Network
+from .recording import TOKENS
+from .sequences import TOKEN, Sequences
+
+
+@dataclass
+class Choices:
+    """What is chosen at each step, and what has come of it, in arrays that a tape's kernels fill.
+
+    Parameters
+    ----------
+    n : int
+        Texts.
+    width : int
+        Rows that search for each of them; 1 of those that are sampled.
+    max_steps : int
+        Tokens of a text, at most.
+    end : int
+        The token that ends a text; -1: none.
+    temperature : float
+        Tokens are sampled from softmax(scores / temperature); 0: the best are searched for.
+    length_penalty : float
+        Searches rank texts that have ended by log p / length ** length_penalty.
+    seed : int
+        With the text's number and that of the step it makes the random number of a choice.
+
+    Attributes
+    ----------
+    tokens, parent : ndarray of shape (n * width,)
+        Of the rows that are being written: what they read next; the row that they continue.
+    total : ndarray of shape (2 * n * width,)
+        The log probability of what they have written; behind it, room for that of the next step.
+    step : ndarray of shape (1,)
+        Tokens written so far.
+    written, came_from : ndarray of shape (max_steps * n * width,)
+        Tokens and parents of all rows at each step.
+    n_ended : ndarray of shape (n,)
+        Texts that have been found, at most `width`.
+    ended_token, ended_step, ended_row, ended_total, ended_rank : ndarray of shape (n * width,)
+        Of each, in no order: its last token, the step and the row that wrote it, its log probability, its
+        rank.
+    """
+
+    n: int
+    width: int = 1
+    max_steps: int = 100
+    end: int = -1
+    temperature: float = 0.0
+    length_penalty: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("n", 1),
+            ("width", 1),
+            ("max_steps", 1),
+            ("temperature", 0),
+            ("length_penalty", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.temperature > 0 and self.width > 1:
+            raise ValueError("texts are sampled, with a temperature, or searched for, with a width")
+        n_rows = self.n * self.width
+        self.tokens, self.total = np.zeros(n_rows, TOKEN), np.zeros(2 * n_rows)  # now, and after this step
+        self.parent, self.step = np.zeros(n_rows, np.intp), np.zeros(1, np.intp)
+        self.written = np.zeros(self.max_steps * n_rows, TOKEN)
+        self.came_from = np.zeros(self.max_steps * n_rows, np.intp)
+        self.n_ended = np.zeros(self.n, np.intp)
+        self.ended_token, self.ended_step, self.ended_row = np.zeros((3, n_rows), np.intp)
+        self.ended_total, self.ended_rank = np.zeros((2, n_rows))
+
+    def begin(self, tokens: np.ndarray) -> None:
+        """New texts, whose first input are these tokens (n,)."""
+        self.tokens[: self.n], self.total[:], self.step[0], self.n_ended[:] = tokens, 0, 0, 0
+
+    def texts(self, i: int) -> list[Text]:
+        """What has been found for text i, best first."""
+        n_rows, found = self.n * self.width, []
+        for at in range(i * self.width, i * self.width + self.n_ended[i]):
+            tokens, row = [self.ended_token[at]], self.ended_row[at]
+            for step in range(self.ended_step[at] - 1, -1, -1):
+                tokens.append(self.written[step * n_rows + row])
+                row = self.came_from[step * n_rows + row]
+            ended = tokens[0] == self.end
+            text = Text(np.array(tokens[::-1], TOKEN), float(self.ended_total[at]), bool(ended))
+            found.append((-self.ended_rank[at], at, text))
+        return [text for _, _, text in sorted(found, key=lambda item: item[:2])]
+
+
+class Text(NamedTuple):
+    """What has been written.
+
+    Attributes
+    ----------
+    tokens : ndarray of int32
+        The one that ends it included.
+    log_prob : float
+        Of all of them.
+    ended : bool
+        Whether it has come to its end, before there were too many tokens.
+    """
+
+    tokens: np.ndarray
+    log_prob: float
+    ended: bool
+
+
+class Decoder:
+    """A network whose last link is a `Softmax`, recorded to write.
+
+    Parameters
+    ----------
+    network : Network
+        It reads tokens and, of pairs, `mates`; no numbers.
+    params : flat device array
+    choices : Choices
+    mates : Sequences, optional
+        Of pairs: the other side of each text, such as the sentence that is translated.
+    """
+
+    def __init__(
+        self, network: Network, params: np.ndarray, choices: Choices, mates: Sequences | None = None
+    ) -> None:
+        n_rows, backend = choices.n * choices.width, network.backend
+        if network.n_out <= choices.end:
+            raise ValueError(f"end={choices.end} is none of {network.n_out} tokens")
+        for link in network.links:
+            if isinstance(link, Embedding) and link.reads == (TOKENS,) and link.n_tokens < network.n_out:
+                raise ValueError(
+                    f"{link.name!r} has {link.n_tokens} tokens, and {network.n_out} can be written"
+                )
+        self._network, self._choices, self._steps = network, choices, Steps(n_rows, 1, n_rows)
+        self._steps.lengths[:] = 1
+        self._begins, self._mates = np.zeros(1, np.intp), None
+        self._tape = tape = backend.Tape(network.n_threads)
+        rec = network.record(tape, self._steps, params, carry=True)
+        inputs = backend.next_tokens(rec, choices)
+        if mates is not None:
+            self._mates = jobs = Jobs(mates.lengths, choices.n, None)
+            with tape.only_if(self._begins):
+                inputs |= network.read_mates(rec, mates, jobs)
+        self._carried = [rows for own in network.carried(rec) for rows in own]
+        # Where links make the first states, none are given.
+        n_given = 0 if any(len(link.reads) > 1 for link in network.recurrent) else len(self._carried)
+        self._first = [np.zeros((choices.n, network.hidden_size), network.dtype) for _ in range(n_given)]
+        with tape.only_if(self._begins):
+            for given, rows in zip(self._first, self._carried, strict=False):
+                backend.start_from(rec, given, rows)
+        scores = network.forward(rec, inputs, begins=self._begins).rows(rec)
+        backend.choose(rec, scores, network.n_out, choices)
+        for rows in self._carried:
+            backend.follow(rec, rows, choices)
+        self._flops = network.flops(n_rows)
+
+    @deferring
+    def write(self, tokens: np.ndarray, state: State | None = None) -> list[list[Text]]:
+        """New texts, which these tokens (n,) begin and do not belong to: what was found for each, best first.
+
+        Parameters
+        ----------
+        state : State or None
+            First states, as after what has been read before; None: zeros, or what the links make.
+        """
+        n, steps, choices, tape = self._choices.n, self._steps, self._choices, self._tape
+        self._network.check_tokens(Sequences.from_tokens([np.asarray(tokens, TOKEN)], float), TOKENS)
+        choices.begin(tokens)
+        steps.sizes[:] = 0
+        steps.sizes[[SIZE_B, SIZE_T, SIZE_R]], steps.counts[0], steps.sequence[:n] = (
+            (n, 1, n),
+            n,
+            np.arange(n),
+        )
+        if self._mates is not None:
+            order = np.argsort(-self._mates.lengths, kind="stable")
+            self._mates.plan(order)
+            steps.mate[order] = np.arange(n)
+        given = (
+            [] if state is None else [part for layer in state.layers for part in layer if part is not None]
+        )
+        for k, first in enumerate(self._first):
+            first[:] = given[k] if given else 0
+        self._begins[0], tape.stop[0] = 1, 0
+        tape.run(1, self._flops)
+        self._begins[0] = 0
+        if choices.max_steps > 1 and not tape.stop[0]:
+            tape.run(choices.max_steps - 1, self._flops)
+        return [choices.texts(i) for i in range(n)]

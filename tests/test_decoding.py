@@ -1,0 +1,233 @@
+"""Texts that networks write: sampled, or the best that a search finds."""
+
+from itertools import product
+
+import gpu
+import numpy as np
+import pytest
+from passes import random_weights
+
+from skrnn import backends, inference
+from skrnn.decoding import Choices, Decoder
+from skrnn.links import Embedding, Last, Mate, Recurrent, Softmax
+from skrnn.network import Network
+from skrnn.recording import MATE_TOKENS
+from skrnn.sequences import Sequences, Targets
+
+FLOAT = np.dtype(np.float64)
+V, H, END = 4, 3, 0
+ON_GPU = pytest.param("cuda", marks=gpu.needs_gpu)
+DEVICES = ["cpu", ON_GPU]
+SOURCES = Sequences.from_tokens([np.array(text) for text in ([1, 2, 3], [3], [2, 2], [1, 0, 3, 3, 2])], FLOAT)
+
+
+def writer(cell, pairs=False, dtype=FLOAT):
+    """From a backend to links: a language model, with `pairs` of what an encoder has read."""
+
+    def links(backend):
+        made, states, first = [], ["h", "c"] if cell == "lstm" else ["h"], []
+        if pairs:
+            made = [
+                Embedding(backend, dtype, "source", V, 2, read=MATE_TOKENS),
+                Recurrent(backend, dtype, "encoder", "source", "_encoder", cell, 2, H),
+            ]
+            for state in states:
+                made += [
+                    Last(f"last {state}", "encoder", H, cell=state == "c"),
+                    Mate(f"first {state}", f"last {state}", H),
+                ]
+                first.append(f"first {state}")
+        return [
+            *made,
+            Embedding(backend, dtype, "target", V, 2),
+            Recurrent(backend, dtype, "decoder", "target", "_decoder", cell, 2, H, first=first),
+            Softmax(backend, dtype, "out", "decoder", H, V),
+        ]
+
+    return links
+
+
+def made(cell, pairs=False, device="cpu", n_threads=1, seed=0):
+    """A network and its parameters; scores are far enough apart to make a search worth while."""
+    links = writer(cell, pairs)
+    weights = {name: 1.5 * array for name, array in random_weights(links, seed=seed).items()}
+    network = Network(0, links(backends.get(device)), dtype=FLOAT, device=device, n_threads=n_threads)
+    return network, network.pack(weights)
+
+
+def texts(max_steps):
+    """All that there are: those that end, and those that are cut."""
+    for n in range(max_steps):
+        for head in product(range(1, V), repeat=n):
+            yield (*head, END)
+    yield from product(range(1, V), repeat=max_steps)
+
+
+def log_probs(network, params, found, first, mates=None, state=None):
+    """Of texts that begin with `first`, by the network as it reads them."""
+    inputs = Sequences.from_tokens([np.array([first, *text[:-1]]) for text in found], FLOAT)
+    y = Targets(np.concatenate(found).astype(np.int32)[:, None])
+    of_each, _ = inference.run(network, params, inputs, log_prob=y, mates=mates, state=state)
+    return np.array([own.sum() for own in inputs.split(of_each)])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("cell", "pairs"), [("gru", False), ("lstm", True), ("rnn", True)])
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_a_wide_beam_finds_what_an_exhaustive_search_finds(cell, pairs, penalty, device):
+    max_steps, width, n = 3, 3**3, len(SOURCES) if pairs else 2
+    here, params = made(cell, pairs)
+    with backends.turn(device):
+        network, own = made(cell, pairs, device)
+        choices = Choices(n, width, max_steps, END, length_penalty=penalty)
+        decoder = Decoder(network, own, choices, SOURCES if pairs else None)
+        for _ in range(2):  # the second time in the arrays of the first
+            found = decoder.write(np.full(n, 2))
+    everything = list(texts(max_steps))
+    for i in range(n):
+        mates = SOURCES.take([i] * len(everything)) if pairs else None
+        expected = log_probs(here, params, everything, 2, mates)
+        ranks = expected / np.array([len(text) for text in everything]) ** penalty
+        best = np.argsort(-ranks)[:width]
+        assert [tuple(text.tokens) for text in found[i]] == [everything[k] for k in best]
+        np.testing.assert_allclose([text.log_prob for text in found[i]], expected[best], atol=1e-12)
+        assert [text.ended for text in found[i]] == [everything[k][-1] == END for k in best]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_narrow_beams(width, seed):
+    """Against a search in plain Python."""
+    network, params = made("gru", seed=seed)
+    found = Decoder(network, params, Choices(1, width, 6, END)).write(np.array([1]))[0]
+    live, ended = [((), 0.0)], []
+    for step in range(6):
+        longer = [(*text, v) for text, _ in live for v in range(V)]
+        values = log_probs(network, params, longer, 1)
+        live, taken = [], 0
+        for rank, k in enumerate(np.argsort(-values, kind="stable")):
+            if longer[k][-1] == END or step == 5:
+                if rank < width:
+                    ended.append((values[k], longer[k]))
+            else:
+                live.append((longer[k], values[k]))
+                taken += 1
+            if taken == width:
+                break
+    best = sorted(ended, reverse=True)[:width]
+    assert [tuple(text.tokens) for text in found] == [text for _, text in best]
+    np.testing.assert_allclose([text.log_prob for text in found], [value for value, _ in best])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("choices", [{"width": 3}, {"temperature": 0.8, "seed": 5}, {}])
+def test_a_text_is_the_same_alone_or_among_others(choices, device):
+    """The same tokens and bits; sampled texts go by their number."""
+    with backends.turn(device):
+        network, params = made("lstm", True, device)
+        together = Decoder(network, params, Choices(4, max_steps=7, end=END, **choices), SOURCES)
+        found = together.write(np.full(4, 1))
+        assert len({tuple(best.tokens) for best, *_ in found}) > 1
+        for i in [0] if "seed" in choices else range(4):
+            alone = Decoder(
+                network, params, Choices(1, max_steps=7, end=END, **choices), SOURCES.take([i])
+            ).write(np.ones(1))[0]
+            for one, other in zip(alone, found[i], strict=True):
+                assert one.tokens.tolist() == other.tokens.tolist()
+                assert one.log_prob == other.log_prob
+
+
+@pytest.mark.parametrize("choices", [{"width": 4}, {"temperature": 1.0}])
+def test_threads_write_the_same(choices):
+    written = []
+    for n_threads in 1, 2:
+        network, params = made("gru", n_threads=n_threads)
+        decoder = Decoder(network, params, Choices(9, max_steps=20, end=END, **choices))
+        decoder._flops = 1e12
+        found = [text for texts in decoder.write(np.arange(9) % V) for text in texts]
+        written.append([(text.tokens.tolist(), text.log_prob) for text in found])
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
+def test_samples_have_the_probabilities_of_the_network(temperature):
+    """Chi-square, over all texts of two tokens."""
+    n = 4000
+    network, params = made("gru")
+    choices = Choices(n, max_steps=2, end=END, temperature=temperature, seed=3)
+    found = Decoder(network, params, choices).write(np.full(n, 1))
+    everything = list(texts(2))
+    of_each = log_probs(network, params, everything, 1)
+    expected = np.zeros(len(everything))
+    for k, text in enumerate(everything):  # token by token, since temperature works there
+        expected[k] = 1
+        for at, token in enumerate(text):
+            scores = np.array([
+                log_probs(network, params, [(*text[:at], v)], 1)[0] for v in range(V)
+            ])  # fmt: skip
+            p = np.exp((scores - scores.max()) / temperature)
+            expected[k] *= p[token] / p.sum()
+    np.testing.assert_allclose(expected.sum(), 1)
+    counts = np.zeros(len(everything))
+    for (text,) in found:
+        k = everything.index(tuple(text.tokens))
+        counts[k] += 1
+        np.testing.assert_allclose(text.log_prob, of_each[k], atol=1e-12)
+    statistic = ((counts - n * expected) ** 2 / (n * expected)).sum()
+    assert statistic < 35  # 12 degrees of freedom: one in two thousand, and the seed is fixed
+
+
+def test_seeds():
+    network, params = made("gru")
+
+    def written(seed):
+        choices = Choices(3, max_steps=30, temperature=1.0, seed=seed)
+        return [found[0].tokens.tolist() for found in Decoder(network, params, choices).write(np.ones(3))]
+
+    assert written(0) == written(0)
+    assert written(0) != written(1)
+    assert written(0)[0] != written(0)[1]
+    assert {len(tokens) for tokens in written(0)} == {30}  # nothing ends them
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_it_goes_on_from_what_has_been_read(device):
+    """First states, and a first token that is the last one read."""
+    with backends.turn(device):
+        network, params = made("lstm", device=device)
+        read = Sequences.from_tokens([np.array([3, 1, 2]), np.array([2])], FLOAT)
+        _, state = inference.run(network, params, read, last=True)
+        decoder = Decoder(network, params, Choices(2, 1, 5))
+        found = decoder.write(np.array([1, 3]), state)
+        again = decoder.write(np.array([1, 3]))
+        (alone,) = Decoder(network, params, Choices(1, 1, 5)).write(np.array([1]))
+    assert again[0][0].log_prob == alone[0].log_prob
+    for i, (text,) in enumerate(found):
+        tokens, inputs = text.tokens, [[3, 1, 2, 1], [2, 3]][i]
+        here, own = made("lstm")
+        for step in range(5):
+            whole = Sequences.from_tokens([np.array([*inputs, *tokens[:step]])], FLOAT)
+            scores, _ = inference.run(here, own, whole)
+            assert scores[-1].argmax() == tokens[step]
+
+
+def test_what_cannot_be_written():
+    network, params = made("gru")
+    with pytest.raises(ValueError, match="end=4 is none of 4 tokens"):
+        Decoder(network, params, Choices(1, end=4))
+    for options, message in (
+        ({"width": 0}, "width"),
+        ({"width": 2, "temperature": 1.0}, "temperature"),
+        ({"length_penalty": -1.0}, "length_penalty"),
+        ({"max_steps": 0}, "max_steps"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Choices(1, **options)
+    decoder = Decoder(network, params, Choices(2))
+    with pytest.raises(ValueError, match="token 4 has no row"):
+        decoder.write(np.array([1, 4]))
+    links = writer("gru")(backends.get("cpu"))
+    links[0] = Embedding(backends.get("cpu"), FLOAT, "target", V - 1, 2)
+    network = Network(0, links, dtype=FLOAT)
+    with pytest.raises(ValueError, match="'target' has 3 tokens, and 4 can be written"):
+        Decoder(network, params, Choices(1))
