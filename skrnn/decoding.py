@@ -7,8 +7,9 @@ the rows of a beam (Graves 2012, "Sequence transduction with recurrent neural ne
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .inference import State
 from .interrupts import deferring
 from .links import Embedding
 from .network import Network
-from .recording import TOKENS
+from .recording import TOKENS, Recording
 from .sequences import TOKEN, Sequences
 
 
@@ -79,7 +80,7 @@ class Choices:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.temperature > 0 and self.width > 1:
             raise ValueError("texts are sampled, with a temperature, or searched for, with a width")
-        n_rows = self.n * self.width
+        n_rows = self.n_rows
         self.tokens, self.total = np.zeros(n_rows, TOKEN), np.zeros(2 * n_rows)  # now, and after this step
         self.parent, self.step = np.zeros(n_rows, np.intp), np.zeros(1, np.intp)
         self.written = np.zeros(self.max_steps * n_rows, TOKEN)
@@ -88,13 +89,41 @@ class Choices:
         self.ended_token, self.ended_step, self.ended_row = np.zeros((3, n_rows), np.intp)
         self.ended_total, self.ended_rank = np.zeros((2, n_rows))
 
+    @property
+    def n_rows(self) -> int:
+        """That are written at a time, at most."""
+        return self.n * self.width
+
+    def n_candidates(self, n_tokens: int) -> int:
+        """For the next token of a row: one more than go on, since one may end the text."""
+        return 1 if self.temperature > 0 else min(self.width + 1, n_tokens)
+
+    @property
+    def rules(self) -> tuple[int, int, float]:
+        """What `skrnn.choosing` goes by."""
+        return self.max_steps, self.end, float(self.length_penalty)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What it fills."""
+        return (
+            self.tokens, self.total, self.parent, self.step, self.written, self.came_from, self.n_ended,
+            self.ended_token, self.ended_step, self.ended_row, self.ended_total, self.ended_rank,
+        )  # fmt: skip
+
+    def buffers(self, rec: Recording, n: int) -> Iterator[Any]:
+        """And where n candidates of each row lie: log probabilities, tokens, and room for three numbers."""
+        yield rec.buffer("values", size=self.n_rows * n, dtype=np.dtype(np.float64))
+        for name, size in ("tokens", n), ("taken", 1), ("sequence", 1), ("mate", 1):
+            yield rec.buffer("candidates'", name, size=self.n_rows * size, dtype=np.dtype(np.intp))
+
     def begin(self, tokens: np.ndarray) -> None:
         """New texts, whose first input are these tokens (n,)."""
         self.tokens[: self.n], self.total[:], self.step[0], self.n_ended[:] = tokens, 0, 0, 0
 
     def texts(self, i: int) -> list[Text]:
         """What has been found for text i, best first."""
-        n_rows, found = self.n * self.width, []
+        n_rows, found = self.n_rows, []
         for at in range(i * self.width, i * self.width + self.n_ended[i]):
             tokens, row = [self.ended_token[at]], self.ended_row[at]
             for step in range(self.ended_step[at] - 1, -1, -1):
@@ -140,7 +169,7 @@ class Decoder:
     def __init__(
         self, network: Network, params: np.ndarray, choices: Choices, mates: Sequences | None = None
     ) -> None:
-        n_rows, backend = choices.n * choices.width, network.backend
+        n_rows, backend = choices.n_rows, network.backend
         if network.n_out <= choices.end:
             raise ValueError(f"end={choices.end} is none of {network.n_out} tokens")
         for link in network.links:

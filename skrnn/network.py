@@ -126,15 +126,15 @@ class Network:
     def forward(self, rec: Recording, inputs: Mapping[str, Rows], begins: np.ndarray | None = None) -> Any:
         """Record a pass from the inputs to the outputs: rows (R, n_out), or (B, n_out) per sequence.
 
-        With `begins`, links of the other side of pairs take part only in replays where ``begins[0]`` is not 0.
+        With `begins`, links of the other side of pairs take part in replays with ``begins[0]`` not 0 only.
         """
         rec.values.update(inputs)
         for link in self.links:
             side = self._side[link.name]
             often = begins is None or side == 0
             with nullcontext() if often else rec.tape.only_if(begins):
-                values = [rec.values[name] for name in link.reads]
-                rec.values[link.name] = link.forward(rec.of(side), *values)
+                own = rec.of(side)
+                rec.values[link.name] = link.forward(own, *[rec.values[name] for name in link.reads])
         return rec.values[self.links[-1].name]
 
     def backward(self, rec: Recording, d: Rows, *, d_input: bool = False) -> Rows | None:

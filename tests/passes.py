@@ -148,36 +148,44 @@ def loss_of(loss, raw, y, w=None):
     return statistics[0], statistics[1], gradient[:, :n_raw]
 
 
-def trained(links, weights, sequences, y, *, device="cpu", mates=None, loss=None, order=None, n_threads=1):
-    """(mean loss, gradient by name) of one minibatch, read by the backend; weights None: initial ones.
+def trained(links, weights, sequences, y, *, device="cpu", **options):
+    """(mean loss, gradient by name) of one minibatch, read by the backend; options: see `training_step`."""
+    with backends.turn(device):
+        return training_step(links, sequences, y, device=device, **options)(weights)
+
+
+def training_step(links, sequences, y, *, device="cpu", mates=None, loss=None, order=None, n_threads=1):
+    """A function from weights to (mean loss, gradient by name).
 
     `links`: from a backend to those of a network.
     """
-    with backends.turn(device):
-        n_in, dtype = sequences.n_features, sequences.values.dtype
-        network = Network(n_in, links(backends.get(device)), dtype=dtype, device=device, n_threads=n_threads)
-        jobs = Jobs(sequences.lengths, len(sequences), None, None if mates is None else mates.lengths)
-        jobs.plan(np.arange(len(sequences)) if order is None else order)
-        tape, statistics = network.backend.Tape(n_threads), np.zeros(3)
-        grads = network.pack(
-            {name: np.full(shape, np.nan) for name, shape in network.parameters.shapes().items()}
-        )
-        rec = network.record(tape, jobs.room(), network.pack(weights), grads, keep=True)
-        out = network.forward(rec, network.read(rec, sequences, jobs, mates))
-        objective = Loss("out", network.n_out, loss or losses.squared_error, y, None, statistics, jobs.cursor)
-        objective.forward(rec, out)
-        network.backward(rec, *objective.backward(rec, need=(True,)))
+    n_in, dtype, n = sequences.n_features, sequences.values.dtype, len(sequences)
+    network = Network(n_in, links(backends.get(device)), dtype=dtype, device=device, n_threads=n_threads)
+    jobs = Jobs(sequences.lengths, n, None, None if mates is None else mates.lengths)
+    tape, statistics = network.backend.Tape(n_threads), np.zeros(3)
+    shapes = network.parameters.shapes()
+    params, grads = (network.pack({k: np.full(v, np.nan) for k, v in shapes.items()}) for _ in range(2))
+    rec = network.record(tape, jobs.room(), params, grads, keep=True)
+    out = network.forward(rec, network.read(rec, sequences, jobs, mates))
+    objective = Loss("out", network.n_out, loss or losses.squared_error, y, None, statistics, jobs.cursor)
+    objective.forward(rec, out)
+    network.backward(rec, *objective.backward(rec, need=(True,)))
+
+    def step(weights):
+        jobs.plan(np.arange(n) if order is None else order)
+        params[:] = network.pack(weights)
         tape.run(flops=1e12)
         return statistics[0] / statistics[1], network.unpack(grads)
+
+    return step
 
 
 def check_gradients(links, weights, sequences, y, **options):
     """Against central differences; returns them."""
-    _, gradients = trained(links, weights, sequences, y, **options)
+    step = training_step(links, sequences, y, **options)
+    _, gradients = step(weights)
     for name, array in weights.items():
-        expected = reference.central_differences(
-            lambda: trained(links, weights, sequences, y, **options)[0], array
-        )
+        expected = reference.central_differences(lambda: step(weights)[0], array)
         np.testing.assert_allclose(gradients[name], expected, rtol=0, atol=1e-6, err_msg=name)
     return gradients
 

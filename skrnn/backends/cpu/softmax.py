@@ -22,31 +22,26 @@ from .jit import kernel
 from .objective import add_losses, row_weight
 from .recurrent import ROW_BLOCK
 from .simd import clear, copy, lanes, make_load, make_store, part, where_greater
-from .sums import NONE, SPAN, beside, sum_kernels
+from .sums import SPAN, beside, sum_kernels
 from .threads import own_range
 
 CHUNK = 2**22  # scores that are there at a time
 LEAST_ROWS = 128  # of a chunk: each costs a look at all weights
-# How well panels of so many vectors keep the multipliers busy, against the widest.
-BUSY = {4: 1.0, 3: 1.0, 2: 0.85, 1: 0.6}
+# How well panels of so many vectors keep the multipliers busy.
+BUSY = {4: 1.0, 2: 0.85}
 
 
 def panel_vectors(n_out: int, L: int) -> int:
-    """Width of the panels that cost least, those that are not full included."""
-    return min(BUSY, key=lambda width: -(-n_out // (width * L)) * width / BUSY[width])
+    """Width of the panels that cost least, the one that is not full included."""
+    return min(BUSY, key=lambda vectors: -(-n_out // (vectors * L)) * vectors / BUSY[vectors])
 
 
 @cache
-def softmax_kernels(dtype: np.dtype, vectors: int, wide: int) -> SimpleNamespace:
-    """Tokens are handled in P panels of C columns, the inputs of a row in Q panels of `wide` vectors."""
-    L, scalar, exp = lanes(dtype), dtype.type, exponential(dtype)
-    C, in_columns, lowest = vectors * L, wide * L, np.finfo(dtype).min
-    multiply, multiply_in = make_multiply(vectors), make_multiply(wide)
-    column_sums, load1, store1 = make_column_sums(vectors), make_load(1), make_store(1)
-    set_aside, take_back = sum_kernels(dtype).set_aside, sum_kernels(dtype).take_back
-    span = SPAN // C if dtype == np.float32 else 2**62  # panels
+def softmax_kernel(dtype: np.dtype):
+    L, scalar, exp, lowest = lanes(dtype), dtype.type, exponential(dtype), np.finfo(dtype).min
+    load1, store1 = make_load(1), make_store(1)
 
-    @kernel("exponentials", dtype.name, vectors)
+    @kernel("exponentials", dtype.name)
     def exponentials(G, at, V, width, some, k):
         """G[at:][:V] - the largest becomes exp of it: the largest, and the sum in float64. some: room for a
         vector at k."""
@@ -61,38 +56,27 @@ def softmax_kernels(dtype: np.dtype, vectors: int, wide: int) -> SimpleNamespace
         for j in range(1, L):
             largest = max(largest, some[k + j])
         total = 0.0
-        for j in range(0, width, C):
-            sums = exp(load1(G, at + j)[0] - largest)
-            store1(G, at + j, (sums,))
-            for v in range(L, C, L):
-                e = exp(load1(G, at + j + v)[0] - largest)
-                store1(G, at + j + v, (e,))
+        for first in range(0, width, 64 * L):
+            sums = exp(load1(G, at + first)[0] - largest)
+            store1(G, at + first, (sums,))
+            for j in range(first + L, min(first + 64 * L, width), L):
+                e = exp(load1(G, at + j)[0] - largest)
+                store1(G, at + j, (e,))
                 sums = sums + e
             store1(some, k, (sums,))
-            for v in range(L):
-                total += np.float64(some[k + v])
+            for j in range(L):
+                total += np.float64(some[k + j])
         return largest, total
 
-    @kernel("softmax_rows", dtype.name, vectors, wide)
-    def rows(thread, n_threads, sizes, lengths, whole, sequence, row, per, first, n_rows, n_in, V, P, X,
-             x_row, x_past, W, b, y, y_at, w, weighted, G, some, values, weights, learns, Q, WT, dX,
-             wide_dX):  # fmt: skip
-        """values, weights (M,): each row's loss and weight, of `n_rows` rows from `first` on; G (n_rows,
-        P C): their scores. If it learns, G becomes the gradient of the mean loss, and dX (M, Q in_columns) that
-        of X. WT: room for a transposed panel for each thread; wide_dX: beside dX's rows of a chunk."""
-        M, width, dx_row, skip = sizes[per], P * C, Q * in_columns, sizes[SIZE_B] if x_past else 0
-        if first >= M:
-            return
-        total_weight = 0.0
+    @kernel("softmax_rows", dtype.name)
+    def softmax_rows(thread, n_threads, sizes, lengths, whole, sequence, row, per, first, n_rows, V, width, y,
+                     y_at, w, weighted, G, some, values, weights, learns):  # fmt: skip
+        """values, weights (M,): each row's loss and weight, of `n_rows` rows from `first` on, whose scores
+        are G (n_rows, width). If it learns, G becomes the gradient of the mean loss."""
+        M, total_weight = sizes[per], 0.0
         for m in range(M):
             total_weight += row_weight(m, sizes, lengths, whole, sequence, row, per, w, weighted)[1]
-        lo, hi = own_range(thread, n_threads, min(n_rows, M - first))
-        n, top = hi - lo, first + lo
-        for m in range(lo, hi):
-            copy(width, b, 0, G, m * width)
-        for p in range(P):
-            multiply(n, X, (skip + top) * x_row, x_row, 1, 0, W, p * n_in * C, C, G, lo * width + p * C,
-                     width, n_in, 1)  # fmt: skip
+        lo, hi = own_range(thread, n_threads, max(0, min(n_rows, M - first)))
         for m in range(lo, hi):
             at, weight = row_weight(first + m, sizes, lengths, whole, sequence, row, per, w, weighted)
             values[first + m], weights[first + m] = 0.0, weight
@@ -110,25 +94,61 @@ def softmax_kernels(dtype: np.dtype, vectors: int, wide: int) -> SimpleNamespace
                     G[own] -= scalar(share)
             elif learns:
                 clear(G, m * width, width)
-        if not learns:
+
+    return softmax_rows
+
+
+@cache
+def input_kernel(dtype: np.dtype, wide: int):
+    """For inputs in panels of `wide` vectors."""
+    columns, multiply = wide * lanes(dtype), make_multiply(wide)
+    set_aside, take_back = sum_kernels(dtype).set_aside, sum_kernels(dtype).take_back
+    span = SPAN if dtype == np.float32 else 2**62
+
+    @kernel("softmax_input_gradient", dtype.name, wide)
+    def input_gradient(thread, n_threads, sizes, per, first, n_rows, n_in, P, C, G, W, Q, WT, dX,
+                       wide_dX):  # fmt: skip
+        """dX (M, Q columns) = G (n_rows, P C) W^T, of `n_rows` rows from `first` on; W (P, n_in, C). WT: room
+        for a transposed panel for each thread; wide_dX: like dX, where there are more than SPAN tokens."""
+        lo, hi = own_range(thread, n_threads, max(0, min(n_rows, sizes[per] - first)))
+        n, width, row, panel = hi - lo, P * C, Q * columns, thread * Q * C * columns
+        if n == 0:
             return
-        clear(dX, top * dx_row, n * dx_row)
-        panel = thread * Q * C * in_columns
+        start = (first + lo) * row
+        clear(dX, start, n * row)
+        clear(WT, panel, Q * C * columns)
         for p in range(P):
             for q in range(Q):
-                target, real = panel + q * C * in_columns, min(in_columns, n_in - q * in_columns)
-                if p == 0 and real < in_columns:
-                    clear(WT, target, C * in_columns)
-                for i in range(real):
-                    source = (p * n_in + q * in_columns + i) * C
+                target = panel + q * C * columns
+                for i in range(min(columns, n_in - q * columns)):
+                    source = (p * n_in + q * columns + i) * C
                     for j in range(C):
-                        WT[target + j * in_columns + i] = W[source + j]
-                multiply_in(n, G, lo * width + p * C, width, 1, 0, WT, target, in_columns, dX,
-                            top * dx_row + q * in_columns, dx_row, C, 1)  # fmt: skip
-            if (p + 1) % span == 0 and p + 1 < P:
-                set_aside(dX, top * dx_row, n * dx_row, wide_dX, lo * dx_row, p + 1 == span)
-        if span < P:
-            take_back(dX, top * dx_row, n * dx_row, wide_dX, lo * dx_row)
+                        WT[target + j * columns + i] = W[source + j]
+                multiply(n, G, lo * width + p * C, width, 1, 0, WT, target, columns, dX, start + q * columns,
+                         row, C, 1)  # fmt: skip
+            if (p + 1) * C % span == 0 and p + 1 < P:
+                set_aside(dX, start, n * row, wide_dX, lo * row, (p + 1) * C == span)
+        if span < width:
+            take_back(dX, start, n * row, wide_dX, lo * row)
+
+    return input_gradient
+
+
+@cache
+def token_kernels(dtype: np.dtype, vectors: int) -> SimpleNamespace:
+    """Tokens are handled in P panels of C columns, so many vectors."""
+    C, multiply, column_sums = vectors * lanes(dtype), make_multiply(vectors), make_column_sums(vectors)
+
+    @kernel("softmax_scores", dtype.name, vectors)
+    def scores(thread, n_threads, sizes, per, first, n_rows, n_in, P, X, x_row, x_past, W, b, G):
+        """G (n_rows, P C) = X W + b, of `n_rows` rows from `first` on."""
+        lo, hi = own_range(thread, n_threads, max(0, min(n_rows, sizes[per] - first)))
+        width, top = P * C, (sizes[SIZE_B] if x_past else 0) + first + lo
+        for m in range(lo, hi):
+            copy(width, b, 0, G, m * width)
+        for p in range(P):
+            multiply(hi - lo, X, top * x_row, x_row, 1, 0, W, p * n_in * C, C, G, lo * width + p * C, width,
+                     n_in, 1)  # fmt: skip
 
     @kernel("softmax_weight_gradients", dtype.name, vectors)
     def weight_gradients(thread, n_threads, sizes, per, first, n_rows, n_in, P, X, x_row, x_past, G, sums, dW,
@@ -159,7 +179,7 @@ def softmax_kernels(dtype: np.dtype, vectors: int, wide: int) -> SimpleNamespace
                 for j in range(C):
                     y[j] += x[j]
 
-    return SimpleNamespace(rows=rows, weight_gradients=weight_gradients)
+    return SimpleNamespace(scores=scores, weight_gradients=weight_gradients)
 
 
 class Softmax(Dense):
@@ -172,7 +192,9 @@ class Softmax(Dense):
     """
 
     def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
-        super().__init__(n_in, n_out, dtype, panel_vectors(n_out, lanes(dtype)))
+        vectors = panel_vectors(n_out, lanes(dtype))
+        super().__init__(n_in, n_out, dtype, vectors)
+        self.token_kernels = token_kernels(dtype, vectors)
 
     def losses(self, rec: Recording, X: Rows, name: str, y) -> Rows:
         """Record -log p of each row's token: rows (M, 1) in float64. y: Targets, of tokens."""
@@ -190,32 +212,38 @@ class Softmax(Dense):
     def _record(
         self, rec: Recording, X: Rows, name: str, y, w, *, learns: bool
     ) -> tuple[Rows, np.ndarray, Rows]:
-        tape, steps, work, C, n_in, P = rec.tape, rec.steps, rec.work, self.columns, self.n_in, self.panels
-        M, float64, empty = rec.room(X.per), np.dtype(np.float64), rec.work.empty
-        vectors = -(-n_in // self.lanes)
-        wide, row = widest(vectors), vectors * self.lanes
-        kernels, views = softmax_kernels(self.dtype, C // self.lanes, wide), rec.weights(name)
-        n_rows = min(M, max(LEAST_ROWS, CHUNK // self.width))
-        values, weights = (rec.buffer(name, key, size=M, dtype=float64) for key in ("values", "weights"))
+        tape, steps, C, n_in, P = rec.tape, rec.steps, self.columns, self.n_in, self.panels
+        M, views, empty = rec.room(X.per), rec.weights(name), rec.work.empty
+        kernels, n_rows = self.token_kernels, min(M, max(LEAST_ROWS, CHUNK // self.width))
+        values, weights = (
+            rec.buffer(name, key, size=M, dtype=np.dtype(np.float64)) for key in ("values", "weights")
+        )
         G = rec.buffer(name, "scores", size=n_rows * self.width)
         some = rec.buffer(name, "some", size=tape.n_threads * self.lanes)
-        at = np.zeros(0, np.intp) if y.at is None else y.at
-        dX, WT, wide_dX = Rows(empty, row, X.per), empty, NONE
+        targets = y.values.reshape(-1), np.zeros(0, np.intp) if y.at is None else y.at
+        vectors = -(-n_in // self.lanes)
+        wide, row = widest(vectors), vectors * self.lanes
+        dX = Rows(empty, row, X.per)
         if learns:
             into, dX = rec.gradients(name), rec.new_rows(name, "dX", row=row, per=X.per)
             WT = rec.buffer(name, "panels", size=tape.n_threads * C * row)
             sums = rec.buffer(name, "sums", size=tape.n_threads * (n_in + 1) * C)
-            wide_dX = beside(self.width, n_rows * row, work, name, "wide dX")
+            wide_dX = beside(self.width, n_rows * row, rec.work, name, "wide dX")
         for first in range(0, M, n_rows):
+            chunk = steps.sizes, X.per, first, n_rows, n_in, P
+            tape.share(kernels.scores, *chunk, X.array, X.row, X.past, views["weight"], views["bias"], G)
             tape.share(
-                kernels.rows, steps.sizes, steps.lengths, steps.whole, steps.sequence, steps.row, X.per,
-                first, n_rows, n_in, self.n_out, P, X.array, X.row, X.past, views["weight"], views["bias"],
-                y.values.reshape(-1), at, empty if w is None else w, w is not None, G, some, values, weights,
-                learns, row // (wide * self.lanes), WT, dX.array, wide_dX,
+                softmax_kernel(self.dtype), steps.sizes, steps.lengths, steps.whole, steps.sequence,
+                steps.row, X.per, first, n_rows, self.n_out, self.width, *targets, empty if w is None else w,
+                w is not None, G, some, values, weights, learns,
             )  # fmt: skip
             if learns:
                 tape.share(
-                    kernels.weight_gradients, steps.sizes, X.per, first, n_rows, n_in, P, X.array, X.row,
-                    X.past, G, sums, into["weight"], into["bias"],
+                    input_kernel(self.dtype, wide), *chunk, C, G, views["weight"], vectors // wide, WT,
+                    dX.array, wide_dX,
+                )  # fmt: skip
+                tape.share(
+                    kernels.weight_gradients, *chunk, X.array, X.row, X.past, G, sums, into["weight"],
+                    into["bias"],
                 )  # fmt: skip
         return Rows(values, 1, X.per), weights, dX

@@ -1,0 +1,131 @@
+"""Choosing what to write next, for one row of scores or for all texts: written once, compiled like a cell.
+
+The arrays are those of `skrnn.decoding.Choices`; K is its width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, inf, log
+
+import numpy as np
+
+from . import counters
+from .batches import SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T
+
+STREAM = 2**32  # of random numbers: no dropout has it
+
+
+def functions(jit: Callable) -> tuple[Callable, Callable, Callable]:
+    """``best_tokens``, ``sampled_token`` and ``go_on``, from a backend's `jit`."""
+    _, sequence_key, _, uniform = counters.functions(jit)
+
+    @jit
+    def log_sum(scores, at, V):
+        """The largest of scores[at:][:V], and the logarithm of the sum of their exponentials."""
+        largest, total = np.float64(scores[at]), 0.0
+        for v in range(1, V):
+            largest = max(largest, np.float64(scores[at + v]))
+        for v in range(V):
+            total += exp(np.float64(scores[at + v]) - largest)
+        return largest, largest + log(total)
+
+    @jit
+    def best_tokens(scores, at, V, so_far, values, tokens, first, n):
+        """tokens[first:][:n]: those of the n highest of scores[at:][:V], best first; values: the log
+        probabilities of what they would make of a text that has `so_far`."""
+        _, norm = log_sum(scores, at, V)
+        last = first + n - 1
+        for k in range(first, first + n):
+            values[k], tokens[k] = -inf, 0
+        for v in range(V):
+            value = so_far + (np.float64(scores[at + v]) - norm)
+            if value > values[last]:
+                k = last
+                while k > first and value > values[k - 1]:
+                    values[k], tokens[k] = values[k - 1], tokens[k - 1]
+                    k -= 1
+                values[k], tokens[k] = value, v
+
+    @jit
+    def sampled_token(scores, at, V, temperature, seed, sequence, step, so_far):
+        """A token by its probability, softmax(scores / temperature), and the log probability of the text."""
+        largest, norm = log_sum(scores, at, V)
+        total, sum_before, token = 0.0, 0.0, 0
+        for v in range(V):
+            total += exp((np.float64(scores[at + v]) - largest) / temperature)
+        share = total * uniform(sequence_key(seed, 0, STREAM, sequence), step)
+        while token < V - 1:
+            sum_before += exp((np.float64(scores[at + token]) - largest) / temperature)
+            if sum_before > share:
+                break
+            token += 1
+        return token, so_far + (np.float64(scores[at + token]) - norm)
+
+    @jit
+    def keep_ended(s, K, token, step, row, total, rank, n_ended, tokens, steps, rows, totals, ranks):
+        """One more text that sequence s has ended in, if it is among the K best."""
+        at = s * K + n_ended[s]
+        if n_ended[s] == K:
+            at = s * K
+            for k in range(s * K + 1, (s + 1) * K):
+                if ranks[k] < ranks[at]:
+                    at = k
+            if rank <= ranks[at]:
+                return
+        else:
+            n_ended[s] += 1
+        tokens[at], steps[at], rows[at], totals[at], ranks[at] = token, step, row, total, rank
+
+    @jit
+    def go_on(sizes, counts, sequence, mate, K, n_rows, n, values, candidates, max_steps, end, penalty,
+              tokens, total, parent, step, written, came_from, n_ended, ended_token, ended_step, ended_row,
+              ended_total, ended_rank, heads, new_sequence, new_mate, stop):  # fmt: skip
+        """From the n candidates of each row, best first, to the rows of the next step.
+
+        A sequence's candidates are taken best first, until K of them go on; those that end, among the K
+        best, leave. It is done when nothing that goes on can be better than the K that have ended: a total
+        only falls, so no text of it will rank above total / max_steps ** penalty.
+        """
+        B, t, new, i = sizes[SIZE_B], step[0], 0, 0
+        if B == 0:
+            return
+        while i < B:
+            s, j, first, rank = sequence[i], i, new, 0
+            while j < B and sequence[j] == s:
+                heads[j] = 0  # how many candidates of a row have been taken
+                j += 1
+            while new - first < K and rank < n * (j - i):
+                row = -1
+                for r in range(i, j):
+                    if heads[r] < n and (row < 0 or values[r * n + heads[r]] > values[row * n + heads[row]]):
+                        row = r
+                at = row * n + heads[row]
+                heads[row] += 1
+                if candidates[at] == end or t + 1 == max_steps:
+                    if rank < K:
+                        keep_ended(s, K, candidates[at], t, row, values[at],
+                                   values[at] / np.float64(t + 1) ** penalty, n_ended, ended_token,
+                                   ended_step, ended_row, ended_total, ended_rank)  # fmt: skip
+                else:
+                    written[t * n_rows + new], came_from[t * n_rows + new] = candidates[at], row
+                    new_sequence[new], new_mate[new], total[n_rows + new] = s, mate[row], values[at]
+                    new += 1
+                rank += 1
+            if new > first and n_ended[s] == K:
+                worst = ended_rank[s * K]
+                for k in range(s * K + 1, (s + 1) * K):
+                    worst = min(worst, ended_rank[k])
+                if worst >= total[n_rows + first] / np.float64(max_steps) ** penalty:
+                    new = first
+            i = j
+        for i in range(new):
+            at = t * n_rows + i
+            tokens[i], parent[i], total[i] = written[at], came_from[at], total[n_rows + i]
+            sequence[i], mate[i] = new_sequence[i], new_mate[i]
+        sizes[SIZE_B], sizes[SIZE_R], sizes[SIZE_T], counts[0] = new, new, min(new, 1), new
+        sizes[SIZE_CARRIED], sizes[SIZE_FIRST], step[0] = 1, sizes[SIZE_FIRST] + 1, t + 1
+        if new == 0:
+            stop[0] = 1
+
+    return best_tokens, sampled_token, go_on
