@@ -70,7 +70,7 @@ class Jobs:
     batch_size : int
     chunk_size : int or None
         Steps of a sequence that are read at a time, at most.
-    mates : ndarray of shape (n,), optional
+    mate_lengths : ndarray of shape (n,), optional
         Of pairs, which are read whole: steps of the other sequence of each.
 
     Attributes
@@ -91,7 +91,11 @@ class Jobs:
     """
 
     def __init__(
-        self, lengths: np.ndarray, batch_size: int, chunk_size: int | None, mates: np.ndarray | None = None
+        self,
+        lengths: np.ndarray,
+        batch_size: int,
+        chunk_size: int | None,
+        mate_lengths: np.ndarray | None = None,
     ) -> None:
         n = len(lengths)
         self.lengths, self.batch_size, self.longest = lengths, min(batch_size, n), int(lengths.max())
@@ -99,12 +103,12 @@ class Jobs:
         n_batches = -(-n // self.batch_size)
         self.order, self.leads = np.arange(n), True
         self.mates, self.mate = None, np.zeros(0, np.intp)
-        if mates is not None:
-            if len(mates) != n or chunk_size is not None:
-                raise ValueError(
-                    f"{n} sequences and {len(mates)} mates, in chunks of {chunk_size}: pairs are read whole"
-                )
-            self.mates, self.mate = Jobs(mates, batch_size, None), np.zeros(n, np.intp)
+        if mate_lengths is not None:
+            if len(mate_lengths) != n:
+                raise ValueError(f"{n} sequences and {len(mate_lengths)} mates")
+            if chunk_size is not None:
+                raise ValueError(f"pairs are read whole, not in chunks of {chunk_size} steps")
+            self.mates, self.mate = Jobs(mate_lengths, batch_size, None), np.zeros(n, np.intp)
             self.chunk_size = self.mates.chunk_size = max(self.longest, self.mates.longest)
         self.table = np.zeros((n_batches * -(-self.longest // self.chunk_size), JOB_FIELDS), np.intp)
         self.cursor, self.job = np.zeros(1, np.intp), np.zeros(JOB_FIELDS, np.intp)

@@ -16,8 +16,8 @@ from .batches import SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T
 STREAM = 2**32  # of random numbers: no dropout has it
 
 
-def functions(jit: Callable) -> tuple[Callable, Callable, Callable]:
-    """``best_tokens``, ``sampled_token`` and ``go_on``, from a backend's `jit`."""
+def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Callable]:
+    """``best_tokens``, ``sampled_token``, and the kernel ``go_on``, from a backend's `jit` and `kernel`."""
     _, sequence_key, _, uniform = counters.functions(jit)
 
     @jit
@@ -77,11 +77,11 @@ def functions(jit: Callable) -> tuple[Callable, Callable, Callable]:
             n_ended[s] += 1
         tokens[at], steps[at], rows[at], totals[at], ranks[at] = token, step, row, total, rank
 
-    @jit
+    @kernel("go_on")
     def go_on(sizes, counts, sequence, mate, K, n_rows, n, values, candidates, max_steps, end, penalty,
               tokens, total, parent, step, written, came_from, n_ended, ended_token, ended_step, ended_row,
-              ended_total, ended_rank, heads, new_sequence, new_mate, stop):  # fmt: skip
-        """From the n candidates of each row, best first, to the rows of the next step.
+              ended_total, ended_rank, new_total, heads, new_sequence, new_mate, stop):  # fmt: skip
+        """From the n candidates of each row, best first, to the rows of the next step. One thread.
 
         A sequence's candidates are taken best first, until K of them go on; those that end, among the K
         best, leave. It is done when nothing that goes on can be better than the K that have ended: a total
@@ -109,19 +109,19 @@ def functions(jit: Callable) -> tuple[Callable, Callable, Callable]:
                                    ended_step, ended_row, ended_total, ended_rank)  # fmt: skip
                 else:
                     written[t * n_rows + new], came_from[t * n_rows + new] = candidates[at], row
-                    new_sequence[new], new_mate[new], total[n_rows + new] = s, mate[row], values[at]
+                    new_sequence[new], new_mate[new], new_total[new] = s, mate[row], values[at]
                     new += 1
                 rank += 1
             if new > first and n_ended[s] == K:
                 worst = ended_rank[s * K]
                 for k in range(s * K + 1, (s + 1) * K):
                     worst = min(worst, ended_rank[k])
-                if worst >= total[n_rows + first] / np.float64(max_steps) ** penalty:
+                if worst >= new_total[first] / np.float64(max_steps) ** penalty:
                     new = first
             i = j
         for i in range(new):
             at = t * n_rows + i
-            tokens[i], parent[i], total[i] = written[at], came_from[at], total[n_rows + i]
+            tokens[i], parent[i], total[i] = written[at], came_from[at], new_total[i]
             sequence[i], mate[i] = new_sequence[i], new_mate[i]
         sizes[SIZE_B], sizes[SIZE_R], sizes[SIZE_T], counts[0] = new, new, min(new, 1), new
         sizes[SIZE_CARRIED], sizes[SIZE_FIRST], step[0] = 1, sizes[SIZE_FIRST] + 1, t + 1

@@ -45,10 +45,9 @@ class Choices:
 
     Attributes
     ----------
-    tokens, parent : ndarray of shape (n * width,)
-        Of the rows that are being written: what they read next; the row that they continue.
-    total : ndarray of shape (2 * n * width,)
-        The log probability of what they have written; behind it, room for that of the next step.
+    tokens, total, parent : ndarray of shape (n * width,)
+        Of the rows that are being written: what they read next; the log probability of what they have
+        written; the row of the step before that they continue.
     step : ndarray of shape (1,)
         Tokens written so far.
     written, came_from : ndarray of shape (max_steps * n * width,)
@@ -81,7 +80,7 @@ class Choices:
         if self.temperature > 0 and self.width > 1:
             raise ValueError("texts are sampled, with a temperature, or searched for, with a width")
         n_rows = self.n_rows
-        self.tokens, self.total = np.zeros(n_rows, TOKEN), np.zeros(2 * n_rows)  # now, and after this step
+        self.tokens, self.total = np.zeros(n_rows, TOKEN), np.zeros(n_rows)
         self.parent, self.step = np.zeros(n_rows, np.intp), np.zeros(1, np.intp)
         self.written = np.zeros(self.max_steps * n_rows, TOKEN)
         self.came_from = np.zeros(self.max_steps * n_rows, np.intp)
@@ -112,10 +111,13 @@ class Choices:
         )  # fmt: skip
 
     def buffers(self, rec: Recording, n: int) -> Iterator[Any]:
-        """And where n candidates of each row lie: log probabilities, tokens, and room for three numbers."""
-        yield rec.buffer("values", size=self.n_rows * n, dtype=np.dtype(np.float64))
-        for name, size in ("tokens", n), ("taken", 1), ("sequence", 1), ("mate", 1):
-            yield rec.buffer("candidates'", name, size=self.n_rows * size, dtype=np.dtype(np.intp))
+        """Where n candidates of each row lie, values and tokens; and what the next rows will be."""
+        float64, integers = np.dtype(np.float64), np.dtype(np.intp)
+        yield rec.buffer("candidates", "values", size=self.n_rows * n, dtype=float64)
+        yield rec.buffer("candidates", "tokens", size=self.n_rows * n, dtype=integers)
+        yield rec.buffer("next", "total", size=self.n_rows, dtype=float64)
+        for name in "taken", "sequence", "mate":
+            yield rec.buffer("next", name, size=self.n_rows, dtype=integers)
 
     def begin(self, tokens: np.ndarray) -> None:
         """New texts, whose first input are these tokens (n,)."""
@@ -186,14 +188,13 @@ class Decoder:
         if mates is not None:
             self._mates = jobs = Jobs(mates.lengths, choices.n, None)
             with tape.only_if(self._begins):
-                inputs |= network.read_mates(rec, mates, jobs)
+                inputs |= network.read(rec.pair(jobs.room()), mates, jobs)
         self._carried = [rows for own in network.carried(rec) for rows in own]
         # Where links make the first states, none are given.
         n_given = 0 if any(len(link.reads) > 1 for link in network.recurrent) else len(self._carried)
         self._first = [np.zeros((choices.n, network.hidden_size), network.dtype) for _ in range(n_given)]
-        with tape.only_if(self._begins):
-            for given, rows in zip(self._first, self._carried, strict=False):
-                backend.start_from(rec, given, rows)
+        for given, rows in zip(self._first, self._carried, strict=False):
+            backend.start_from(rec, given, rows)  # before the first step
         scores = network.forward(rec, inputs, begins=self._begins).rows(rec)
         backend.choose(rec, scores, network.n_out, choices)
         for rows in self._carried:
@@ -210,23 +211,23 @@ class Decoder:
             First states, as after what has been read before; None: zeros, or what the links make.
         """
         n, steps, choices, tape = self._choices.n, self._steps, self._choices, self._tape
-        self._network.check_tokens(Sequences.from_tokens([np.asarray(tokens, TOKEN)], float), TOKENS)
-        choices.begin(tokens)
-        steps.sizes[:] = 0
-        steps.sizes[[SIZE_B, SIZE_T, SIZE_R]], steps.counts[0], steps.sequence[:n] = (
-            (n, 1, n),
-            n,
-            np.arange(n),
-        )
+        first = Sequences.from_tokens(np.asarray(tokens)[:, None])
+        if len(first) != n:
+            raise ValueError(f"{n} texts, but {len(first)} first tokens")
+        self._network.check_tokens(first, TOKENS)
+        choices.begin(first.tokens[:, 0])
+        steps.sizes[:], steps.counts[0], steps.sequence[:n] = 0, n, np.arange(n)
+        steps.sizes[[SIZE_B, SIZE_T, SIZE_R]] = n, 1, n
         if self._mates is not None:
             order = np.argsort(-self._mates.lengths, kind="stable")
             self._mates.plan(order)
             steps.mate[order] = np.arange(n)
-        given = (
-            [] if state is None else [part for layer in state.layers for part in layer if part is not None]
-        )
-        for k, first in enumerate(self._first):
-            first[:] = given[k] if given else 0
+        if state is not None and not self._first:
+            raise ValueError("links of this network make its first states: none can be given")
+        layers = [] if state is None else state.layers
+        given = iter([part for layer in layers for part in layer if part is not None])
+        for states in self._first:
+            states[:] = next(given, 0)
         self._begins[0], tape.stop[0] = 1, 0
         tape.run(1, self._flops)
         self._begins[0] = 0

@@ -101,7 +101,7 @@ def run(
     out, ends = network.forward(rec, inputs), sequences.offsets[1:]
     if hidden or attention:
         out = network.hidden(rec) if hidden else network.attention_weights(rec)
-    out = out.rows(rec) if log_prob is None else out.losses(rec, log_prob)
+    out = out.rows(rec) if log_prob is None else out.objective(rec, log_prob)[0].values
     backend.scatter(rec, out, ends, width, output)
     end = None
     if last:

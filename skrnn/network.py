@@ -16,10 +16,10 @@ from . import backends
 from .batches import SIZE_R, Jobs, Steps
 from .links import Attention, Embedding, Link, Pool, Recurrent, Unfold
 from .parameters import Parameters
-from .recording import INPUT, MATE_INPUT, MATE_TOKENS, TOKENS, Recording, Rows
+from .recording import INPUT, INPUTS, Recording, Rows
 from .sequences import Sequences
 
-SIDES = {INPUT: 0, TOKENS: 0, MATE_INPUT: 1, MATE_TOKENS: 1}  # of the inputs
+SIDES = {name: side for side, names in enumerate(INPUTS) for name in names}
 
 
 class Network:
@@ -73,12 +73,13 @@ class Network:
         for link in links:
             per[link.name] = per[link.reads[0]] if link.per is None else link.per
         self.return_sequences = per[links[-1].name] == SIZE_R
-        self.recurrent = recurrent(links, self._side)
+        own = [link for link in links if self._side[link.name] == 0]
+        self.recurrent = [link for link in own if isinstance(link, Recurrent)]
         self.cell, self.hidden_size = self.recurrent[0].cell, self.recurrent[0].n_hidden
         self.n_states = sum(len(link.layers) for link in self.recurrent)
-        self.pool = next((link for link in links if isinstance(link, Pool)), None)
+        self.pool = next((link for link in own if isinstance(link, Pool)), None)
         self.pooling = None if self.pool is None else self.pool.kind
-        self.attention = next((link for link in links if isinstance(link, Attention)), None)
+        self.attention = next((link for link in own if isinstance(link, Attention)), None)
         self.n_steps = next((link.n_steps for link in links if isinstance(link, Unfold)), None)
 
     def pack(self, weights: Mapping[str, np.ndarray]) -> Any:
@@ -106,16 +107,11 @@ class Network:
         ValueError
             If a token has no row in the table that it is looked up in.
         """
-        self.check_tokens(sequences, TOKENS)
+        self.check_tokens(sequences, INPUTS[rec.side].tokens)
         values = rec.read(sequences, jobs)
         if mates is not None:
-            values |= self.read_mates(rec, mates, jobs.mates)
+            values |= self.read(rec.pair(jobs.mates.room()), mates, jobs.mates)
         return values
-
-    def read_mates(self, rec: Recording, mates: Sequences, jobs: Jobs) -> dict[str, Rows]:
-        """Record the reading of the other side alone."""
-        self.check_tokens(mates, MATE_TOKENS)
-        return rec.with_mates(jobs.room()).of(1).read(mates, jobs, side=1)
 
     def check_tokens(self, sequences: Sequences, name: str) -> None:
         """Raise a ValueError if a kernel would look up what a table lacks."""
@@ -184,11 +180,6 @@ class Network:
         return (3 if training else 1) * sum(link.flops(n_rows) for link in self.links)
 
 
-def recurrent(links: Sequence[Link], side: Mapping[str, int]) -> list[Recurrent]:
-    """Those whose states are carried: of the side that makes the outputs."""
-    return [link for link in links if isinstance(link, Recurrent) and side[link.name] == 0]
-
-
 def check(links: Sequence[Link]) -> dict[str, int]:
     """The side of pairs that each value belongs to, 0 without them.
 
@@ -210,6 +201,7 @@ def check(links: Sequence[Link]) -> dict[str, int]:
     side = SIDES.copy()
     for link in links:
         side[link.name] = side[link.reads[0]] if link.side is None else link.side
-    if len({(link.cell, link.n_hidden) for link in recurrent(links, side)}) != 1:
+    recurrent = [link for link in links if isinstance(link, Recurrent) and side[link.name] == 0]
+    if len({(link.cell, link.n_hidden) for link in recurrent}) != 1:
         raise ValueError("a network has recurrent links, all of one cell and size")
     return side

@@ -12,9 +12,17 @@ from .batches import SIZE_R, Jobs, Steps
 from .parameters import Parameters
 from .sequences import TOKEN, Sequences
 
-# Names of a network's inputs among its values: numbers, and integers beside them; those of the mates.
-INPUT, TOKENS = "X", "tokens"
-MATE_INPUT, MATE_TOKENS = "mates' X", "mates' tokens"
+
+class Inputs(NamedTuple):
+    """Names of what a network reads among its values."""
+
+    numbers: str
+    tokens: str
+
+
+# Of both sides of pairs, such as a sentence and its translation; without pairs there is the first.
+INPUTS = Inputs("X", "tokens"), Inputs("mates' X", "mates' tokens")
+(INPUT, TOKENS), (MATE_INPUT, MATE_TOKENS) = INPUTS
 
 
 class Rows(NamedTuple):
@@ -42,6 +50,23 @@ class Rows(NamedTuple):
     def rows(self, rec: Recording) -> Rows:
         """Itself: not all values of a network are rows."""
         return self
+
+
+class Weighed(NamedTuple):
+    """The losses of a minibatch's rows, as kernels write them in float64.
+
+    Attributes
+    ----------
+    values : Rows
+        (M, 1).
+    weights : flat device array of shape (M,)
+    total : flat device array of shape (1,)
+        Sum of the weights.
+    """
+
+    values: Rows
+    weights: Any
+    total: Any
 
 
 class SharedGradients(NamedTuple):
@@ -74,6 +99,8 @@ class Recording:
         What links have made, by their names, and the network's input.
     kept : dict
         What else the backward pass of a link needs.
+    side : {0, 1}
+        Of pairs: which one it is.
     mates : Recording or None
         Of the other side of a network that reads pairs, such as a sentence and its translation: another
         order of the same sequences, on the same tape (see `Steps.mate`).
@@ -91,6 +118,7 @@ class Recording:
     carry: bool = False
     values: dict[str, Any] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
+    side: int = 0
     mates: Recording | None = None
     _shared: SharedGradients = field(default_factory=lambda: SharedGradients({}, {}))
 
@@ -102,25 +130,26 @@ class Recording:
             raise ValueError("this network reads pairs: the other side is missing")
         return self.mates
 
-    def with_mates(self, steps: Steps) -> Recording:
-        """Itself, with a second side in the order of these steps."""
-        self.mates = replace(self, steps=steps)  # values and all else are shared
-        return self
+    def pair(self, steps: Steps) -> Recording:
+        """Its other side, in the order of these steps: values and all else are shared."""
+        self.mates = replace(self, steps=steps, side=1)
+        return self.mates
 
-    def read(self, sequences: Sequences, jobs: Jobs, side: int = 0) -> dict[str, Rows]:
-        """Record the reading of the next of `jobs`, which fills the steps; the inputs of that side.
+    def read(self, sequences: Sequences, jobs: Jobs) -> dict[str, Rows]:
+        """Record the reading of the next of `jobs`, which fills the steps; the network's inputs.
 
         Raises
         ------
         TypeError
             If the numbers are of another type than the network.
         """
-        if sequences.values.dtype != self.work.dtype:
-            raise TypeError(f"sequences of {sequences.values.dtype} for a network of {self.work.dtype}")
         self.backend.next_minibatch(self, sequences, jobs)
-        numbers, tokens = (INPUT, TOKENS) if side == 0 else (MATE_INPUT, MATE_TOKENS)
-        values = {numbers: self.new_rows(numbers, row=sequences.n_features)}
-        self.backend.gather(self, sequences.values, values[numbers], sequences.shift, sequences.scale)
+        (numbers, tokens), values = INPUTS[self.side], {}
+        if sequences.n_features > 0:
+            if sequences.values.dtype != self.work.dtype:
+                raise TypeError(f"sequences of {sequences.values.dtype} for a network of {self.work.dtype}")
+            values[numbers] = self.new_rows(numbers, row=sequences.n_features)
+            self.backend.gather(self, sequences.values, values[numbers], sequences.shift, sequences.scale)
         if sequences.tokens is not None:
             values[tokens] = self.new_rows(tokens, row=sequences.tokens.shape[1], dtype=TOKEN)
             self.backend.gather(self, sequences.tokens, values[tokens], None, None)
@@ -170,5 +199,5 @@ class Recording:
     def add_shared(self) -> None:
         """Record the sum of what several parts have to say about the same arrays."""
         for total, own in self._shared.waiting.values():
-            self.backend.add_numbers(self, total, own)
+            self.backend.add_flat(self, total, own)
         self._shared.waiting.clear()

@@ -104,8 +104,8 @@ class Sequences:
         return cls(values, np.cumsum(lengths) - lengths, lengths)
 
     @classmethod
-    def from_tokens(cls, arrays: Sequence[np.ndarray], dtype: Any) -> Sequences:
-        """Concatenate arrays of integers, (T_i,) or (T_i, n_columns), for a network of this `dtype`."""
+    def from_tokens(cls, arrays: Sequence[np.ndarray]) -> Sequences:
+        """Concatenate arrays of integers, of shape (T_i,) or (T_i, n_columns); there are no numbers."""
         lengths = np.array([len(array) for array in arrays], dtype=np.intp)
         tokens = np.concatenate([np.asarray(array).reshape(len(array), -1) for array in arrays])
         if tokens.dtype.kind not in "iu":
@@ -118,7 +118,7 @@ class Sequences:
             raise ValueError(
                 f"sequence {i}, step {row - ends[i] + lengths[i]}: {tokens[row, column]} is no token"
             )
-        values = np.empty((len(tokens), 0), dtype)
+        values = np.empty((len(tokens), 0), np.float32)
         starts = np.cumsum(lengths) - lengths
         return cls(values, starts, lengths, tokens=tokens.astype(TOKEN, order="C"))
 

@@ -294,10 +294,15 @@ class Trainer:
         start = jobs.job[JOB_START]
         batch = jobs.order[start : start + jobs.job[JOB_COUNT]]
         n_rows = len(batch) * (self.settings.tbptt_steps or inference.ROWS)
-        mates = None if self.data.mates is None else self.data.mates.take(batch)
+        sequences, y, _, mates = self.data
+        targets = None
+        if isinstance(self.network.links[-1], links.Softmax):  # whose scores are too many
+            targets = y if self.network.return_sequences else y.take(batch)
         raw, _ = inference.run(
-            self.network, self.params, self.data.sequences.take(batch), mates=mates, n_rows=n_rows
-        )
+            self.network, self.params, sequences.take(batch), n_rows=n_rows,
+            mates=None if mates is None else mates.take(batch),
+            log_prob=targets,
+        )  # fmt: skip
         if not np.isfinite(raw).all():
             raise Diverged("The output", self.settings)
 

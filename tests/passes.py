@@ -14,6 +14,8 @@ from skrnn.parameters import Parameters
 from skrnn.recording import Recording, Rows
 from skrnn.sequences import Targets
 
+FLOAT = np.dtype(np.float64)
+
 
 class PackedSteps:
     """The time-major order of some sequences, sorted by falling length, without padding.
@@ -138,10 +140,11 @@ def loss_of(loss, raw, y, w=None):
     packed, backend = PackedSteps(np.ones(M, int)), backends.get("cpu")
     rec = recording(backend.Tape(), packed.filled(), backend.Workspace(dtype))
     statistics, d = np.zeros(3), Rows(np.full(M * (n_raw + 1), np.nan, dtype), n_raw + 1, SIZE_B)
-    backend.objective(
+    weighed = backend.objective(
         rec, loss, Rows(raw.ravel(), n_raw, SIZE_B), d, n_raw, Targets(np.ascontiguousarray(y, dtype)),
-        None if w is None else np.asarray(w, dtype), statistics, np.zeros(1, np.intp),
+        None if w is None else np.asarray(w, dtype),
     )  # fmt: skip
+    backend.add_losses(rec, weighed, statistics, np.zeros(1, np.intp))
     rec.tape.run()
     gradient = d.array.reshape(M, -1)
     np.testing.assert_array_equal(gradient[:, n_raw:], 0)
@@ -154,13 +157,15 @@ def trained(links, weights, sequences, y, *, device="cpu", **options):
         return training_step(links, sequences, y, device=device, **options)(weights)
 
 
-def training_step(links, sequences, y, *, device="cpu", mates=None, loss=None, order=None, n_threads=1):
+def training_step(
+    links, sequences, y, *, dtype=FLOAT, device="cpu", mates=None, loss=None, order=None, n_threads=1
+):
     """A function from weights to (mean loss, gradient by name).
 
     `links`: from a backend to those of a network.
     """
-    n_in, dtype, n = sequences.n_features, sequences.values.dtype, len(sequences)
-    network = Network(n_in, links(backends.get(device)), dtype=dtype, device=device, n_threads=n_threads)
+    n_in, n, backend = sequences.n_features, len(sequences), backends.get(device)
+    network = Network(n_in, links(backend), dtype=dtype, device=device, n_threads=n_threads)
     jobs = Jobs(sequences.lengths, n, None, None if mates is None else mates.lengths)
     tape, statistics = network.backend.Tape(n_threads), np.zeros(3)
     shapes = network.parameters.shapes()

@@ -46,7 +46,7 @@ from skrnn.optimizers import RULES
 PACKAGE = Path(jit.__file__).parents[2]
 BACKEND = sorted((PACKAGE / "backends" / "cpu").glob("*.py"))
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and owners of POSIX")
-HASHED = {"batches", "cells", "counters", "losses", "optimizers"}  # beside the backend
+HASHED = {"batches", "cells", "choosing", "counters", "losses", "optimizers"}  # beside the backend
 
 
 def fresh(factor=3):

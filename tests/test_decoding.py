@@ -18,7 +18,7 @@ FLOAT = np.dtype(np.float64)
 V, H, END = 4, 3, 0
 ON_GPU = pytest.param("cuda", marks=gpu.needs_gpu)
 DEVICES = ["cpu", ON_GPU]
-SOURCES = Sequences.from_tokens([np.array(text) for text in ([1, 2, 3], [3], [2, 2], [1, 0, 3, 3, 2])], FLOAT)
+SOURCES = Sequences.from_tokens([np.array(text) for text in ([1, 2, 3], [3], [2, 2], [1, 0, 3, 3, 2])])
 
 
 def writer(cell, pairs=False, dtype=FLOAT):
@@ -65,7 +65,7 @@ def texts(max_steps):
 
 def log_probs(network, params, found, first, mates=None, state=None):
     """Of texts that begin with `first`, by the network as it reads them."""
-    inputs = Sequences.from_tokens([np.array([first, *text[:-1]]) for text in found], FLOAT)
+    inputs = Sequences.from_tokens([np.array([first, *text[:-1]]) for text in found])
     y = Targets(np.concatenate(found).astype(np.int32)[:, None])
     of_each, _ = inference.run(network, params, inputs, log_prob=y, mates=mates, state=state)
     return np.array([own.sum() for own in inputs.split(of_each)])
@@ -131,7 +131,7 @@ def test_a_text_is_the_same_alone_or_among_others(choices, device):
         for i in [0] if "seed" in choices else range(4):
             alone = Decoder(
                 network, params, Choices(1, max_steps=7, end=END, **choices), SOURCES.take([i])
-            ).write(np.ones(1))[0]
+            ).write(np.ones(1, int))[0]
             for one, other in zip(alone, found[i], strict=True):
                 assert one.tokens.tolist() == other.tokens.tolist()
                 assert one.log_prob == other.log_prob
@@ -182,7 +182,9 @@ def test_seeds():
 
     def written(seed):
         choices = Choices(3, max_steps=30, temperature=1.0, seed=seed)
-        return [found[0].tokens.tolist() for found in Decoder(network, params, choices).write(np.ones(3))]
+        return [
+            found[0].tokens.tolist() for found in Decoder(network, params, choices).write(np.ones(3, int))
+        ]
 
     assert written(0) == written(0)
     assert written(0) != written(1)
@@ -195,7 +197,7 @@ def test_it_goes_on_from_what_has_been_read(device):
     """First states, and a first token that is the last one read."""
     with backends.turn(device):
         network, params = made("lstm", device=device)
-        read = Sequences.from_tokens([np.array([3, 1, 2]), np.array([2])], FLOAT)
+        read = Sequences.from_tokens([np.array([3, 1, 2]), np.array([2])])
         _, state = inference.run(network, params, read, last=True)
         decoder = Decoder(network, params, Choices(2, 1, 5))
         found = decoder.write(np.array([1, 3]), state)
@@ -206,7 +208,7 @@ def test_it_goes_on_from_what_has_been_read(device):
         tokens, inputs = text.tokens, [[3, 1, 2, 1], [2, 3]][i]
         here, own = made("lstm")
         for step in range(5):
-            whole = Sequences.from_tokens([np.array([*inputs, *tokens[:step]])], FLOAT)
+            whole = Sequences.from_tokens([np.array([*inputs, *tokens[:step]])])
             scores, _ = inference.run(here, own, whole)
             assert scores[-1].argmax() == tokens[step]
 

@@ -10,7 +10,7 @@ from skrnn.backends.cpu import softmax as cpu_softmax
 from skrnn.batches import Jobs
 from skrnn.links import Dense, Embedding, Last, Loss, Recurrent, Softmax
 from skrnn.network import Network
-from skrnn.parameters import Parameters, Place, Section
+from skrnn.parameters import Parameters, Section
 from skrnn.recording import INPUT
 from skrnn.sequences import Sequences, Targets
 
@@ -18,7 +18,7 @@ FLOAT, LOSS = np.dtype(np.float64), losses.multiclass_log_loss
 V, D = 37, 4
 rng = np.random.default_rng(0)
 TEXTS = [rng.integers(0, V, n) for n in (6, 1, 9, 4, 9)]
-SEQUENCES = Sequences.from_tokens(TEXTS, FLOAT)
+SEQUENCES = Sequences.from_tokens(TEXTS)
 NEXT = Targets(rng.integers(0, V, (SEQUENCES.n_steps, 1)).astype(np.int32))
 ON_GPU = pytest.param("cuda", marks=gpu.needs_gpu)
 
@@ -30,10 +30,8 @@ def language_model(tied, dtype=FLOAT, n_tokens=V, width=D, cell="gru", stored=Fa
         top = Softmax(backend, dtype, "out", "states", width, n_tokens, prefix="decoder")
         if stored:
             top = Dense(backend, dtype, "out", {"decoder": ("states", width)}, n_tokens)
-        table = top.table if tied and not stored else None
-        embedding = Embedding(backend, dtype, "decoder" if tied else "encoder", n_tokens, width, tied=table)
-        embedding.name = "embedded"
-        return [embedding, Recurrent(backend, dtype, "states", "embedded", "_l0", cell, width, width), top]
+        encoder = Embedding(backend, dtype, "encoder", n_tokens, width, tied=top if tied else None)
+        return [encoder, Recurrent(backend, dtype, "states", "encoder", "_l0", cell, width, width), top]
 
     return links
 
@@ -70,13 +68,13 @@ def test_chunks_and_threads(rows, n_threads, tied, monkeypatch):
 def test_as_if_all_scores_were_kept(n_tokens, width, dtype):
     """A linear map with the log loss of classes is the same, and keeps all of them."""
     dtype, rng = np.dtype(dtype), np.random.default_rng(0)
-    sequences = Sequences.from_tokens([rng.integers(0, n_tokens, n) for n in (40, 7, 90)], dtype)
+    sequences = Sequences.from_tokens([rng.integers(0, n_tokens, n) for n in (40, 7, 90)])
     y = rng.integers(0, n_tokens, (sequences.n_steps, 1))
     links = language_model(False, dtype, n_tokens, width, "rnn")
     weights = random_weights(links, dtype=dtype)
-    value, gradients = trained(links, weights, sequences, Targets(y.astype(np.int32)), loss=LOSS)
+    value, gradients = trained(links, weights, sequences, Targets(y.astype(np.int32)), loss=LOSS, dtype=dtype)
     kept = language_model(False, dtype, n_tokens, width, "rnn", stored=True)
-    expected, others = trained(kept, weights, sequences, Targets(y.astype(dtype)), loss=LOSS)
+    expected, others = trained(kept, weights, sequences, Targets(y.astype(dtype)), loss=LOSS, dtype=dtype)
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     np.testing.assert_allclose(value, expected, rtol=tolerance)
     for name, gradient in others.items():
@@ -168,12 +166,14 @@ def test_a_shared_array_is_kept_once():
     assert len({start for start, _, _ in parameters.decay_ranges}) == len(parameters.decay_ranges)
 
 
-def test_layouts_that_differ_are_refused():
+def test_what_cannot_be_shared():
     backend = backends.get("cpu")
     top = Softmax(backend, FLOAT, "decoder", "states", D, V)
-    table = Embedding(backend, FLOAT, "decoder", V, D)
-    table.name = "embedded"
-    states = Recurrent(backend, FLOAT, "states", "embedded", "_l0", "gru", D, D)
+    states = Recurrent(backend, FLOAT, "states", "encoder", "_l0", "gru", D, D)
+    with pytest.raises(ValueError, match="'encoder' is tied to 37 tokens of 4 numbers"):
+        Embedding(backend, FLOAT, "encoder", V + 1, D, tied=top)
+    table = Embedding(backend, FLOAT, "encoder", V, D)
+    table.place = table.place._replace(section="decoder.weight")
     with pytest.raises(ValueError, match=r"would keep decoder\.weight in different layouts"):
         Network(0, [table, states, top], dtype=FLOAT)
 
@@ -181,11 +181,9 @@ def test_layouts_that_differ_are_refused():
         def sections(self):
             yield Section("decoder.weight", (V, D + 1), lambda rng, shape: np.zeros(shape), True)
 
-    table = Other(backend, FLOAT, "decoder", V, D, tied=top.table)
-    table.name = "embedded"
+    table = Other(backend, FLOAT, "encoder", V, D, tied=top)
     with pytest.raises(ValueError, match=r"decoder.weight has shape \(37, 5\) in one link, \(37, 4\)"):
         Network(0, [table, states, top], dtype=FLOAT).parameters.shapes()
-    assert top.table == Place("weight", "decoder.weight", 1, (0,), top.table.stored, (0, 1, 3, 2))
 
 
 # --- tokens in sequences ----------------------------------------------------------------------------
@@ -214,12 +212,12 @@ def test_tokens_are_read_where_they_lie():
     links = language_model(False)
     network = Network(0, links(backends.get("cpu")), dtype=FLOAT)
     params, text = network.pack(random_weights(links)), rng.integers(0, V, 20)
-    whole = Sequences.from_tokens([text], FLOAT)
+    whole = Sequences.from_tokens([text])
     windows = Sequences(whole.values, np.array([0, 3, 11]), np.array([6, 9, 9]), tokens=whole.tokens).take(
         [2, 0]
     )
     found, _ = inference.run(network, params, windows)
-    expected, _ = inference.run(network, params, Sequences.from_tokens([text[11:20], text[:6]], FLOAT))
+    expected, _ = inference.run(network, params, Sequences.from_tokens([text[11:20], text[:6]]))
     np.testing.assert_array_equal(found, expected)
 
 
@@ -233,7 +231,7 @@ def test_tokens_are_read_where_they_lie():
 )
 def test_what_is_no_token(tokens, message):
     with pytest.raises(ValueError, match=message):
-        Sequences.from_tokens([np.array(text) for text in tokens], FLOAT)
+        Sequences.from_tokens([np.array(text) for text in tokens])
 
 
 def test_tokens_beyond_a_table_are_refused_before_a_kernel_runs():
@@ -241,8 +239,8 @@ def test_tokens_beyond_a_table_are_refused_before_a_kernel_runs():
     network = Network(0, links(backends.get("cpu")), dtype=FLOAT)
     params = network.pack(random_weights(links))
     with pytest.raises(ValueError, match=f"sequence 1, step 2: token {V} has no row in a table of {V}"):
-        inference.run(network, params, Sequences.from_tokens([np.array([1]), np.array([0, 1, V])], FLOAT))
-    with pytest.raises(ValueError, match="'embedded' reads column 0 of tokens, and there are 0"):
+        inference.run(network, params, Sequences.from_tokens([np.array([1]), np.array([0, 1, V])]))
+    with pytest.raises(ValueError, match="'encoder' reads column 0 of tokens, and there are 0"):
         inference.run(network, params, Sequences.from_arrays([np.zeros((2, 1))]))
     with pytest.raises(ValueError, match=f"target {V} is none of {V} tokens"):
         inference.run(

@@ -48,11 +48,10 @@ name)``                                  in `gradient_of_states`, where that of 
                                          ``forward(rec, X, name, onto)``, ``backward(rec, X, d, need_dX,
                                          name)``. Without a bias it adds to the outputs of another. Its own
                                          are rows of ``width`` elements.
-``Softmax(n_in, n_out, dtype)``          A linear map to the scores of many tokens, of which `losses` and
-                                         `objective` keep a chunk at a time.
-``.losses(rec, X, name, y)``             -log p of each row's token: rows (M, 1) in float64.
-``.objective(rec, X, name, y, w,         Their mean, as below, and all gradients; returns that of X.
-statistics, number)``
+``Softmax(n_in, n_out, dtype)``          A linear map to the scores of many tokens.
+``.objective(rec, X, name, y, w,         The losses of all rows, `Weighed`, of whose scores a chunk is kept at
+learns)``                                a time; if it learns, also the gradients of their mean, of which that
+                                         of X is returned.
 ``look_up(rec, tokens, column, table,    Rows (R, D): the tokens' vectors in a table, which is kept in panels
 lanes, out)``                            of `lanes` tokens.
 ``look_up_backward(rec, tokens, column,  The gradient of the table, all of which is written.
@@ -61,15 +60,17 @@ d, width, lanes, table)``
 ``choose(rec, scores, n_tokens,          Tokens by their scores; the rows of the next step, of texts that have
 choices)``                               not ended.
 ``follow(rec, rows, choices)``           States (B, .) of the rows that those continue.
-``objective(rec, loss, raw, d, n_raw,    The loss of raw outputs and its gradient. A row of `statistics`: sum
-y, w, statistics, number)``              of weighted losses, sum of weights; then the optimiser's norm.
+``objective(rec, loss, raw, d, n_raw,    The losses of all rows of raw outputs, `Weighed`, and the gradient of
+y, w)``                                  their mean.
+``add_losses(rec, losses, statistics,    A row of `statistics`: sum of weighted losses, sum of weights; then
+number)``                                the optimiser's norm.
 ``Optimizer(set_up)``                    ``update(tape, w, g, rates, statistics, number)`` clips and updates;
                                          ``m``, ``v``, ``n_steps`` are its state.
 ``copy_rows(rec, source, source0,        Some columns, also of the steps in reverse. ``pad``: columns after
 target, target0, n, reverse, pad)``      them become zero.
 ``clear_rows(rec, rows)``                Zeros.
 ``add(rec, target, source)``             One gradient of a value to another.
-``add_numbers(rec, target, source)``     Flat arrays of one size.
+``add_flat(rec, target, source)``        Flat arrays of one size.
 ``add_reversed(rec, target, source)``    The gradient of a reversed input to that of the input.
 ``pool_mean(rec, X, so_far, out)``       Over time, rows (B, width).
 ``pool_mean_backward(rec, dout, width,

@@ -97,7 +97,7 @@ def contents(backend: str, path: list[str]) -> Iterator[tuple[str, bytes]]:
         raise ImportError(f"{inside} cannot be listed")
     top, within = PACKAGE, f"{PACKAGE}.backends"
     for parent, name, where in (
-        *((top, name, path) for name in ("batches", "cells", "counters", "losses", "optimizers")),
+        *((top, name, path) for name in ("batches", "cells", "choosing", "counters", "losses", "optimizers")),
         *((within, name, backends) for name in (backend, "kernel_cache")),
         *((f"{within}.{backend}", name, inside) for name in modules),
     ):

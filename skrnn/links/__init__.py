@@ -11,7 +11,8 @@ from .dropout import Dropout
 from .embedding import Embedding
 from .link import Link
 from .loss import Loss
-from .pooling import Last, Mate, Pool
+from .mate import Mate
+from .pooling import Last, Pool
 from .recurrent import Recurrent
 from .softmax import Softmax
 from .unfolding import Unfold

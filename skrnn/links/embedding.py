@@ -13,6 +13,7 @@ from ..parameters import Place, Section
 from ..recording import TOKENS, Recording, Rows
 from ..sequences import Sequences
 from .link import Link
+from .softmax import Softmax
 
 
 class Embedding(Link):
@@ -27,29 +28,36 @@ class Embedding(Link):
         Of the tokens.
     n_tokens, width : int
         Rows of the table, and numbers in each.
-    tied : Place, optional
-        How a product above keeps its weight: the table is then the same array (Press & Wolf 2017, "Using the
-        output embedding to improve language models"). It lies as the product wants it, which takes much more
-        time than looking up ever does.
+    tied : Softmax, optional
+        The table is the weight of its product (Press & Wolf 2017, "Using the output embedding to improve
+        language models"). It lies as the product wants it, which takes much more time than looking up does.
+
+    Raises
+    ------
+    ValueError
+        If a tied table would be of another shape.
     """
 
     per = SIZE_R
 
     def __init__(
         self, backend: ModuleType, dtype: np.dtype, name: str, n_tokens: int, width: int, *,
-        read: str = TOKENS, column: int = 0, tied: Place | None = None,
+        read: str = TOKENS, column: int = 0, tied: Softmax | None = None,
     ) -> None:  # fmt: skip
         super().__init__(name, read)
         self.n_tokens, self.width, self.column = n_tokens, width, column
-        self.section, self.tied = f"{name}.weight", tied is not None
-        row_major = Place("table", self.section, 1, (0,), (1, n_tokens, width, 1), (0, 1, 3, 2))
-        self.place = row_major if tied is None else tied._replace(name="table")
+        if tied is None:
+            self.place = Place("table", f"{name}.weight", 1, (0,), (1, n_tokens, width, 1), (0, 1, 3, 2))
+        elif (tied.width, tied.product.n_in) == (n_tokens, width):
+            self.place = tied.table._replace(name="table")
+        else:
+            raise ValueError(f"{name!r} is tied to {tied.width} tokens of {tied.product.n_in} numbers")
 
     def sections(self) -> Iterator[Section]:
-        """Standard normal numbers, as PyTorch's. A tied table is the other link's to begin."""
-        if not self.tied:
+        """Standard normal numbers, as PyTorch's; a tied table is the other link's."""
+        if self.place.section == f"{self.name}.weight":
             shape = self.n_tokens, self.width
-            yield Section(self.section, shape, lambda rng, shape: rng.standard_normal(shape), True)
+            yield Section(f"{self.name}.weight", shape, lambda rng, shape: rng.standard_normal(shape), True)
 
     def places(self) -> Iterator[tuple[str, Iterator[Place]]]:
         yield self.name, iter([self.place])

@@ -36,14 +36,16 @@ class Loss(Link):
 
     def forward(self, rec: Recording, raw: Any) -> None:
         """What it makes are numbers in `statistics`; the gradient is found in the same pass."""
-        loss, *rest = self.arguments
+        loss, y, w, *to = self.arguments
         if isinstance(raw, Scores):
             if loss is not multiclass_log_loss:
                 raise ValueError(f"the loss of a softmax over tokens is the log loss, got {loss.name}")
-            rec.kept[self.name] = raw.objective(rec, *rest)
-            return
-        rec.kept[self.name] = d = rec.new_rows(self.name, "d", row=raw.row, per=raw.per)
-        rec.backend.objective(rec, loss, raw, d, self.width, *rest)
+            losses, d = raw.objective(rec, y, w, learns=True)
+        else:
+            d = rec.new_rows(self.name, "d", row=raw.row, per=raw.per)
+            losses = rec.backend.objective(rec, loss, raw, d, self.width, y, w)
+        rec.backend.add_losses(rec, losses, *to)
+        rec.kept[self.name] = d
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
         return (rec.kept[self.name],)

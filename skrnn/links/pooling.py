@@ -37,34 +37,6 @@ class Last(Link):
         return tuple(d._replace(cell=self.cell) for d in gradients)
 
 
-class Mate(Link):
-    """Of pairs: rows per sequence of the other side, each for its mate.
-
-    Parameters
-    ----------
-    name, read : str
-    width : int
-    """
-
-    per, side, whole = SIZE_B, 0, True
-
-    def __init__(self, name: str, read: str, width: int) -> None:
-        super().__init__(name, read)
-        self.width = width
-
-    def forward(self, rec: Recording, value: Any) -> Rows:
-        theirs = value.rows(rec.of(1))
-        out = rec.new_rows(self.name, "out", row=theirs.row, per=SIZE_B)
-        rec.backend.take_mates(rec, theirs, out)
-        return out
-
-    def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
-        (d,) = gradients
-        dX = rec.of(1).new_rows(self.name, "dX", row=d.row, per=SIZE_B)
-        rec.backend.take_mates(rec, d, dX, back=True)
-        return (dX,)
-
-
 class Pool(Link):
     """The mean or the maximum over time.
 

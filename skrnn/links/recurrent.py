@@ -84,6 +84,8 @@ class Recurrent(Link):
         activation: str = "tanh", reset_after: bool = True, bf16: bool = False, first: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__(name, read, *first)
+        if len(first) > (2 if cell == "lstm" else 1):
+            raise ValueError(f"{name!r} cannot begin in {len(first)} states, {', '.join(first)}")
         if cell != "rnn":
             activation = "tanh"  # one compiled kernel whatever the unused parameter says
         if cell != "gru":

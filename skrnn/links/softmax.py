@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..parameters import Place, Section
-from ..recording import Recording, Rows
+from ..recording import Recording, Rows, Weighed
 from ..sequences import TOKEN, Targets
 from .initial import glorot, zeros
 from .link import Link
@@ -40,7 +40,7 @@ class Softmax(Link):
 
     @property
     def table(self) -> Place:
-        """Where its weight lies, for an `Embedding` that is tied to it."""
+        """How its weight is kept, which may be the table of an `Embedding` too."""
         return self.product.place("weight", f"{self.prefix}.weight", self.product.n_in)
 
     def sections(self) -> Iterator[Section]:
@@ -71,21 +71,20 @@ class Scores:
         """All of them, as rows (M, n_tokens): for a few rows, such as those of one step."""
         return self.link.product.forward(rec, self.X, self.link.prefix)
 
-    def losses(self, rec: Recording, y: Targets) -> Rows:
-        """-log p of each row's token: rows (M, 1) in float64."""
-        self._check(y)
-        return self.link.product.losses(rec, self.X, self.link.prefix, y)
-
     def objective(
-        self, rec: Recording, y: Targets, w: np.ndarray | None, statistics: np.ndarray, number: np.ndarray
-    ) -> Rows:
-        """Record their mean and the gradients; returns that of X."""
-        self._check(y)
-        return self.link.product.objective(rec, self.X, self.link.prefix, y, w, statistics, number)
+        self, rec: Recording, y: Targets, w: np.ndarray | None = None, *, learns: bool = False
+    ) -> tuple[Weighed, Rows | None]:
+        """Record the losses of all rows, -log p of their tokens; if it learns, also the gradients of their
+        mean, of which that of X is returned.
 
-    def _check(self, y: Targets) -> None:
+        Raises
+        ------
+        TypeError, ValueError
+            If the targets are no tokens.
+        """
         if y.values.dtype != TOKEN:
             raise TypeError(f"the targets of a softmax are tokens, got {y.values.dtype}")
         least, most = y.values.min(initial=0), y.values.max(initial=-1)
         if least < 0 or most >= self.link.width:
             raise ValueError(f"target {least if least < 0 else most} is none of {self.link.width} tokens")
+        return self.link.product.objective(rec, self.X, self.link.prefix, y, w, learns=learns)

@@ -16,7 +16,7 @@ from .jit import kernel
 from .simd import copy
 from .threads import own_range
 
-best, sampled, go_on_ = choosing.functions(keyed("choosing"))
+best, sampled, go_on = choosing.functions(keyed("choosing"), kernel)
 
 
 @cache
@@ -48,17 +48,6 @@ def decoding_kernels(dtype: np.dtype) -> SimpleNamespace:
             copy(sizes[SIZE_B] * row, other, 0, X, 0)
 
     return SimpleNamespace(best_tokens=best_tokens, sampled_tokens=sampled_tokens, follow=follow)
-
-
-@kernel("go_on")
-def go_on(sizes, counts, sequence, mate, K, n_rows, n, values, candidates, max_steps, end, penalty, tokens,
-          total, parent, step, written, came_from, n_ended, ended_token, ended_step, ended_row, ended_total,
-          ended_rank, heads, new_sequence, new_mate, stop):  # fmt: skip
-    go_on_(
-        sizes, counts, sequence, mate, K, n_rows, n, values, candidates, max_steps, end, penalty, tokens,
-        total, parent, step, written, came_from, n_ended, ended_token, ended_step, ended_row, ended_total,
-        ended_rank, heads, new_sequence, new_mate, stop,
-    )  # fmt: skip
 
 
 def next_tokens(rec: Recording, choices: Any) -> dict[str, Rows]:

@@ -65,8 +65,8 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
             for j in range(len(x)):
                 y[j] += x[j]
 
-    @kernel("add_numbers", dtype.name)
-    def add_numbers(thread, n_threads, target, source):
+    @kernel("add_flat", dtype.name)
+    def add_flat(thread, n_threads, target, source):
         lo, hi = own_range(thread, n_threads, len(target))
         x, y = part(source, lo, hi - lo), part(target, lo, hi - lo)
         for j in range(len(x)):
@@ -98,7 +98,7 @@ def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
         copy_columns=copy_columns,
         add_reversed=add_reversed,
         add_rows=add_rows,
-        add_numbers=add_numbers,
+        add_flat=add_flat,
         take_mates=take_mates,
         last_states=last_states,
         clear_rows=clear_rows,
@@ -133,13 +133,13 @@ def add(rec: Recording, target: Rows, source: Rows) -> None:
     )  # fmt: skip
 
 
-def add_numbers(rec: Recording, target: np.ndarray, source: np.ndarray) -> None:
+def add_flat(rec: Recording, target: np.ndarray, source: np.ndarray) -> None:
     """Add flat arrays of one size."""
-    rec.tape.share(direction_kernels(rec.work.dtype).add_numbers, target, source)
+    rec.tape.share(direction_kernels(rec.work.dtype).add_flat, target, source)
 
 
 def take_mates(rec: Recording, source: Rows, target: Rows, *, back: bool = False) -> None:
-    """Rows (B, .) of the other stream, in the order of this one; `back`: of this one, in the other's."""
+    """Rows (B, .) of the other side, in the order of this one; `back`: of this one, in the other's."""
     rec.tape.call(
         direction_kernels(rec.work.dtype).take_mates, rec.steps.sizes, rec.steps.mate, back, source.row,
         source.array, target.array,

@@ -163,7 +163,7 @@ def reading_kernels(dtype: np.dtype) -> SimpleNamespace:
 
 
 def next_minibatch(rec: Recording, sequences, jobs) -> None:
-    """The next of `jobs`, or that which the other stream has begun: fills the steps."""
+    """The next of `jobs`, or that which the other side has begun: fills the steps."""
     tape, steps = rec.tape, rec.steps
     if jobs.leads:
         tape.call(next_job, jobs.table.reshape(-1), jobs.cursor, jobs.job)

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ...batches import SIZE_B
-from ...recording import Recording, Rows
+from ...batches import SIZE_B, SIZE_R
+from ...recording import Recording, Rows, Weighed
 from .dense import Dense
 from .elementary import exponential
 from .gemm import make_column_sums, make_multiply, widest
 from .jit import kernel
-from .objective import add_losses, row_weight
+from .objective import weighed
 from .recurrent import ROW_BLOCK
 from .simd import clear, copy, lanes, make_load, make_store, part, where_greater
 from .sums import SPAN, beside, sum_kernels
@@ -69,24 +69,21 @@ def softmax_kernel(dtype: np.dtype):
         return largest, total
 
     @kernel("softmax_rows", dtype.name)
-    def softmax_rows(thread, n_threads, sizes, lengths, whole, sequence, row, per, first, n_rows, V, width, y,
-                     y_at, w, weighted, G, some, values, weights, learns):  # fmt: skip
-        """values, weights (M,): each row's loss and weight, of `n_rows` rows from `first` on, whose scores
-        are G (n_rows, width). If it learns, G becomes the gradient of the mean loss."""
-        M, total_weight = sizes[per], 0.0
-        for m in range(M):
-            total_weight += row_weight(m, sizes, lengths, whole, sequence, row, per, w, weighted)[1]
-        lo, hi = own_range(thread, n_threads, max(0, min(n_rows, M - first)))
+    def softmax_rows(thread, n_threads, sizes, sequence, row, per, first, n_rows, V, width, y, y_at, weights,
+                     total_weight, G, some, values, learns):  # fmt: skip
+        """values (M,): the losses of `n_rows` rows from `first` on, whose scores are G (n_rows, width). If it
+        learns, G becomes the gradient of the mean loss."""
+        lo, hi = own_range(thread, n_threads, max(0, min(n_rows, sizes[per] - first)))
         for m in range(lo, hi):
-            at, weight = row_weight(first + m, sizes, lengths, whole, sequence, row, per, w, weighted)
-            values[first + m], weights[first + m] = 0.0, weight
-            if weight > 0:
+            at = row[first + m] if per == SIZE_R else sequence[first + m]
+            values[first + m] = 0.0
+            if weights[first + m] > 0:
                 own = m * width + np.intp(y[y_at[at] if len(y_at) > 0 else at])
                 score = np.float64(G[own])
                 largest, total = exponentials(G, m * width, V, width, some, thread * L)
                 values[first + m] = log(total) + (np.float64(largest) - score)
                 if learns:
-                    share = weight / total_weight
+                    share = weights[first + m] / total_weight[0]
                     scale, e = scalar(share / total), part(G, m * width, V)
                     for j in range(V):
                         e[j] *= scale
@@ -196,34 +193,19 @@ class Softmax(Dense):
         super().__init__(n_in, n_out, dtype, vectors)
         self.token_kernels = token_kernels(dtype, vectors)
 
-    def losses(self, rec: Recording, X: Rows, name: str, y) -> Rows:
-        """Record -log p of each row's token: rows (M, 1) in float64. y: Targets, of tokens."""
-        values, _, _ = self._record(rec, X, name, y, None, learns=False)
-        return values
-
-    def objective(self, rec: Recording, X: Rows, name: str, y, w, statistics, number) -> Rows:
-        """Record their mean, as the other losses, and the gradients of the parameters; returns that of X."""
-        values, weights, dX = self._record(rec, X, name, y, w, learns=True)
-        rec.tape.call(
-            add_losses, rec.steps.sizes, X.per, values.array, weights, statistics, number, rec.tape.stop
-        )
-        return dX
-
-    def _record(
+    def objective(
         self, rec: Recording, X: Rows, name: str, y, w, *, learns: bool
-    ) -> tuple[Rows, np.ndarray, Rows]:
+    ) -> tuple[Weighed, Rows | None]:
+        """Record -log p of each row's token; if it learns, the gradients of the parameters and of X, too."""
         tape, steps, C, n_in, P = rec.tape, rec.steps, self.columns, self.n_in, self.panels
-        M, views, empty = rec.room(X.per), rec.weights(name), rec.work.empty
+        M, views = rec.room(X.per), rec.weights(name)
         kernels, n_rows = self.token_kernels, min(M, max(LEAST_ROWS, CHUNK // self.width))
-        values, weights = (
-            rec.buffer(name, key, size=M, dtype=np.dtype(np.float64)) for key in ("values", "weights")
-        )
+        losses, dX = weighed(rec, X.per, w), None
         G = rec.buffer(name, "scores", size=n_rows * self.width)
         some = rec.buffer(name, "some", size=tape.n_threads * self.lanes)
         targets = y.values.reshape(-1), np.zeros(0, np.intp) if y.at is None else y.at
         vectors = -(-n_in // self.lanes)
         wide, row = widest(vectors), vectors * self.lanes
-        dX = Rows(empty, row, X.per)
         if learns:
             into, dX = rec.gradients(name), rec.new_rows(name, "dX", row=row, per=X.per)
             WT = rec.buffer(name, "panels", size=tape.n_threads * C * row)
@@ -233,9 +215,9 @@ class Softmax(Dense):
             chunk = steps.sizes, X.per, first, n_rows, n_in, P
             tape.share(kernels.scores, *chunk, X.array, X.row, X.past, views["weight"], views["bias"], G)
             tape.share(
-                softmax_kernel(self.dtype), steps.sizes, steps.lengths, steps.whole, steps.sequence,
-                steps.row, X.per, first, n_rows, self.n_out, self.width, *targets, empty if w is None else w,
-                w is not None, G, some, values, weights, learns,
+                softmax_kernel(self.dtype), steps.sizes, steps.sequence, steps.row, X.per, first, n_rows,
+                self.n_out, self.width, *targets, losses.weights, losses.total, G, some, losses.values.array,
+                learns,
             )  # fmt: skip
             if learns:
                 tape.share(
@@ -246,4 +228,4 @@ class Softmax(Dense):
                     kernels.weight_gradients, *chunk, X.array, X.row, X.past, G, sums, into["weight"],
                     into["bias"],
                 )  # fmt: skip
-        return Rows(values, 1, X.per), weights, dX
+        return losses, dX

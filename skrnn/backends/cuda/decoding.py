@@ -16,7 +16,7 @@ from .jit import function, kernel
 from .reading import lay_out_steps
 from .recurrent import copy
 
-best, sampled, go_on_ = choosing.functions(function)
+best, sampled, go_on = choosing.functions(function, kernel)
 
 
 @kernel("best_tokens")
@@ -29,18 +29,6 @@ def best_tokens(sizes, scores, row, V, n, total, values, tokens):
 def sampled_tokens(sizes, sequence, step, scores, row, V, seed, temperature, total, values, tokens):
     for i in range(cuda.grid(1), sizes[SIZE_B], cuda.gridsize(1)):
         tokens[i], values[i] = sampled(scores, i * row, V, temperature, seed, sequence[i], step[0], total[i])
-
-
-@kernel("go_on")
-def go_on(sizes, counts, sequence, mate, K, n_rows, n, values, candidates, max_steps, end, penalty, tokens,
-          total, parent, step, written, came_from, n_ended, ended_token, ended_step, ended_row, ended_total,
-          ended_rank, heads, new_sequence, new_mate, stop):  # fmt: skip
-    if cuda.grid(1) == 0:
-        go_on_(
-            sizes, counts, sequence, mate, K, n_rows, n, values, candidates, max_steps, end, penalty, tokens,
-            total, parent, step, written, came_from, n_ended, ended_token, ended_step, ended_row,
-            ended_total, ended_rank, heads, new_sequence, new_mate, stop,
-        )  # fmt: skip
 
 
 @kernel("follow_rows")
@@ -75,9 +63,9 @@ def choose(rec: Recording, scores: Rows, n_tokens: int, choices: Any) -> None:
             best_tokens, c.n_rows, s.sizes, scores.array, scores.row, n_tokens, n, twin(c.total), values,
             candidates,
         )  # fmt: skip
-    tape.once(
-        go_on, s.sizes, s.counts, s.sequence, s.mate, c.width, c.n_rows, n, values, candidates, *c.rules,
-        *map(twin, c.arrays), *rest, tape.twin(tape.stop),
+    tape.launch(
+        go_on, 1, (1,), s.sizes, s.counts, s.sequence, s.mate, c.width, c.n_rows, n, values, candidates,
+        *c.rules, *map(twin, c.arrays), *rest, tape.twin(tape.stop),
     )  # fmt: skip
 
 

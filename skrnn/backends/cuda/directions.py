@@ -37,7 +37,7 @@ def add_rows(sizes, which, row, target, n, source):
 
 
 @kernel("add_flat")
-def add_flat(n, target, source):
+def add_flat_kernel(n, target, source):
     for k in range(cuda.grid(1), n, cuda.gridsize(1)):
         target[k] += source[k]
 
@@ -87,9 +87,9 @@ def add(rec: Recording, target: Rows, source: Rows) -> None:
     )  # fmt: skip
 
 
-def add_numbers(rec: Recording, target: Any, source: Any) -> None:
+def add_flat(rec: Recording, target: Any, source: Any) -> None:
     """Add flat arrays of one size."""
-    rec.tape.each(add_flat, len(target), len(target), target, source)
+    rec.tape.each(add_flat_kernel, len(target), len(target), target, source)
 
 
 def take_mates(rec: Recording, source: Rows, target: Rows, *, back: bool = False) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numba import cuda
 
 from ...batches import SIZE_FIRST, SIZE_R
-from ...recording import Recording, Rows
+from ...recording import Recording, Rows, Weighed
 from .jit import THREADS, function, kernel, numba_type
 from .sums import tree_sum
 
@@ -35,7 +35,7 @@ def weigh(sizes, lengths, whole, sequence, row, per, w, weighted, weights, total
 
 
 @kernel("add_losses")
-def add_losses(sizes, per, values, weights, total, statistics, number, stop):
+def add_losses_kernel(sizes, per, values, weights, total, statistics, number, stop):
     """statistics (n_updates, 3), row ``number[0]``: sum of weighted losses, sum of weights. One block, as
     above."""
     sums, thread = cuda.shared.array(THREADS, FLOAT64), cuda.threadIdx.x
@@ -86,34 +86,45 @@ def compile_loss(name: str, row_of: Callable, dtype: np.dtype):
     return rows
 
 
-def objective(rec: Recording, loss, raw: Rows, d: Rows, n_raw: int, y, w, statistics, number) -> None:
-    """Record the loss of the outputs `raw`, and its gradient `d`.
+def weighed(rec: Recording, per: int, w) -> Weighed:
+    """Record the weights of all rows; where their losses go, too."""
+    s, resident, float64 = rec.tape.steps(rec.steps), rec.work.resident, np.dtype(np.float64)
+    values, weights, total = (
+        rec.buffer("loss", key, size=size, dtype=float64)
+        for key, size in (("values", rec.room(per)), ("weights", rec.room(per)), ("total", 1))
+    )
+    rec.tape.once(
+        weigh, s.sizes, s.lengths, s.whole, s.sequence, s.row, per, resident(w), w is not None, weights,
+        total,
+    )  # fmt: skip
+    return Weighed(Rows(values, 1, per), weights, total)
+
+
+def add_losses(rec: Recording, losses: Weighed, statistics: np.ndarray, number: np.ndarray) -> None:
+    """Record their sum, and that of their weights: see `objective`."""
+    tape = rec.tape
+    tape.once(
+        add_losses_kernel, tape.steps(rec.steps).sizes, losses.values.per, losses.values.array,
+        losses.weights, losses.total, tape.updated(statistics), tape.twin(number), tape.twin(tape.stop),
+    )  # fmt: skip
+
+
+def objective(rec: Recording, loss, raw: Rows, d: Rows, n_raw: int, y, w) -> Weighed:
+    """Record the loss of each row of the outputs `raw`, and the gradient `d` of their mean.
 
     Parameters
     ----------
     loss : skrnn.losses.Loss
     y, w : Targets, and weights (n,) or None, by sequence, or by place in the table of all steps
-    statistics, number : flat (n_updates, 3) float64, written at row ``number[0]``, that of this update
     """
     tape, s, M, dtype = rec.tape, rec.tape.steps(rec.steps), rec.room(raw.per), rec.work.dtype
-    float64, resident, scaled = np.dtype(np.float64), rec.work.resident, y.shift is not None
-    values, weights, total = (
-        rec.buffer("loss", key, size=size, dtype=float64)
-        for key, size in (("values", M), ("weights", M), ("total", 1))
-    )
+    resident, scaled, losses = rec.work.resident, y.shift is not None, weighed(rec, raw.per, w)
     targets = rec.buffer("loss", "targets", size=M * y.width) if scaled else resident(None)
     parameters = tape.sent(np.asarray(loss.parameters or (0.0,), dtype))
-    tape.once(
-        weigh, s.sizes, s.lengths, s.whole, s.sequence, s.row, raw.per, resident(w), w is not None, weights,
-        total,
-    )  # fmt: skip
     tape.each(
         compile_loss(loss.name, loss.row, dtype), M, s.sizes, s.sequence, s.row, raw.per, raw.array,
         raw.row, n_raw, resident(y.values), s.row if y.at is None else resident(y.at), y.at is not None,
-        y.values.shape[1], resident(y.shift), resident(y.scale), scaled, targets, y.width, weights, total,
-        parameters, d.array, d.row, values,
+        y.values.shape[1], resident(y.shift), resident(y.scale), scaled, targets, y.width, losses.weights,
+        losses.total, parameters, d.array, d.row, losses.values.array,
     )  # fmt: skip
-    tape.once(
-        add_losses, s.sizes, raw.per, values, weights, total, tape.updated(statistics), tape.twin(number),
-        tape.twin(tape.stop),
-    )  # fmt: skip
+    return losses

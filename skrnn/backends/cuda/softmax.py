@@ -8,16 +8,15 @@ W before the next chunk takes their place.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import cuda
 
 from ...batches import SIZE_R
-from ...recording import Recording, Rows
+from ...recording import Recording, Rows, Weighed
 from .dense import Dense, fill_rows
 from .jit import THREADS, barrier, kernel
-from .objective import FLOAT64, add_losses, weigh
+from .objective import FLOAT64, weighed
 from .recurrent import clear_tail
 from .seam import Matrix
 from .sums import tree_sum
@@ -72,36 +71,15 @@ class Softmax(Dense):
         Inputs, tokens.
     """
 
-    def losses(self, rec: Recording, X: Rows, name: str, y) -> Rows:
-        """Record -log p of each row's token: rows (M, 1) in float64. y: Targets, of tokens."""
-        values, *_ = self._record(rec, X, name, y, None, learns=False)
-        return values
-
-    def objective(self, rec: Recording, X: Rows, name: str, y, w, statistics, number) -> Rows:
-        """Record their mean, as the other losses, and the gradients of the parameters; returns that of X."""
-        values, weights, total, dX = self._record(rec, X, name, y, w, learns=True)
-        tape = rec.tape
-        tape.once(
-            add_losses, tape.steps(rec.steps).sizes, X.per, values.array, weights, total,
-            tape.updated(statistics), tape.twin(number), tape.twin(tape.stop),
-        )  # fmt: skip
-        return dX
-
-    def _record(
+    def objective(
         self, rec: Recording, X: Rows, name: str, y, w, *, learns: bool
-    ) -> tuple[Rows, Any, Any, Rows]:
+    ) -> tuple[Weighed, Rows | None]:
+        """Record -log p of each row's token; if it learns, the gradients of the parameters and of X, too."""
         tape, s, M, V, n_in = rec.tape, rec.tape.steps(rec.steps), rec.room(X.per), self.n_out, self.n_in
         resident, views, W = rec.work.resident, rec.weights(name), self._weight(rec.weights(name))
         n_rows = min(M, max(LEAST_ROWS, CHUNK // V))
-        values, weights, total = (
-            rec.buffer(name, key, size=size, dtype=np.dtype(np.float64))
-            for key, size in (("values", M), ("weights", M), ("total", 1))
-        )
-        G, dX = rec.buffer(name, "scores", size=n_rows * V), X
-        tape.once(
-            weigh, s.sizes, s.lengths, s.whole, s.sequence, s.row, X.per, resident(w), w is not None, weights,
-            total,
-        )  # fmt: skip
+        losses, dX = weighed(rec, X.per, w), None
+        G = rec.buffer(name, "scores", size=n_rows * V)
         if learns:
             dX, into = rec.new_rows(name, "dX", row=n_in, per=X.per), rec.gradients(name)
             tape.each(clear_tail, M * X.row, s.sizes, X.per, M, X.row, X.array)  # is to count nothing
@@ -112,8 +90,8 @@ class Softmax(Dense):
             tape.multiply(x, W, scores, add=True)
             tape.launch(
                 softmax_rows, min(n, 65_535), (THREADS,), s.sizes, s.sequence, s.row, X.per, first, n, V,
-                resident(y.values), s.row if y.at is None else resident(y.at), y.at is not None, weights,
-                total, G, values, learns,
+                resident(y.values), s.row if y.at is None else resident(y.at), y.at is not None,
+                losses.weights, losses.total, G, losses.values.array, learns,
             )  # fmt: skip
             if learns:
                 add = first > 0
@@ -121,4 +99,4 @@ class Softmax(Dense):
                 tape.multiply(x, scores, self._weight(into), ta=True, add=add)
                 ones = Matrix(rec.work.ones(n), 1, n, n)
                 tape.multiply(ones, scores, Matrix(into["bias"], 1, V, V), add=add)
-        return Rows(values, 1, X.per), weights, total, dX
+        return losses, dX
