@@ -29,19 +29,23 @@ from skrnn import losses
 from skrnn.backends import disk, kernel_cache
 from skrnn.backends.cpu import (
     attention,
+    decoding,
     dense,
     directions,
     dropout,
+    embedding,
     jit,
     layers,
     pooling,
     reading,
     recurrent,
+    softmax,
     transposed,
     updates,
 )
 from skrnn.backends.cpu.objective import compile_loss
 from skrnn.optimizers import RULES
+from skrnn.sequences import TOKEN
 
 PACKAGE = Path(jit.__file__).parents[2]
 BACKEND = sorted((PACKAGE / "backends" / "cpu").glob("*.py"))
@@ -390,19 +394,26 @@ def every_kernel():
                     kernels.backward(wide)
         for wide in (1, 2, 3, 4):
             transposed.make_input_gradient(dtype, wide)
+            softmax.input_kernel(dtype, wide)
+        for vectors in softmax.BUSY:
+            softmax.token_kernels(dtype, vectors)
+        for vectors in {1, *softmax.BUSY}:
+            dense.dense_kernels(dtype, vectors)
         (
             transposed.make_transpose(dtype),
             recurrent.layer_kernels(dtype),
-            dense.dense_kernels(dtype),
             directions.direction_kernels(dtype),
         )
         attention.attention_kernels(dtype)
+        softmax.softmax_kernel(dtype)
+        embedding.embedding_kernels(dtype), decoding.decoding_kernels(dtype)
         pooling.pooling_kernels(dtype), reading.reading_kernels(dtype), dropout.dropout_kernels(dtype)
         updates.compile_squares(dtype)
         for solver in RULES:
             updates.compile_update(solver, dtype)
         for loss in every_loss:
             compile_loss(loss.name, loss.row, dtype)
+    reading.reading_kernels(TOKEN)
     # By `type`: asking a dead weak reference for its class raises.
     dispatchers = [o for o in gc.get_objects() if issubclass(type(o), Dispatcher)]
     kernels = defaultdict(list)
@@ -430,11 +441,12 @@ def made_from(function):
 def test_no_two_kernels_share_name_and_key(every_kernel):
     """Only the key tells apart kernels from one factory: it must name all that they close over."""
     in_source = set()
-    for path in BACKEND:
+    for path in (*BACKEND, PACKAGE / "choosing.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "kernel":
                 in_source.add((path.stem, ast.literal_eval(node.args[0])))
-    assert {(name.split(".")[3], key[0]) for name, key in every_kernel} == in_source  # all are here
+    modules = r"skrnn\.(?:backends\.cpu\.)?(\w+)"
+    assert {(re.match(modules, name)[1], key[0]) for name, key in every_kernel} == in_source  # all are here
     assert len(every_kernel) > 250
     for name_and_key, functions in every_kernel.items():
         assert len({made_from(function) for function in functions}) == 1, name_and_key

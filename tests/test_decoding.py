@@ -17,7 +17,6 @@ from skrnn.sequences import Sequences, Targets
 FLOAT = np.dtype(np.float64)
 V, H, END = 4, 3, 0
 ON_GPU = pytest.param("cuda", marks=gpu.needs_gpu)
-DEVICES = ["cpu", ON_GPU]
 SOURCES = Sequences.from_tokens([np.array(text) for text in ([1, 2, 3], [3], [2, 2], [1, 0, 3, 3, 2])])
 
 
@@ -71,22 +70,19 @@ def log_probs(network, params, found, first, mates=None, state=None):
     return np.array([own.sum() for own in inputs.split(of_each)])
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("cell", "pairs"), [("gru", False), ("lstm", True), ("rnn", True)])
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
-def test_a_wide_beam_finds_what_an_exhaustive_search_finds(cell, pairs, penalty, device):
+def test_a_wide_beam_finds_what_an_exhaustive_search_finds(cell, pairs, penalty):
     max_steps, width, n = 3, 3**3, len(SOURCES) if pairs else 2
-    here, params = made(cell, pairs)
-    with backends.turn(device):
-        network, own = made(cell, pairs, device)
-        choices = Choices(n, width, max_steps, END, length_penalty=penalty)
-        decoder = Decoder(network, own, choices, SOURCES if pairs else None)
-        for _ in range(2):  # the second time in the arrays of the first
-            found = decoder.write(np.full(n, 2))
+    network, params = made(cell, pairs)
+    choices = Choices(n, width, max_steps, END, length_penalty=penalty)
+    decoder = Decoder(network, params, choices, SOURCES if pairs else None)
+    for _ in range(2):  # the second time in the arrays of the first
+        found = decoder.write(np.full(n, 2))
     everything = list(texts(max_steps))
     for i in range(n):
         mates = SOURCES.take([i] * len(everything)) if pairs else None
-        expected = log_probs(here, params, everything, 2, mates)
+        expected = log_probs(network, params, everything, 2, mates)
         ranks = expected / np.array([len(text) for text in everything]) ** penalty
         best = np.argsort(-ranks)[:width]
         assert [tuple(text.tokens) for text in found[i]] == [everything[k] for k in best]
@@ -119,22 +115,34 @@ def test_narrow_beams(width, seed):
     np.testing.assert_allclose([text.log_prob for text in found], [value for value, _ in best])
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("choices", [{"width": 3}, {"temperature": 0.8, "seed": 5}, {}])
-def test_a_text_is_the_same_alone_or_among_others(choices, device):
+def test_a_text_is_the_same_alone_or_among_others(choices):
     """The same tokens and bits; sampled texts go by their number."""
-    with backends.turn(device):
-        network, params = made("lstm", True, device)
-        together = Decoder(network, params, Choices(4, max_steps=7, end=END, **choices), SOURCES)
-        found = together.write(np.full(4, 1))
-        assert len({tuple(best.tokens) for best, *_ in found}) > 1
-        for i in [0] if "seed" in choices else range(4):
-            alone = Decoder(
-                network, params, Choices(1, max_steps=7, end=END, **choices), SOURCES.take([i])
-            ).write(np.ones(1, int))[0]
-            for one, other in zip(alone, found[i], strict=True):
-                assert one.tokens.tolist() == other.tokens.tolist()
-                assert one.log_prob == other.log_prob
+    network, params = made("lstm", True)
+    together = Decoder(network, params, Choices(4, max_steps=7, end=END, **choices), SOURCES)
+    found = together.write(np.full(4, 1))
+    assert len({tuple(best.tokens) for best, *_ in found}) > 1
+    for i in [0] if "seed" in choices else range(4):
+        alone = Decoder(
+            network, params, Choices(1, max_steps=7, end=END, **choices), SOURCES.take([i])
+        ).write(np.ones(1, int))[0]
+        for one, other in zip(alone, found[i], strict=True):
+            assert one.tokens.tolist() == other.tokens.tolist()
+            assert one.log_prob == other.log_prob
+
+
+@pytest.mark.parametrize("device", [ON_GPU])
+@pytest.mark.parametrize("choices", [{"width": 3, "length_penalty": 0.5}, {"temperature": 0.8, "seed": 5}])
+def test_both_backends_write_the_same(choices, device):
+    written = []
+    for where in "cpu", device:
+        with backends.turn(where):
+            network, params = made("lstm", True, where)
+            decoder = Decoder(network, params, Choices(4, max_steps=4, end=END, **choices), SOURCES)
+            written.append([text for found in decoder.write(np.full(4, 1)) for text in found])
+    for here, there in zip(*written, strict=True):
+        assert here.tokens.tolist() == there.tokens.tolist()
+        np.testing.assert_allclose(there.log_prob, here.log_prob, rtol=1e-10)
 
 
 @pytest.mark.parametrize("choices", [{"width": 4}, {"temperature": 1.0}])
@@ -192,7 +200,7 @@ def test_seeds():
     assert {len(tokens) for tokens in written(0)} == {30}  # nothing ends them
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", ["cpu", ON_GPU])
 def test_it_goes_on_from_what_has_been_read(device):
     """First states, and a first token that is the last one read."""
     with backends.turn(device):
