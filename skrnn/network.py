@@ -25,19 +25,9 @@ SIDES = {name: side for side, names in enumerate(INPUTS) for name in names}
 class Network:
     """Links, each of which reads what those before it have made; holds no parameters.
 
-    Parameters
-    ----------
-    n_in : int
-        Features per time step.
-    links : sequence of Link
-        The last one makes the outputs. At least one is recurrent; those are of one cell and size, and at most
-        one pools over time, as states and streams keep no more. Of pairs, this holds for the side that
-        makes the outputs; links of the other one are free.
-    dtype : dtype
-        Of all arrays.
-    device : str
-    n_threads : int
-        Upper bound; results do not depend on it.
+    The last link makes the outputs. At least one is recurrent; those are of one cell and size, and at most one
+    pools over time, as states and streams keep no more. Of pairs, this holds for the side that makes the outputs;
+    links of the other one are free.
 
     Attributes
     ----------
@@ -49,15 +39,8 @@ class Network:
         Whether sequences cannot be read in chunks.
     n_steps : int or None
         Steps that every sequence has to have.
-    recurrent : list of Recurrent
-    cell, hidden_size
-        Of each of them.
     n_states : int
         Layers times directions.
-    pool, pooling : Pool and its kind, or None
-    attention : Attention or None
-    size : int
-        Of the flat parameters.
     """
 
     def __init__(

@@ -31,16 +31,9 @@ def recurrent_network(
     device: str = "cpu",
     n_threads: int = 1,
 ) -> Network:
-    """Recurrent layers, pooling over time, a dense head.
+    """Recurrent layers, pooling over time, a dense head; for the parameters see the estimators.
 
-    Parameters
-    ----------
-    n_in, n_out : int
-        Features per time step, outputs of the head.
-    skip_steps : int or None
-        Steps of every sequence, for a linear map from all of them straight to the outputs.
-    others
-        See the estimators, and `Network`.
+    With `skip_steps`, the steps of every sequence, there is a linear map from all of them straight to the outputs.
     """
     backend, arrays = backends.get(device), array_dtype(dtype)
     directions, links = 2 if bidirectional else 1, list[Link]()

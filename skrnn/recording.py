@@ -78,46 +78,24 @@ class SharedGradients(NamedTuple):
 
 @dataclass
 class Recording:
-    """Where a pass is recorded, what it works on, and what it is for.
-
-    Attributes
-    ----------
-    backend : module
-    tape, work : the backend's
-    steps : Steps
-    parameters : Parameters
-        Where the arrays lie in `params` and `grads`.
-    params, grads : flat device arrays, or None
-    dropout_seed : int or None
-        Of the masks of a training pass, or None for no dropout; with the epoch in `steps` and the sequences'
-        numbers it makes the masks.
-    keep : bool
-        Whether a backward pass will follow; without it memory stays small.
-    carry : bool
-        Whether the last states go where a later chunk of the same sequences takes them from.
-    values : dict
-        What links have made, by their names, and the network's input.
-    kept : dict
-        What else the backward pass of a link needs.
-    side : {0, 1}
-        Of pairs: which one it is.
-    mates : Recording or None
-        Of the other side of a network that reads pairs, such as a sentence and its translation: another
-        order of the same sequences, on the same tape (see `Steps.mate`).
-    """
+    """Where a pass is recorded, what it works on, and what it is for."""
 
     backend: ModuleType
     tape: Any
-    work: Any
+    work: Any  # buffers
     steps: Steps
-    parameters: Parameters
+    parameters: Parameters  # where the arrays lie in the next two
     params: Any = None
     grads: Any = None
-    dropout_seed: int | None = None
-    keep: bool = False
-    carry: bool = False
-    values: dict[str, Any] = field(default_factory=dict)
-    kept: dict[str, Any] = field(default_factory=dict)
+    dropout_seed: int | None = (
+        None  # of the masks of a training pass, with the epoch and the sequences' numbers
+    )
+    keep: bool = False  # whether a backward pass will follow; without it memory stays small
+    carry: bool = False  # whether a later chunk of the same sequences takes over the last states
+    values: dict[str, Any] = field(default_factory=dict)  # the inputs, and what links have made, by name
+    kept: dict[str, Any] = field(default_factory=dict)  # what else the backward pass of a link needs
+    # Of pairs, such as a sentence and its translation: which side this is, and the recording of the other one,
+    # another order of the same sequences on the same tape (see `Steps.mate`).
     side: int = 0
     mates: Recording | None = None
     _shared: SharedGradients = field(default_factory=lambda: SharedGradients({}, {}))

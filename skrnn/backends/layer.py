@@ -15,17 +15,8 @@ from ..recording import Recording, Rows
 class Layer:
     """One layer in one direction.
 
-    Parameters
-    ----------
-    gates : str
-        Letters in PyTorch's order.
-    cell : Cell
-    n_in, n_hidden : int
-        Features per step, hidden units.
-    width : int
-        Numbers in a row of states, of which the first `n_hidden` count.
-    axes : tuple of int
-        That make (slot, unit, column) of what `stored` gives.
+    `gates` are letters in PyTorch's order; `width`: numbers in a row of states, of which the first `n_hidden`
+    count; `axes` make (slot, unit, column) of what `stored` gives.
     """
 
     def __init__(

@@ -20,13 +20,7 @@ from .link import Link
 
 
 class Attention(Link):
-    """The mean over time, a_1 h_1 + a_2 h_2 + ..., with the weights a_t = softmax_t(v . tanh(W h_t)).
-
-    Parameters
-    ----------
-    name, read : str
-    width : int
-    """
+    """The mean over time, a_1 h_1 + a_2 h_2 + ..., with the weights a_t = softmax_t(v . tanh(W h_t))."""
 
     # The weights of the first steps are known only after the last one.
     per, whole = SIZE_B, True

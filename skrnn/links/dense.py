@@ -17,13 +17,8 @@ from .link import Link
 class Dense(Link):
     """The sum of linear maps of what it reads: out = x W^T + b + x' W'^T + ...
 
-    Parameters
-    ----------
-    name : str
-    maps : dict of str to (str, int)
-        By the prefix of a map's arrays, the value that it reads and the width of that. The first has a bias;
-        weights of the others begin at zero.
-    n_out : int
+    `maps` has, by the prefix of a map's arrays, the value that it reads and the width of that. The first has
+    a bias; weights of the others begin at zero.
     """
 
     def __init__(

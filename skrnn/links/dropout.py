@@ -9,17 +9,7 @@ from .link import Link
 
 
 class Dropout(Link):
-    """Some of a recurrent layer's states become zero in training.
-
-    Parameters
-    ----------
-    name, read : str
-        What it reads is a `Recurrent`'s.
-    width : int
-    rate : float
-    stream : int
-        Number of its stream of random numbers.
-    """
+    """Some of a recurrent layer's states become zero in training. `stream` numbers its random numbers."""
 
     def __init__(self, name: str, read: str, width: int, rate: float, stream: int) -> None:
         super().__init__(name, read)

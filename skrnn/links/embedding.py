@@ -17,20 +17,10 @@ from .softmax import Softmax
 
 
 class Embedding(Link):
-    """A table with a vector for each token.
+    """A table with a vector for each token, which it reads in one `column` of the tokens.
 
-    Parameters
-    ----------
-    name : str
-    read : str
-        "tokens", or the mates'.
-    column : int
-        Of the tokens.
-    n_tokens, width : int
-        Rows of the table, and numbers in each.
-    tied : Softmax, optional
-        The table is the weight of its product (Press & Wolf 2017, "Using the output embedding to improve
-        language models"). It lies as the product wants it, which takes much more time than looking up does.
+    `tied`: the table is the weight of a softmax above (Press & Wolf 2017, "Using the output embedding to
+    improve language models"). It lies as the product wants it, which takes more time than looking up does.
 
     Raises
     ------

@@ -15,17 +15,8 @@ from .softmax import Scores
 
 
 class Loss(Link):
-    """The mean loss of a minibatch's outputs.
-
-    Parameters
-    ----------
-    read : str
-    n_raw : int
-        Outputs in a row.
-    loss : skrnn.losses.Loss
-    y, w : Targets, and weights (n,) or None, by sequence, or by place in the table of all steps
-    statistics, number : flat (n_updates, 3) float64, written at row ``number[0]``, that of this update
-    """
+    """The mean loss of a minibatch's outputs, `n_raw` in a row; for the rest see `objective` and `add_losses`
+    in `skrnn.backends`."""
 
     def __init__(
         self, read: str, n_raw: int, loss: LossFunction, y: Targets, w: np.ndarray | None,

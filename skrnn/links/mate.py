@@ -10,13 +10,7 @@ from .link import Link
 
 
 class Mate(Link):
-    """Of pairs: rows per sequence of the other side, each for its mate.
-
-    Parameters
-    ----------
-    name, read : str
-    width : int
-    """
+    """Rows per sequence of the other side, each for its mate."""
 
     per, side, whole = SIZE_B, 0, True
 

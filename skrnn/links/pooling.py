@@ -13,16 +13,7 @@ from .link import Link
 
 class Last(Link):
     """The states after a sequence's last step, directions side by side: the backward direction's is after the
-    first.
-
-    Parameters
-    ----------
-    name, read : str
-        What it reads is a `Recurrent`'s.
-    width : int
-    cell : bool
-        Whether it makes the memory cells of an LSTM, c, and not h.
-    """
+    first. With `cell`, those of the memory cells of an LSTM, c, and not h. It reads a `Recurrent`."""
 
     per = SIZE_B
 
@@ -38,14 +29,7 @@ class Last(Link):
 
 
 class Pool(Link):
-    """The mean or the maximum over time.
-
-    Parameters
-    ----------
-    name, read : str
-    width : int
-    kind : {"mean", "max"}
-    """
+    """The mean or the maximum over time: its `kind` is "mean" or "max"."""
 
     per = SIZE_B
 

@@ -51,31 +51,17 @@ class States:
 
 
 class Recurrent(Link):
-    """A layer of an RNN, an LSTM or a GRU.
+    """A layer of an RNN, an LSTM or a GRU, in one or two directions.
 
-    Parameters
-    ----------
-    name, read : str
-    suffix : str
-        Of the names of its arrays: "_l0".
-    n_in, n_hidden : int
-        Features per step, hidden units.
-    directions : {1, 2}
-    recurrent_dropout : float
-    stream : int
-        Number of its recurrent masks' stream of random numbers; a second direction has the next but one.
-    activation, reset_after
-        See `skrnn.cells.build`.
-    bf16 : bool
-        Whether products in time read bfloat16; all else is float32 then.
-    first : sequence of str
-        Names of the values, rows (B, directions n_hidden), in which h, and c of an LSTM, begin; those that
-        are not named begin at zero.
+    The names of its arrays end in `suffix`, "_l0". `stream` numbers the random numbers of its recurrent masks; a
+    second direction has the next but one. For `activation` and `reset_after` see `skrnn.cells.build`. With `bf16`
+    products in time read bfloat16; all else is float32 then. `first` names the values, rows (B, directions
+    n_hidden), in which h, and c of an LSTM, begin; those that are not named begin at zero.
 
     Raises
     ------
     ValueError
-        If the device cannot multiply bfloat16.
+        If the device cannot multiply bfloat16, or the cell has fewer states than are named.
     """
 
     def __init__(

@@ -10,14 +10,7 @@ from .link import Link
 
 
 class Unfold(Link):
-    """Sequences of equal length as rows, oldest step first.
-
-    Parameters
-    ----------
-    name, read : str
-    n_steps, n_in : int
-        Steps, and features of each.
-    """
+    """Sequences of `n_steps` each, as rows, oldest step first."""
 
     per, whole = SIZE_B, True
 

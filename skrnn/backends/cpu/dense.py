@@ -73,14 +73,8 @@ def dense_kernels(dtype: np.dtype, vectors: int) -> SimpleNamespace:
 
 
 class Dense:
-    """A linear map: out = x W^T + b, with weights in PyTorch's layout (n_out, n_in).
-
-    Parameters
-    ----------
-    n_in, n_out : int
-    vectors : int
-        Width of the panels that its weights are kept in.
-    """
+    """A linear map: out = x W^T + b, with weights in PyTorch's layout (n_out, n_in), in panels of so many
+    vectors."""
 
     def __init__(self, n_in: int, n_out: int, dtype: np.dtype, vectors: int = 1) -> None:
         self.n_in, self.n_out, self.dtype, self.lanes = n_in, n_out, dtype, lanes(dtype)

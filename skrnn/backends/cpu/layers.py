@@ -50,16 +50,7 @@ class Trace:
 
 
 class RecurrentLayer(Layer):
-    """One layer in one direction.
-
-    Parameters
-    ----------
-    cell, activation, reset_after
-        See `skrnn.cells.build`.
-    n_in, n_hidden : int
-        Features per step, hidden units.
-    bf16 : bool
-        Whether products in time read bfloat16; all else is float32 then.
+    """One layer in one direction, see `Layer`; with `bf16`, products in time read bfloat16, all else float32.
 
     Raises
     ------
@@ -91,14 +82,8 @@ class RecurrentLayer(Layer):
         return self.panels, columns, self.units, n_slots, self.lanes
 
     def forward(self, rec: Recording, X: Rows, mask, name: str, begun: bool = False) -> Trace:
-        """Record a pass over time with the parameters of the part `name`.
-
-        Parameters
-        ----------
-        X : rows (R, F)
-        mask : flat (B, Hp) recurrent dropout, or None
-        begun : whether `carried` holds the first states
-        """
+        """Record a pass over time with the parameters of the part `name`: of rows X (R, F), with recurrent
+        dropout, `mask` flat (B, Hp), from the first states in `carried` if they are `begun` there."""
         cell, Hp, P, keep = self.cell, self.width, self.panels, rec.keep
         tape, steps, B, R = rec.tape, rec.steps, rec.steps.max_sequences, rec.steps.max_rows
         kernels, views, empty = layer_kernels(self.dtype), rec.weights(name), rec.work.empty
@@ -167,20 +152,8 @@ class RecurrentLayer(Layer):
     def backward(
         self, rec: Recording, trace: Trace, dY: Rows | None, need_dX: bool, name: str
     ) -> Rows | None:
-        """Record back-propagation through time; consumes `trace`.
-
-        Parameters
-        ----------
-        dY : rows (R, at least Hp), gradient of each hidden state, or None
-
-        Returns
-        -------
-        dX : rows (R, F rounded up to whole vectors), zero beyond F, or None
-
-        Notes
-        -----
-        `gradient_of_states`, in: of the last states; out: of the first ones.
-        """
+        """Record back-propagation through time; consumes `trace`. dY: rows (R, at least Hp), or None. Returns
+        dX, rows (R, F rounded up to whole vectors), zero beyond F, or None."""
         tape, steps, work = rec.tape, rec.steps, rec.work
         cell, P, F, H, Hp, z_row = self.cell, self.panels, self.n_in, self.n_hidden, self.width, self.z_row
         kernels, empty = layer_kernels(self.dtype), work.empty

@@ -100,10 +100,7 @@ def add_losses(rec: Recording, losses: Weighed, statistics: np.ndarray, number: 
 def objective(rec: Recording, loss, raw: Rows, d: Rows, n_raw: int, y, w) -> Weighed:
     """Record the loss of each row of the outputs `raw`, and the gradient `d` of their mean.
 
-    Parameters
-    ----------
-    loss : skrnn.losses.Loss
-    y, w : Targets, and weights (n,) or None, by sequence, or by place in the table of all steps
+    y, w: Targets, and weights (n,) or None, by sequence, or by place in the table of all steps.
     """
     steps, empty, dtype, scaled = rec.steps, rec.work.empty, rec.work.dtype, y.shift is not None
     losses = weighed(rec, raw.per, w)

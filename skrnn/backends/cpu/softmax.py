@@ -180,13 +180,7 @@ def token_kernels(dtype: np.dtype, vectors: int) -> SimpleNamespace:
 
 
 class Softmax(Dense):
-    """A linear map to the scores of many tokens, and the loss of the right ones.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-        Inputs, tokens.
-    """
+    """A linear map to the scores of many tokens, and the loss of the right ones."""
 
     def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
         vectors = panel_vectors(n_out, lanes(dtype))

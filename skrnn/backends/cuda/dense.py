@@ -22,12 +22,7 @@ def fill_rows(n_rows, n, b, out):
 
 
 class Dense:
-    """A linear map: out = x W^T + b; it keeps W^T (n_in, n_out).
-
-    Parameters
-    ----------
-    n_in, n_out : int
-    """
+    """A linear map: out = x W^T + b; it keeps W^T (n_in, n_out)."""
 
     def __init__(self, n_in: int, n_out: int, dtype: np.dtype) -> None:
         self.n_in, self.n_out, self.width, self.dtype = n_in, n_out, n_out, dtype

@@ -41,22 +41,7 @@ class Trace:
 
 
 class RecurrentLayer(Layer):
-    """One layer in one direction.
-
-    Parameters
-    ----------
-    cell, activation, reset_after
-        See `skrnn.cells.build`.
-    n_in, n_hidden : int
-        Features per step, hidden units.
-    bf16 : bool
-        Not on a GPU.
-
-    Raises
-    ------
-    ValueError
-        For `bf16`.
-    """
+    """One layer in one direction, see `Layer`; `bf16`, which is not for a GPU, raises a ValueError."""
 
     def __init__(
         self, cell: str, n_in: int, n_hidden: int, dtype: np.dtype, activation: str, reset_after: bool,
@@ -84,14 +69,8 @@ class RecurrentLayer(Layer):
         return Matrix(views[f"{part} weight"], n_in, self.columns[part], self.columns[part])
 
     def forward(self, rec: Recording, X: Rows, mask, name: str, begun: bool = False) -> Trace:
-        """Record a pass over time with the parameters of the part `name`.
-
-        Parameters
-        ----------
-        X : rows (R, F)
-        mask : flat (B, H) recurrent dropout, or None
-        begun : whether `carried` holds the first states
-        """
+        """Record a pass over time with the parameters of the part `name`: of rows X (R, F), with recurrent
+        dropout, `mask` flat (B, H), from the first states in `carried` if they are `begun` there."""
         H, S, has_c, tape, keep = self.n_hidden, self.cell.n_slots, self.cell.has_c, rec.tape, rec.keep
         B, R = rec.steps.max_sequences, rec.steps.max_rows
         views, nothing = rec.weights(name), rec.work.resident(None)
@@ -139,20 +118,8 @@ class RecurrentLayer(Layer):
     def backward(
         self, rec: Recording, trace: Trace, dY: Rows | None, need_dX: bool, name: str
     ) -> Rows | None:
-        """Record back-propagation through time; consumes `trace`.
-
-        Parameters
-        ----------
-        dY : rows (R, at least H), gradient of each hidden state, or None
-
-        Returns
-        -------
-        dX : rows (R, F), or None
-
-        Notes
-        -----
-        `gradient_of_states`, in: of the last states; out: of the first ones.
-        """
+        """Record back-propagation through time; consumes `trace`. dY: rows (R, at least H), or None. Returns
+        dX, rows (R, F), or None."""
         H, S, F, R = self.n_hidden, self.cell.n_slots, self.n_in, rec.steps.max_rows
         tape, into, nothing, has_dY = rec.tape, rec.gradients(name), rec.work.resident(None), dY is not None
         d_states = (dY.array if has_dY else nothing), (dY.row if has_dY else 0), has_dY

@@ -112,10 +112,7 @@ def add_losses(rec: Recording, losses: Weighed, statistics: np.ndarray, number: 
 def objective(rec: Recording, loss, raw: Rows, d: Rows, n_raw: int, y, w) -> Weighed:
     """Record the loss of each row of the outputs `raw`, and the gradient `d` of their mean.
 
-    Parameters
-    ----------
-    loss : skrnn.losses.Loss
-    y, w : Targets, and weights (n,) or None, by sequence, or by place in the table of all steps
+    y, w: Targets, and weights (n,) or None, by sequence, or by place in the table of all steps.
     """
     tape, s, M, dtype = rec.tape, rec.tape.steps(rec.steps), rec.room(raw.per), rec.work.dtype
     resident, scaled, losses = rec.work.resident, y.shift is not None, weighed(rec, raw.per, w)

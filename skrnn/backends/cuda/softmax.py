@@ -63,13 +63,7 @@ def softmax_rows(sizes, sequence, row, per, first, n_rows, V, y, y_at, has_y_at,
 
 
 class Softmax(Dense):
-    """A linear map to the scores of many tokens, and the loss of the right ones.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-        Inputs, tokens.
-    """
+    """A linear map to the scores of many tokens, and the loss of the right ones."""
 
     def objective(
         self, rec: Recording, X: Rows, name: str, y, w, *, learns: bool
