@@ -25,9 +25,9 @@ SIDES = {name: side for side, names in enumerate(INPUTS) for name in names}
 class Network:
     """Links, each of which reads what those before it have made; holds no parameters.
 
-    The last link makes the outputs. At least one is recurrent; those are of one cell and size, and at most one
-    pools over time, as states and streams keep no more. Of pairs, this holds for the side that makes the outputs;
-    links of the other one are free.
+    The last link makes the outputs. At least one is recurrent; those are of one cell and size, and at most
+    one pools over time, as states and streams keep no more. Of pairs, this holds for the side that makes the
+    outputs; links of the other one are free.
 
     Attributes
     ----------

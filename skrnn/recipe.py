@@ -33,7 +33,7 @@ def recurrent_network(
 ) -> Network:
     """Recurrent layers, pooling over time, a dense head; for the parameters see the estimators.
 
-    With `skip_steps`, the steps of every sequence, there is a linear map from all of them straight to the outputs.
+    With `skip_steps`, the steps of every sequence, a linear map leads from all of them to the outputs.
     """
     backend, arrays = backends.get(device), array_dtype(dtype)
     directions, links = 2 if bidirectional else 1, list[Link]()

@@ -94,8 +94,8 @@ class Recording:
     carry: bool = False  # whether a later chunk of the same sequences takes over the last states
     values: dict[str, Any] = field(default_factory=dict)  # the inputs, and what links have made, by name
     kept: dict[str, Any] = field(default_factory=dict)  # what else the backward pass of a link needs
-    # Of pairs, such as a sentence and its translation: which side this is, and the recording of the other one,
-    # another order of the same sequences on the same tape (see `Steps.mate`).
+    # Of pairs: which side this is, and the recording of the other one, another order of the same sequences
+    # on the same tape (see `Steps.mate`).
     side: int = 0
     mates: Recording | None = None
     _shared: SharedGradients = field(default_factory=lambda: SharedGradients({}, {}))

@@ -53,10 +53,11 @@ class States:
 class Recurrent(Link):
     """A layer of an RNN, an LSTM or a GRU, in one or two directions.
 
-    The names of its arrays end in `suffix`, "_l0". `stream` numbers the random numbers of its recurrent masks; a
-    second direction has the next but one. For `activation` and `reset_after` see `skrnn.cells.build`. With `bf16`
-    products in time read bfloat16; all else is float32 then. `first` names the values, rows (B, directions
-    n_hidden), in which h, and c of an LSTM, begin; those that are not named begin at zero.
+    The names of its arrays end in `suffix`, "_l0". `stream` numbers the random numbers of its recurrent
+    masks; a second direction has the next but one. For `activation` and `reset_after` see
+    `skrnn.cells.build`. With `bf16` products in time read bfloat16; all else is float32 then. `first` names
+    the values, rows (B, directions n_hidden), in which h, and c of an LSTM, begin; those that are not named
+    begin at zero.
 
     Raises
     ------

@@ -19,8 +19,8 @@ class Softmax(Link):
     """Scores of all tokens, s = W x + b, of which p(v) = exp(s_v) / sum of exp(s).
 
     For 32,768 rows and 50,000 tokens they would take 6.6 GB. So what it makes is a promise, `Scores`: a loss
-    or log probabilities go through chunks of them, and who asks for the rows gets all. The names of its arrays
-    begin with `prefix`, by default its own name.
+    or log probabilities go through chunks of them, and who asks for the rows gets all. The names of its
+    arrays begin with `prefix`, by default its own name.
     """
 
     def __init__(
