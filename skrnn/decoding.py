@@ -174,6 +174,10 @@ class Decoder:
         n_rows, backend = choices.n_rows, network.backend
         if network.n_out <= choices.end:
             raise ValueError(f"end={choices.end} is none of {network.n_out} tokens")
+        if network.pool or network.attention or any(len(link.layers) > 1 for link in network.recurrent):
+            raise ValueError("a network that writes reads step by step: it cannot pool, or read backwards")
+        if mates is not None and len(mates) != choices.n:
+            raise ValueError(f"{choices.n} texts, but {len(mates)} mates")
         for link in network.links:
             if isinstance(link, Embedding) and link.reads == (TOKENS,) and link.n_tokens < network.n_out:
                 raise ValueError(
@@ -233,4 +237,8 @@ class Decoder:
         self._begins[0] = 0
         if choices.max_steps > 1 and not tape.stop[0]:
             tape.run(choices.max_steps - 1, self._flops)
-        return [choices.texts(i) for i in range(n)]
+        found = [choices.texts(i) for i in range(n)]
+        for i, own in enumerate(found):
+            if not all(np.isfinite(text.log_prob) for text in own):
+                raise ValueError(f"the scores of text {i} are not finite")
+        return found

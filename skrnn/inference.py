@@ -78,6 +78,10 @@ def run(
     long ones are read in.
     """
     backend, n, H = network.backend, len(sequences), network.hidden_size
+    if log_prob is not None:  # kernels do not look
+        asked = len(sequences.values) if network.return_sequences else n
+        if len(log_prob) != asked:
+            raise ValueError(f"log_prob has {len(log_prob)} targets for {asked} of the network's outputs")
     per_step, in_float64 = hidden or attention or network.return_sequences, attention or log_prob is not None
     width = 1 if in_float64 else network.recurrent[-1].width if hidden else network.n_out
     dtype = np.dtype(np.float64) if in_float64 else network.dtype

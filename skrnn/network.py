@@ -14,7 +14,7 @@ import numpy as np
 
 from . import backends
 from .batches import SIZE_R, Jobs, Steps
-from .links import Attention, Embedding, Link, Pool, Recurrent, Unfold
+from .links import Attention, Embedding, Link, Mate, Pool, Recurrent, Unfold
 from .parameters import Parameters
 from .recording import INPUT, INPUTS, Recording, Rows
 from .sequences import Sequences
@@ -183,6 +183,11 @@ def check(links: Sequence[Link]) -> dict[str, int]:
             raise ValueError(f"nothing reads what {link.name!r} makes")
     side = SIDES.copy()
     for link in links:
+        sides, crosses = {side[name] for name in link.reads}, isinstance(link, Mate)
+        if sides == {0} if crosses else len(sides) > 1:
+            raise ValueError(
+                f"{link.name!r} mixes up the sides of pairs: a Mate leads from the other one to this"
+            )
         side[link.name] = side[link.reads[0]] if link.side is None else link.side
     recurrent = [link for link in links if isinstance(link, Recurrent) and side[link.name] == 0]
     if len({(link.cell, link.n_hidden) for link in recurrent}) != 1:

@@ -107,6 +107,8 @@ class Sequences:
     def from_tokens(cls, arrays: Sequence[np.ndarray]) -> Sequences:
         """Concatenate arrays of integers, of shape (T_i,) or (T_i, n_columns); there are no numbers."""
         lengths = np.array([len(array) for array in arrays], dtype=np.intp)
+        if len(lengths) and lengths.min() < 1:
+            raise ValueError(f"sequence {lengths.argmin()} has no time steps")
         tokens = np.concatenate([np.asarray(array).reshape(len(array), -1) for array in arrays])
         if tokens.dtype.kind not in "iu":
             raise ValueError(f"tokens are integers, got {tokens.dtype}")

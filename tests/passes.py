@@ -158,7 +158,7 @@ def trained(links, weights, sequences, y, *, device="cpu", **options):
 
 
 def training_step(
-    links, sequences, y, *, dtype=FLOAT, device="cpu", mates=None, loss=None, order=None, n_threads=1
+    links, sequences, y, *, dtype=FLOAT, device="cpu", mates=None, loss=None, order=None, n_threads=1, w=None
 ):
     """A function from weights to (mean loss, gradient by name).
 
@@ -172,7 +172,7 @@ def training_step(
     params, grads = (network.pack({k: np.full(v, np.nan) for k, v in shapes.items()}) for _ in range(2))
     rec = network.record(tape, jobs.room(), params, grads, keep=True)
     out = network.forward(rec, network.read(rec, sequences, jobs, mates))
-    objective = Loss("out", network.n_out, loss or losses.squared_error, y, None, statistics, jobs.cursor)
+    objective = Loss("out", network.n_out, loss or losses.squared_error, y, w, statistics, jobs.cursor)
     objective.forward(rec, out)
     network.backward(rec, *objective.backward(rec, need=(True,)))
 

@@ -92,10 +92,12 @@ def test_a_wide_beam_finds_what_an_exhaustive_search_finds(cell, pairs, penalty)
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("width", [1, 2, 3])
-def test_narrow_beams(width, seed):
-    """Against a search in plain Python."""
+@pytest.mark.parametrize("penalty", [0.0, 0.7, 2.0])
+def test_narrow_beams(width, seed, penalty):
+    """Against a search in plain Python, which stops at nothing."""
     network, params = made("gru", seed=seed)
-    found = Decoder(network, params, Choices(1, width, 6, END)).write(np.array([1]))[0]
+    choices = Choices(1, width, 6, END, length_penalty=penalty)
+    found = Decoder(network, params, choices).write(np.array([1]))[0]
     live, ended = [((), 0.0)], []
     for step in range(6):
         longer = [(*text, v) for text, _ in live for v in range(V)]
@@ -104,15 +106,15 @@ def test_narrow_beams(width, seed):
         for rank, k in enumerate(np.argsort(-values, kind="stable")):
             if longer[k][-1] == END or step == 5:
                 if rank < width:
-                    ended.append((values[k], longer[k]))
+                    ended.append((values[k] / (step + 1) ** penalty, longer[k], values[k]))
             else:
                 live.append((longer[k], values[k]))
                 taken += 1
             if taken == width:
                 break
     best = sorted(ended, reverse=True)[:width]
-    assert [tuple(text.tokens) for text in found] == [text for _, text in best]
-    np.testing.assert_allclose([text.log_prob for text in found], [value for value, _ in best])
+    assert [tuple(text.tokens) for text in found] == [text for _, text, _ in best]
+    np.testing.assert_allclose([text.log_prob for text in found], [value for _, _, value in best])
 
 
 @pytest.mark.parametrize("choices", [{"width": 3}, {"temperature": 0.8, "seed": 5}, {}])
@@ -223,6 +225,17 @@ def test_it_goes_on_from_what_has_been_read(device):
 
 def test_what_cannot_be_written():
     network, params = made("gru")
+    with pytest.raises(ValueError, match="2 texts, but 4 mates"):
+        Decoder(*made("gru", True), Choices(2), SOURCES)
+    network.pack(random_weights(writer("gru")))
+    nan = np.full_like(params, np.nan)
+    with pytest.raises(ValueError, match="the scores of text 0 are not finite"):
+        Decoder(network, nan, Choices(1, max_steps=2)).write(np.ones(1, int))
+    both = writer("gru")(backends.get("cpu"))
+    both[1] = Recurrent(backends.get("cpu"), FLOAT, "decoder", "target", "_d", "gru", 2, H, directions=2)
+    both[2] = Softmax(backends.get("cpu"), FLOAT, "out", "decoder", 2 * H, V)
+    with pytest.raises(ValueError, match="it cannot pool, or read backwards"):
+        Decoder(Network(0, both, dtype=FLOAT), params, Choices(1))
     with pytest.raises(ValueError, match="end=4 is none of 4 tokens"):
         Decoder(network, params, Choices(1, end=4))
     for options, message in (

@@ -176,6 +176,10 @@ def test_pairs_are_asked_for():
     with pytest.raises(ValueError, match="5 sequences and 4 mates"):
         inference.run(network, params, mine, mates=theirs.take(slice(4)))
     backend = backends.get("cpu")
+    mixed = links(backend)
+    mixed[4] = Recurrent(backend, FLOAT, "decoder", INPUT, "_decoder", "gru", N_IN, H, first=["bridged h"])
+    with pytest.raises(ValueError, match="'decoder' mixes up the sides of pairs"):
+        Network(N_IN, mixed[:3] + mixed[4:], dtype=FLOAT)
     cells = [
         Recurrent(backend, FLOAT, "states", INPUT, "_l0", "gru", N_IN, H),
         Last("cells", "states", H, cell=True),

@@ -71,10 +71,14 @@ def test_as_if_all_scores_were_kept(n_tokens, width, dtype):
     sequences = Sequences.from_tokens([rng.integers(0, n_tokens, n) for n in (40, 7, 90)])
     y = rng.integers(0, n_tokens, (sequences.n_steps, 1))
     links = language_model(False, dtype, n_tokens, width, "rnn")
-    weights = random_weights(links, dtype=dtype)
-    value, gradients = trained(links, weights, sequences, Targets(y.astype(np.int32)), loss=LOSS, dtype=dtype)
+    weights, w = random_weights(links, dtype=dtype), rng.choice([0.0, 0.5, 2.0], len(y)).astype(dtype)
+    value, gradients = trained(
+        links, weights, sequences, Targets(y.astype(np.int32)), loss=LOSS, dtype=dtype, w=w
+    )
     kept = language_model(False, dtype, n_tokens, width, "rnn", stored=True)
-    expected, others = trained(kept, weights, sequences, Targets(y.astype(dtype)), loss=LOSS, dtype=dtype)
+    expected, others = trained(
+        kept, weights, sequences, Targets(y.astype(dtype)), loss=LOSS, dtype=dtype, w=w
+    )
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     np.testing.assert_allclose(value, expected, rtol=tolerance)
     for name, gradient in others.items():
@@ -246,6 +250,10 @@ def test_tokens_beyond_a_table_are_refused_before_a_kernel_runs():
         inference.run(
             network, params, SEQUENCES, log_prob=Targets(NEXT.values + np.int32(V - NEXT.values.max()))
         )
+    with pytest.raises(ValueError, match=r"log_prob has 5 targets for 29 of the network"):
+        inference.run(network, params, SEQUENCES, log_prob=Targets(NEXT.values[:5].copy()))
+    with pytest.raises(ValueError, match="sequence 1 has no time steps"):
+        Sequences.from_tokens([np.array([1]), np.array([], int)])
     with pytest.raises(TypeError, match="the targets of a softmax are tokens, got float64"):
         inference.run(network, params, SEQUENCES, log_prob=Targets(NEXT.values.astype(float)))
     rec = network.record(network.backend.Tape(), Jobs(SEQUENCES.lengths, 5, None).room(), params)

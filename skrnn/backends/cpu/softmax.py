@@ -193,7 +193,8 @@ class Softmax(Dense):
         """Record -log p of each row's token; if it learns, the gradients of the parameters and of X, too."""
         tape, steps, C, n_in, P = rec.tape, rec.steps, self.columns, self.n_in, self.panels
         M, views = rec.room(X.per), rec.weights(name)
-        kernels, n_rows = self.token_kernels, min(M, max(LEAST_ROWS, CHUNK // self.width))
+        # not more than SPAN: a chunk's sums are made in the network's own type
+        kernels, n_rows = self.token_kernels, min(M, SPAN, max(LEAST_ROWS, CHUNK // self.width))
         losses, dX = weighed(rec, X.per, w), None
         G = rec.buffer(name, "scores", size=n_rows * self.width)
         some = rec.buffer(name, "some", size=tape.n_threads * self.lanes)
