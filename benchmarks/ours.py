@@ -45,13 +45,13 @@ def network(cell: str, shape: Shape, threads: int, dtype: str = "float32", **opt
     return network, network.pack(weights(cell, shape))
 
 
-def prepared(net: Network, X: list[np.ndarray]) -> tuple[Steps, Any]:
-    """A minibatch as the network reads it: its layout, and its rows in packed order."""
+def prepared(net: Network, X: list[np.ndarray]) -> tuple[Steps, dict[str, Any]]:
+    """A minibatch as the network reads it: its layout, and its values in packed order."""
     sequences = Sequences.from_arrays(X)
     jobs = Jobs(sequences.lengths, len(X), None)
     jobs.plan(np.arange(len(X)))
     steps, tape = jobs.room(), cpu.Tape()
-    rows = net.record(tape, steps).read(sequences, jobs)["X"]
+    rows = net.record(tape, steps).read(sequences, jobs)
     tape.run()
     return steps, rows
 
@@ -107,7 +107,7 @@ def ragged_training_step(cell: str, shape: Shape, lengths: np.ndarray, threads: 
     sequences = Sequences.from_arrays([x[:n] for x, n in zip(X, lengths)])
     jobs, tape = Jobs(sequences.lengths, len(X), None), cpu.Tape(threads)
     steps = jobs.room()
-    rows = net.record(tape, steps).read(sequences, jobs)["X"]
+    rows = net.record(tape, steps).read(sequences, jobs)
     record_update(tape, net, params, rows, steps, y[:, None])
     flops = net.flops(sequences.n_steps, training=True)
 
