@@ -11,7 +11,7 @@ from test_kernels import CELLS, AtOnce, by_each_thread
 
 from skrnn import GRURegressor, LSTMRegressor, RNNRegressor, backends, losses
 from skrnn.backends.cpu.layers import compiled
-from skrnn.backends.cpu.objective import objective
+from skrnn.backends.cpu.objective import add_losses, objective
 from skrnn.backends.cpu.simd import lanes
 from skrnn.backends.cpu.sums import SPAN
 from skrnn.backends.cpu.tape import Tape
@@ -148,7 +148,7 @@ def test_losses_weights_and_norms():
     statistics, w = np.zeros(3), np.full(N, TENTH)
     raw, d = Rows(np.full(N, TENTH), 1, SIZE_B), Rows(np.zeros(N, FLOAT), 1, SIZE_B)
     number, y = np.zeros(1, np.intp), Targets(np.zeros((N, 1), FLOAT))
-    objective(rec, losses.squared_error, raw, d, 1, y, w, statistics, number)
+    add_losses(rec, objective(rec, losses.squared_error, raw, d, 1, y, w), statistics, number)
     optimizer = Optimizer(SetUp(
         "sgd", [(0, N, False)], N, FLOAT, alpha=0, momentum=0, nesterov=False, beta_1=0.9, beta_2=0.999,
         epsilon=1e-8, max_norm=None,
