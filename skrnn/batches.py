@@ -85,7 +85,7 @@ class Jobs:
     leads : bool
         Whether reading one moves the cursor on; those of `mates` share the cursor of the others.
     mates : Jobs or None
-        the other side's, of the same minibatches.
+        The other side's, of the same minibatches.
     mate : ndarray of shape (n,), or empty
         For each of `order`, its mate's place in that minibatch of the other side.
     """
