@@ -3,7 +3,8 @@ than the public names. `benchmarks.paired` asks two trees in turn.
 
     PYTHONPATH=tree python -P benchmarks/rows.py tree
 
-Reads the name of a row from each line, and answers with the seconds of one call.
+Reads the name of a row from each line, and answers with the seconds of one call. A row of a parameter that
+an older tree does not know ends the comparison, so the newest stand last.
 """
 
 from __future__ import annotations
@@ -91,22 +92,27 @@ def main() -> None:
     tree = Path(sys.argv[1]).resolve()
     if not Path(skrnn.__file__).resolve().is_relative_to(tree):
         sys.exit(f"skrnn comes from {skrnn.__file__}, not from {tree}")
-    known, calls, times = rows(), {}, {}
+    known, prepared = rows(), {}
     print(*known, sep="\t", flush=True)
     for line in sys.stdin:
         name = line.rstrip("\n")
-        if name not in calls:
-            calls[name] = known[name]()
-            calls[name]()
-            start = time.perf_counter()
-            calls[name]()
-            times[name] = max(1, round(SAMPLE / (time.perf_counter() - start)))
-        call, n = calls[name], times[name]
+        if name not in prepared:
+            prepared[name] = prepare(known[name])
+        call, n = prepared[name]
         call()
         start = time.perf_counter()
         for _ in range(n):
             call()
         print((time.perf_counter() - start) / n, flush=True)
+
+
+def prepare(row: Callable[[], Callable[[], object]]) -> tuple[Callable[[], object], int]:
+    """The call of a row, and how often it fits in a sample."""
+    call = row()
+    call()
+    start = time.perf_counter()
+    call()
+    return call, max(1, round(SAMPLE / (time.perf_counter() - start)))
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ class Jobs:
     Attributes
     ----------
     order : ndarray of shape (n,)
-        Numbers of the sequences: minibatch after minibatch, each sorted by falling length.
+        Numbers of the sequences: minibatch after minibatch, each sorted by falling length. Of as many as
+        are planned: there may be room for more.
     table : ndarray of shape (room, JOB_FIELDS)
     cursor : ndarray of shape (1,)
         Row of the job that was read last.
@@ -122,21 +123,21 @@ class Jobs:
         return Steps(len(longest), int(longest[-1]), int(longest.sum()))
 
     def arrange(self, order: np.ndarray) -> np.ndarray:
-        """Sort each minibatch of this order; returns `self.order`."""
+        """Sort each minibatch of this order; returns it."""
         lengths = self.lengths[order]
         if (lengths != lengths[0]).any():  # ties keep their order
             order = order[np.lexsort((-lengths, np.arange(len(order)) // self.batch_size))]
-        self.order[:] = order
-        return self.order
+        self.order[: len(order)] = order
+        return self.order[: len(order)]
 
     def plan(self, order: np.ndarray, epoch: int = 0) -> np.ndarray:
-        """Jobs that read every sequence once, minibatches in this order; the rows of `table` in use."""
+        """Jobs that read each sequence of this order once; the rows of `table` in use."""
         n, size, batch_size = len(order), self.chunk_size, self.batch_size
         arranged = self.arrange(order)
         if self.mates is not None:
             place = np.empty(n, np.intp)
             place[self.mates.arrange(order)] = np.arange(n) % batch_size
-            self.mate[:] = place[arranged]
+            self.mate[:n] = place[arranged]
         start = np.arange(0, n, batch_size)
         n_chunks = -(-self.lengths[arranged[start]] // size)
         chunk = np.arange(n_chunks.sum()) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .batches import JOB_CARRIED, SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
+from .batches import SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
 from .interrupts import deferring
 from .network import Network
 from .recording import INPUT
@@ -27,6 +27,26 @@ class State(NamedTuple):
     layers: list[tuple[np.ndarray, np.ndarray | None]]
     pooled: np.ndarray | None
 
+    @classmethod
+    def zeros(cls, network: Network, n: int) -> State:
+        """That of n sequences that begin."""
+        of_layer = 2 if network.cell == "lstm" else 1
+        layers = [
+            [np.zeros((n, network.hidden_size), network.dtype) for _ in range(of_layer)]
+            for _ in range(network.n_states)
+        ]
+        return cls([(h, c[0] if c else None) for h, *c in layers], network.new_pool(n))
+
+    def arrays(self) -> list[np.ndarray]:
+        """All of them."""
+        parts = [part for layer in self.layers for part in layer if part is not None]
+        return parts if self.pooled is None else [*parts, self.pooled]
+
+    def first(self, n: int) -> State:
+        """A copy of that of the first n sequences."""
+        layers = [(h[:n].copy(), None if c is None else c[:n].copy()) for h, c in self.layers]
+        return State(layers, None if self.pooled is None else self.pooled[:n].copy())
+
 
 BATCH = 256  # sequences run together
 ROWS = 32_768  # steps run together: bounds the memory of long sequences
@@ -38,32 +58,20 @@ def run(
     params: np.ndarray,
     sequences: Sequences,
     *,
-    state: State | None = None,
-    hidden: bool = False,
-    attention: bool = False,
-    log_prob: Targets | None = None,
-    last: bool = False,
     mates: Sequences | None = None,
     n_rows: int = ROWS,
+    **what: Any,
 ) -> tuple[np.ndarray, State | None]:
     """Raw outputs, or the top layer's states or the weights of attention, and the last states.
 
     Parameters
     ----------
-    state : State or None
-        First states, in the order of `sequences`; None: zeros.
-    hidden : bool
-        Whether to return the top layer's states per step instead of the head's outputs.
-    attention : bool
-        Whether to return, in float64, the weight of each step instead.
-    log_prob : Targets, optional
-        Of a network that ends in a `Softmax`: return, in float64, log p of these tokens instead.
-    last : bool
-        Whether the last states are wanted.
     mates : Sequences, optional
         Of pairs: the other side.
     n_rows : int
         Steps run together, at most, where the network does not need whole sequences at once.
+    **what
+        See `Pass`.
 
     Returns
     -------
@@ -77,47 +85,108 @@ def run(
     The bits of a sequence's result do not depend on the sequences beside it, nor on the chunks that
     long ones are read in.
     """
-    backend, n, H = network.backend, len(sequences), network.hidden_size
-    if log_prob is not None:  # kernels do not look
-        asked = len(sequences.values) if network.return_sequences else n
-        if len(log_prob) != asked:
-            raise ValueError(f"log_prob has {len(log_prob)} targets for {asked} of the network's outputs")
-    per_step, in_float64 = hidden or attention or network.return_sequences, attention or log_prob is not None
-    width = 1 if in_float64 else network.recurrent[-1].width if hidden else network.n_out
-    dtype = np.dtype(np.float64) if in_float64 else network.dtype
-    shape = sequences.n_steps if per_step else n, width
-    if lies_on_host(sequences.values):
-        output = np.empty(shape, dtype)
-    else:  # where the sequences are
-        output = backend.aligned(shape[0] * shape[1], dtype).reshape(shape)
+    n = len(sequences)
     chunk_size = None if network.whole else max(1, n_rows // min(n, BATCH))
     jobs = Jobs(sequences.lengths, BATCH, chunk_size, None if mates is None else mates.lengths)
+    once = Pass(network, params, sequences, jobs, jobs.room(), mates=mates, **what)
     table = jobs.plan(np.argsort(-sequences.lengths, kind="stable"))
-    steps = jobs.room()
-
-    tape = backend.Tape(network.n_threads)
-    rec = network.record(tape, steps, params, carry=last or bool(table[:, JOB_CARRIED].any()))
-    inputs = network.read(rec, sequences, jobs, mates)
-    own = network.carried(rec), network.pooled(rec)
-    if state is not None:
-        for given, rows in _pairs(state, *own):
-            backend.start_from(rec, np.ascontiguousarray(given), rows)
-    out, ends = network.forward(rec, inputs), sequences.offsets[1:]
-    if hidden or attention:
-        out = network.hidden(rec) if hidden else network.attention_weights(rec)
-    out = out.rows(rec) if log_prob is None else out.objective(rec, log_prob)[0].values
-    backend.scatter(rec, out, ends, width, output)
-    end = None
-    if last:
-        layers = [[np.empty((n, H), network.dtype) for _ in rows] for rows in own[0]]
-        end = State([(h, c[0] if c else None) for h, *c in layers], network.new_pool(n))
-        for array, rows in _pairs(end, *own):
-            backend.scatter(rec, rows, ends, array.shape[1], array)
-    tape.run(len(table), network.flops(sequences.n_steps / len(table)), network.flops(steps.max_rows))
-    return output if log_prob is None else -output, end
+    once.tape.run(len(table), network.flops(sequences.n_steps / len(table)), network.flops(once.max_rows))
+    return once.output if what.get("log_prob") is None else -once.output, once.end
 
 
-def _pairs(state: State, carried: list[list[Any]], pooled: Any) -> Iterator[tuple[np.ndarray, Any]]:
+class Pass:
+    """A forward pass, recorded.
+
+    Parameters
+    ----------
+    sequences, mates : Sequences
+        What is read; see `run`.
+    jobs : Jobs
+        Which of it, replay by replay.
+    steps : Steps
+        With room for any of them.
+    ends : ndarray of shape (n,), optional
+        Where each sequence ends among `n_steps` steps of the answer, if this is to change.
+    state : State or None
+        First states, in the order of `sequences`; None: zeros.
+    hidden : bool
+        Whether to return the top layer's states per step instead of the head's outputs.
+    attention : bool
+        Whether to return, in float64, the weight of each step instead.
+    log_prob : Targets, optional
+        Of a network that ends in a `Softmax`: return, in float64, minus log p of these tokens instead.
+    last : bool
+        Whether the last states are wanted.
+    n_threads : int, or callable, optional
+        Of the tape, instead of the network's.
+
+    Attributes
+    ----------
+    tape : Tape
+    output : ndarray
+        What the replays write.
+    end : State or None
+        Likewise the last states.
+    per_step : bool
+        Whether `output` has a row for each step.
+    work : Workspace
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        params: np.ndarray,
+        sequences: Sequences,
+        jobs: Jobs,
+        steps: Steps,
+        *,
+        ends: np.ndarray | None = None,
+        n_steps: int | None = None,
+        mates: Sequences | None = None,
+        state: State | None = None,
+        hidden: bool = False,
+        attention: bool = False,
+        log_prob: Targets | None = None,
+        last: bool = False,
+        n_threads: int | Callable[[], int] | None = None,
+    ) -> None:
+        backend, n = network.backend, len(sequences)
+        if log_prob is not None:  # kernels do not look
+            asked = len(sequences.values) if network.return_sequences else n
+            if len(log_prob) != asked:
+                raise ValueError(f"log_prob has {len(log_prob)} targets for {asked} of the network's outputs")
+        in_float64 = attention or log_prob is not None
+        self.per_step = hidden or attention or network.return_sequences
+        width = 1 if in_float64 else network.recurrent[-1].width if hidden else network.n_out
+        dtype = np.dtype(np.float64) if in_float64 else network.dtype
+        if ends is None or n_steps is None:
+            ends, n_steps = sequences.offsets[1:], sequences.n_steps
+        shape = n_steps if self.per_step else n, width
+        if lies_on_host(sequences.values):
+            self.output = np.empty(shape, dtype)
+        else:  # where the sequences are
+            self.output = backend.aligned(shape[0] * shape[1], dtype).reshape(shape)
+
+        self.tape = backend.Tape(network.n_threads if n_threads is None else n_threads)
+        rec = network.record(self.tape, steps, params, carry=last or jobs.chunk_size < jobs.longest)
+        self.work, self.max_rows = rec.work, steps.max_rows
+        inputs = network.read(rec, sequences, jobs, mates)
+        own = network.carried(rec), network.pooled(rec)
+        if state is not None:
+            for given, rows in pairs(state, *own):
+                backend.start_from(rec, np.ascontiguousarray(given), rows)
+        out = network.forward(rec, inputs)
+        if hidden or attention:
+            out = network.hidden(rec) if hidden else network.attention_weights(rec)
+        out = out.rows(rec) if log_prob is None else out.objective(rec, log_prob)[0].values
+        backend.scatter(rec, out, ends, width, self.output)
+        self.end = State.zeros(network, n) if last else None
+        if self.end is not None:
+            for array, rows in pairs(self.end, *own):
+                backend.scatter(rec, rows, ends, array.shape[1], array)
+
+
+def pairs(state: State, carried: list[list[Any]], pooled: Any) -> Iterator[tuple[np.ndarray, Any]]:
     """Each array of a state, and the rows of the network that it belongs to."""
     for arrays, rows in zip(state.layers, carried, strict=True):
         yield from zip(arrays, rows, strict=False)  # no rows for the c of a cell without one
@@ -166,9 +235,8 @@ class Stepper:
         # the first step: `next_step` counts on before it reads
         self._steps.sizes[SIZE_FIRST], self._steps.sizes[SIZE_CARRIED], self._steps.whole[:] = -1, 1, 0
         if state is None:
-            zeros = np.zeros((n, network.hidden_size), network.dtype)
-            state = State([(zeros, zeros)] * len(self._own[0]), network.new_pool(n))
-        for given, rows in _pairs(state, *self._own):
+            state = State.zeros(network, n)
+        for given, rows in pairs(state, *self._own):
             states = np.zeros((n, rows.row), given.dtype)
             states[:, : given.shape[1]] = given
             rows.array[:] = network.backend.to_device(states.ravel())

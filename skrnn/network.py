@@ -23,7 +23,7 @@ SIDES = {name: side for side, names in enumerate(INPUTS) for name in names}
 
 
 class Network:
-    """Links, each of which reads what those before it have made; holds no parameters.
+    """Links, each of which reads what those before it have made; holds no parameters, and nothing changes it.
 
     The last link makes the outputs. At least one is recurrent; those are of one cell and size, and at most
     one pools over time, as states and streams keep no more. Of pairs, this holds for the side that makes the
@@ -41,13 +41,15 @@ class Network:
         Steps that every sequence has to have.
     n_states : int
         Layers times directions.
+    n_numbers : int
+        About what a step leaves in buffers: the states and gates of all layers.
     """
 
     def __init__(
         self, n_in: int, links: Sequence[Link], *, dtype: np.dtype, device: str = "cpu", n_threads: int = 1
     ) -> None:
         self.backend, self.links, self.n_in, self.dtype = backends.get(device), links, n_in, dtype
-        self.work, self.n_threads = self.backend.Workspace(dtype), n_threads
+        self.n_threads = n_threads
         self._side = check(links)
         self.parameters = Parameters(links, dtype)
         self.size = self.parameters.size
@@ -60,6 +62,7 @@ class Network:
         self.recurrent = [link for link in own if isinstance(link, Recurrent)]
         self.cell, self.hidden_size = self.recurrent[0].cell, self.recurrent[0].n_hidden
         self.n_states = sum(len(link.layers) for link in self.recurrent)
+        self.n_numbers = 4 * self.n_states * self.hidden_size
         self.pool = next((link for link in own if isinstance(link, Pool)), None)
         self.pooling = None if self.pool is None else self.pool.kind
         self.attention = next((link for link in own if isinstance(link, Attention)), None)
@@ -77,8 +80,9 @@ class Network:
     def record(
         self, tape: Any, steps: Steps, params: Any = None, grads: Any = None, **options: Any
     ) -> Recording:
-        """A recording on a tape; see `Recording` for the options."""
-        return Recording(self.backend, tape, self.work, steps, self.parameters, params, grads, **options)
+        """A recording on a tape, with buffers of its own; see `Recording` for the options."""
+        work = self.backend.Workspace(self.dtype)
+        return Recording(self.backend, tape, work, steps, self.parameters, params, grads, **options)
 
     def read(
         self, rec: Recording, sequences: Sequences, jobs: Jobs, mates: Sequences | None = None

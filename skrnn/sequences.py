@@ -66,7 +66,7 @@ class Sequences:
         if len(lengths) and lengths.min() < 1:
             raise ValueError(f"sequence {lengths.argmin()} has no time steps")
         # A huge length must not wrap around: compare with what is left, do not add.
-        if np.any((starts < 0) | (lengths > len(values) - starts)):
+        if ((starts < 0) | (lengths > len(values) - starts)).any():
             raise ValueError(f"a sequence reads outside of the {len(values)} rows of values")
         for name, table in ("shift", self.shift), ("scale", self.scale):
             if table is not None:

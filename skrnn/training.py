@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import inference, links
-from .batches import JOB_COUNT, JOB_FIRST, JOB_LEARNS, JOB_SIZE, JOB_START, Jobs
+from . import links
+from .batches import JOB_COUNT, JOB_FIRST, JOB_LEARNS, JOB_SIZE, JOB_START, Jobs, Steps
 from .interrupts import deferred, look
 from .losses import Loss
 from .network import Network
+from .recording import TOKENS
+from .rooms import Held, HeldTargets, Room
 from .sequences import Sequences, Targets
+from .sessions import Predictor
 
 
 class Data(NamedTuple):
@@ -64,33 +67,48 @@ class Progress:
 
     Attributes
     ----------
+    before : dict of str to ndarray
+        The `history` of earlier calls, which stays as it is.
     columns : dict of str to list
-        Of `HISTORY`, a value for each epoch; NaN where there is none.
+        Of `HISTORY`, a value for each epoch of this one; NaN where there is none.
+    best_loss, best_score : float or None
+        Of all epochs.
     """
 
+    before: dict[str, np.ndarray] | None = None
+    best_loss: float | None = None
+    best_score: float | None = None
     columns: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in HISTORY})
     interrupted: bool = False
-
-    @classmethod
-    def of(cls, history: dict[str, np.ndarray]) -> Progress:
-        """That of an earlier fit, from its `history`, which stays as it is."""
-        return cls({name: history[name].tolist() for name in HISTORY})
 
     @property
     def n_iter(self) -> int:
         """Epochs so far."""
-        return len(self.columns["epoch"])
+        earlier = 0 if self.before is None or not len(self.before["epoch"]) else int(self.before["epoch"][-1])
+        return earlier + len(self.columns["epoch"])
 
     def add(self, row: dict[str, float]) -> None:
         """One more epoch."""
         for name, column in self.columns.items():
             column.append(row.get(name, math.nan))
+        loss, score = row["loss"], row.get("validation_score", math.nan)
+        self.best_loss = loss if self.best_loss is None else min(self.best_loss, loss)
+        if not math.isnan(score):
+            self.best_score = score if self.best_score is None else max(self.best_score, score)
 
-    def history(self) -> dict[str, np.ndarray]:
-        """Columns ready for ``pandas.DataFrame``."""
-        return {
-            name: np.array(column, int if name == "epoch" else float) for name, column in self.columns.items()
-        }
+    def history(self, most: int | None = None) -> dict[str, np.ndarray]:
+        """Columns ready for ``pandas.DataFrame``; of the last epochs, if there are more than `most` of them
+        and than before."""
+        found = {}
+        for name, column in self.columns.items():
+            own = np.array(column, int if name == "epoch" else float)
+            if self.before is not None:
+                earlier = self.before[name]
+                own = np.concatenate([earlier, own])
+                if most is not None:
+                    own = own[-max(most, len(earlier)) :]
+            found[name] = own
+        return found
 
 
 class Diverged(ValueError):
@@ -117,29 +135,49 @@ class Trainer:
         Order of the minibatches.
     seed : int
         Of the dropout masks.
+    room : Room, optional
+        For the data and those of later calls (see `take`), which are copied then, instead of being read where
+        they are.
     """
 
     def __init__(
-        self, network: Network, params, optimizer, loss: Loss, settings: Settings, rng, seed: int, data: Data
-    ):
+        self, network: Network, params, optimizer, loss: Loss, settings: Settings, rng, seed: int, data: Data,
+        room: Room | None = None,
+    ):  # fmt: skip
         self.network, self.params, self.optimizer, self.loss = network, params, optimizer, loss
         self.settings, self.rng, self.seed, self.data = settings, rng, seed, data
+        self.predictor, recorded = Predictor(network, params), data
+        if room is not None:
+            per_step = network.return_sequences
+            self._held = Held(room, network.n_in, network.dtype)
+            self._targets = HeldTargets(room.steps if per_step else room.n, data.y, data.w, per_step)
+            recorded = Data(self._held.sequences, self._targets.y, self._targets.w)
         mates = None if data.mates is None else data.mates.lengths
-        self.jobs = Jobs(data.sequences.lengths, settings.batch_size, settings.tbptt_steps, mates)
+        self.jobs = Jobs(recorded.sequences.lengths, settings.batch_size, settings.tbptt_steps, mates)
         n_jobs = len(self.jobs.table)
         self.rates, self.statistics = np.zeros(n_jobs), np.zeros((n_jobs, 3))
-        self.tape = self._record()
-
-    def _record(self) -> Any:
-        """A tape that trains on the next job: reads it, runs forward and, if it learns, updates."""
-        network, jobs, (sequences, y, w, mates) = self.network, self.jobs, self.data
-        tape, steps = network.backend.Tape(network.n_threads), jobs.room()
+        steps = self.jobs.room() if room is None else room.minibatch(self.jobs)
         self.rows = steps.max_rows
+        self.tape = self._record(recorded, steps)
+        if room is not None:
+            self.take(data)
+
+    def take(self, data: Data) -> None:
+        """Train on these, for which there is room, from now on."""
+        self.network.check_tokens(data.sequences, TOKENS)
+        self.data = data
+        self._targets.copy(data.y, data.w, self._held.copy(data.sequences))
+
+    def _record(self, data: Data, steps: Steps) -> Any:
+        """A tape that trains on the next job: reads it, runs forward and, if it learns, updates."""
+        network, jobs, (sequences, y, w, mates) = self.network, self.jobs, data
+        tape = network.backend.Tape(network.n_threads)
         grads, statistics = network.backend.aligned(network.size, network.dtype), self.statistics.reshape(-1)
         rec = network.record(
             tape, steps, self.params, grads, dropout_seed=self.seed, keep=True,
             carry=self.settings.tbptt_steps is not None,
         )  # fmt: skip
+        self.work = rec.work
         out = network.forward(rec, network.read(rec, sequences, jobs, mates))
         loss = links.Loss("out", network.n_out, self.loss, y, w, statistics, jobs.cursor)
         with tape.only_if(jobs.job[JOB_LEARNS:]):
@@ -208,7 +246,7 @@ class Trainer:
         self,
         progress: Progress,
         *,
-        score: Callable[[np.ndarray], float] | None = None,
+        score: Callable[[], float] | None = None,
         on_epoch: Callable[[dict[str, float]], bool] | None = None,
     ) -> None:
         """Train for up to `max_iter` epochs; leaves the parameters to keep in `self.params`.
@@ -218,7 +256,7 @@ class Trainer:
         progress : Progress
             Continued.
         score : callable, optional
-            ``score(params)`` on the validation data, higher is better.
+            On the validation data, by the parameters as they stand; higher is better.
         on_epoch : callable, optional
             Gets each new row of the history; returns True to stop.
 
@@ -243,7 +281,7 @@ class Trainer:
                     row = {"epoch": progress.n_iter + 1}
                     row |= self.epoch(progress.n_iter, partial(schedule.rate, epoch))
                     if score is not None:
-                        row["validation_score"] = score(self.params)
+                        row["validation_score"] = score()
                     row["seconds"] = time.perf_counter() - started
                     progress.add(row)
 
@@ -293,18 +331,21 @@ class Trainer:
             return
         start = jobs.job[JOB_START]
         batch = jobs.order[start : start + jobs.job[JOB_COUNT]]
-        n_rows = len(batch) * (self.settings.tbptt_steps or inference.ROWS)
-        sequences, y, _, mates = self.data
-        targets = None
+        what: dict[str, Any] = {}
+        if self.data.mates is not None:
+            what["mates"] = self.data.mates.take(batch)
         if isinstance(self.network.links[-1], links.Softmax):  # whose scores are too many
-            targets = y if self.network.return_sequences else y.take(batch)
-        raw, _ = inference.run(
-            self.network, self.params, sequences.take(batch), n_rows=n_rows,
-            mates=None if mates is None else mates.take(batch),
-            log_prob=targets,
-        )  # fmt: skip
-        if not np.isfinite(raw).all():
+            y = self.data.y
+            what["log_prob"] = y if self.network.return_sequences else y.take(batch)
+        if self.settings.tbptt_steps is not None:
+            what["n_rows"] = len(batch) * self.settings.tbptt_steps
+        if not np.isfinite(self.predict(self.data.sequences.take(batch), **what)).all():
             raise Diverged("The output", self.settings)
+
+    def predict(self, sequences: Sequences, **what: Any) -> np.ndarray:
+        """Raw outputs of the network as it stands; see `inference.run`."""
+        self.predictor.renew()
+        return self.predictor.run(sequences, self.network.n_threads, **what)[0]
 
 
 class Schedule:

@@ -71,7 +71,7 @@ class Minibatch:
                 array += self.bias[: len(array)]
         return weights
 
-    def results(self, device, loss, between=lambda network: None, times=1):
+    def results(self, device, loss, between=lambda work: None, times=1):
         """Outputs, states and gradients; `between`: called with the network between two runs."""
         with backends.turn(device):
             network = self.network(device)
@@ -99,7 +99,7 @@ class Minibatch:
             for time in range(times):
                 jobs.plan(np.argsort(-self.sequences.lengths, kind="stable"), epoch=5)
                 if time:
-                    between(network)
+                    between(rec.work)
                 tape.run()
             results["loss"] = statistics
             for name, gradient in network.unpack(grads).items():

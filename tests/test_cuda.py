@@ -118,8 +118,8 @@ def test_a_poisoned_workspace_changes_nothing(cell, pooling, regime):
     expected = minibatch.results("cuda", losses.squared_error)
     poisoned = []
 
-    def poison(network):
-        for name, buffer in network.work._buffers.items():
+    def poison(work):
+        for name, buffer in work._buffers.items():
             if name not in (("ones",), ("nothing",)):
                 buffer[:] = -(2**60) if buffer.dtype == np.intp else np.nan
                 poisoned.append(name)

@@ -43,7 +43,7 @@ def on_gpu(X, kind=GpuArray):
 
 
 def picture(est):
-    return pickle.dumps({k: v for k, v in vars(est).items() if k not in est.get_params()})
+    return pickle.dumps({k: v for k, v in est.__getstate__().items() if k not in est.get_params()})
 
 
 def same(answer, expected):
@@ -85,7 +85,7 @@ def test_auto_takes_a_gpu_for_large_work(gpu, monkeypatch):
     est = short(device="auto").fit(X0, Y0)
     assert (est.device_, TURNS) == ("cpu", [])
     rows = N * T  # all sequences are one minibatch
-    flops = est._fitted_network("cpu").flops(rows, training=True)
+    flops = est._predictor("cpu").network.flops(rows, training=True)
     monkeypatch.setattr(devices, "ENOUGH_FLOPS", flops)
     assert short(device="auto").fit(X0, Y0).device_ == "cuda:0"
     assert short(device="auto", tbptt_steps=T - 1).fit(X0, Y0).device_ == "cpu"

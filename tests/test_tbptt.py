@@ -150,8 +150,7 @@ def test_memory_does_not_depend_on_the_length(per_step, monkeypatch):
         est.fit(X, y)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        buffers = trainers[-1].network.work._buffers
-        held.append(sum(b.nbytes for b in buffers.values()))
+        held.append(trainers[-1].work.nbytes)
     assert held[0] == held[2]
     # What grows is X, y and their copies; without chunks it would be 6 * 32 numbers per step.
     assert peaks[2] - peaks[1] < 4 * 3800 * 4 * 32

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABCMeta, abstractmethod
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -19,19 +18,24 @@ from ..losses import Loss
 from ..network import Network
 from ..optimizers import SetUp
 from ..recipe import array_dtype
+from ..rooms import Room
 from ..sequences import Targets
+from ..sessions import Memory
 from ..training import Data, Progress, Settings, Trainer
 from .containers import opened_on_host
 from .devices import device_for, device_to_read, warn_the_caller
 from .inputs import Input, check_equal_lengths
 from .lags import same_layout
 from .loading import TakesWeights
+from .online import Kept, LearnsOnline, moments_of
 from .parameters import CONSTRAINTS, as_python
+from .prediction import remembering
 from .progress import progress_bar
 from .unchanged import unchanged_on_error
 from .validation import Validated, check_validation_split, target_rows
 
 BATCH_SIZE = 32  # batch_size="auto"
+MOST_CALLS = 1000  # of `partial_fit`, of which the history keeps the last
 CELL_PARAMETERS = ("activation", "reset_after")
 NETWORK_PARAMETERS = (
     "hidden_size",
@@ -45,7 +49,9 @@ NETWORK_PARAMETERS = (
 )
 
 
-class RecurrentEstimator(Validated, TakesWeights, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class RecurrentEstimator(
+    Validated, LearnsOnline, TakesWeights, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+):
     """Parameters, validation, fit and state; subclasses know targets and predictions."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -138,8 +144,8 @@ class RecurrentEstimator(Validated, TakesWeights, CallbackSupportMixin, BaseEsti
                 data, validation = self._validation_data(data, X, y, X_val, y_val, sample_weight_val, again)
             self.device_ = self._device_to_train(data)
             with backends.turn(self.device_, self.allow_tf32):
-                trainer = self._trainer(data, again=again)
-                progress = Progress.of(self.history_) if again else Progress()
+                trainer = self._trainer(self._with_training_weights(data), again)
+                progress = self._progress() if again else Progress()
                 self._run_fit(trainer, validation, progress, X, y, sample_weight)
                 del trainer  # and with it memory of the device, while it is this fit's turn
         if progress.interrupted:
@@ -192,23 +198,8 @@ class RecurrentEstimator(Validated, TakesWeights, CallbackSupportMixin, BaseEsti
             estimator=self, X=X, y=y, metadata=metadata, reconstruction_attributes=dict
         )
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool, **targets: Any) -> Self:
-        with unchanged_on_error(self):
-            self._check_parameters()
-            self.device_ = device_to_read(self.device, self.dtype, X)
-            with backends.turn(self.device_, self.allow_tf32):
-                data = self._read_data(X, y, sample_weight, reset=first, **targets)
-            self.device_ = self._device_to_train(data)
-            with backends.turn(self.device_, self.allow_tf32):
-                trainer = self._trainer(data, again=not first)
-                progress = Progress() if first else Progress.of(self.history_)
-                rate = float(self.learning_rate_init)
-                with deferred():
-                    row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
-                    trainer.check()
-                    progress.add(row)
-                    self._store(trainer, progress)
-        return self
+    def _progress(self) -> Progress:
+        return Progress(self.history_, self.best_loss_, self.best_validation_score_)
 
     # --- parameters and data -------------------------------------------------------------------------
     def _check_parameters(self) -> None:
@@ -265,7 +256,7 @@ class RecurrentEstimator(Validated, TakesWeights, CallbackSupportMixin, BaseEsti
         """Where X was read or, with "auto", a GPU where the work is large enough to gain from it."""
         if self.device != "auto" or self.device_ != "cpu" or self.dtype == "bfloat16":
             return self.device_
-        network, settings = self._network_for(data, "cpu"), self._settings(data)
+        network, settings = self._network_for(data, "cpu"), self._settings(len(data.sequences))
         n_steps = np.minimum(data.sequences.lengths, settings.tbptt_steps or np.inf).mean()
         return device_for(network.flops(n_steps * settings.batch_size, training=True))
 
@@ -273,23 +264,31 @@ class RecurrentEstimator(Validated, TakesWeights, CallbackSupportMixin, BaseEsti
         n_features = data.sequences.n_features
         return self._network(n_features, self._n_raw(), self._network_parameters(), device)
 
-    @deferring
-    def _trainer(self, data: Data, again: bool) -> Trainer:
-        network = self._network_for(data, self.device_)
+    def _with_training_weights(self, data: Data) -> Data:
         w = self._training_weights(data)
-        if w is not None:
-            w = w.astype(array_dtype(self.dtype))
-            if not w[target_rows(data, self.return_sequences)].any():
-                raise ValueError("class_weight and sample_weight leave only zero weights to train on")
-            data = data._replace(w=w)
+        if w is None:
+            return data
+        w = w.astype(array_dtype(self.dtype))
+        if not w[target_rows(data, self.return_sequences)].any():
+            raise ValueError("class_weight and sample_weight leave only zero weights to train on")
+        return data._replace(w=w)
+
+    @deferring
+    def _trainer(self, data: Data, again: bool, room: Room | None = None) -> Trainer:
+        network, moments = self._network_for(data, self.device_), None
         if not again:
             self._begin_random_numbers()
-            weights = network.parameters.initial(self._rng)
-            moments = None
+        # The generator's state is stored only by `_store`, so that a failed fit does not move it.
+        rng = np.random.RandomState()
+        rng.set_state(self._rng)
+        if not again:
+            weights = network.parameters.initial(rng)
         else:
             weights = self.weights_
             self._check_shapes(weights, network)
-            moments = self._moments if self._moments and self._moments[0] == self.solver else None
+            if self._moments is not None:
+                solver, *moments = self._moments
+                moments = moments if solver == self.solver else None
         optimizer = network.backend.Optimizer(
             SetUp(
                 self.solver,
@@ -306,33 +305,33 @@ class RecurrentEstimator(Validated, TakesWeights, CallbackSupportMixin, BaseEsti
             )
         )
         if moments is not None:
-            optimizer.n_steps[0] = moments[1]
-            optimizer.m, optimizer.v = (network.pack(part) for part in moments[2:])
-        # The generator is stored only by `_store`: copy, so that a failed fit does not move it.
-        rng = np.random.RandomState()
-        rng.set_state(self._rng.get_state())
+            optimizer.n_steps[0], *both = moments
+            optimizer.m, optimizer.v = map(network.pack, both)
+        n = len(data.sequences) if room is None else room.n
         return Trainer(
             network,
             network.pack(weights),
             optimizer,
             self._make_loss(),
-            self._settings(data),
+            self._settings(n),
             rng,
             self._dropout_seed,
             data,
+            room,
         )
 
     def _begin_random_numbers(self) -> None:
-        self._rng = check_random_state(self.random_state)
-        if self._rng is np.random.mtrand._rand or self._rng is self.random_state:
-            # A private copy, so that the fitted estimator does not share a caller's generator.
-            self._rng = np.random.RandomState(self._rng.randint(np.iinfo(np.int32).max))
-        self._dropout_seed = int(self._rng.randint(np.iinfo(np.int32).max))
+        rng = check_random_state(self.random_state)
+        if rng is np.random.mtrand._rand or rng is self.random_state:
+            # A private one, so that the fitted estimator does not share a caller's generator.
+            rng = np.random.RandomState(rng.randint(np.iinfo(np.int32).max))
+        self._dropout_seed = int(rng.randint(np.iinfo(np.int32).max))
+        self._rng = rng.get_state(legacy=False)
 
-    def _settings(self, data: Data) -> Settings:
+    def _settings(self, n: int) -> Settings:
+        """For n sequences."""
         names = Settings.__dataclass_fields__
         values = {name: as_python(getattr(self, name)) for name in names if name != "batch_size"}
-        n = len(data.sequences)
         batch = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
         return Settings(batch_size=min(int(batch), n), **values)
 
@@ -341,32 +340,34 @@ class RecurrentEstimator(Validated, TakesWeights, CallbackSupportMixin, BaseEsti
         """Raw outputs of the head, once targets have been read."""
 
     # --- fitted state ----------------------------------------------------------------------------------
-    def _fitted_attributes(self, weights: dict[str, np.ndarray], progress: Progress) -> dict[str, Any]:
-        losses = list(progress.columns["loss"])
-        scores = [score for score in progress.columns["validation_score"] if not math.isnan(score)]
-        return {
-            "weights_": weights,
+    def _fitted_attributes(
+        self, weights: dict[str, np.ndarray], progress: Progress, memory: Memory | None = None
+    ) -> dict[str, Any]:
+        history = progress.history(None if memory is None else MOST_CALLS)
+        losses, scores = history["loss"].tolist(), history["validation_score"]
+        return remembering(weights, memory) | {
             "n_iter_": progress.n_iter,
             "loss_": losses[-1] if losses else None,
-            "best_loss_": min(losses, default=None),
+            "best_loss_": progress.best_loss,
             "loss_curve_": losses,
-            "validation_scores_": scores or None,
-            "best_validation_score_": max(scores, default=None),
+            "validation_scores_": scores[~np.isnan(scores)].tolist() or None,
+            "best_validation_score_": progress.best_score,
             "_architecture": self._network_parameters(),
-            "history_": progress.history(),
+            "history_": history,
             "n_outputs_": self._n_outputs(),
         }
 
     @abstractmethod
     def _n_outputs(self) -> int: ...
 
-    def _store(self, trainer: Trainer, progress: Progress) -> None:
+    def _store(self, trainer: Trainer, progress: Progress, kept: Kept | None = None) -> None:
         with deferred():  # after an interrupted training, a second Ctrl-C must not lose what it has learnt
-            unpack, optimizer = trainer.network.unpack, trainer.optimizer
-            self.__dict__.update(self._fitted_attributes(unpack(trainer.params), progress))
-            moments = int(optimizer.n_steps[0]), unpack(optimizer.m), unpack(optimizer.v)
-            self._moments: Any = self.solver, *moments
-            self._rng = trainer.rng
+            memory, weights = None if kept is None else kept.memory, trainer.network.unpack(trainer.params)
+            self.__dict__.update(self._fitted_attributes(weights, progress, memory))
+            self._moments: Any = moments_of(trainer, self.solver)
+            self._rng = trainer.rng.get_state(legacy=False)
+            if kept is not None:
+                kept.keep(self, trainer)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -69,7 +69,7 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator):
             As `fit`; if `classes` are missing on the first call, do not fit y, or are not those of the
             first call.
         """
-        self._validate_params()
+        self._validate_once()
         first = not hasattr(self, "weights_")
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit")

@@ -16,7 +16,7 @@ from .devices import device_to_read
 from .finite import problem_of
 from .labels import check_same_classes, in_order_of_classes, learn_outputs
 from .parameters import as_python
-from .prediction import FittedNetwork
+from .prediction import FittedNetwork, remembering
 from .unchanged import unchanged_on_error
 from .weights import CALLED, Weights, parameters_of, read, shapes
 
@@ -142,12 +142,13 @@ class TakesWeights(FittedNetwork):
         found = read(weights, own)
         if found.reset_after not in (None, own) and self._architecture["cell"] == "gru":
             raise ValueError(f"the fit had reset_after={own}, but the weights say {found.reset_after}")
-        network = self._fitted_network("cpu")
+        network = self._predictor("cpu").network
         arrays = self._take_head(found.arrays, False, classes)
         self._check_shapes(arrays, network)
         arrays = _as_type(arrays, found.names, network.dtype)
         with deferred():
-            self.weights_ = {name: arrays[name] for name in network.parameters.shapes()}
+            ordered = {name: arrays[name] for name in network.parameters.shapes()}
+            self.__dict__.update(remembering(ordered))
             self._moments: Any = None  # they belong to the old weights
         return self
 

@@ -280,10 +280,10 @@ DOCS = {
 
 ATTRIBUTES = """
 weights_ : dict of str to ndarray
-    Weights with PyTorch's names, layout and gate order (``weight_ih_l0``, ``weight_hh_l0``,
-    ``bias_ih_l0``, ``bias_hh_l0``, ``..._reverse``), plus ``head.weight`` and ``head.bias``, and
-    ``skip.weight`` (outputs, steps times features) with `linear_skip`, and ``attention.weight`` and
-    ``attention.query``, the W and v of ``pooling="attention"``.
+    Read-only: `set_weights` changes them. With PyTorch's names, layout and gate order (``weight_ih_l0``,
+    ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``, ``..._reverse``), plus ``head.weight`` and
+    ``head.bias``, and ``skip.weight`` (outputs, steps times features) with `linear_skip`, and
+    ``attention.weight`` and ``attention.query``, the W and v of ``pooling="attention"``.
 n_iter_ : int
     Epochs trained.
 device_ : str
@@ -301,7 +301,7 @@ best_validation_score_ : float or None
 history_ : dict of str to ndarray
     Columns ready for ``pandas.DataFrame``: epoch, loss, validation_score, learning_rate, gradient_norm
     (mean over the epoch's updates, before clipping), seconds (since the fit began; NaN for
-    `partial_fit`).
+    `partial_fit`). Of many calls of `partial_fit` it keeps, as `loss_curve_` does, the last 1,000.
 n_features_in_ : int
     Columns of 2-D X, else features per time step.
 feature_names_in_ : ndarray of str

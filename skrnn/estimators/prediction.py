@@ -6,15 +6,17 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .. import backends, inference
+from .. import backends
 from ..network import Network
 from ..recipe import array_dtype, recurrent_network
+from ..sessions import Memory, Predictor
 from .containers import opened_on_host
 from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths, read_X, shape_like
@@ -24,6 +26,14 @@ from .states import read_state, shown
 from .streaming import Stream
 from .targets import Rows, check_same_targets, read_rows, read_weights
 from .versions import Versioned
+
+
+def remembering(weights: dict[str, np.ndarray], memory: Memory | None = None) -> dict[str, Any]:
+    """The attributes of an estimator with these weights, which become read-only: what it remembers of them
+    stays true."""
+    for array in weights.values():
+        array.flags.writeable = False
+    return {"weights_": weights, "_memory": Memory() if memory is None else memory}
 
 
 class FittedNetwork(Versioned):
@@ -42,6 +52,8 @@ class FittedNetwork(Versioned):
     _architecture: dict[str, Any]
     _row_layout: dict[str, Any]
     _target_names: list[str] | None = None
+    _memory: Memory | None = None
+    _rng: Any
 
     @abstractmethod
     def _answer(self, method: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -62,6 +74,9 @@ class FittedNetwork(Versioned):
         """A turn on the device for predictions, which is given; the CPU's, with a warning, where there is no
         such GPU."""
         device = (gpu_of(X) or self.device_) if self.device == "auto" else full_name(self.device)
+        if device == "cpu":
+            yield device
+            return
         with ExitStack() as stack:
             try:
                 stack.enter_context(backends.turn(device, self.allow_tf32))
@@ -126,38 +141,55 @@ class FittedNetwork(Versioned):
         if unknown:
             raise ValueError(f"weights hold unknown arrays: {sorted(unknown)}")
 
-    def _fitted_network(self, device: str) -> Network:
-        shape, parameters = self.weights_["weight_ih_l0"].shape, self._architecture
+    def _predictor(self, device: str, **changed: Any) -> Predictor:
+        """The fitted network, or one with some parameters `changed`, and its weights on the device."""
+        parameters, weights = self._architecture | changed, self.weights_
         backend = backends.get(device)
         if parameters["dtype"] == "bfloat16" and not backend.supports_bfloat16():
             what = "this processor" if device == "cpu" else f"device={device!r}"
             warn_the_caller(f"{what} cannot multiply bfloat16 numbers: predicting in float32")
-            parameters = parameters | {"dtype": "float32"}
-        return self._network(shape[1], len(self.weights_["head.bias"]), parameters, device)
+            parameters["dtype"] = "float32"
+
+        def make() -> Predictor:
+            n_features, n_raw = weights["weight_ih_l0"].shape[1], len(weights["head.bias"])
+            network = self._network(n_features, n_raw, parameters, device)
+            self._check_shapes(weights, network)
+            return Predictor(network, network.pack(weights))
+
+        memory = self._memory
+        return make() if memory is None else memory.predictor(weights, (device, parameters), make)
 
     # --- prediction ------------------------------------------------------------------------------------
     def _run(
-        self, X: Any, *, state: Any = None, hidden: bool = False, attention: bool = False, last: bool = False
+        self,
+        X: Any,
+        *,
+        state: Any = None,
+        hidden: bool = False,
+        attention: bool = False,
+        last: bool = False,
+        **changed: Any,
     ) -> tuple[Input, np.ndarray, Any]:
         """(Input, raw outputs, hidden states or weights of attention in X's float type, last states, as users
-        see them, if they are wanted).
+        see them, if they are wanted), of a network with some parameters `changed`.
 
         Hidden states and weights lie where X does. Raw outputs, which are few, are made into answers on the
         host.
         """
-        check_is_fitted(self)
+        if not hasattr(self, "weights_"):
+            check_is_fitted(self)  # which asks for tags, first
         with self._turn(X) as device:
             input = self._read_X(X, reset=False, device=device, dtype=self._architecture["dtype"])
-            network = self._fitted_network(device)
-            self._check_shapes(self.weights_, network)
+            predictor = self._predictor(device, **changed)
+            network = predictor.network
             self._check_features(input)
             if network.n_steps is not None:
                 check_equal_lengths(input.sequences, network.n_steps)
             first = None if state is None else read_state(state, len(input.sequences), network)
-            params = network.pack(self.weights_)
-            raw, end = inference.run(
-                network, params, input.sequences, state=first, hidden=hidden, attention=attention, last=last
-            )
+            raw, end = predictor.run(
+                input.sequences, partial(effective_threads, self.n_jobs), state=first, hidden=hidden,
+                attention=attention, last=last,
+            )  # fmt: skip
             raw = (raw if hidden or attention else to_host(raw)).astype(input.float_type, copy=False)
         return input, raw, None if end is None else shown(end, network)
 
@@ -211,9 +243,7 @@ class FittedNetwork(Versioned):
 
     def _last_answer(self, X: Any, method: str) -> tuple[np.ndarray, Any]:
         """The answer after the last step of each sequence, and the states there, of a fit per step."""
-        at_end = copy.copy(self)
-        at_end._architecture = self._architecture | {"return_sequences": False, "pooling": "last"}
-        _, raw, end = at_end._run(X, last=True)
+        _, raw, end = self._run(X, last=True, return_sequences=False, pooling="last")
         return self._answer(method)(raw), end
 
     def stream(self, batch: Any = 1, method: str = "predict") -> Stream:
@@ -246,10 +276,8 @@ class FittedNetwork(Versioned):
         self._check_order("streamed")
         as_fitted_now = copy.copy(self)  # with its classes or quantiles
         with self._turn() as device:
-            network = self._fitted_network(device)
-            self._check_shapes(self.weights_, network)
-            params = network.pack(self.weights_)
-            return Stream(network, params, int(batch), as_fitted_now, method, device)
+            predictor = self._predictor(device)
+            return Stream(predictor, int(batch), as_fitted_now, method, device)
 
     def hidden_states(self, X: Any) -> np.ndarray:
         """States of the top layer after every step.
@@ -323,6 +351,20 @@ class FittedNetwork(Versioned):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_memory", None)
+        if state.get("_moments") is not None:
+            state["_moments"] = tuple(state["_moments"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "weights_"):
+            self.__dict__.update(remembering(self.weights_))
+            if isinstance(self._rng, np.random.RandomState):  # as an earlier version kept it
+                self._rng = self._rng.get_state(legacy=False)
 
     def _migrate(self) -> None:
         if not hasattr(self, "weights_"):

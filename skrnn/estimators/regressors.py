@@ -48,7 +48,7 @@ class _Regressor(RegressorMixin, RecurrentEstimator):
         -------
         self : estimator
         """
-        self._validate_params()
+        self._validate_once()
         return self._partial_fit(X, y, sample_weight, first=not hasattr(self, "weights_"))
 
     def _read_targets(

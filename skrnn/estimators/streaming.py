@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference import Stepper
-from ..network import Network
+from ..sessions import Predictor
 from .containers import as_array
 from .devices import in_turn, to_host
 from .names import check_step
@@ -36,10 +36,11 @@ class Stream:
     """
 
     def __init__(
-        self, network: Network, params: Any, batch: int, estimator: FittedNetwork, method: str, device: str
+        self, predictor: Predictor, batch: int, estimator: FittedNetwork, method: str, device: str
     ) -> None:
-        self._network, self._estimator, self._method = network, estimator, method
-        stepper, turns = Stepper(network, params, batch), partial(in_turn, device, estimator.allow_tf32)
+        self._network, self._estimator, self._method = predictor.network, estimator, method
+        stepper = Stepper(predictor.network, predictor.params, batch)
+        turns = partial(in_turn, device, estimator.allow_tf32)
         # looked up once: a step takes two microseconds
         self._answer: Callable[[np.ndarray], np.ndarray] = estimator._answer(method)
         self._advance, self._x, self._raw = turns(stepper.advance), stepper.x, stepper.out

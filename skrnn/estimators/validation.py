@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
-from .. import inference
 from ..sequences import Targets
 from ..training import Data, Diverged, Trainer
 from .containers import opened_on_host
@@ -89,9 +88,8 @@ class Validated:
             )
         return validation
 
-    def _validation_score(self, trainer: Trainer, validation: Data, params: np.ndarray) -> float:
-        raw, _ = inference.run(trainer.network, params, validation.sequences)
-        raw = to_host(raw)
+    def _validation_score(self, trainer: Trainer, validation: Data) -> float:
+        raw = to_host(trainer.predict(validation.sequences))
         if not np.isfinite(raw).all():
             raise Diverged("The output", trainer.settings)
         rows = target_rows(validation, self.return_sequences)

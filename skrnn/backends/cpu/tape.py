@@ -217,8 +217,9 @@ class Tape:
 
     Parameters
     ----------
-    n_threads : int
-        Threads that share a replay, at most: fewer where fewer are free, with the same results.
+    n_threads : int, or callable
+        Threads that share a replay, at most: fewer where fewer are free, with the same results. A callable
+        is asked where more than one pay.
 
     Attributes
     ----------
@@ -226,7 +227,7 @@ class Tape:
         A kernel that sets it to 1 ends the replay after the running repetition.
     """
 
-    def __init__(self, n_threads: int = 1) -> None:
+    def __init__(self, n_threads: int | Callable[[], int] = 1) -> None:
         self.n_threads = n_threads
         self.stop = np.zeros(1, np.intp)
         self.calls: list[Call] = []
@@ -291,7 +292,10 @@ class Tape:
         flops : of a replay on average: say how many threads pay. 0: one thread
         most_flops : of the longest replay, if they differ: say how many may run before the next look
         """
-        n_threads = min(self.n_threads, 1 + int(flops // THREAD_FLOPS))
+        n_threads = 1 + int(flops // THREAD_FLOPS)
+        if n_threads > 1:
+            most = self.n_threads() if callable(self.n_threads) else self.n_threads
+            n_threads = min(n_threads, most)
         if config.BOUNDSCHECK:
             return self._run_in_python(times, n_threads)
         table, end = self._compiled()

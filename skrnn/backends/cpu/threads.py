@@ -328,10 +328,11 @@ _lock = threading.Lock()
 def pool() -> Pool:
     """The process's helpers."""
     global _pool
-    with _lock:
-        if _pool is None:
-            _pool = Pool((os.cpu_count() or 1) - 1)
-        return _pool
+    if _pool is None:
+        with deferred(), _lock:  # which an interrupt must not leave taken
+            if _pool is None:
+                _pool = Pool((os.cpu_count() or 1) - 1)
+    return _pool
 
 
 def _forget() -> None:

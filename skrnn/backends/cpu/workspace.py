@@ -22,6 +22,11 @@ class Workspace:
             buffer = self._buffers[name] = aligned(size, dtype or self.dtype)
         return buffer[:size]
 
+    @property
+    def nbytes(self) -> int:
+        """Of all buffers."""
+        return sum(buffer.nbytes for buffer in self._buffers.values())
+
 
 def aligned(size: int, dtype: np.dtype) -> np.ndarray:
     """Uninitialised flat array on a 64-byte boundary, so that no vector straddles a cache line."""

@@ -1,0 +1,193 @@
+"""`partial_fit`, and what it keeps for the next call: the recorded training step, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from .. import backends
+from ..interrupts import deferred
+from ..network import Network
+from ..rooms import Room, fits
+from ..sequences import lies_on_host
+from ..sessions import Memory, are_the_same, keep
+from ..training import Data, Progress, Trainer
+from .devices import device_to_read
+from .unchanged import unchanged_on_error
+
+SIMPLE = {int, float, str, bool, type(None), np.dtype}
+
+
+class NoKey(Exception):
+    """A value that may change unseen."""
+
+
+def as_key(value: Any) -> Any:
+    """Something to compare a parameter's value with.
+
+    Raises
+    ------
+    NoKey
+        If it is neither a number or a string nor made of them.
+    """
+    if type(value) in SIMPLE:
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (list, tuple):
+        return tuple([as_key(item) for item in value])
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.dtype, value.shape, value.tobytes()
+    if type(value) is dict:
+        return tuple([(as_key(name), as_key(item)) for name, item in value.items()])
+    raise NoKey
+
+
+def parameters_key(estimator: Any) -> tuple[Any, ...] | None:
+    """The estimator's parameters as something to compare; None where that cannot be."""
+    own = vars(estimator)
+    try:
+        return tuple([as_key(own[name]) for name in estimator._parameter_constraints if name in own])
+    except NoKey:
+        return None
+
+
+@dataclass
+class Kept:
+    """What can be kept of a call of `partial_fit`.
+
+    Attributes
+    ----------
+    key : tuple
+        All that the recording depends on.
+    room : Room
+        For its data.
+    memory : Memory
+        The estimator's.
+    taken : Trainer or None
+        What was found there.
+    """
+
+    key: tuple[Any, ...]
+    room: Room
+    memory: Memory
+    taken: Trainer | None = None
+
+    @classmethod
+    def of(cls, estimator: Any, data: Data) -> Self | None:
+        """None for large calls, which are recorded anew, on a GPU, and for parameters without a key."""
+        y, sequences = data.y, data.sequences
+        n_numbers = sequences.n_features + 12 * int(estimator.hidden_size) * int(estimator.num_layers)
+        if estimator.device_ != "cpu" or y.at is not None or not lies_on_host(sequences.values):
+            return None
+        parameters = parameters_key(estimator) if fits(sequences, n_numbers) else None
+        if parameters is None:
+            return None
+        room = Room.of(sequences)
+        form = y.values.dtype, y.width, data.w is None, sequences.n_features, room.scaled, room.n_tokens
+        memory = estimator._memory
+        return cls((parameters, form), room, Memory() if memory is None else memory)
+
+    def trainer(self, estimator: Any, data: Data) -> Trainer | None:
+        """That of the last call, if it stands where the estimator stands; nobody else gets it then."""
+        last, self.memory.trainer = self.memory.trainer, None
+        if last is None:
+            return None
+        key, room, stands, trainer = last
+        if key != self.key or not are_the_same(stands, standing(estimator)):
+            return None
+        self.room = room.with_room_for(self.room)
+        if self.room != room:  # a new one, with room for both
+            return None
+        trainer.take(data)
+        self.taken = trainer
+        return trainer
+
+    def keep(self, estimator: Any, trainer: Trainer) -> None:
+        """After the call: the trainer, for the next one, and predictors with the new weights."""
+        if estimator.device_ != "cpu":
+            return
+        memory, new = self.memory, trainer is not self.taken
+        memory.learnt(estimator.weights_, ("cpu", estimator._architecture), trainer.params)
+        memory.trainer = self.key, self.room, standing(estimator), trainer
+        if new:
+            keep(memory, trainer.work.nbytes + 4 * trainer.params.nbytes)
+
+
+def standing(estimator: Any) -> list[Any]:
+    """The objects that say where training stands."""
+    return [*estimator.weights_.values(), estimator._moments, estimator._rng]
+
+
+class Moments:
+    """Those of a solver and its steps, ``solver, n_steps, m, v``, with PyTorch's names when they are asked
+    for."""
+
+    def __init__(self, network: Network, solver: str, n_steps: int, m: np.ndarray, v: np.ndarray) -> None:
+        self._network, self._solver, self._n_steps, self._m, self._v = network, solver, n_steps, m, v
+
+    def __iter__(self) -> Iterator[Any]:
+        unpack = self._network.unpack
+        return iter((self._solver, self._n_steps, unpack(self._m), unpack(self._v)))
+
+
+def moments_of(trainer: Trainer, solver: str) -> Any:
+    """A trainer's, which are copied."""
+    optimizer, unpack = trainer.optimizer, trainer.network.unpack
+    n_steps = int(optimizer.n_steps[0])
+    if lies_on_host(optimizer.m):
+        return Moments(trainer.network, solver, n_steps, optimizer.m.copy(), optimizer.v.copy())
+    return solver, n_steps, unpack(optimizer.m), unpack(optimizer.v)
+
+
+class LearnsOnline:
+    """Mixin: one pass over the data at hand, and on with the next."""
+
+    device: str
+    device_: str
+    allow_tf32: bool
+    dtype: str
+    learning_rate_init: float
+    _memory: Memory | None
+    _check_parameters: Any
+    _device_to_train: Any
+    _progress: Any
+    _read_data: Any
+    _store: Any
+    _trainer: Any
+    _validate_params: Any
+    _with_training_weights: Any
+
+    def _validate_once(self) -> None:
+        """Validate the parameters, unless they are what was validated last."""
+        key = parameters_key(self)
+        if self._memory is None or key is None or self._memory.validated != key:
+            self._validate_params()
+            if self._memory is not None:
+                self._memory.validated = key
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool, **targets: Any) -> Self:
+        with unchanged_on_error(self):
+            self._check_parameters()
+            self.device_ = device_to_read(self.device, self.dtype, X)
+            with backends.turn(self.device_, self.allow_tf32):
+                data = self._read_data(X, y, sample_weight, reset=first, **targets)
+            data = self._with_training_weights(data)
+            kept = Kept.of(self, data)
+            trainer = None if first or kept is None else kept.trainer(self, data)
+            if trainer is None:
+                self.device_ = self._device_to_train(data)
+            with backends.turn(self.device_, self.allow_tf32):
+                if trainer is None:
+                    trainer = self._trainer(data, not first, None if kept is None else kept.room)
+                progress = Progress() if first else self._progress()
+                rate = float(self.learning_rate_init)
+                with deferred():
+                    row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
+                    trainer.check()
+                    progress.add(row)
+                    self._store(trainer, progress, kept)
+        return self
