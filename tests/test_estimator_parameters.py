@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from pictures import bits
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -25,19 +26,6 @@ Y0 = (X0[:, -1, 0] > 0).astype(int)
 
 def short(cls, **options):
     return cls(**{"hidden_size": 3, "max_iter": 2, "random_state": 0} | options)
-
-
-def bits(value):
-    """A deep picture of a fitted attribute that can be compared."""
-    if isinstance(value, dict):
-        return {k: bits(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [bits(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, value.tobytes()
-    if isinstance(value, np.random.RandomState):
-        return bits(list(value.get_state()))
-    return bits(vars(value)) if hasattr(value, "__dict__") else repr(value)
 
 
 # Divergence --------------------------------------------------------------------------------------

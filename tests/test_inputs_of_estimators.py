@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from pictures import bits
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold
 
@@ -28,19 +29,6 @@ def data(n=8, T=4, F=2):
 
 def short(cls, **options):
     return cls(**{"hidden_size": 3, "max_iter": 2, "random_state": 0} | options)
-
-
-def bits(value):
-    """A deep picture of a fitted attribute that can be compared."""
-    if isinstance(value, dict):
-        return {k: bits(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [bits(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, value.tobytes()
-    if isinstance(value, np.random.RandomState):
-        return bits(list(value.get_state()))
-    return bits(vars(value)) if hasattr(value, "__dict__") else repr(value)
 
 
 def call(est, method, X, y):
@@ -94,10 +82,10 @@ def test_bad_X(case, method):
     X, message = BAD_X[case]
     for cls in (GRURegressor, GRUClassifier):
         est = short(cls).fit(X0, Y0)
-        before, expected = bits(vars(est)), est.predict(X0)
+        before, expected = bits(est), est.predict(X0)
         with pytest.raises(ValueError, match=message):
             call(est, method, X, Y0)
-        assert bits(vars(est)) == before
+        assert bits(est) == before
         np.testing.assert_array_equal(est.predict(X0), expected)
     if method == "fit":
         est = short(cls)
@@ -148,7 +136,7 @@ def test_another_kind_or_number_of_features(cls, method):
     rows = X0.reshape(8, 8)
     est = short(cls, warm_start=method == "warm_start").fit(X0, Y0)
     method = "fit" if method == "warm_start" else method
-    before = bits(vars(est))
+    before = bits(est)
     for X, message in [
         (rows, "fitted on sequences .* but X is now 2-D X"),
         (X0[:, :, :1], "X has 1 features, but .* is expecting 2 features"),
@@ -156,7 +144,7 @@ def test_another_kind_or_number_of_features(cls, method):
     ]:
         with pytest.raises(ValueError, match=message):
             call(est, method, X, Y0)
-        assert bits(vars(est)) == before
+        assert bits(est) == before
     est = short(cls, warm_start=method == "fit").fit(rows, Y0)
     with pytest.raises(ValueError, match=r"fitted on 2-D X .* but X is now sequences"):
         call(est, method, X0, Y0)
@@ -201,10 +189,10 @@ def test_bad_y(case, cls, method):
     est = short(cls, return_sequences=per_step)
     good = (X0[:, :, 0] > 0).astype(int) if per_step else Y0
     est.fit(X0, good)
-    before = bits(vars(est))
+    before = bits(est)
     with pytest.raises(ValueError, match=message):
         call(est, method, X0, y)
-    assert bits(vars(est)) == before
+    assert bits(est) == before
     if method == "fit":
         est = short(cls, return_sequences=per_step)
         with pytest.raises(ValueError, match=message):
@@ -233,7 +221,7 @@ def test_classes():
         est.partial_fit(X0, changed(Y0, 2, 7), classes=[0, 1])
     assert not hasattr(est, "classes_")
     est.partial_fit(X0, Y0, classes=[0, 1, 2])
-    before = bits(vars(est))
+    before = bits(est)
     for y, classes, message in [
         (changed(Y0, 2, 7), None, r"y\[2\] is 7, which is not among the classes"),
         (np.where(Y0, "a", "b"), None, "which is not among the classes"),
@@ -242,7 +230,7 @@ def test_classes():
     ]:
         with pytest.raises(ValueError, match=message):
             est.partial_fit(X0, y, classes=classes)
-        assert bits(vars(est)) == before
+        assert bits(est) == before
     with pytest.raises(ValueError, match="at least 2 classes"):
         short(RNNClassifier).fit(X0, np.ones(8))
     with pytest.raises(ValueError, match="columns but is not multilabel"):
@@ -280,10 +268,10 @@ def test_bad_weights(case, per_step, cls):
         est.fit(X0, y, w)
     assert vars(est) == vars(short(cls, return_sequences=per_step))
     est.fit(X0, y)
-    before = bits(vars(est))
+    before = bits(est)
     with pytest.raises(ValueError, match=message):
         est.partial_fit(X0, y, sample_weight=w)
-    assert bits(vars(est)) == before
+    assert bits(est) == before
 
 
 def test_only_ratios_of_weights_count():
