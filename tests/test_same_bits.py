@@ -85,8 +85,9 @@ def test_the_last_bit_of_one_weight(monkeypatch, capsys, number):
     def changed(config, X, y, w):
         model = fit(config, X, y, w)
         if config == configs[number]:
-            bias = model.weights_["head.bias"]
+            bias = model.weights_["head.bias"].copy()
             bias[0] = np.nextafter(bias[0], np.float32(9))
+            model.set_weights(model.weights_ | {"head.bias": bias})
         return model
 
     monkeypatch.setattr(bits, "fit", changed)

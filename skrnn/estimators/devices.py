@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 INSIDE = ("skrnn.", "sklearn.", "joblib.", "contextlib.")  # modules that a warning is not to point at
 
 
-def warn_the_caller(message: str, category: type[Warning] = RuntimeWarning) -> None:
+def warn_the_caller(message: str | Warning, category: type[Warning] = RuntimeWarning) -> None:
     """A warning that points at the line which called this package, however deep we are in it."""
     frame: FrameType | None = sys._getframe(1)
     level = 2

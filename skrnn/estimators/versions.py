@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from typing import Any
 
 from sklearn import exceptions
 
 import skrnn  # for its version
+
+from .devices import warn_the_caller
 
 VERSION = "_skrnn_version"  # its name in what is stored
 OLDER = "before 0.1.0"  # than the first that stored it
@@ -48,7 +49,7 @@ class Versioned:
         state = dict(state)
         version = state.pop(VERSION, OLDER)
         if version != skrnn.__version__:
-            warnings.warn(InconsistentVersionWarning(type(self).__name__, version), stacklevel=2)
+            warn_the_caller(InconsistentVersionWarning(type(self).__name__, version))
             state = default_parameters(type(self)) | state
         self.__dict__.update(self._read_state(state))
         if version != skrnn.__version__:
