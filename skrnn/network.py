@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,11 @@ class Network:
 
     def flops(self, n_rows: float, training: bool = False) -> float:
         """Of a forward pass over so many steps; a backward pass takes twice as many."""
-        return (3 if training else 1) * sum(link.flops(n_rows) for link in self.links)
+        return (3 if training else 1) * n_rows * self._flops_of_a_row
+
+    @cached_property
+    def _flops_of_a_row(self) -> float:
+        return sum(link.flops(1) for link in self.links)
 
 
 def check(links: Sequence[Link]) -> dict[str, int]:

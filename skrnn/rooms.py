@@ -26,13 +26,13 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, sequences: Sequences) -> Room:
-        tokens, longest = sequences.tokens, _rounded(int(sequences.lengths.max()))
+        n, tokens = len(sequences), sequences.tokens
+        n_steps = sequences.n_steps
+        longest = n_steps if n == 1 else int(sequences.lengths.max())
+        n_tokens = 0 if tokens is None else tokens.shape[1]
+        longest = _rounded(longest)
         return cls(
-            _rounded(len(sequences)),
-            longest,
-            max(longest, _rounded(sequences.n_steps)),
-            sequences.shift is not None,
-            0 if tokens is None else tokens.shape[1],
+            _rounded(n), longest, max(longest, _rounded(n_steps)), sequences.shift is not None, n_tokens
         )
 
     def with_room_for(self, other: Room) -> Room:

@@ -63,7 +63,7 @@ class Sequences:
                 raise ValueError(f"{name} must be a 1-D array of intp, got {_describe(index)}")
         if len(starts) != len(lengths):
             raise ValueError(f"{len(starts)} starts but {len(lengths)} lengths")
-        if len(lengths) and lengths.min() < 1:
+        if (lengths < 1).any():
             raise ValueError(f"sequence {lengths.argmin()} has no time steps")
         # A huge length must not wrap around: compare with what is left, do not add.
         if ((starts < 0) | (lengths > len(values) - starts)).any():
@@ -96,12 +96,15 @@ class Sequences:
         """Read an array of shape (n, T, F): a view where it is C-contiguous and of `dtype`."""
         n, steps, features = array.shape
         values = _as_table(array, dtype).reshape(n * steps, features)
-        return cls.consecutive(values, np.full(n, steps, dtype=np.intp))
+        offsets = np.arange(0, n * steps + 1, steps) if steps else np.zeros(n + 1, np.intp)
+        sequences = cls(values, offsets[:-1], np.full(n, steps, np.intp))
+        sequences.__dict__["offsets"] = offsets  # cached
+        return sequences
 
     @classmethod
     def consecutive(cls, values: np.ndarray, lengths: np.ndarray) -> Sequences:
         """Sequences that follow on one another in a table."""
-        return cls(values, np.cumsum(lengths) - lengths, lengths)
+        return cls(values, lengths.cumsum() - lengths, lengths)
 
     @classmethod
     def from_tokens(cls, arrays: Sequence[np.ndarray]) -> Sequences:

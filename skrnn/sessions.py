@@ -69,7 +69,8 @@ class Session:
     ) -> tuple[np.ndarray, State | None]:
         """What `inference.run` would answer to sequences that fit; `version` is that of `params`."""
         n, jobs, recorded = len(sequences), self._jobs, self._pass
-        self._network.check_tokens(sequences, TOKENS)
+        if sequences.tokens is not None:
+            self._network.check_tokens(sequences, TOKENS)
         if version is not self._version:
             self._params[:] = params
             self._version = version
@@ -77,7 +78,8 @@ class Session:
         if self._first is not None and state is not None:
             for mine, theirs in zip(self._first.arrays(), state.arrays(), strict=True):
                 mine[:n] = theirs
-        jobs.order[:n] = np.argsort(-sequences.lengths, kind="stable")
+        if n > 1:
+            jobs.order[:n] = np.argsort(-sequences.lengths, kind="stable")
         jobs.table[0, JOB_COUNT], jobs.cursor[0] = n, -1
         recorded.tape.n_threads = n_threads
         recorded.tape.run(1, self._network.flops(sequences.n_steps))

@@ -331,15 +331,16 @@ class Trainer:
             return
         start = jobs.job[JOB_START]
         batch = jobs.order[start : start + jobs.job[JOB_COUNT]]
-        what: dict[str, Any] = {}
-        if self.data.mates is not None:
-            what["mates"] = self.data.mates.take(batch)
+        sequences, y, _, mates = self.data
+        if len(batch) < len(sequences):
+            sequences, mates = sequences.take(batch), None if mates is None else mates.take(batch)
+            y = y if self.network.return_sequences else y.take(batch)
+        what: dict[str, Any] = {"mates": mates}
         if isinstance(self.network.links[-1], links.Softmax):  # whose scores are too many
-            y = self.data.y
-            what["log_prob"] = y if self.network.return_sequences else y.take(batch)
+            what["log_prob"] = y
         if self.settings.tbptt_steps is not None:
             what["n_rows"] = len(batch) * self.settings.tbptt_steps
-        if not np.isfinite(self.predict(self.data.sequences.take(batch), **what)).all():
+        if not np.isfinite(self.predict(sequences, **what)).all():
             raise Diverged("The output", self.settings)
 
     def predict(self, sequences: Sequences, **what: Any) -> np.ndarray:

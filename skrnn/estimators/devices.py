@@ -87,6 +87,8 @@ def gpu_of(x: Any) -> str | None:
     ValueError
         For a list of both kinds.
     """
+    if type(x) is np.ndarray and x.dtype != object:
+        return None
     if is_packed(x):
         return _gpu_of_array(x[0])
     if not holds_arrays(x):
@@ -121,6 +123,8 @@ def holds_arrays(x: Any) -> bool:
 
 def to_host(x: Any) -> Any:
     """An array of a GPU or of another library, or a list of them, as NumPy's; anything else as it is."""
+    if type(x) is np.ndarray and x.dtype != object:
+        return x
     if holds_arrays(x):
         if ON_HOST.issuperset(map(type, x)) or not any(map(_is_foreign, x)):
             return x

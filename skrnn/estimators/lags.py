@@ -49,7 +49,7 @@ class Columns(NamedTuple):
 
 def same_layout(fitted: dict[str, Any], given: dict[str, Any]) -> bool:
     """Whether these parameters say the same of X; a model of an earlier version knows fewer of them."""
-    return all(np.array_equal(value, given[name]) for name, value in fitted.items())
+    return all(value is given[name] or np.array_equal(value, given[name]) for name, value in fitted.items())
 
 
 def by_position(n_columns: int, given: Columns, static: np.ndarray | None = None) -> np.ndarray:

@@ -236,6 +236,7 @@ class Tape:
         self._known: dict[int, tuple[str, tuple[int, ...]]] = {}
         self._condition: np.ndarray | None = None
         self._table: np.ndarray | None = None
+        self._ends = 0, 0
         self._kept: list[Any] = []  # what lies at the addresses in `_table`
 
     def call(self, function: Any, *args: Any) -> None:
@@ -271,8 +272,9 @@ class Tape:
         """First and last address of the table, compiled if it is not."""
         if self._table is None:
             self._table = self._compile()
-        start = self._table.ctypes.data
-        return start, start + self._table.nbytes
+            start = self._table.ctypes.data
+            self._ends = start, start + self._table.nbytes
+        return self._ends
 
     def _compile(self) -> np.ndarray:
         words, rows = np.array(self._words, np.int64), []
