@@ -60,6 +60,7 @@ def run(
     *,
     mates: Sequences | None = None,
     n_rows: int = ROWS,
+    n_threads: int | Callable[[], int] | None = None,
     **what: Any,
 ) -> tuple[np.ndarray, State | None]:
     """Raw outputs, or the top layer's states or the weights of attention, and the last states.
@@ -70,6 +71,8 @@ def run(
         Of pairs: the other side.
     n_rows : int
         Steps run together, at most, where the network does not need whole sequences at once.
+    n_threads : int, or callable, optional
+        Threads, at most, instead of the network's.
     **what
         See `Pass`.
 
@@ -88,6 +91,8 @@ def run(
     n = len(sequences)
     chunk_size = None if network.whole else max(1, n_rows // min(n, BATCH))
     jobs = Jobs(sequences.lengths, BATCH, chunk_size, None if mates is None else mates.lengths)
+    if n_threads is not None:
+        what["n_threads"] = n_threads() if callable(n_threads) else n_threads
     once = Pass(network, params, sequences, jobs, jobs.room(), mates=mates, **what)
     table = jobs.plan(np.argsort(-sequences.lengths, kind="stable"))
     once.tape.run(len(table), network.flops(sequences.n_steps / len(table)), network.flops(once.max_rows))
@@ -117,7 +122,7 @@ class Pass:
         Of a network that ends in a `Softmax`: return, in float64, minus log p of these tokens instead.
     last : bool
         Whether the last states are wanted.
-    n_threads : int, or callable, optional
+    n_threads : int, optional
         Of the tape, instead of the network's.
 
     Attributes
@@ -148,7 +153,7 @@ class Pass:
         attention: bool = False,
         log_prob: Targets | None = None,
         last: bool = False,
-        n_threads: int | Callable[[], int] | None = None,
+        n_threads: int | None = None,
     ) -> None:
         backend, n = network.backend, len(sequences)
         if log_prob is not None:  # kernels do not look

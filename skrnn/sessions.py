@@ -7,6 +7,7 @@ part, read the data where they are.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from operator import is_
 from typing import Any, Protocol
@@ -49,7 +50,7 @@ class Session:
         self._first = State.zeros(network, n) if given else None
         self._pass = Pass(
             network, self._params, self._held.sequences, self._jobs, room.minibatch(self._jobs),
-            ends=self._held.ends, n_steps=room.steps, state=self._first, **what,
+            ends=self._held.ends, n_steps=room.steps, state=self._first, n_threads=os.cpu_count(), **what,
         )  # fmt: skip
 
     @property
@@ -81,8 +82,7 @@ class Session:
         if n > 1:
             jobs.order[:n] = np.argsort(-sequences.lengths, kind="stable")
         jobs.table[0, JOB_COUNT], jobs.cursor[0] = n, -1
-        recorded.tape.n_threads = n_threads
-        recorded.tape.run(1, self._network.flops(sequences.n_steps))
+        recorded.tape.run(1, self._network.flops(sequences.n_steps), n_threads=n_threads)
         output = recorded.output[: sequences.n_steps if recorded.per_step else n].copy()
         return output, None if recorded.end is None else recorded.end.first(n)
 

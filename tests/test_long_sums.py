@@ -10,6 +10,7 @@ from passes import Forward, PackedSteps, dense, matrix, recording
 from test_kernels import CELLS, AtOnce, by_each_thread
 
 from skrnn import GRURegressor, LSTMRegressor, RNNRegressor, backends, losses
+from skrnn.backends.cpu.embedding import look_up_backward
 from skrnn.backends.cpu.layers import compiled
 from skrnn.backends.cpu.objective import add_losses, objective
 from skrnn.backends.cpu.simd import lanes
@@ -18,7 +19,7 @@ from skrnn.backends.cpu.tape import Tape
 from skrnn.backends.cpu.updates import Optimizer
 from skrnn.backends.cpu.workspace import Workspace
 from skrnn.batches import SIZE_B, SIZE_R
-from skrnn.links import Dense, Pool
+from skrnn.links import Dense, Pool, Softmax
 from skrnn.optimizers import SetUp
 from skrnn.parameters import Parameters
 from skrnn.recipe import recurrent_network
@@ -116,6 +117,38 @@ def test_head_per_step():
     np.testing.assert_allclose(results[0]["head.bias"], N * float(TENTH), rtol=CLOSE)
     for name, array in results[0].items():
         np.testing.assert_array_equal(results[1][name], array)
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_table_of_few_tokens(lanes):
+    """Each of which is looked up very often; the rows of two are far more than those of the third."""
+    packed, D, V = PackedSteps([N - 7, 7]), 3, 4
+    rec = recording(AtOnce(), packed.filled(), Workspace(FLOAT))
+    tokens = np.arange(N, dtype=np.int32)[:, None] % 2
+    tokens[-5:] = 2
+    table = np.full(V * D, np.nan, FLOAT)
+    d = Rows(np.full(N * D, TENTH), D)
+    look_up_backward(rec, Rows(tokens.ravel(), 1), 0, d, D, lanes, table)
+    if lanes == 4:
+        table = table.reshape(D, 4).T.ravel()
+    expected = np.bincount(tokens[:, 0], minlength=V)[:, None] * np.full(D, float(TENTH))
+    np.testing.assert_allclose(table.reshape(V, D), expected, rtol=ROUNDED)
+
+
+def test_softmax_over_many_rows():
+    """The mean gradient of rows that are all alike: that of one."""
+    packed, n_in, V = PackedSteps([N - 7, 7]), 3, 5
+    link = Softmax(backends.get("cpu"), FLOAT, "out", "X", n_in, V)
+    parameters = Parameters([link], FLOAT)
+    params, grads = np.zeros(parameters.size, FLOAT), np.full(parameters.size, np.nan, FLOAT)
+    rec = recording(Tape(), packed.filled(), Workspace(FLOAT), parameters, params=params, grads=grads)
+    X = Rows(np.full(N * n_in, TENTH), n_in, SIZE_R)
+    losses, dX = link.forward(rec, X).objective(rec, Targets(np.zeros((N, 1), np.int32)), learns=True)
+    rec.tape.run()
+    found, p = parameters.unpack(grads), np.full(V, 1 / V) - np.eye(V)[0]
+    np.testing.assert_allclose(found["out.bias"], p, rtol=CLOSE)
+    np.testing.assert_allclose(found["out.weight"], p[:, None] * np.full(n_in, TENTH), rtol=CLOSE)
+    np.testing.assert_allclose(losses.values.array[:N], np.log(V), rtol=1e-6)
 
 
 def test_head_per_sequence():

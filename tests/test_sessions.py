@@ -181,7 +181,7 @@ def test_an_error_amid_a_call_drops_the_session(fitted, monkeypatch):
     (waiting,) = predictor._waiting.values()
     (session,) = waiting
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session._pass.tape, "run", interrupted)

@@ -12,7 +12,7 @@ from .. import backends
 from ..interrupts import deferred
 from ..network import Network
 from ..rooms import Room, fits
-from ..sequences import lies_on_host
+from ..sequences import FLOATS, lies_on_host
 from ..sessions import Memory, are_the_same, keep
 from ..training import Data, Progress, Trainer
 from .devices import device_to_read
@@ -81,7 +81,9 @@ class Kept:
         """None for large calls, which are recorded anew, on a GPU, and for parameters without a key."""
         y, sequences = data.y, data.sequences
         n_numbers = sequences.n_features + 12 * int(estimator.hidden_size) * int(estimator.num_layers)
-        if estimator.device_ != "cpu" or y.at is not None or not lies_on_host(sequences.values):
+        if estimator.device_ != "cpu" or y.at is not None or y.values.dtype not in FLOATS:
+            return None
+        if not lies_on_host(sequences.values):
             return None
         parameters = parameters_key(estimator) if fits(sequences, n_numbers) else None
         if parameters is None:

@@ -16,6 +16,7 @@ from ...batches import SIZE_R
 from ...recording import Recording, Rows
 from .jit import kernel
 from .simd import clear, copy
+from .sums import beside
 from .threads import own_range
 
 
@@ -41,7 +42,8 @@ def embedding_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("look_up_backward", dtype.name)
     def look_up_backward(thread, n_threads, sizes, tokens, n_columns, column, d, d_row, lanes, D, table):
-        """table += d (R, d_row) of each token. Threads own columns and walk the rows in order."""
+        """table, or wide sums in its layout, += d (R, d_row) of each token. Threads own columns and walk the
+        rows in order."""
         lo, hi = own_range(thread, n_threads, D)
         for r in range(sizes[SIZE_R]):
             v = np.intp(tokens[r * n_columns + column])
@@ -49,7 +51,15 @@ def embedding_kernels(dtype: np.dtype) -> SimpleNamespace:
             for j in range(lo, hi):
                 table[at + j * lanes] += d[r * d_row + j]
 
-    return SimpleNamespace(look_up=look_up, clear_table=clear_table, look_up_backward=look_up_backward)
+    @kernel("round_table", dtype.name)
+    def round_table(thread, n_threads, wide, table):
+        lo, hi = own_range(thread, n_threads, len(table))
+        for i in range(lo, hi):
+            table[i] = wide[i]
+
+    return SimpleNamespace(
+        look_up=look_up, clear_table=clear_table, look_up_backward=look_up_backward, round_table=round_table
+    )
 
 
 def look_up(rec: Recording, tokens: Rows, column: int, table: np.ndarray, lanes: int, out: Rows) -> None:
@@ -64,9 +74,13 @@ def look_up_backward(
     rec: Recording, tokens: Rows, column: int, d: Rows, width: int, lanes: int, table: np.ndarray
 ) -> None:
     """The gradient of the table, all of which is written."""
-    kernels = embedding_kernels(rec.work.dtype)
-    rec.tape.share(kernels.clear_table, table)
-    rec.tape.share(
+    kernels, tape = embedding_kernels(rec.work.dtype), rec.tape
+    wide = beside(rec.steps.max_rows, len(table), rec.work, "wide table")
+    sums = wide if len(wide) else table
+    tape.share(embedding_kernels(sums.dtype).clear_table, sums)
+    tape.share(
         kernels.look_up_backward, rec.steps.sizes, tokens.array, tokens.row, column, d.array, d.row, lanes,
-        width, table,
+        width, sums,
     )  # fmt: skip
+    if sums is wide:
+        tape.share(kernels.round_table, wide, table)

@@ -217,9 +217,8 @@ class Tape:
 
     Parameters
     ----------
-    n_threads : int, or callable
-        Threads that share a replay, at most: fewer where fewer are free, with the same results. A callable
-        is asked where more than one pay.
+    n_threads : int
+        Threads that share a replay, at most: fewer where fewer are free, with the same results.
 
     Attributes
     ----------
@@ -227,7 +226,7 @@ class Tape:
         A kernel that sets it to 1 ends the replay after the running repetition.
     """
 
-    def __init__(self, n_threads: int | Callable[[], int] = 1) -> None:
+    def __init__(self, n_threads: int = 1) -> None:
         self.n_threads = n_threads
         self.stop = np.zeros(1, np.intp)
         self.calls: list[Call] = []
@@ -286,30 +285,36 @@ class Tape:
             rows += (address, first + 8 * call.words_from, int(call.shared), guard)
         return np.array(rows, np.int64)
 
-    def run(self, times: int = 1, flops: float = 0.0, most_flops: float | None = None) -> None:
+    def run(
+        self,
+        times: int = 1,
+        flops: float = 0.0,
+        most_flops: float | None = None,
+        n_threads: int | Callable[[], int] | None = None,
+    ) -> None:
         """Replay, with a look at Python now and then (for Ctrl-C), until a kernel sets `stop`.
 
         Parameters
         ----------
         flops : of a replay on average: say how many threads pay. 0: one thread
         most_flops : of the longest replay, if they differ: say how many may run before the next look
+        n_threads : the most for this time, asked where more than one pay
         """
-        n_threads = 1 + int(flops // THREAD_FLOPS)
-        if n_threads > 1:
-            most = self.n_threads() if callable(self.n_threads) else self.n_threads
-            n_threads = min(n_threads, most)
+        paying = min(self.n_threads, 1 + int(flops // THREAD_FLOPS))
+        if paying > 1 and n_threads is not None:
+            paying = min(paying, n_threads() if callable(n_threads) else n_threads)
         if config.BOUNDSCHECK:
-            return self._run_in_python(times, n_threads)
+            return self._run_in_python(times, paying)
         table, end = self._compiled()
         stop, _kept = self.stop, (self._table, self._kept)  # what the addresses lead to
         burst = max(1, int(BURST_FLOPS // max(most_flops or flops, LEAST_FLOPS)))
         while times > 0 and not stop[0]:
             look()
             n = min(times, burst)
-            if n_threads == 1:
+            if paying == 1:
                 replay(n, table, end, stop, ALONE, ALONE, 0)
             else:
-                threads.pool().lead(replay, n, table, end, stop, n_helpers=n_threads - 1, flops=n * flops)
+                threads.pool().lead(replay, n, table, end, stop, n_helpers=paying - 1, flops=n * flops)
             times -= n
 
     def player(self) -> Callable[[], None]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import cuda
 
 from ...batches import SIZE_R
 from ...recording import Recording, Rows
 from .directions import clear
 from .jit import kernel
+
+FEW = 1024  # terms that float32 may add up one by one
 
 
 @kernel("look_up_rows")
@@ -28,11 +31,18 @@ def look_up_rows(sizes, tokens, n_columns, column, table, lanes, D, out):
 
 @kernel("add_to_table")
 def add_to_table(sizes, tokens, n_columns, column, d, d_row, lanes, D, table):
-    """table += d (R, d_row) of each token. Threads own columns and walk the rows in order."""
+    """table, or wide sums in its layout, += d (R, d_row) of each token. Threads own columns and walk the rows
+    in order."""
     for j in range(cuda.grid(1), D, cuda.gridsize(1)):
         for r in range(sizes[SIZE_R]):
             v = tokens[r * n_columns + column]
             table[v // lanes * lanes * D + v % lanes + j * lanes] += d[r * d_row + j]
+
+
+@kernel("round_table")
+def round_table(n, wide, table):
+    for k in range(cuda.grid(1), n, cuda.gridsize(1)):
+        table[k] = wide[k]
 
 
 def look_up(rec: Recording, tokens: Rows, column: int, table: Any, lanes: int, out: Rows) -> None:
@@ -48,8 +58,13 @@ def look_up_backward(
     rec: Recording, tokens: Rows, column: int, d: Rows, width: int, lanes: int, table: Any
 ) -> None:
     """The gradient of the table, all of which is written."""
-    rec.tape.each(clear, len(table), len(table), table)
-    rec.tape.each(
-        add_to_table, width, rec.tape.steps(rec.steps).sizes, tokens.array, tokens.row, column, d.array,
-        d.row, lanes, width, table,
+    n, tape, sums = len(table), rec.tape, table
+    if rec.steps.max_rows > FEW and table.dtype == np.float32:
+        sums = rec.buffer("wide table", size=n, dtype=np.dtype(np.float64))
+    tape.each(clear, n, n, sums)
+    tape.each(
+        add_to_table, width, tape.steps(rec.steps).sizes, tokens.array, tokens.row, column, d.array, d.row,
+        lanes, width, sums,
     )  # fmt: skip
+    if sums is not table:
+        tape.each(round_table, n, n, sums, table)
