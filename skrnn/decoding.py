@@ -228,10 +228,12 @@ class Decoder:
             steps.mate[order] = np.arange(n)
         if state is not None and not self._first:
             raise ValueError("links of this network make its first states: none can be given")
-        layers = [] if state is None else state.layers
-        given = iter([part for layer in layers for part in layer if part is not None])
-        for states in self._first:
-            states[:] = next(given, 0)
+        shapes = [states.shape for states in self._first]
+        parts = [np.zeros(shape) for shape in shapes] if state is None else state.arrays()
+        if [part.shape for part in parts] != shapes:
+            raise ValueError(f"first states of shapes {[p.shape for p in parts]}, expected {shapes}")
+        for states, part in zip(self._first, parts, strict=True):
+            states[:] = part
         self._begins[0], tape.stop[0] = 1, 0
         tape.run(1, self._flops)
         self._begins[0] = 0

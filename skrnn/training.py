@@ -147,6 +147,9 @@ class Trainer:
         self.network, self.params, self.optimizer, self.loss = network, params, optimizer, loss
         self.settings, self.rng, self.seed, self.data = settings, rng, seed, data
         self.predictor, recorded = Predictor(network, params), data
+        asked = len(data.sequences.values) if network.return_sequences else len(data.sequences)
+        if len(data.y) != asked:  # kernels do not look
+            raise ValueError(f"{len(data.y)} targets for {asked} of the network's outputs")
         if room is not None:
             per_step = network.return_sequences
             self._held = Held(room, network.n_in, network.dtype)

@@ -9,6 +9,7 @@ from passes import random_weights
 
 from skrnn import backends, inference
 from skrnn.decoding import Choices, Decoder
+from skrnn.inference import State
 from skrnn.links import Embedding, Last, Mate, Recurrent, Softmax
 from skrnn.network import Network
 from skrnn.recording import MATE_TOKENS
@@ -249,6 +250,9 @@ def test_what_cannot_be_written():
     decoder = Decoder(network, params, Choices(2))
     with pytest.raises(ValueError, match="token 4 has no row"):
         decoder.write(np.array([1, 4]))
+    for state in (State([], None), State([(np.zeros((1, H)), None)], None)):
+        with pytest.raises(ValueError, match=r"first states of shapes .* expected \[\(2, 3\)\]"):
+            decoder.write(np.array([1, 2]), state)
     links = writer("gru")(backends.get("cpu"))
     links[0] = Embedding(backends.get("cpu"), FLOAT, "target", V - 1, 2)
     network = Network(0, links, dtype=FLOAT)

@@ -5,15 +5,18 @@ import numpy as np
 import pytest
 from passes import check_gradients, random_weights, trained
 
-from skrnn import inference
+from skrnn import backends, inference
 from skrnn.batches import Jobs
-from skrnn.links import Dense, Last, Mate, Pool, Recurrent
+from skrnn.links import Dense, Embedding, Last, Mate, Pool, Recurrent, Softmax
+from skrnn.losses import multiclass_log_loss as LOSS
 from skrnn.network import Network
-from skrnn.recording import INPUT, MATE_INPUT
+from skrnn.optimizers import SetUp
+from skrnn.recording import INPUT, MATE_INPUT, MATE_TOKENS
 from skrnn.sequences import Sequences, Targets
+from skrnn.training import Data, Progress, Settings, Trainer
 
 FLOAT = np.dtype(np.float64)
-N_IN, N_MATE, H = 2, 3, 3
+N_IN, N_MATE, H, V = 2, 3, 3, 7
 rng = np.random.default_rng(0)
 MINE = [rng.standard_normal((n, N_IN)) for n in (2, 5, 1, 5, 3)]
 THEIRS = [rng.standard_normal((n, N_MATE)) for n in (4, 1, 6, 3, 4)]
@@ -163,6 +166,66 @@ def test_minibatches_of_pairs(batch_size):
         Jobs(mine, 2, None, theirs[:6])
     with pytest.raises(ValueError, match="pairs are read whole"):
         Jobs(mine, 2, 3, theirs)
+
+
+@pytest.mark.parametrize(("cell", "tied"), [("gru", False), ("lstm", True)])
+def test_training_on_pairs_of_tokens(cell, tied):
+    """An epoch of a translator is a step down the gradients of its minibatch; the loss falls."""
+
+    def links(backend):
+        top = Softmax(backend, FLOAT, "out", "decoder", H, V)
+        states = ["h", "c"] if cell == "lstm" else ["h"]
+        made = [
+            Embedding(backend, FLOAT, "source", V, 2, read=MATE_TOKENS),
+            Recurrent(backend, FLOAT, "encoder", "source", "_encoder", cell, 2, H),
+        ]
+        for state in states:
+            made += [
+                Last(f"last {state}", "encoder", H, cell=state == "c"),
+                Mate(f"first {state}", f"last {state}", H),
+            ]
+        first = [f"first {state}" for state in states]
+        return [
+            *made,
+            Embedding(backend, FLOAT, "target", V, H, tied=top if tied else None),
+            Recurrent(backend, FLOAT, "decoder", "target", "_decoder", cell, H, H, first=first),
+            top,
+        ]
+
+    rng = np.random.default_rng(1)
+    mine, theirs = (
+        Sequences.from_tokens([rng.integers(0, V, n) for n in lengths])
+        for lengths in ((2, 5, 1, 5, 3), (4, 1, 6, 3, 4))
+    )
+    y = Targets(rng.integers(0, V, (mine.n_steps, 1)).astype(np.int32))
+    weights, rate = random_weights(links), 0.1
+    value, gradients = trained(links, weights, mine, y, loss=LOSS, mates=theirs)
+    network = Network(0, links(backends.get("cpu")), dtype=FLOAT)
+
+    def trainer(batch_size, max_iter):
+        set_up = SetUp(
+            "sgd", network.parameters.decay_ranges, network.size, FLOAT, alpha=0, momentum=0, nesterov=False,
+            beta_1=0.9, beta_2=0.999, epsilon=1e-8, max_norm=None,
+        )  # fmt: skip
+        settings = Settings(batch_size, "constant", rate, 0, None, None, max_iter, True, 0.0, 1000, False)
+        data = Data(mine, y, None, theirs)
+        order = np.random.RandomState(0)
+        optimizer = network.backend.Optimizer(set_up)
+        return Trainer(network, network.pack(weights), optimizer, LOSS, settings, order, 0, data)
+
+    once, progress = trainer(5, 1), Progress()
+    once.fit(progress)
+    assert progress.columns["loss"] == [pytest.approx(value, rel=1e-13)]
+    for name, array in network.unpack(once.params).items():
+        expected = weights[name] - rate * gradients[name]
+        np.testing.assert_allclose(array, expected, rtol=0, atol=1e-13, err_msg=name)
+    progress = Progress()
+    trainer(2, 300).fit(progress)
+    losses = progress.columns["loss"]
+    assert losses[-1] < 0.5 * losses[0]
+    data = Data(mine, Targets(y.values[:3].copy()), None, theirs)
+    with pytest.raises(ValueError, match="3 targets for 16 of the network's outputs"):
+        Trainer(network, once.params, once.optimizer, LOSS, once.settings, once.rng, 0, data)
 
 
 def test_pairs_are_asked_for():

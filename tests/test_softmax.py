@@ -86,6 +86,25 @@ def test_as_if_all_scores_were_kept(n_tokens, width, dtype):
         np.testing.assert_allclose(gradients[name], gradient, rtol=0, atol=tolerance * scale, err_msg=name)
 
 
+@pytest.mark.parametrize("device", ["cpu", ON_GPU])
+def test_one_token_for_a_sequence(device):
+    """Which may lie anywhere in a table of them."""
+
+    def links(backend):
+        *below, top = language_model(False)(backend)
+        return [*below, Last("last", "states", D), Softmax(backend, FLOAT, "out", "last", D, V)]
+
+    weights, n = random_weights(links), len(SEQUENCES)
+    y = Targets(NEXT.values[:n].copy())
+    expected = check_gradients(links, weights, SEQUENCES, y, loss=LOSS)
+    at = np.array([7, 3, 11, 0, 5])
+    table = np.zeros((12, 1), np.int32)
+    table[at] = y.values
+    _, found = trained(links, weights, SEQUENCES, Targets(table, at), loss=LOSS, device=device)
+    for name, gradient in found.items():
+        np.testing.assert_allclose(gradient, expected[name], rtol=0, atol=1e-12, err_msg=name)
+
+
 def test_log_probabilities():
     """Those of the oracle, whatever runs beside; in chunks too."""
     links = language_model(True)
