@@ -59,7 +59,7 @@ def look_up_backward(
 ) -> None:
     """The gradient of the table, all of which is written."""
     n, tape, sums = len(table), rec.tape, table
-    if rec.steps.max_rows > FEW and table.dtype == np.float32:
+    if rec.steps.max_rows > FEW:
         sums = rec.buffer("wide table", size=n, dtype=np.dtype(np.float64))
     tape.each(clear, n, n, sums)
     tape.each(
