@@ -60,7 +60,9 @@ def theirs(cell: str) -> Learner:
 
 
 def perceptron() -> Learner:
-    est = MLPRegressor((HIDDEN,), batch_size=BATCH, learning_rate_init=RATE, random_state=0)
+    est = MLPRegressor(
+        hidden_layer_sizes=(HIDDEN,), batch_size=BATCH, learning_rate_init=RATE, random_state=0
+    )
 
     def learn(X: np.ndarray, y: np.ndarray) -> object:
         return est.partial_fit(X.reshape(len(X), -1), y)
