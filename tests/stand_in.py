@@ -141,9 +141,9 @@ class Arrays:
 
 
 class Tape(cpu.Tape):
-    def run(self, *args):
+    def run(self, *args, **options):
         at_work()
-        super().run(*args)
+        super().run(*args, **options)
 
     def player(self):
         play = super().player()
