@@ -596,9 +596,9 @@ def test_before_the_first_update_there_is_nothing_to_keep(monkeypatch):
     est = regressor().fit(X, y)
     expected, tape_run = est.predict(X), Tape.run
 
-    def press_first(self, *args):
+    def press_first(self, *args, **options):
         press()
-        tape_run(self, *args)
+        tape_run(self, *args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Tape, "run", press_first)

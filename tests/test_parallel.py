@@ -118,9 +118,9 @@ def test_threads_share_all_that_takes_time(monkeypatch):
     """In time and over weights, forward and back; that each has its part is tested kernel by kernel."""
     tapes, run = [], Tape.run
 
-    def record(self, *args):
+    def record(self, *args, **options):
         tapes.append(self)
-        run(self, *args)
+        run(self, *args, **options)
 
     monkeypatch.setattr(Tape, "run", record)
     X, y = large(n=4, T=20)
