@@ -6,6 +6,8 @@ A test compares the file with what this script would write.
 """
 
 import inspect
+import re
+import textwrap
 from pathlib import Path
 
 import skrnn
@@ -45,8 +47,24 @@ def methods(cls):
             yield name, member
 
 
-def entry(name, thing, level):
-    """One heading with a signature, and the docstring as it stands."""
+def once(name, text, known):
+    """A class's docstring, without what is `known` from an earlier class to the letter."""
+
+    def shorter(run):
+        parts, seen = re.findall(r"\S.*\n(?:    .*\n)+", run[0]), {}
+        for part in parts:
+            seen.setdefault(known.setdefault(part, name), []).append(part)
+        lines = [*seen.pop(name, [])]
+        for other, same in seen.items():
+            names = ", ".join(part.split(" :")[0] for part in same)
+            lines.append(textwrap.fill(f"{names} : as of {other}", 100, subsequent_indent="    ") + "\n")
+        return "".join(lines)
+
+    return re.sub(r"(?:^[\w, ]+ : .*\n(?:    .*\n)+)+", shorter, text + "\n", flags=re.M).rstrip()
+
+
+def entry(name, thing, level, known):
+    """One heading with a signature, and the docstring."""
     signature = inspect.signature(thing)
     plain = [
         p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name not in ("self", "cls")
@@ -54,7 +72,10 @@ def entry(name, thing, level):
     signature = str(signature.replace(parameters=plain, return_annotation=signature.empty))
     if len(signature) > 90:
         signature = "(...)"  # the docstring lists the parameters
-    return f"{'#' * level} `{name}{signature}`\n\n```text\n{inspect.getdoc(thing)}\n```\n"
+    text = inspect.getdoc(thing)
+    if inspect.isclass(thing):
+        text = once(name, text, known)
+    return f"{'#' * level} `{name}{signature}`\n\n```text\n{text}\n```\n"
 
 
 def api():
@@ -62,14 +83,14 @@ def api():
     described = {name for names in GROUPS.values() for name in names} | set(SCORERS)
     assert described == set(skrnn.__all__), described ^ set(skrnn.__all__)
     parts = ["# API reference\n\nMade from the docstrings by `docs/generate.py`.\n"]
-    documented = set()
+    documented, known = set(), {}
     groups = {title: [(name, getattr(skrnn, name)) for name in names] for title, names in GROUPS.items()}
     groups["Streams and states"] = [("Stream", Stream), ("PooledState", PooledState)]
     groups["`skrnn.forecasting`"] = [(name, getattr(forecasting, name)) for name in forecasting.__all__]
     for title, things in groups.items():
         parts.append(f"## {title}\n")
         for name, thing in things:
-            parts.append(entry(name, thing, 3))
+            parts.append(entry(name, thing, 3, known))
             if not inspect.isclass(thing):
                 continue
             for method, function in methods(thing):
@@ -78,7 +99,7 @@ def api():
                 )  # a class method of whichever class
                 if key not in documented:  # inherited methods once, at the first class that has them
                     documented.add(key)
-                    parts.append(entry(f"{name}.{method}", function, 4))
+                    parts.append(entry(f"{name}.{method}", function, 4, known))
     scorers = ", ".join(f"`{name}`" for name in SCORERS)
     parts.append(f"Scorers that are there, for `scoring=`: {scorers}.\n")
     return "\n".join(parts)

@@ -28,7 +28,7 @@ from .inputs import Input, check_equal_lengths
 from .lags import same_layout
 from .loading import TakesWeights
 from .online import Kept, LearnsOnline, moments_of
-from .parameters import CONSTRAINTS, as_python
+from .parameters import as_python
 from .prediction import remembering
 from .progress import progress_bar
 from .unchanged import unchanged_on_error
@@ -54,7 +54,7 @@ class RecurrentEstimator(
 ):
     """Parameters, validation, fit and state; subclasses know targets and predictions."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+    _parameter_constraints: ClassVar[dict[str, list[Any]]]
     linear_skip = False  # a parameter of regressors
 
     # --- what a subclass provides --------------------------------------------------------------------
@@ -321,7 +321,7 @@ class RecurrentEstimator(
         )
 
     def _begin_random_numbers(self) -> None:
-        rng = check_random_state(self.random_state)
+        rng: np.random.RandomState = check_random_state(self.random_state)
         if rng is np.random.mtrand._rand or rng is self.random_state:
             # A private one, so that the fitted estimator does not share a caller's generator.
             rng = np.random.RandomState(rng.randint(np.iinfo(np.int32).max))

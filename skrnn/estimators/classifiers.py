@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import StrOptions
 
 from .. import losses
 from ..losses import Loss
@@ -17,6 +16,7 @@ from ..recipe import array_dtype
 from ..sequences import Targets
 from ..training import Data
 from .base import RecurrentEstimator
+from .declare import with_parameters
 from .devices import to_host
 from .inputs import Input
 from .labels import (
@@ -30,21 +30,17 @@ from .labels import (
     weights_of_sets,
 )
 from .loading import TakesWeightsOfClasses
-from .parameters import CELL_CONSTRAINTS, CONSTRAINTS, documented
+from .parameters import ATTRIBUTES, CLASSES, ClassifierParameters, GRUParameters, RNNParameters
 from .targets import check_same_targets, read_rows
 from .validation import target_rows
 
 
-class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator):
+class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, ClassifierParameters):
     """Labels, loss and predictions of the classifiers."""
 
+    _attributes = ATTRIBUTES + CLASSES
     classes_: np.ndarray
     label_values_: np.ndarray | None = None
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS | {
-        "loss": [StrOptions({"log_loss"})],
-        "class_weight": [dict, list, StrOptions({"balanced"}), None],
-    }
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one pass over X and y, in minibatches.
@@ -248,8 +244,8 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator):
         return tags
 
 
-@documented
-class RNNClassifier(_Classifier):
+@with_parameters
+class RNNClassifier(_Classifier, GRUParameters, RNNParameters):
     """Classification of sequences, or of their steps, with a recurrent network whose cell is a parameter.
 
     {parameters}
@@ -268,103 +264,8 @@ class RNNClassifier(_Classifier):
     (3, 2)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = (
-        _Classifier._parameter_constraints | CELL_CONSTRAINTS
-    )
 
-    def __init__(
-        self,
-        hidden_size: int = 32,
-        *,
-        cell: str = "rnn",
-        activation: str = "tanh",
-        reset_after: bool = True,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        pooling: str = "last",
-        return_sequences: bool = False,
-        features_per_step: int = 1,
-        newest_first: bool = False,
-        static_columns: Any = None,
-        channels_first: bool = False,
-        loss: str = "log_loss",
-        class_weight: dict | str | None = None,
-        solver: str = "adam",
-        alpha: float = 1e-4,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
-        warmup_steps: int = 0,
-        learning_rate_init: float = 2e-3,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        max_grad_norm: float | None = 1.0,
-        tbptt_steps: int | None = None,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 20,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        validation_split: Any = "random",
-        warm_start: bool = False,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool | int = False,
-        dtype: str = "float32",
-        device: str = "cpu",
-        allow_tf32: bool = False,
-        n_jobs: int | None = None,
-    ) -> None:
-        self.hidden_size = hidden_size
-        self.cell = cell
-        self.activation = activation
-        self.reset_after = reset_after
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
-        self.pooling = pooling
-        self.return_sequences = return_sequences
-        self.features_per_step = features_per_step
-        self.newest_first = newest_first
-        self.static_columns = static_columns
-        self.channels_first = channels_first
-        self.loss = loss
-        self.class_weight = class_weight
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.warmup_steps = warmup_steps
-        self.learning_rate_init = learning_rate_init
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.max_grad_norm = max_grad_norm
-        self.tbptt_steps = tbptt_steps
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.validation_split = validation_split
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self.dtype = dtype
-        self.device = device
-        self.allow_tf32 = allow_tf32
-        self.n_jobs = n_jobs
-
-
-@documented
+@with_parameters
 class LSTMClassifier(_Classifier):
     """Classification of sequences, or of their steps, with a long short-term memory network.
 
@@ -388,98 +289,13 @@ class LSTMClassifier(_Classifier):
     True
     """
 
-    def __init__(
-        self,
-        hidden_size: int = 32,
-        *,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        pooling: str = "last",
-        return_sequences: bool = False,
-        features_per_step: int = 1,
-        newest_first: bool = False,
-        static_columns: Any = None,
-        channels_first: bool = False,
-        loss: str = "log_loss",
-        class_weight: dict | str | None = None,
-        solver: str = "adam",
-        alpha: float = 1e-4,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
-        warmup_steps: int = 0,
-        learning_rate_init: float = 2e-3,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        max_grad_norm: float | None = 1.0,
-        tbptt_steps: int | None = None,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 20,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        validation_split: Any = "random",
-        warm_start: bool = False,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool | int = False,
-        dtype: str = "float32",
-        device: str = "cpu",
-        allow_tf32: bool = False,
-        n_jobs: int | None = None,
-    ) -> None:
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
-        self.pooling = pooling
-        self.return_sequences = return_sequences
-        self.features_per_step = features_per_step
-        self.newest_first = newest_first
-        self.static_columns = static_columns
-        self.channels_first = channels_first
-        self.loss = loss
-        self.class_weight = class_weight
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.warmup_steps = warmup_steps
-        self.learning_rate_init = learning_rate_init
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.max_grad_norm = max_grad_norm
-        self.tbptt_steps = tbptt_steps
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.validation_split = validation_split
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self.dtype = dtype
-        self.device = device
-        self.allow_tf32 = allow_tf32
-        self.n_jobs = n_jobs
-
     @property
     def _cell(self) -> str:
         return "lstm"
 
 
-@documented
-class GRUClassifier(_Classifier):
+@with_parameters
+class GRUClassifier(_Classifier, GRUParameters):
     """Classification of sequences, or of their steps, with gated recurrent units.
 
     {parameters}
@@ -501,97 +317,6 @@ class GRUClassifier(_Classifier):
     >>> model.fit(X[:1200] / 16, y[:1200]).score(X[1200:] / 16, y[1200:]) > 0.8
     True
     """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = _Classifier._parameter_constraints | {
-        "reset_after": CELL_CONSTRAINTS["reset_after"]
-    }
-
-    def __init__(
-        self,
-        hidden_size: int = 32,
-        *,
-        reset_after: bool = True,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        pooling: str = "last",
-        return_sequences: bool = False,
-        features_per_step: int = 1,
-        newest_first: bool = False,
-        static_columns: Any = None,
-        channels_first: bool = False,
-        loss: str = "log_loss",
-        class_weight: dict | str | None = None,
-        solver: str = "adam",
-        alpha: float = 1e-4,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
-        warmup_steps: int = 0,
-        learning_rate_init: float = 2e-3,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        max_grad_norm: float | None = 1.0,
-        tbptt_steps: int | None = None,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 20,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        validation_split: Any = "random",
-        warm_start: bool = False,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool | int = False,
-        dtype: str = "float32",
-        device: str = "cpu",
-        allow_tf32: bool = False,
-        n_jobs: int | None = None,
-    ) -> None:
-        self.hidden_size = hidden_size
-        self.reset_after = reset_after
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
-        self.pooling = pooling
-        self.return_sequences = return_sequences
-        self.features_per_step = features_per_step
-        self.newest_first = newest_first
-        self.static_columns = static_columns
-        self.channels_first = channels_first
-        self.loss = loss
-        self.class_weight = class_weight
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.warmup_steps = warmup_steps
-        self.learning_rate_init = learning_rate_init
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.max_grad_norm = max_grad_norm
-        self.tbptt_steps = tbptt_steps
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.validation_split = validation_split
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self.dtype = dtype
-        self.device = device
-        self.allow_tf32 = allow_tf32
-        self.n_jobs = n_jobs
 
     @property
     def _cell(self) -> str:

@@ -24,11 +24,6 @@ from .weights import CALLED, Weights, parameters_of, read, shapes
 class TakesWeights(FittedNetwork):
     """Mixin: `from_weights` and `set_weights`."""
 
-    _skip_steps: int | None
-    pooling: str
-    return_sequences: bool
-    _validate_params: Any
-    _check_parameters: Any
     _begin_random_numbers: Any
     _fitted_attributes: Any
 

@@ -16,6 +16,7 @@ from ..sequences import FLOATS, lies_on_host
 from ..sessions import Memory, are_the_same, keep
 from ..training import Data, Progress, Trainer
 from .devices import device_to_read
+from .prediction import FittedNetwork
 from .unchanged import unchanged_on_error
 
 SIMPLE = {int, float, str, bool, type(None), np.dtype}
@@ -145,22 +146,14 @@ def moments_of(trainer: Trainer, solver: str) -> Any:
     return solver, n_steps, unpack(optimizer.m), unpack(optimizer.v)
 
 
-class LearnsOnline:
+class LearnsOnline(FittedNetwork):
     """Mixin: one pass over the data at hand, and on with the next."""
 
-    device: str
-    device_: str
-    allow_tf32: bool
-    dtype: str
-    learning_rate_init: float
-    _memory: Memory | None
-    _check_parameters: Any
     _device_to_train: Any
     _progress: Any
     _read_data: Any
     _store: Any
     _trainer: Any
-    _validate_params: Any
     _with_training_weights: Any
 
     def _validate_once(self) -> None:

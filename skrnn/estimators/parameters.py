@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
+from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ..backends import GPU
+from .declare import parameter, with_parameters
 
 POSITIVE = Interval(Real, 0, None, closed="neither")
 FROM_ZERO = Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="left")
+INNER_SHARE = Interval(Real, 0, 1, closed="neither")
 COUNT = Interval(Integral, 1, None, closed="left")
+THREADS = COUNT, Interval(Integral, None, -1, closed="right")
 
 
 def as_python(value: Any) -> Any:
@@ -40,111 +42,50 @@ class Devices(StrOptions):
         return f"{super().__str__()} or 'cuda:' with the number of a GPU"
 
 
-CONSTRAINTS: dict[str, list[Any]] = {
-    "hidden_size": [COUNT],
-    "num_layers": [COUNT],
-    "bidirectional": ["boolean"],
-    "dropout": [SHARE],
-    "recurrent_dropout": [SHARE],
-    "pooling": [StrOptions({"last", "mean", "max", "attention"})],
-    "return_sequences": ["boolean"],
-    "linear_skip": ["boolean"],
-    "features_per_step": [COUNT],
-    "newest_first": ["boolean"],
-    "static_columns": ["array-like", slice, Integral, str, callable, None],
-    "channels_first": ["boolean"],
-    "solver": [StrOptions({"adam", "adamw", "sgd", "rmsprop"})],
-    "alpha": [FROM_ZERO],
-    "batch_size": [StrOptions({"auto"}), COUNT],
-    "learning_rate": [StrOptions({"constant", "cosine", "plateau"})],
-    "warmup_steps": [Interval(Integral, 0, None, closed="left")],
-    "learning_rate_init": [POSITIVE],
-    "momentum": [SHARE],
-    "nesterovs_momentum": ["boolean"],
-    "beta_1": [SHARE],
-    "beta_2": [SHARE],
-    "epsilon": [POSITIVE],
-    "max_grad_norm": [POSITIVE, None],
-    "tbptt_steps": [COUNT, None],
-    "max_iter": [COUNT],
-    "shuffle": ["boolean"],
-    "tol": [FROM_ZERO],
-    "n_iter_no_change": [COUNT],
-    "early_stopping": ["boolean"],
-    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-    "validation_split": [StrOptions({"random", "last"}), HasMethods("split")],
-    "warm_start": ["boolean"],
-    "random_state": ["random_state"],
-    "verbose": ["verbose"],
-    "dtype": [StrOptions({"float32", "float64", "bfloat16"})],
-    "device": [Devices()],
-    "allow_tf32": ["boolean"],
-    "n_jobs": [COUNT, Interval(Integral, None, -1, closed="right"), None],
-}
+@with_parameters
+class SharedParameters:
+    """Of all estimators."""
 
-CELL_CONSTRAINTS: dict[str, list[Any]] = {
-    "cell": [StrOptions({"rnn", "lstm", "gru"})],
-    "activation": [StrOptions({"tanh", "relu", "sigmoid"})],
-    "reset_after": ["boolean"],
-}
-
-DOCS = {
-    "hidden_size": ("int", "Hidden units of each layer and direction."),
-    "cell": (
-        '{"rnn", "lstm", "gru"}',
-        "The recurrent cell: Elman's network, the LSTM or the GRU. A parameter of another cell is ignored, "
-        "so that a search over cells can hold all of them.",
-    ),
-    "activation": ('{"tanh", "relu", "sigmoid"}', "Activation of the RNN cell."),
-    "reset_after": (
-        "bool",
-        "Of the GRU: apply the reset gate after the recurrent product, n = tanh(W x + b + r (U h + b')), "
-        "h = (1 - z) n + z h (PyTorch, cuDNN), or before it, n = tanh(W x + U (r h) + b + b'), "
-        "h = (1 - z) h + z n (Chung et al. 2014).",
-    ),
-    "num_layers": ("int", "Recurrent layers, each reading the states of the one below."),
-    "bidirectional": (
-        "bool",
+    hidden_size: int = parameter(
+        "Hidden units of each layer and direction.", COUNT, kw_only=False, default=32
+    )
+    num_layers: int = parameter(
+        "Recurrent layers, each reading the states of the one below.", COUNT, default=1
+    )
+    bidirectional: bool = parameter(
         "Add a second direction that reads every sequence from its own end; both are concatenated.",
-    ),
-    "dropout": (
-        "float in [0, 1)",
+        default=False,
+    )
+    dropout: float = parameter(
         "Share of single values dropped between layers in training; of no effect with one layer.",
-    ),
-    "recurrent_dropout": (
-        "float in [0, 1)",
+        SHARE,
+        default=0.0,
+    )
+    recurrent_dropout: float = parameter(
         "Share of hidden units hidden from the recurrent weights in training, with one mask for all steps "
         "of a sequence (Gal & Ghahramani 2016).",
-    ),
-    "pooling": (
-        '{"last", "mean", "max", "attention"}',
+        SHARE,
+        default=0.0,
+    )
+    pooling: Literal["last", "mean", "max", "attention"] = parameter(
         "What the head sees of a sequence: the state after its last step (of the reverse direction, after "
         "the first), the mean or the maximum over its steps, or a mean with weights that are learned: of "
         "step t, the softmax over time of v . tanh(W h_t) (Yang et al. 2016). `attention_weights` gives "
         "these; they need whole sequences, so that such a network cannot be streamed.",
-    ),
-    "return_sequences": (
-        "bool",
-        "Whether there is a target, and a prediction, for every time step.",
-    ),
-    "linear_skip": (
-        "bool",
-        "Add a linear map from all steps straight to the outputs, trained with the rest: what is linear in a "
-        "window of a series, such as its last value or the one of a season ago, the network need not learn. "
-        "For sequences of equal length with one target each. It sees what the network sees, with "
-        "`static_columns` at each step.",
-    ),
-    "features_per_step": (
-        "int",
-        "Of 2-D X only: how many neighbouring columns make one time step.",
-    ),
-    "newest_first": (
-        "bool",
+        default="last",
+    )
+    return_sequences: bool = parameter(
+        "Whether there is a target, and a prediction, for every time step.", default=False
+    )
+    features_per_step: int = parameter(
+        "Of 2-D X only: how many neighbouring columns make one time step.", COUNT, default=1
+    )
+    newest_first: bool = parameter(
         "Of 2-D X only: whether the first step of a row is the newest. Targets, weights and predictions per "
         "step are in time order all the same, oldest first.",
-    ),
-    "static_columns": (
-        "columns or None",
+        default=False,
+    )
+    static_columns: Any = parameter(
         "Of 2-D X only: columns that are no part of a time step, such as covariates behind the lags: names, "
         "positions (negative ones count from the end), a slice, a mask or a callable, as of scikit-learn's "
         "ColumnTransformer. They are fed to every step, as its last features. None: those that the names of "
@@ -154,129 +95,212 @@ DOCS = {
         "`features_per_step` and `newest_first` say. Without names, and with `newest_first`, columns behind "
         "windows that move along one series from row to row are static, with a warning; rows that are "
         "scaled, shuffled or left out hide that: name the columns here.",
-    ),
-    "channels_first": (
-        "bool",
+        "array-like",
+        slice,
+        Integral,
+        str,
+        callable,
+        None,
+        kind="columns or None",
+        default=None,
+    )
+    channels_first: bool = parameter(
         "Of 3-D X and lists only: whether sequences come as (n, F, T), or as arrays of shape (F, T_i), "
         "as sktime and aeon have them. Predictions per step still come as (n, T).",
-    ),
-    "alpha": (
-        "float",
+        default=False,
+    )
+    solver: Literal["adam", "adamw", "sgd", "rmsprop"] = parameter(
+        "Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), momentum SGD, or RMSprop (Tieleman & "
+        "Hinton 2012; its smoothing is `beta_2`).",
+        default="adam",
+    )
+    alpha: float = parameter(
         'Weight decay: with solver="adamw" decoupled, weights shrink by learning rate times alpha; else '
         "alpha times the weight is added to its gradient (an L2 penalty of alpha / 2, which `loss_` does not "
         "include). Biases are exempt.",
-    ),
-    "solver": (
-        '{"adam", "adamw", "sgd", "rmsprop"}',
-        "Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), momentum SGD, or RMSprop (Tieleman & "
-        "Hinton 2012; its smoothing is `beta_2`).",
-    ),
-    "batch_size": (
-        'int or "auto"',
+        FROM_ZERO,
+        default=1e-4,
+    )
+    batch_size: int | Literal["auto"] = parameter(
         'Sequences in a minibatch; "auto" takes 32, or all if there are fewer.',
-    ),
-    "learning_rate": (
-        '{"constant", "cosine", "plateau"}',
+        COUNT,
+        kind='int or "auto"',
+        default="auto",
+    )
+    learning_rate: Literal["constant", "cosine", "plateau"] = parameter(
         "Schedule: constant; half a cosine down to zero at `max_iter`; or, whenever training would stop for "
         "`n_iter_no_change`, a fifth of the rate until it is a thousandth of the first.",
-    ),
-    "warmup_steps": ("int", "Updates over which the learning rate rises linearly from zero."),
-    "learning_rate_init": ("float", "The first learning rate."),
-    "momentum": ("float in [0, 1)", 'Momentum of solver="sgd".'),
-    "nesterovs_momentum": ("bool", 'Nesterov\'s form of it, for solver="sgd".'),
-    "beta_1": ("float in [0, 1)", "Decay of Adam's running mean of gradients."),
-    "beta_2": (
-        "float in [0, 1)",
-        "Decay of the running mean of squared gradients, of Adam and RMSprop.",
-    ),
-    "epsilon": ("float", "Added to the divisor of Adam and RMSprop."),
-    "max_grad_norm": (
-        "float or None",
+        default="constant",
+    )
+    warmup_steps: int = parameter(
+        "Updates over which the learning rate rises linearly from zero.",
+        Interval(Integral, 0, None, closed="left"),
+        default=0,
+    )
+    learning_rate_init: float = parameter("The first learning rate.", POSITIVE, default=2e-3)
+    momentum: float = parameter('Momentum of solver="sgd".', SHARE, default=0.9)
+    nesterovs_momentum: bool = parameter('Nesterov\'s form of it, for solver="sgd".', default=True)
+    beta_1: float = parameter("Decay of Adam's running mean of gradients.", SHARE, default=0.9)
+    beta_2: float = parameter(
+        "Decay of the running mean of squared gradients, of Adam and RMSprop.", SHARE, default=0.999
+    )
+    epsilon: float = parameter("Added to the divisor of Adam and RMSprop.", POSITIVE, default=1e-8)
+    max_grad_norm: float | None = parameter(
         "Gradients with a larger Euclidean norm are scaled down to it (Pascanu et al. 2013); None: never.",
-    ),
-    "tbptt_steps": (
-        "int or None",
+        POSITIVE,
+        default=1.0,
+    )
+    tbptt_steps: int | None = parameter(
         "Truncated back-propagation through time: read long sequences in chunks of this many steps, carry "
         "the state over, update after each chunk that holds a target. Memory then does not depend on the "
         "length of a sequence. Not with `bidirectional`, nor with attention.",
-    ),
-    "max_iter": ("int", "Epochs at most."),
-    "shuffle": ("bool", "Whether to draw minibatches in a new order each epoch."),
-    "tol": (
-        "float",
+        COUNT,
+        default=None,
+    )
+    max_iter: int = parameter("Epochs at most.", COUNT, default=200)
+    shuffle: bool = parameter("Whether to draw minibatches in a new order each epoch.", default=True)
+    tol: float = parameter(
         "An epoch counts as an improvement if the loss falls (with `early_stopping`, the validation score "
         "rises) by more than this.",
-    ),
-    "n_iter_no_change": ("int", "Training stops after this many epochs without an improvement."),
-    "early_stopping": (
-        "bool",
+        FROM_ZERO,
+        default=1e-4,
+    )
+    n_iter_no_change: int = parameter(
+        "Training stops after this many epochs without an improvement.", COUNT, default=20
+    )
+    early_stopping: bool = parameter(
         "Hold back validation data, stop when their score does not improve, and keep the best weights.",
-    ),
-    "validation_fraction": (
-        "float in (0, 1)",
+        default=False,
+    )
+    validation_fraction: float = parameter(
         "Share of the sequences held back by `early_stopping`, of those that have a weight. Regressors hold "
         "back at least two targets, which R^2 needs.",
-    ),
-    "validation_split": (
-        '{"random", "last"} or splitter',
+        INNER_SHARE,
+        default=0.1,
+    )
+    validation_split: Any = parameter(
         "Which sequences are held back: a random share (stratified by class), the last ones (for series in "
         "time order), or the first split of a scikit-learn splitter that has weights in both parts. It gets "
         "X and y as `fit` got them, and no groups: for these take PredefinedSplit, or X_val. Sequences of "
         "weight 0 are never held back.",
-    ),
-    "warm_start": (
-        "bool",
+        StrOptions({"random", "last"}),
+        HasMethods("split"),
+        kind='{"random", "last"} or splitter',
+        default="random",
+    )
+    warm_start: bool = parameter(
         "Whether `fit` goes on from the weights of the previous fit. A random split then holds back the same "
         "sequences again, whatever `random_state` is, and most of them where more sequences follow; a "
         "splitter does so if it has a fixed random_state. `partial_fit` trains on all that it is given.",
-    ),
-    "random_state": (
-        "int, RandomState or None",
+        default=False,
+    )
+    random_state: int | np.random.RandomState | None = parameter(
         "Initial weights, order of minibatches, validation split and dropout. The same seed gives the same "
         "bits on one kind of processor.",
-    ),
-    "verbose": ("bool or int", "Show a progress bar: epoch, loss, validation score, time left."),
-    "dtype": (
-        '{"float32", "float64", "bfloat16"}',
+        "random_state",
+        kind="int, RandomState or None",
+        default=None,
+    )
+    verbose: bool | int = parameter(
+        "Show a progress bar: epoch, loss, validation score, time left.", "verbose", default=False
+    )
+    dtype: Literal["float32", "float64", "bfloat16"] = parameter(
         "Type of weights and arithmetic. With ``bfloat16``, for processors with AVX512_BF16, the products in "
         "time read numbers rounded to 8 bits of precision and add them up in float32, which is faster from "
         "about 64 hidden units on; all else, the weights too, is float32. Not for a GPU.",
-    ),
-    "device": (
-        '{"cpu", "cuda", "cuda:N", "auto"}',
+        default="float32",
+    )
+    device: str = parameter(
         'Where to compute: "cuda" is the first NVIDIA GPU, "cuda:1" the next (with the extra ``cuda``). '
         '"auto" takes the GPU where X lies, or, if one works, the first where a training step has at least '
         "1e9 floating-point operations, else the CPU; `device_` says which, and predictions are made there. "
         "Like `n_jobs` it may be changed after `fit`: the next prediction follows. A model of a GPU predicts "
         "on the CPU, with a warning, where there is none.",
-    ),
-    "allow_tf32": (
-        "bool",
+        Devices(),
+        kind='{"cpu", "cuda", "cuda:N", "auto"}',
+        default="cpu",
+    )
+    allow_tf32: bool = parameter(
         "Whether a GPU may round the factors of large float32 products to 10 bits of precision (TF32), which "
         "is faster; of no effect elsewhere.",
-    ),
-    "n_jobs": (
-        "int or None",
+        default=False,
+    )
+    n_jobs: int | None = parameter(
         "Threads; None: as many as pay off, within the limits of joblib and threadpoolctl. The result does "
         "not depend on it.",
-    ),
-    "loss": (
-        "str",
-        'Regressors: "squared_error" (the plain mean of squares), "absolute_error", "huber", "poisson" (the '
-        'head predicts the logarithm; targets from 0) or "quantile". Classifiers: "log_loss".',
-    ),
-    "huber_delta": ("float", 'Where loss="huber" turns from squares to absolute values.'),
-    "quantiles": (
-        "sequence of floats in (0, 1), or None",
+        *THREADS,
+        default=None,
+    )
+
+
+@with_parameters
+class RNNParameters:
+    """Of estimators whose cell is a parameter."""
+
+    cell: Literal["rnn", "lstm", "gru"] = parameter(
+        "The recurrent cell: Elman's network, the LSTM or the GRU. A parameter of another cell is ignored, "
+        "so that a search over cells can hold all of them.",
+        default="rnn",
+    )
+    activation: Literal["tanh", "relu", "sigmoid"] = parameter("Activation of the RNN cell.", default="tanh")
+
+
+@with_parameters
+class GRUParameters:
+    """Of estimators that may be a GRU."""
+
+    reset_after: bool = parameter(
+        "Of the GRU: apply the reset gate after the recurrent product, n = tanh(W x + b + r (U h + b')), "
+        "h = (1 - z) n + z h (PyTorch, cuDNN), or before it, n = tanh(W x + U (r h) + b + b'), "
+        "h = (1 - z) h + z n (Chung et al. 2014).",
+        default=True,
+    )
+
+
+@with_parameters
+class RegressorParameters:
+    """Of regressors."""
+
+    loss: Literal["squared_error", "absolute_error", "huber", "poisson", "quantile"] = parameter(
+        'What the network minimises: "squared_error" (the plain mean of squares), "absolute_error", "huber", '
+        '"poisson" (the head predicts the logarithm; targets from 0) or "quantile".',
+        default="squared_error",
+    )
+    huber_delta: float = parameter(
+        'Where loss="huber" turns from squares to absolute values.', POSITIVE, default=1.0
+    )
+    quantiles: Sequence[float] | None = parameter(
         'Rising levels for loss="quantile"; None: (0.1, 0.5, 0.9). Predicted quantiles never cross.',
-    ),
-    "class_weight": (
-        'dict, list of dicts, "balanced" or None',
+        "array-like",
+        kind="sequence of floats in (0, 1), or None",
+        default=None,
+    )
+    linear_skip: bool = parameter(
+        "Add a linear map from all steps straight to the outputs, trained with the rest: what is linear in a "
+        "window of a series, such as its last value or the one of a season ago, the network need not learn. "
+        "For sequences of equal length with one target each. It sees what the network sees, with "
+        "`static_columns` at each step.",
+        default=False,
+    )
+
+
+@with_parameters
+class ClassifierParameters:
+    """Of classifiers."""
+
+    loss: Literal["log_loss"] = parameter(
+        "What the network minimises: the cross-entropy.", default="log_loss"
+    )
+    class_weight: dict | Literal["balanced"] | None = parameter(
         "Weights of the classes in training, as in scikit-learn; for label sets a dict for each column, from "
         'its values. "balanced" is over the targets that are trained on. Scores, those on validation data '
         "too, are weighed by sample weights only.",
-    ),
-}
+        dict,
+        list,
+        kind='dict, list of dicts, "balanced" or None',
+        default=None,
+    )
+
 
 ATTRIBUTES = """
 weights_ : dict of str to ndarray
@@ -322,29 +346,7 @@ label_values_ : ndarray of shape (n_labels, 2) or None
     the pair of the other columns, if they have one in common, else 0 and 1, else that value twice.
 """
 
-Class = TypeVar("Class", bound=type)
-
-
-def fill(text: str) -> str:
-    return textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-
-
-def parameters_section(cls: type, docs: dict[str, tuple[str, str]]) -> str:
-    """The section Parameters of a class, from its signature and, for each name, a type and a text."""
-    lines = ["Parameters", "----------"]
-    for name, parameter in inspect.signature(cls).parameters.items():
-        kind, text = docs[name]
-        lines += [f"{name} : {kind}, default={parameter.default!r}", fill(text)]
-    return "\n".join(lines) + "\n"
-
-
-def documented(cls: Class) -> Class:
-    """Put the sections Parameters and Attributes into a class's docstring, from its signature."""
-    attributes = ATTRIBUTES
-    if "class_weight" in inspect.signature(cls).parameters:
-        attributes += CLASSES.rstrip()
-    if "quantiles" in inspect.signature(cls).parameters:
-        attributes += '\nquantiles_ : ndarray of shape (n_quantiles,)\n    Levels of loss="quantile".'
-    section = f"{parameters_section(cls, DOCS)}\nAttributes\n----------\n{attributes}\n"
-    cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", section)
-    return cls
+QUANTILES = """
+quantiles_ : ndarray of shape (n_quantiles,)
+    Levels of loss="quantile".
+"""

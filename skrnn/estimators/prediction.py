@@ -21,7 +21,7 @@ from .containers import opened_on_host
 from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths, read_X, shape_like
 from .jobs import effective_threads
-from .parameters import as_python
+from .parameters import SharedParameters, as_python
 from .states import read_state, shown
 from .streaming import Stream
 from .targets import Rows, check_same_targets, read_rows, read_weights
@@ -36,24 +36,19 @@ def remembering(weights: dict[str, np.ndarray], memory: Memory | None = None) ->
     return {"weights_": weights, "_memory": Memory() if memory is None else memory}
 
 
-class FittedNetwork(Versioned):
+class FittedNetwork(Versioned, SharedParameters):
     """Mixin: everything after `fit`, from `weights_` and the frozen `_architecture`."""
 
-    device: str
     device_: str
-    allow_tf32: bool
-    dtype: str
-    features_per_step: int
-    newest_first: bool
-    static_columns: Any
-    channels_first: bool
-    n_jobs: int | None
     weights_: dict[str, np.ndarray]
     _architecture: dict[str, Any]
     _row_layout: dict[str, Any]
     _target_names: list[str] | None = None
     _memory: Memory | None = None
     _rng: Any
+    _skip_steps: int | None
+    _check_parameters: Any
+    _validate_params: Any
 
     @abstractmethod
     def _answer(self, method: str) -> Callable[[np.ndarray], np.ndarray]:

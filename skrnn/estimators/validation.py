@@ -15,20 +15,13 @@ from .devices import to_host
 from .inputs import Input, check_equal_lengths
 from .jobs import inside_a_search
 from .parameters import as_python
+from .prediction import FittedNetwork
 from .targets import read_weights, read_window_weights
 
 
-class Validated:
+class Validated(FittedNetwork):
     """Mixin: the validation data of a fit, and the score on them."""
 
-    return_sequences: bool
-    early_stopping: bool
-    validation_fraction: float
-    validation_split: Any
-    random_state: Any
-    device_: str
-    _skip_steps: int | None
-    _read_X: Any
     _read_targets: Any
     _score_rows: Any
     _needed_to_score = 1  # targets

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable
-from functools import update_wrapper
-from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +19,7 @@ from . import frames, intervals
 from .model import Model, Settings
 from .output import POINT
 from .panel import Panel
-from .parameters import CONSTRAINTS
+from .parameters import ATTRIBUTES, ForecasterParameters
 from .scaling import Transform
 from .splits import RollingOrigin
 from .storage import from_plain, to_plain
@@ -34,90 +31,11 @@ MAX_STEPS, MAX_PASSES = 1000, 30
 CHUNK = 128  # steps of a history between two updates
 
 
-class BaseForecaster(Versioned, BaseEstimator):
+class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
     """Parameters and training; what is learnt is in `model`, the public methods are in `forecasters`."""
 
     _regressor_class: ClassVar[type[RecurrentEstimator]]
-    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
-
-    def __init__(
-        self,
-        h: int = 1,
-        lags: int | None = None,
-        *,
-        regressor: Any = None,
-        strategy: str = "direct",
-        linear_skip: bool = True,
-        scaling: str | None = "standard",
-        scale_by: str = "series",
-        log1p: bool = False,
-        differences: Any = None,
-        calendar: Any = None,
-        futr_exog: Any = None,
-        hist_exog: Any = None,
-        stat_exog: Any = None,
-        multivariate: bool = False,
-        level: Any = None,
-        intervals: str = "quantile",
-        calibration_windows: int = 10,
-        loss: str = "absolute_error",
-        hidden_size: int = 32,
-        max_steps: int | None = None,
-        learning_rate_init: float = 2e-3,
-        validation_fraction: float | None = None,
-        freq: Any = None,
-        missing: str = "error",
-        id_col: Hashable = "unique_id",
-        time_col: Hashable = "ds",
-        target_col: Hashable = "y",
-        random_state: int | np.random.RandomState | None = None,
-        device: str = "cpu",
-        n_jobs: int | None = None,
-        verbose: bool | int = False,
-    ) -> None:
-        self.h = h
-        self.lags = lags
-        self.regressor = regressor
-        self.strategy = strategy
-        self.linear_skip = linear_skip
-        self.scaling = scaling
-        self.scale_by = scale_by
-        self.log1p = log1p
-        self.differences = differences
-        self.calendar = calendar
-        self.futr_exog = futr_exog
-        self.hist_exog = hist_exog
-        self.stat_exog = stat_exog
-        self.multivariate = multivariate
-        self.level = level
-        self.intervals = intervals
-        self.calibration_windows = calibration_windows
-        self.loss = loss
-        self.hidden_size = hidden_size
-        self.max_steps = max_steps
-        self.learning_rate_init = learning_rate_init
-        self.validation_fraction = validation_fraction
-        self.freq = freq
-        self.missing = missing
-        self.id_col = id_col
-        self.time_col = time_col
-        self.target_col = target_col
-        self.random_state = random_state
-        self.device = device
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Give the class the constructor under its own name, which Python shows for an unknown parameter."""
-        super().__init_subclass__(**kwargs)
-        init = cls.__init__
-        if "__init__" not in vars(cls) and isinstance(init, FunctionType):
-            own = FunctionType(
-                init.__code__, init.__globals__, argdefs=init.__defaults__, closure=init.__closure__
-            )
-            own.__kwdefaults__ = init.__kwdefaults__
-            update_wrapper(own, init).__qualname__ = f"{cls.__qualname__}.__init__"
-            cls.__init__ = own  # type: ignore[method-assign]
+    _attributes = ATTRIBUTES
 
     # --- what is stored --------------------------------------------------------------------------------
     def __getstate__(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
 from ..estimators.base import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.base import RecurrentEstimator
+from ..estimators.declare import with_parameters
 from ..estimators.jobs import effective_threads
 from ..estimators.parameters import as_python
 from ..estimators.progress import progress
@@ -25,7 +26,6 @@ from .base import BaseForecaster
 from .display import ForecastDisplay
 from .output import POINT
 from .panel import Panel, check_integer
-from .parameters import documented
 from .splits import RollingOrigin
 
 
@@ -323,7 +323,7 @@ class _Forecaster(BaseForecaster):
         return ForecastDisplay.from_estimator(self, df, forecast, **kwargs)
 
 
-@documented
+@with_parameters
 class RNNForecaster(_Forecaster):
     """Forecasts with Elman's recurrent network.
 
@@ -336,7 +336,7 @@ class RNNForecaster(_Forecaster):
     _regressor_class = RNNRegressor
 
 
-@documented
+@with_parameters
 class LSTMForecaster(_Forecaster):
     """Forecasts with a long short-term memory network.
 
@@ -361,7 +361,7 @@ class LSTMForecaster(_Forecaster):
     _regressor_class = LSTMRegressor
 
 
-@documented
+@with_parameters
 class GRUForecaster(_Forecaster):
     """Forecasts with gated recurrent units.
 

@@ -2,162 +2,179 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Hashable
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, Literal
 
+import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ..estimators.parameters import COUNT, Devices, parameters_section
+from ..estimators.declare import parameter, with_parameters
+from ..estimators.parameters import COUNT, INNER_SHARE, POSITIVE, THREADS, Devices
 from .scaling import SCALES
 from .windows import WINDOW_SCALES
 
-CONSTRAINTS: dict[str, list[Any]] = {
-    "h": [COUNT],
-    "lags": [COUNT, None],
-    "regressor": [HasMethods(["fit", "predict"]), None],
-    "strategy": [StrOptions({"direct", "recursive"})],
-    "linear_skip": ["boolean"],
-    "scaling": [StrOptions({*SCALES, *WINDOW_SCALES}), None],
-    "scale_by": [StrOptions({"series", "window"})],
-    "log1p": ["boolean"],
-    "differences": ["array-like", COUNT, None],
-    "calendar": [str, "array-like", None],
-    "multivariate": ["boolean"],
-    "level": ["array-like", Interval(Real, 0, 100, closed="neither"), None],
-    "intervals": [StrOptions({"quantile", "conformal"})],
-    "calibration_windows": [Interval(Integral, 2, None, closed="left")],
-    "loss": [StrOptions({"squared_error", "absolute_error", "huber"})],
-    "hidden_size": [COUNT],
-    "max_steps": [COUNT, None],
-    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-    "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-    "missing": [StrOptions({"error", "interpolate", "mask"})],
-    "random_state": ["random_state"],
-    "device": [Devices()],
-    "verbose": ["verbose"],
-}
 
-DOCS = {
-    "h": ("int", "The horizon: steps to forecast."),
-    "lags": (
-        "int or None",
+@with_parameters
+class ForecasterParameters:
+    """Of all forecasters."""
+
+    h: int = parameter("The horizon: steps to forecast.", COUNT, kw_only=False, default=1)
+    lags: int | None = parameter(
         "Steps of a window from which to forecast. None: a network reads each history from its first step, "
         "its state carried through, and answers after every step.",
-    ),
-    "regressor": (
-        "regressor or None",
+        COUNT,
+        kw_only=False,
+        default=None,
+    )
+    regressor: Any = parameter(
         "What is trained, for instance `skrnn.LSTMRegressor(64, num_layers=2)` or a regressor of "
         "scikit-learn, which gets the window as one row of features. None: the network of the forecaster's "
         "name with `hidden_size`, `linear_skip`, `loss`, `max_steps`, `learning_rate_init`, `device`, "
         "`n_jobs` and `verbose`, which a regressor that is given has of its own.",
-    ),
-    "strategy": (
-        '{"direct", "recursive"}',
+        HasMethods(["fit", "predict"]),
+        None,
+        kind="regressor or None",
+        default=None,
+    )
+    strategy: Literal["direct", "recursive"] = parameter(
         "Answer all steps of the horizon at once, or one step, which is then read as if it had been "
         "observed.",
-    ),
-    "linear_skip": (
-        "bool",
+        default="direct",
+    )
+    linear_skip: bool = parameter(
         "Add a linear map from the window to the horizon, trained together with the network. With lags only.",
-    ),
-    "scaling": (
-        '{"standard", "robust", "minmax", "mean", "last"} or None',
+        default=True,
+    )
+    scaling: str | None = parameter(
         'What is taken off the targets, and their unit: "standard", the mean and the standard deviation; '
         '"robust", the median and the interquartile range; "minmax", the minimum and the range; "mean", '
         'nothing and the mean absolute value; "last", nothing and the window\'s last value. Where the unit '
         "would be 0, it is that of the level, or 1. Forecasts are always in the units of the data.",
-    ),
-    "scale_by": (
-        '{"series", "window"}',
+        StrOptions({*SCALES, *WINDOW_SCALES}),
+        kind='{"standard", "robust", "minmax", "mean", "last"} or None',
+        default="standard",
+    )
+    scale_by: Literal["series", "window"] = parameter(
         "Whether the scale is that of each series' history in `fit`, or of each window; the latter for many "
         'series of different levels. "last" is always of the window.',
-    ),
-    "log1p": ("bool", "Learn log(1 + y), before anything else."),
-    "differences": (
-        "int, list of int or None",
+        default="series",
+    )
+    log1p: bool = parameter("Learn log(1 + y), before anything else.", default=False)
+    differences: Any = parameter(
         "Learn differences to the values these lags before, one after the other, after `log1p` and before "
         "the scaling: 12 for the change to the month one year before.",
-    ),
-    "calendar": (
-        "str, list of str or None",
+        "array-like",
+        COUNT,
+        None,
+        kind="int, list of int or None",
+        default=None,
+    )
+    calendar: Any = parameter(
         'Features from the stamps, each a point on a circle: "minute", "hour", "dayofweek", "day", '
         '"dayofyear", "week", "month", "quarter".',
-    ),
-    "futr_exog": (
-        "name, list of names or None",
+        str,
+        "array-like",
+        None,
+        kind="str, list of str or None",
+        default=None,
+    )
+    futr_exog: Any = parameter(
         "Columns that are known in the future; `predict` needs them for the horizon.",
-    ),
-    "hist_exog": ("name, list of names or None", "Columns that are known up to now only."),
-    "stat_exog": (
-        "name, list of names or None",
+        kind="name, list of names or None",
+        default=None,
+    )
+    hist_exog: Any = parameter(
+        "Columns that are known up to now only.", kind="name, list of names or None", default=None
+    )
+    stat_exog: Any = parameter(
         "Columns that are constant per series, numbers or categories, of a long frame or of `static_df`.",
-    ),
-    "multivariate": (
-        "bool",
+        kind="name, list of names or None",
+        default=None,
+    )
+    multivariate: bool = parameter(
         "Whether the columns of a wide frame are targets that are forecast together, each from all; else "
         "they are series that share one network.",
-    ),
-    "level": (
-        "float, list of float or None",
+        default=False,
+    )
+    level: Any = parameter(
         "Prediction intervals in per cent, 80 for that from the 10th to the 90th percentile. With quantiles, "
         "the point forecast is the median.",
-    ),
-    "intervals": (
-        '{"quantile", "conformal"}',
+        "array-like",
+        Interval(Real, 0, 100, closed="neither"),
+        None,
+        kind="float, list of float or None",
+        default=None,
+    )
+    intervals: Literal["quantile", "conformal"] = parameter(
         "Quantiles that the network learns, which never cross, but are too narrow where it has seen few "
         "windows; or widths such that intervals would have covered their share of the last windows, which a "
         "model that had not seen them forecast: one fit more.",
-    ),
-    "calibration_windows": (
-        "int",
+        default="quantile",
+    )
+    calibration_windows: int = parameter(
         "How many windows, at most, are held back for conformal intervals; those of short series overlap.",
-    ),
-    "loss": (
-        '{"absolute_error", "squared_error", "huber"}',
+        Interval(Integral, 2, None, closed="left"),
+        default=10,
+    )
+    loss: Literal["absolute_error", "squared_error", "huber"] = parameter(
         "What the network minimises in units of the scale, where it has no quantiles.",
-    ),
-    "hidden_size": ("int", "Hidden units of the network."),
-    "max_steps": (
-        "int or None",
+        default="absolute_error",
+    )
+    hidden_size: int = parameter("Hidden units of the network.", COUNT, default=32)
+    max_steps: int | None = parameter(
         "Updates of the weights, rounded to whole passes over the windows; each from a sixteenth of them, "
         "but 8 at least and 64 at most. Where there are more than 64 for each update, as many are drawn at "
         "random. None: 1000, in 30 passes at most.",
-    ),
-    "learning_rate_init": ("float", "Adam's step size at the start; it falls along a cosine."),
-    "validation_fraction": (
-        "float or None",
+        COUNT,
+        default=None,
+    )
+    learning_rate_init: float = parameter(
+        "Adam's step size at the start; it falls along a cosine.", POSITIVE, default=2e-3
+    )
+    validation_fraction: float | None = parameter(
         "Share of every series' last windows that is held back to stop early, with a gap so that no target "
         "is in both parts. None: what a `regressor` with `early_stopping` has, else no early stopping.",
-    ),
-    "freq": (
-        "str, offset, int or None",
+        INNER_SHARE,
+        default=None,
+    )
+    freq: Any = parameter(
         "The step in time. None: that of the index, or what can be inferred.",
-    ),
-    "missing": (
-        '{"error", "interpolate", "mask"}',
+        kind="str, offset, int or None",
+        default=None,
+    )
+    missing: Literal["error", "interpolate", "mask"] = parameter(
         "What to do about gaps and NaN in the data: refuse them; fill them linearly; or fill them, tell the "
         "network where, and learn only windows with no such target, which with a long horizon may be few.",
-    ),
-    "id_col": ("name", "The column of a long frame that tells its series apart."),
-    "time_col": ("name", "The column of a long frame with the stamps."),
-    "target_col": ("name", "The column of a long frame to forecast."),
-    "random_state": (
-        "int, RandomState or None",
+        default="error",
+    )
+    id_col: Hashable = parameter(
+        "The column of a long frame that tells its series apart.", kind="name", default="unique_id"
+    )
+    time_col: Hashable = parameter("The column of a long frame with the stamps.", kind="name", default="ds")
+    target_col: Hashable = parameter("The column of a long frame to forecast.", kind="name", default="y")
+    random_state: int | np.random.RandomState | None = parameter(
         "Seed of the weights and of which windows are taken, also of a `regressor` that has none.",
-    ),
-    "device": ('{"cpu", "cuda", "cuda:N", "auto"}', "Where the network computes, as in `LSTMRegressor`."),
-    "n_jobs": (
-        "int or None",
+        "random_state",
+        kind="int, RandomState or None",
+        default=None,
+    )
+    device: str = parameter(
+        "Where the network computes, as in `LSTMRegressor`.",
+        Devices(),
+        kind='{"cpu", "cuda", "cuda:N", "auto"}',
+        default="cpu",
+    )
+    n_jobs: int | None = parameter(
         "Threads, of a fit or of the fits of a backtest; None: the processors, within the limits that "
         "joblib, threadpoolctl and OMP_NUM_THREADS set.",
-    ),
-    "verbose": ("bool or int", "Show a progress bar."),
-}
+        *THREADS,
+        default=None,
+    )
+    verbose: bool | int = parameter("Show a progress bar.", "verbose", default=False)
+
 
 ATTRIBUTES = """\
-Attributes
-----------
 regressor_ : regressor
     What was trained; several targets or steps of a regressor that has only one are in a
     `MultiOutputRegressor`.
@@ -168,12 +185,3 @@ model_ : Model
 widths_ : ndarray of shape (n_levels, h) or None
     Half widths of conformal intervals, in mean absolute steps of a series.
 """
-
-Class = TypeVar("Class", bound=type)
-
-
-def documented(cls: Class) -> Class:
-    """Put the sections Parameters and Attributes into a class's docstring, from its signature."""
-    section = f"{parameters_section(cls, DOCS)}\n{ATTRIBUTES}"
-    cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", section)
-    return cls
