@@ -1,4 +1,5 @@
-"""Compile the common kernels ahead of their first use: ``python -m skrnn.warmup``.
+"""Compile the common kernels ahead of their first use: ``python -m skrnn.warmup``, or only some of them, such
+as ``python -m skrnn.warmup lstm gru --dtype float32``.
 
 Kernels are compiled when a fit first needs them, which takes seconds, and kept on disk. For container
 images, continuous integration and demonstrations this does it beforehand, with fits of a few numbers.
@@ -64,20 +65,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m skrnn.warmup", description="Compile the common kernels ahead of their first use."
     )
-    parser.add_argument("--cells", nargs="+", choices=CELLS, default=["rnn", "lstm", "gru"])
     parser.add_argument(
-        "--dtypes", nargs="+", choices=["float32", "float64", "bfloat16"], default=["float32"]
+        "cells", nargs="*", metavar="cell", help=f"some of {', '.join(CELLS)}; by default, the first three"
     )
+    parser.add_argument("--dtype", nargs="+", choices=["float32", "float64", "bfloat16"], default=["float32"])
     parser.add_argument(
         "--hidden-sizes", nargs="+", type=int, default=None, metavar="H",
         help="sizes that will be used; by default, all",
     )  # fmt: skip
     options = parser.parse_args()
+    if unknown := [cell for cell in options.cells if cell not in CELLS]:
+        parser.error(f"unknown cell {unknown[0]!r}: choose from {', '.join(CELLS)}")
     from tqdm.auto import tqdm
 
     start = time.perf_counter()
     X = np.arange(48, dtype=np.float32).reshape(8, 3, 2) / 48
-    tasks = list(fits(options.cells, options.dtypes, options.hidden_sizes))
+    tasks = list(fits(options.cells or [*CELLS][:3], options.dtype, options.hidden_sizes))
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "compiled kernels are not kept")
         try:

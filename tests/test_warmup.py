@@ -38,7 +38,7 @@ def run(*command, **environment):
 @pytest.mark.long
 def test_after_a_warmup_nothing_is_compiled(tmp_path):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    result = run("-m", "skrnn.warmup", "--cells", "lstm", "--hidden-sizes", "5", **cache)
+    result = run("-m", "skrnn.warmup", "lstm", "--hidden-sizes", "5", **cache)
     assert result.returncode == 0, result.stderr
     assert "compiled, or found compiled" in result.stdout
     assert str(tmp_path) in result.stdout  # where they are
@@ -68,7 +68,7 @@ def test_nowhere_to_write(place):
 
 
 def test_unknown_cells_are_refused():
-    result = run("-m", "skrnn.warmup", "--cells", "elman")
+    result = run("-m", "skrnn.warmup", "elman")
     assert result.returncode == 2
     assert "elman" in result.stderr
 

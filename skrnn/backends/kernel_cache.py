@@ -194,11 +194,27 @@ class KernelCache(NullCache):
     def _version(self) -> str:
         return str(source_hash(self.backend))[:8]
 
+    def lacks(self, signature, dispatcher) -> bool:
+        """Whether a kernel would be compiled, and then kept."""
+        if tuple(signature.args) in dispatcher.overloads:
+            return False
+        name, _ = self._file(signature, dispatcher.targetctx.codegen())
+        places = list(self._readable())
+        return bool(places) and not any((directory / name).exists() for directory in places)
+
+    def _readable(self) -> Iterator[Path]:
+        """Where a kernel is looked for: up to the first place in which it can be kept."""
+        for directory in self._places():
+            yield directory
+            with suppress(OSError):
+                disk.prepare(directory)
+                return
+
     def load_overload(self, signature, target_context):
         target_context.refresh()
         name, header = self._file(signature, target_context.codegen())
         damage = None
-        for directory in self._places():
+        for directory in self._readable():
             data = disk.read(directory / name)
             if data is not None:
                 try:
@@ -207,9 +223,6 @@ class KernelCache(NullCache):
                     return result
                 except Exception as error:  # from elsewhere, it can raise anything
                     damage = f"compiling again, {directory / name} cannot be loaded: {error!r}"
-            with suppress(OSError):
-                disk.prepare(directory)
-                break  # here the kernel will be kept; what lies in later places is not needed
         if damage is not None:
             say_once("damage", damage)
         return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import addressof, c_char
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from numba.np import arrayobj
 
 from ...interrupts import deferring, look
 from . import threads
+from .ahead import compile_together
 from .jit import inlined, kernel
 from .simd import INT
 from .subnormals import begin_flushing, end_flushing, flush_subnormals, restore
@@ -109,33 +110,46 @@ def read_words(context, builder, words, tys):
             yield builder.trunc(word(), ir.IntType(1)) if ty == types.boolean else word()
 
 
-@cache
-@deferring
-@global_compiler_lock
-def entry(dispatcher, codes: tuple[str, ...], shared: bool) -> tuple[int, Any]:
+def signature_of(codes: tuple[str, ...], shared: bool) -> Any:
+    """Of a kernel, which returns nothing."""
+    tys = [TYPES[code] for code in codes]
+    return types.void(types.intp, types.intp, *tys) if shared else types.void(*tys)
+
+
+_entries: dict[tuple[Any, tuple[str, ...], bool], tuple[int, Any]] = {}
+
+
+def entry(dispatcher: Any, codes: tuple[str, ...], shared: bool) -> tuple[int, Any]:
     """Address of ``void f(words, thread, n_threads)`` that calls a kernel, and what keeps it alive.
 
     A `shared` kernel takes ``thread`` and ``n_threads`` before its own arguments.
     """
+    key = dispatcher, codes, shared
+    if key not in _entries:
+        _entries[key] = make_entry(*key)
+    return _entries[key]
+
+
+@deferring
+@global_compiler_lock
+def make_entry(dispatcher: Any, codes: tuple[str, ...], shared: bool) -> tuple[int, Any]:
     look()  # nothing of it has been compiled yet
-    tys = tuple(TYPES[code] for code in codes)
+    signature = signature_of(codes, shared)
     context, codegen = cpu_target.target_context, cpu_target.target_context.codegen()
     context.refresh()
-    all_tys = (types.intp, types.intp, *tys) if shared else tys
-    compiled = dispatcher.get_compile_result(types.void(*all_tys))
+    compiled = dispatcher.get_compile_result(signature)
     library = codegen.create_library(f"entry_{compiled.fndesc.llvm_func_name}")
     module = library.create_ir_module("entry")
     name = f"skrnn_entry_{id(compiled)}_{shared}"
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * 3), name)
     builder = ir.IRBuilder(function.append_basic_block())
-    words, thread, n_threads = function.args
-    arguments = list(read_words(context, builder, builder.inttoptr(words, INT.as_pointer()), tys))
-    callee_type = context.call_conv.get_function_type(types.void, all_tys)
+    words, *team = function.args
+    words = builder.inttoptr(words, INT.as_pointer())
+    arguments = [*(team if shared else []), *read_words(context, builder, words, map(TYPES.get, codes))]
+    callee_type = context.call_conv.get_function_type(types.void, signature.args)
     address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
     callee = builder.inttoptr(ir.Constant(INT, address), callee_type.as_pointer())
-    context.call_conv.call_function(
-        builder, callee, types.void, all_tys, [thread, n_threads, *arguments] if shared else arguments
-    )
+    context.call_conv.call_function(builder, callee, types.void, signature.args, arguments)
     builder.ret_void()
     library.add_ir_module(module)
     library.finalize()
@@ -154,10 +168,10 @@ class Call(NamedTuple):
     """One recorded call."""
 
     kernel: Any
-    args: tuple
-    shared: bool  # between the threads; else the first one makes it alone
-    condition: np.ndarray | None
     codes: tuple[str, ...]
+    shared: bool  # between the threads; else the first one makes it alone
+    args: tuple
+    condition: np.ndarray | None
     words_from: int  # where its words begin among those of the tape
 
 
@@ -249,7 +263,7 @@ class Tape:
     def _record(self, function: Any, args: tuple, shared: bool) -> None:
         found = [self._known.get(id(arg)) or words_of(arg) for arg in args]
         codes = tuple([code for code, _ in found])
-        self.calls.append(Call(function, args, shared, self._condition, codes, len(self._words)))
+        self.calls.append(Call(function, codes, shared, args, self._condition, len(self._words)))
         self._known.update(zip(map(id, args), found))  # only now: one of them may have been refused
         for _, words in found:
             self._words += words
@@ -278,8 +292,10 @@ class Tape:
     def _compile(self) -> np.ndarray:
         words, rows = np.array(self._words, np.int64), []
         self._kept, first = [words], words.ctypes.data
+        new = {call[:3] for call in self.calls} - _entries.keys()
+        compile_together([(kernel, signature_of(codes, shared)) for kernel, codes, shared in new])
         for call in self.calls:
-            address, keep = entry(call.kernel, call.codes, call.shared)
+            address, keep = entry(*call[:3])
             self._kept.append(keep)
             guard = 0 if call.condition is None else call.condition.ctypes.data
             rows += (address, first + 8 * call.words_from, int(call.shared), guard)
@@ -330,7 +346,7 @@ class Tape:
             look()
             if self.stop[0]:
                 break
-            for function, args, shared, condition, *_ in self.calls:
+            for function, _codes, shared, args, condition, _ in self.calls:
                 if condition is not None and condition[0] == 0:
                     continue
                 mode = begin_flushing()
