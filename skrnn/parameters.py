@@ -173,6 +173,7 @@ class Parameters:
         for place, at in self._places:
             kept = flat[at].reshape(place.stored).transpose(place.axes)
             by_gate = weights[place.section].reshape(place.n_gates, -1, kept.shape[-1])
-            units = kept.reshape(len(place.gates), -1, kept.shape[-1])
-            by_gate[list(place.gates)] = units[:, : by_gate.shape[1]]
+            units = kept.reshape(len(place.gates), -1, kept.shape[-1])[:, : by_gate.shape[1]]
+            for gate, of_gate in zip(place.gates, units, strict=True):
+                by_gate[gate] = of_gate
         return weights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -96,9 +96,20 @@ class Sequences:
         """Read an array of shape (n, T, F): a view where it is C-contiguous and of `dtype`."""
         n, steps, features = array.shape
         values = _as_table(array, dtype).reshape(n * steps, features)
-        offsets = np.arange(0, n * steps + 1, steps) if steps else np.zeros(n + 1, np.intp)
-        sequences = cls(values, offsets[:-1], np.full(n, steps, np.intp))
-        sequences.__dict__["offsets"] = offsets  # cached
+        starts, lengths, offsets = (_few_places if n <= FEW else _places)(n, steps)
+        if steps == 0:
+            return cls(values, starts, lengths)  # which says what is wrong
+        _check_table("values", values)
+        sequences = object.__new__(cls)  # these places need no check
+        sequences.__dict__.update(
+            values=values,
+            starts=starts,
+            lengths=lengths,
+            shift=None,
+            scale=None,
+            tokens=None,
+            offsets=offsets,
+        )
         return sequences
 
     @classmethod
@@ -260,6 +271,16 @@ def object_array(items: list[Any]) -> np.ndarray:
     for i, item in enumerate(items):  # array[:] = items would broadcast items of equal shape
         array[i] = item
     return array
+
+
+def _places(n: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Starts, lengths and offsets of n sequences of equal length."""
+    offsets = np.arange(n + 1) * steps
+    return offsets[:-1], np.full(n, steps, np.intp), offsets
+
+
+FEW = 1024  # sequences, whose places are kept for the next ones: nobody writes to them
+_few_places = lru_cache(64)(_places)
 
 
 def _as_table(array: np.ndarray, dtype: Any) -> np.ndarray:

@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from pictures import bits
 from sklearn import clone
 
 from skrnn import (
@@ -322,3 +323,17 @@ def test_the_history_of_many_calls_does_not_grow(monkeypatch):
     assert max(sizes[20:]) - min(sizes[20:]) < 50
     est.set_params(max_iter=30, n_iter_no_change=30).fit(X, y).partial_fit(X[:4], y[:4])
     assert len(est.loss_curve_) == 30  # those of a fit are not thinned out, but no more are added
+
+
+def test_random_numbers_are_stored_though_they_are_drawn_again():
+    """A generator's state is taken down only now and then; a copy goes on from it with the same bits."""
+    model, twins = GRURegressor(4, batch_size=7, random_state=0), []
+    for k in range(2 * online.Shuffled.MOST + 5):
+        n = 20 + k % 5
+        model.partial_fit(X[:n], y[:n])
+        for twin in twins:
+            twin.partial_fit(X[:n], y[:n])
+            assert bits(vars(twin)["weights_"]) == bits(model.weights_)
+        twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))] if k % 9 < 3 else []
+        for twin in twins:
+            assert isinstance(vars(twin)["_rng"], dict)

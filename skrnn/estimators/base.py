@@ -20,14 +20,13 @@ from ..optimizers import SetUp
 from ..recipe import array_dtype
 from ..rooms import Room
 from ..sequences import Targets
-from ..sessions import Memory
 from ..training import Data, Progress, Settings, Trainer
 from .containers import opened_on_host
 from .devices import device_for, device_to_read, warn_the_caller
 from .inputs import Input, check_equal_lengths
 from .lags import same_layout
 from .loading import TakesWeights
-from .online import Kept, LearnsOnline, moments_of
+from .online import Kept, LearnsOnline, Shuffled, moments_of, state_of
 from .parameters import as_python
 from .prediction import remembering
 from .progress import progress_bar
@@ -280,7 +279,7 @@ class RecurrentEstimator(
             self._begin_random_numbers()
         # The generator's state is stored only by `_store`, so that a failed fit does not move it.
         rng = np.random.RandomState()
-        rng.set_state(self._rng)
+        rng.set_state(state_of(self._rng))
         if not again:
             weights = network.parameters.initial(rng)
         else:
@@ -341,31 +340,42 @@ class RecurrentEstimator(
 
     # --- fitted state ----------------------------------------------------------------------------------
     def _fitted_attributes(
-        self, weights: dict[str, np.ndarray], progress: Progress, memory: Memory | None = None
+        self, weights: dict[str, np.ndarray], progress: Progress, kept: Kept | None = None
     ) -> dict[str, Any]:
-        history = progress.history(None if memory is None else MOST_CALLS)
-        losses, scores = history["loss"].tolist(), history["validation_score"]
+        memory, most, goes_on = None, None, False
+        if kept is not None:
+            memory, most, goes_on = kept.memory, MOST_CALLS, kept.taken is not None
+        history = progress.history(most)
+        losses = history["loss"]
         return remembering(weights, memory) | {
             "n_iter_": progress.n_iter,
-            "loss_": losses[-1] if losses else None,
+            "loss_": float(losses[-1]) if len(losses) else None,
             "best_loss_": progress.best_loss,
-            "loss_curve_": losses,
-            "validation_scores_": scores[~np.isnan(scores)].tolist() or None,
             "best_validation_score_": progress.best_score,
-            "_architecture": self._network_parameters(),
+            "_architecture": self._architecture if goes_on else self._network_parameters(),
             "history_": history,
             "n_outputs_": self._n_outputs(),
         }
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        return self.history_["loss"].tolist()
+
+    @property
+    def validation_scores_(self) -> list[float] | None:
+        scores = self.history_["validation_score"]
+        return scores[~np.isnan(scores)].tolist() or None
 
     @abstractmethod
     def _n_outputs(self) -> int: ...
 
     def _store(self, trainer: Trainer, progress: Progress, kept: Kept | None = None) -> None:
         with deferred():  # after an interrupted training, a second Ctrl-C must not lose what it has learnt
-            memory, weights = None if kept is None else kept.memory, trainer.network.unpack(trainer.params)
-            self.__dict__.update(self._fitted_attributes(weights, progress, memory))
+            weights = trainer.network.unpack(trainer.params)
+            self.__dict__.update(self._fitted_attributes(weights, progress, kept))
             self._moments: Any = moments_of(trainer, self.solver)
-            self._rng = trainer.rng.get_state(legacy=False)
+            goes_on = kept is not None and kept.taken is not None
+            self._rng = Shuffled.once_more(self._rng, trainer) if goes_on else trainer.rng.get_state(False)
             if kept is not None:
                 kept.keep(self, trainer)
 

@@ -65,13 +65,13 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, Cl
             As `fit`; if `classes` are missing on the first call, do not fit y, or are not those of the
             first call.
         """
-        self._validate_once()
+        key = self._validate_once()
         first = not hasattr(self, "weights_")
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit")
         if isinstance(self.class_weight, str):
             raise ValueError('class_weight="balanced" is not known to partial_fit: pass a dict of weights')
-        return self._partial_fit(X, y, sample_weight, first, classes=to_host(classes))
+        return self._partial_fit(key, X, y, sample_weight, first, classes=to_host(classes))
 
     def _read_targets(
         self,

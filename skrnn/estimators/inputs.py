@@ -309,7 +309,8 @@ def _read_rows(
         shown = X if gpu is None else np.broadcast_to(np.zeros((), _numeric(X, "X").dtype), X.shape)
         if hasattr(X, "iloc") and any(dtype.kind == "O" for dtype in X.dtypes):
             shown = X.mask(X.isna())  # NaN in place of pd.NA, which is not numeric
-        shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
+        if reset or not _is_as_before(estimator, shown):
+            shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
         values = shown if gpu is None else X
         names = getattr(estimator, "feature_names_in_", None)
         if not by_name:
@@ -335,6 +336,19 @@ def _read_rows(
     if reset and by_name:
         estimator.step_columns_ = columns
     return sequences, float_type
+
+
+def _is_as_before(estimator: Any, X: Any) -> bool:
+    """Whether X is an array of numbers of which scikit-learn's checks, half of a short prediction, would find
+    nothing to say."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype.kind in "fiu"
+        and X.ndim == 2
+        and len(X) > 0
+        and X.shape[1] == estimator.n_features_in_
+        and not hasattr(estimator, "feature_names_in_")
+    )
 
 
 def _step_array(item: Any, place: str, gpu: Any) -> np.ndarray:

@@ -78,16 +78,14 @@ class Kept:
     taken: Trainer | None = None
 
     @classmethod
-    def of(cls, estimator: Any, data: Data) -> Self | None:
-        """None for large calls, which are recorded anew, on a GPU, and for parameters without a key."""
+    def of(cls, estimator: Any, data: Data, parameters: tuple[Any, ...] | None) -> Self | None:
+        """With the key of the estimator's parameters. None without one, on a GPU, and for large calls, which
+        are recorded anew."""
         y, sequences = data.y, data.sequences
         n_numbers = sequences.n_features + 12 * int(estimator.hidden_size) * int(estimator.num_layers)
-        if estimator.device_ != "cpu" or y.at is not None or y.values.dtype not in FLOATS:
+        if parameters is None or estimator.device_ != "cpu" or not lies_on_host(sequences.values):
             return None
-        if not lies_on_host(sequences.values):
-            return None
-        parameters = parameters_key(estimator) if fits(sequences, n_numbers) else None
-        if parameters is None:
+        if y.at is not None or y.values.dtype not in FLOATS or not fits(sequences, n_numbers):
             return None
         room = Room.of(sequences)
         form = y.values.dtype, y.width, data.w is None, sequences.n_features, room.scaled, room.n_tokens
@@ -146,6 +144,37 @@ def moments_of(trainer: Trainer, solver: str) -> Any:
     return solver, n_steps, unpack(optimizer.m), unpack(optimizer.v)
 
 
+class Shuffled:
+    """A state of random numbers after permutations of so many things, which are drawn again when it is asked
+    for: to take down a generator's takes as long as a small pass."""
+
+    MOST = 64
+
+    def __init__(self, state: dict[str, Any], *sizes: int) -> None:
+        self._state, self._sizes = state, sizes
+
+    def state(self) -> dict[str, Any]:
+        rng = np.random.RandomState()
+        rng.set_state(self._state)
+        for n in self._sizes:
+            rng.permutation(n)
+        return rng.get_state(legacy=False)
+
+    @classmethod
+    def once_more(cls, before: dict[str, Any] | Shuffled, trainer: Trainer) -> dict[str, Any] | Shuffled:
+        """A trainer's, one epoch after `before`."""
+        known = before if isinstance(before, Shuffled) else Shuffled(before)
+        if len(known._sizes) == cls.MOST:
+            return trainer.rng.get_state(legacy=False)
+        drawn = [len(trainer.data.sequences)] * trainer.settings.shuffle
+        return cls(known._state, *known._sizes, *drawn)
+
+
+def state_of(rng: dict[str, Any] | Shuffled) -> dict[str, Any]:
+    """Of random numbers, as NumPy has it."""
+    return rng.state() if isinstance(rng, Shuffled) else rng
+
+
 class LearnsOnline(FittedNetwork):
     """Mixin: one pass over the data at hand, and on with the next."""
 
@@ -156,22 +185,31 @@ class LearnsOnline(FittedNetwork):
     _trainer: Any
     _with_training_weights: Any
 
-    def _validate_once(self) -> None:
-        """Validate the parameters, unless they are what was validated last."""
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if state.get("_moments") is not None:
+            state["_moments"] = tuple(state["_moments"])
+        if "_rng" in state:
+            state["_rng"] = state_of(state["_rng"])
+        return state
+
+    def _validate_once(self) -> tuple[Any, ...] | None:
+        """Validate the parameters, unless they are what was validated last; their key."""
         key = parameters_key(self)
         if self._memory is None or key is None or self._memory.validated != key:
             self._validate_params()
             if self._memory is not None:
                 self._memory.validated = key
+        return key
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool, **targets: Any) -> Self:
+    def _partial_fit(self, key: Any, X: Any, y: Any, sample_weight: Any, first: bool, **targets: Any) -> Self:
         with unchanged_on_error(self):
             self._check_parameters()
             self.device_ = device_to_read(self.device, self.dtype, X)
             with backends.turn(self.device_, self.allow_tf32):
                 data = self._read_data(X, y, sample_weight, reset=first, **targets)
             data = self._with_training_weights(data)
-            kept = Kept.of(self, data)
+            kept = Kept.of(self, data, key)
             trainer = None if first or kept is None else kept.trainer(self, data)
             if trainer is None:
                 self.device_ = self._device_to_train(data)

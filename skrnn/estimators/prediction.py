@@ -350,8 +350,6 @@ class FittedNetwork(Versioned, SharedParameters):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         state.pop("_memory", None)
-        if state.get("_moments") is not None:
-            state["_moments"] = tuple(state["_moments"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -50,8 +50,8 @@ class _Regressor(RegressorMixin, RecurrentEstimator, RegressorParameters):
         -------
         self : estimator
         """
-        self._validate_once()
-        return self._partial_fit(X, y, sample_weight, first=not hasattr(self, "weights_"))
+        key = self._validate_once()
+        return self._partial_fit(key, X, y, sample_weight, first=not hasattr(self, "weights_"))
 
     def _read_targets(
         self,
