@@ -10,7 +10,7 @@ import numpy as np
 from .batches import Jobs, Steps
 from .sequences import TOKEN, Sequences, Targets
 
-MOST_SEQUENCES = 256  # of what is copied, instead of being read where it is
+MOST_SEQUENCES = 1024  # of what is copied, instead of being read where it is
 MOST_STEPS = 4096  # of all of them
 MOST_NUMBERS = 2**20  # features and states of all of those
 

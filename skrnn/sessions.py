@@ -205,7 +205,8 @@ class Memory:
     def learnt(self, weights: Mapping[str, np.ndarray], key: tuple[Any, ...], params: np.ndarray) -> None:
         """The weights are these now, packed in `params`, which are copied: predictors of others go."""
         before = next((predictor for known, _, predictor in self._known if known == key), None)
-        if before is not None:
+        self._known = []
+        if before is not None and lies_on_host(params):
             after = Predictor(before.network, params.copy(), before)
             self._known = [(key, list(weights.values()), after)]
 

@@ -62,40 +62,41 @@ class Kept:
 
     Attributes
     ----------
-    key : tuple
-        All that the recording depends on.
-    room : Room
-        For its data.
     memory : Memory
         The estimator's.
+    key : tuple or None
+        All that a recording depends on. None where it is not kept: without a key of the parameters, on a GPU,
+        and of large calls, which are recorded anew.
+    room : Room or None
+        For its data.
     taken : Trainer or None
         What was found there.
     """
 
-    key: tuple[Any, ...]
-    room: Room
     memory: Memory
+    key: tuple[Any, ...] | None = None
+    room: Room | None = None
     taken: Trainer | None = None
 
     @classmethod
-    def of(cls, estimator: Any, data: Data, parameters: tuple[Any, ...] | None) -> Self | None:
-        """With the key of the estimator's parameters. None without one, on a GPU, and for large calls, which
-        are recorded anew."""
-        y, sequences = data.y, data.sequences
+    def of(cls, estimator: Any, data: Data, parameters: tuple[Any, ...] | None) -> Self:
+        """With the key of the estimator's parameters."""
+        y, sequences, memory = data.y, data.sequences, estimator._memory
+        kept = cls(Memory() if memory is None else memory)
         n_numbers = sequences.n_features + 12 * int(estimator.hidden_size) * int(estimator.num_layers)
         if parameters is None or estimator.device_ != "cpu" or not lies_on_host(sequences.values):
-            return None
+            return kept
         if y.at is not None or y.values.dtype not in FLOATS or not fits(sequences, n_numbers):
-            return None
-        room = Room.of(sequences)
+            return kept
+        kept.room = room = Room.of(sequences)
         form = y.values.dtype, y.width, data.w is None, sequences.n_features, room.scaled, room.n_tokens
-        memory = estimator._memory
-        return cls((parameters, form), room, Memory() if memory is None else memory)
+        kept.key = parameters, form
+        return kept
 
     def trainer(self, estimator: Any, data: Data) -> Trainer | None:
         """That of the last call, if it stands where the estimator stands; nobody else gets it then."""
         last, self.memory.trainer = self.memory.trainer, None
-        if last is None:
+        if last is None or self.room is None:
             return None
         key, room, stands, trainer = last
         if key != self.key or not are_the_same(stands, standing(estimator)):
@@ -109,13 +110,12 @@ class Kept:
 
     def keep(self, estimator: Any, trainer: Trainer) -> None:
         """After the call: the trainer, for the next one, and predictors with the new weights."""
-        if estimator.device_ != "cpu":
-            return
-        memory, new = self.memory, trainer is not self.taken
-        memory.learnt(estimator.weights_, ("cpu", estimator._architecture), trainer.params)
-        memory.trainer = self.key, self.room, standing(estimator), trainer
-        if new:
-            keep(memory, trainer.work.nbytes + 4 * trainer.params.nbytes)
+        memory, device = self.memory, estimator.device_
+        memory.learnt(estimator.weights_, (device, estimator._architecture), trainer.params)
+        if self.key is not None and device == "cpu":  # "auto" may have gone to a GPU
+            memory.trainer = self.key, self.room, standing(estimator), trainer
+            if trainer is not self.taken:
+                keep(memory, trainer.work.nbytes + 4 * trainer.params.nbytes)
 
 
 def standing(estimator: Any) -> list[Any]:
@@ -210,12 +210,12 @@ class LearnsOnline(FittedNetwork):
                 data = self._read_data(X, y, sample_weight, reset=first, **targets)
             data = self._with_training_weights(data)
             kept = Kept.of(self, data, key)
-            trainer = None if first or kept is None else kept.trainer(self, data)
+            trainer = None if first else kept.trainer(self, data)
             if trainer is None:
                 self.device_ = self._device_to_train(data)
             with backends.turn(self.device_, self.allow_tf32):
                 if trainer is None:
-                    trainer = self._trainer(data, not first, None if kept is None else kept.room)
+                    trainer = self._trainer(data, not first, kept.room)
                 progress = Progress() if first else self._progress()
                 rate = float(self.learning_rate_init)
                 with deferred():
