@@ -130,8 +130,8 @@ def main(arguments: list[str] | None = None) -> None:
     for name, column in zip(("epochs", "predictions"), np.transpose(ratios), strict=True):
         behind, far = np.sum(column < 1), np.sum(column < 1 / 1.1)
         print(
-            f"{name}: PyTorch ahead in {behind} of {len(column)}, by more than a tenth in {far}; its time over "
-            f"ours: median {np.median(column):.2f}, least {column.min():.2f}"
+            f"{name}: PyTorch ahead in {behind} of {len(column)}, by more than a tenth in {far}; "
+            f"its time over ours: median {np.median(column):.2f}, least {column.min():.2f}"
         )
     for row, pair in zip(rows, ratios, strict=True):
         if min(pair) < 1:

@@ -3,7 +3,8 @@ addresses, and reads there what has been copied there last."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,11 +30,15 @@ class Room(NamedTuple):
         n, tokens = len(sequences), sequences.tokens
         n_steps = sequences.n_steps
         longest = n_steps if n == 1 else int(sequences.lengths.max())
-        n_tokens = 0 if tokens is None else tokens.shape[1]
-        longest = _rounded(longest)
-        return cls(
-            _rounded(n), longest, max(longest, _rounded(n_steps)), sequences.shift is not None, n_tokens
+        return cls._rounded(
+            n, longest, n_steps, sequences.shift is not None, 0 if tokens is None else tokens.shape[1]
         )
+
+    @classmethod
+    @lru_cache(256)
+    def _rounded(cls, n: int, longest: int, n_steps: int, scaled: bool, n_tokens: int) -> Room:
+        n, longest, n_steps = (1 << (size - 1).bit_length() for size in (n, longest, n_steps))
+        return cls(n, longest, max(longest, n_steps), scaled, n_tokens)
 
     def with_room_for(self, other: Room) -> Room:
         """Itself, or larger where the other is."""
@@ -43,10 +48,6 @@ class Room(NamedTuple):
         """`Steps` for jobs that read what is here."""
         longest, size = min(self.longest, jobs.chunk_size), jobs.batch_size
         return Steps(size, longest, min(self.steps, size * longest))
-
-
-def _rounded(n: int) -> int:
-    return 1 << (n - 1).bit_length()
 
 
 def fits(sequences: Sequences, n_numbers: int) -> bool:
@@ -78,16 +79,19 @@ class Held:
             np.zeros((room.steps, room.n_tokens), TOKEN) if room.n_tokens else None,
         )
         self.ends = np.zeros(n, np.intp)
+        self._places: tuple[Any, Any] = None, None  # starts and lengths that were copied last
 
     def copy(self, given: Sequences) -> slice | np.ndarray:
         """Copy sequences here; returns which rows of their table, in the order they have here."""
         own, n = self.sequences, len(given)
         rows: slice | np.ndarray = slice(None)
-        n_rows, starts = len(given.values), given.starts
+        n_rows, starts, (last_starts, last_lengths) = len(given.values), given.starts, self._places
         if n_rows > len(own.values):  # a few windows over a long series
             rows, n_rows, starts = given.row_index(), given.n_steps, given.offsets[:-1]
         own.values[:n_rows] = given.values[rows]
-        own.starts[:n], own.lengths[:n], self.ends[:n] = starts, given.lengths, given.offsets[1:]
+        if starts is not last_starts or given.lengths is not last_lengths:
+            own.starts[:n], own.lengths[:n], self.ends[:n] = starts, given.lengths, given.offsets[1:]
+            self._places = starts, given.lengths
         if own.shift is not None and own.scale is not None:
             own.shift[:n], own.scale[:n] = given.shift, given.scale
         if own.tokens is not None and given.tokens is not None:

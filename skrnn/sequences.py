@@ -284,6 +284,8 @@ _few_places = lru_cache(64)(_places)
 
 
 def _as_table(array: np.ndarray, dtype: Any) -> np.ndarray:
+    if type(array) is np.ndarray and array.dtype == dtype and array.flags.carray:
+        return array
     # a view where nothing has to change; asarray strips subclasses such as memmap
     return np.asarray(np.require(array, dtype, ["C", "A"]))
 

@@ -48,6 +48,7 @@ class Session:
         self._jobs = Jobs(self._held.sequences.lengths, n, None)
         self._jobs.table[0, JOB_SIZE] = room.longest
         self._first = State.zeros(network, n) if given else None
+        self._lengths: Any = None  # that the jobs are in the order of
         self._pass = Pass(
             network, self._params, self._held.sequences, self._jobs, room.minibatch(self._jobs),
             ends=self._held.ends, n_steps=room.steps, state=self._first, n_threads=os.cpu_count(), **what,
@@ -79,8 +80,9 @@ class Session:
         if self._first is not None and state is not None:
             for mine, theirs in zip(self._first.arrays(), state.arrays(), strict=True):
                 mine[:n] = theirs
-        if n > 1:
+        if sequences.lengths is not self._lengths:
             jobs.order[:n] = np.argsort(-sequences.lengths, kind="stable")
+            self._lengths = sequences.lengths
         jobs.table[0, JOB_COUNT], jobs.cursor[0] = n, -1
         recorded.tape.run(1, self._network.flops(sequences.n_steps), n_threads=n_threads)
         output = recorded.output[: sequences.n_steps if recorded.per_step else n].copy()

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
-from ..sequences import Sequences, object_array
+from ..sequences import FLOATS, Sequences, object_array
 from .containers import as_array, check_opened, check_table, depth_of, opened, opened_on_host, steps_of
 from .devices import holds_arrays, is_packed, warn_the_caller
 from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
@@ -115,6 +115,10 @@ def read_X(
         check_names(estimator, X, reset)
         _agree_on_features(estimator, X.n_features, reset)
         return Input(X, "sequences", True, X.values.dtype.type)
+    if type(X) is np.ndarray and X.ndim == 3 and not (reset or allow_nan or channels_first):
+        again = _read_again(estimator, X, dtype)
+        if again is not None and static_columns is None:
+            return again
     if isinstance(X, np.ma.MaskedArray):
         raise ValueError("X is a masked array; fill it, for example with X.filled(numpy.nan)")
     if gpu is not None:
@@ -137,6 +141,21 @@ def read_X(
     if reset:
         estimator._input_kind = kind
     return Input(sequences, kind, ragged, float_type)
+
+
+def _read_again(estimator: Any, X: np.ndarray, dtype: Any) -> Input | None:
+    """A 3-D array as that of `fit`, of which nothing but its numbers needs a look; None for any other, and where
+    one is not finite."""
+    if X.dtype not in FLOATS or X.size == 0 or getattr(estimator, "_input_kind", None) != "sequences":
+        return None
+    if X.shape[2] != estimator.n_features_in_ or hasattr(estimator, "feature_names_in_"):
+        return None
+    if X.dtype == dtype:
+        sequences = Sequences.from_dense(X, dtype)
+    else:
+        with np.errstate(over="ignore"):
+            sequences = Sequences.from_dense(X, dtype)
+    return Input(sequences, "sequences", False, X.dtype.type) if all_finite(sequences.values, False) else None
 
 
 def shape_like(input: Input, flat: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -26,6 +26,8 @@ from .states import read_state, shown
 from .streaming import Stream
 from .targets import Rows, check_same_targets, read_rows, read_weights
 from .versions import Versioned
+
+ON_CPU = nullcontext("cpu")
 
 
 def remembering(weights: dict[str, np.ndarray], memory: Memory | None = None) -> dict[str, Any]:
@@ -64,14 +66,14 @@ class FittedNetwork(Versioned, SharedParameters):
         input, raw, _ = self._run(X)
         return self._shape(input, in_kind_of(X, self._answer(method)(raw)))
 
-    @contextmanager
-    def _turn(self, X: Any = None) -> Iterator[str]:
+    def _turn(self, X: Any = None) -> AbstractContextManager[str]:
         """A turn on the device for predictions, which is given; the CPU's, with a warning, where there is no
         such GPU."""
         device = (gpu_of(X) or self.device_) if self.device == "auto" else full_name(self.device)
-        if device == "cpu":
-            yield device
-            return
+        return ON_CPU if device == "cpu" else self._turn_on(device, X)
+
+    @contextmanager
+    def _turn_on(self, device: str, X: Any) -> Iterator[str]:
         with ExitStack() as stack:
             try:
                 stack.enter_context(backends.turn(device, self.allow_tf32))
@@ -138,12 +140,14 @@ class FittedNetwork(Versioned, SharedParameters):
 
     def _predictor(self, device: str, **changed: Any) -> Predictor:
         """The fitted network, or one with some parameters `changed`, and its weights on the device."""
-        parameters, weights = self._architecture | changed, self.weights_
+        parameters, weights = self._architecture, self.weights_
+        if changed:
+            parameters = parameters | changed
         backend = backends.get(device)
         if parameters["dtype"] == "bfloat16" and not backend.supports_bfloat16():
             what = "this processor" if device == "cpu" else f"device={device!r}"
             warn_the_caller(f"{what} cannot multiply bfloat16 numbers: predicting in float32")
-            parameters["dtype"] = "float32"
+            parameters = parameters | {"dtype": "float32"}
 
         def make() -> Predictor:
             n_features, n_raw = weights["weight_ih_l0"].shape[1], len(weights["head.bias"])
