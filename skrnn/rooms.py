@@ -50,9 +50,9 @@ class Room(NamedTuple):
         return Steps(size, longest, min(self.steps, size * longest))
 
 
-def fits(sequences: Sequences, n_numbers: int) -> bool:
+def fits(sequences: Sequences, n_numbers: int, most_numbers: int = MOST_NUMBERS) -> bool:
     """Whether these are few enough to be copied; `n_numbers` are those of a step."""
-    most = min(MOST_STEPS, MOST_NUMBERS // n_numbers)
+    most = min(MOST_STEPS, most_numbers // n_numbers)
     return len(sequences) <= MOST_SEQUENCES and sequences.n_steps <= most
 
 

@@ -144,8 +144,8 @@ def read_X(
 
 
 def _read_again(estimator: Any, X: np.ndarray, dtype: Any) -> Input | None:
-    """A 3-D array as that of `fit`, of which nothing but its numbers needs a look; None for any other, and where
-    one is not finite."""
+    """A 3-D array as that of `fit`, of which only its numbers need a look; None for others, and where one of
+    them is not finite."""
     if X.dtype not in FLOATS or X.size == 0 or getattr(estimator, "_input_kind", None) != "sequences":
         return None
     if X.shape[2] != estimator.n_features_in_ or hasattr(estimator, "feature_names_in_"):
