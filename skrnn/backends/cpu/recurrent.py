@@ -40,12 +40,24 @@ from ...batches import SIZE_B, SIZE_CARRIED, SIZE_R, SIZE_T
 from ...cells import Cell
 from .bfloat16 import store_bf16
 from .gemm import make_column_sums, make_multiply, make_preactivations
-from .jit import kernel
+from .jit import inlined, kernel
 from .simd import clear, copy, lanes, make_load, make_store
 from .sums import SPAN, sum_kernels
 from .threads import own_range, own_sequences
 
 ROW_BLOCK = 128  # rows of a weight gradient handled at a time: their part of G stays in the L1 cache
+
+
+TOGETHER = 2**15  # sums of weight gradients, at most, for which a block of rows is read once
+
+
+@inlined
+def share_of_panel(item, splits, F, n_hidden, z_row):
+    """Of a panel's weight gradients: the panel, first feature and how many, first unit and how many, and how
+    many sums of gradients."""
+    p, k = item // splits, item % splits
+    i, j = F * k // splits, n_hidden * k // splits
+    return p, i, F * (k + 1) // splits - i, j, n_hidden * (k + 1) // splits - j, z_row if k == 0 else 0
 
 
 def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) -> SimpleNamespace:
@@ -249,24 +261,17 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
         w_row, u_row, v_row = in_width * L, hidden_width * L, late_width * L
         splits = (n_threads + P - 1) // P  # threads to a panel
         first, last = own_range(thread, n_threads, P * splits)
-        for item in range(first, last):
-            p, k = item // splits, item % splits
-            i, i_end = F * k // splits, F * (k + 1) // splits
-            j, j_end = n_hidden * k // splits, n_hidden * (k + 1) // splits
-            w0, u0, v0 = (p * F + i) * w_row, (p * n_hidden + j) * u_row, (p * n_hidden + j) * v_row
-            n_w, n_u, n_v, n_sums = (i_end - i) * w_row, (j_end - j) * u_row, (j_end - j) * v_row, z_row
-            if not two_stage:
-                n_v = 0
-            if k > 0:
-                n_sums = 0
-            wide_u, wide_v = len(dW) + u0, len(dW) + len(dU) + v0
-            wide_sums = len(dW) + len(dU) + len(dV) + p * z_row
-            clear(dW, w0, n_w)
-            clear(dU, u0, n_u)
-            if two_stage:
-                clear(dV, v0, n_v)
-            if k == 0:
-                clear(sums, p * z_row, z_row)
+        wide_u, wide_v, wide_sums = len(dW), len(dW) + len(dU), len(dW) + len(dU) + len(dV)
+        together = max(1, TOGETHER // (F * w_row + n_hidden * (u_row + v_row)))
+        for begin in range(first, last, together):
+            items = range(begin, min(begin + together, last))
+            for item in items:
+                p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, z_row)
+                clear(dW, (p * F + i) * w_row, n_i * w_row)
+                clear(dU, (p * n_hidden + j) * u_row, n_j * u_row)
+                if two_stage:
+                    clear(dV, (p * n_hidden + j) * v_row, n_j * v_row)
+                clear(sums, p * z_row, n_sums)
             t, in_span, spans = 0, 0, 0
             while t < T:  # a stretch of steps that all find their past at the same distance
                 before = counts[max(t - 1, 0)]
@@ -275,29 +280,40 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
                     t += 1
                 end = row_at[t] if t < T else R
                 while r < end:
-                    depth, g = min(ROW_BLOCK, end - r), (p * R + r) * z_row
+                    depth = min(ROW_BLOCK, end - r)
                     if narrow and in_span + depth > SPAN:
-                        set_aside(dW, w0, n_w, wide, w0, spans == 0)
-                        set_aside(dU, u0, n_u, wide, wide_u, spans == 0)
-                        set_aside(dV, v0, n_v, wide, wide_v, spans == 0)
-                        set_aside(sums, p * z_row, n_sums, wide, wide_sums, spans == 0)
+                        for item in items:
+                            p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, z_row)
+                            w0, u0 = (p * F + i) * w_row, (p * n_hidden + j) * u_row
+                            v0 = (p * n_hidden + j) * v_row
+                            set_aside(dW, w0, n_i * w_row, wide, w0, spans == 0)
+                            set_aside(dU, u0, n_j * u_row, wide, wide_u + u0, spans == 0)
+                            set_aside(dV, v0, n_j * v_row, wide, wide_v + v0, spans == 0)
+                            set_aside(sums, p * z_row, n_sums, wide, wide_sums + p * z_row, spans == 0)
                         in_span, spans = 0, spans + 1
                     in_span += depth
-                    if k == 0:
-                        column_sums(depth, G, g, z_row, sums, p * z_row)
-                    multiply_in(i_end - i, X, (x_first + r) * x_row + i, 1, x_row, 0, G, g + in_lo * L, z_row,
-                                dW, w0, w_row, depth, 1)  # fmt: skip
-                    multiply_hidden(j_end - j, A, (r + past) * Hp + j, 1, Hp, 0, G, g + hidden_lo * L, z_row,
-                                    dU, u0, u_row, depth, 1)  # fmt: skip
-                    if two_stage:
-                        multiply_late(j_end - j, RH, (r + past) * Hp + j, 1, Hp, 0, G, g + late_lo * L, z_row,
-                                      dV, v0, v_row, depth, 1)  # fmt: skip
+                    for item in items:
+                        p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, z_row)
+                        g = (p * R + r) * z_row
+                        if n_sums > 0:
+                            column_sums(depth, G, g, z_row, sums, p * z_row)
+                        multiply_in(n_i, X, (x_first + r) * x_row + i, 1, x_row, 0, G, g + in_lo * L, z_row,
+                                    dW, (p * F + i) * w_row, w_row, depth, 1)  # fmt: skip
+                        multiply_hidden(n_j, A, (r + past) * Hp + j, 1, Hp, 0, G, g + hidden_lo * L, z_row,
+                                        dU, (p * n_hidden + j) * u_row, u_row, depth, 1)  # fmt: skip
+                        if two_stage:
+                            multiply_late(n_j, RH, (r + past) * Hp + j, 1, Hp, 0, G, g + late_lo * L, z_row,
+                                          dV, (p * n_hidden + j) * v_row, v_row, depth, 1)  # fmt: skip
                     r += depth
             if narrow and spans > 0:
-                take_back(dW, w0, n_w, wide, w0)
-                take_back(dU, u0, n_u, wide, wide_u)
-                take_back(dV, v0, n_v, wide, wide_v)
-                take_back(sums, p * z_row, n_sums, wide, wide_sums)
+                for item in items:
+                    p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, z_row)
+                    w0, u0 = (p * F + i) * w_row, (p * n_hidden + j) * u_row
+                    v0 = (p * n_hidden + j) * v_row
+                    take_back(dW, w0, n_i * w_row, wide, w0)
+                    take_back(dU, u0, n_j * u_row, wide, wide_u + u0)
+                    take_back(dV, v0, n_j * v_row, wide, wide_v + v0)
+                    take_back(sums, p * z_row, n_sums, wide, wide_sums + p * z_row)
 
     return SimpleNamespace(forward=forward, backward=backward, weight_gradients=weight_gradients)
 
