@@ -12,6 +12,10 @@ from .simd import clear, lanes
 from .threads import own_range
 
 
+ROW_BLOCK = 128  # rows that are multiplied by several panels while they are in the cache,
+TOGETHER = 2**17  # of so many weights at most
+
+
 @cache
 def make_transpose(dtype: np.dtype):
     L = lanes(dtype)
@@ -53,8 +57,12 @@ def make_input_gradient(dtype: np.dtype, wide: int):
         lo, hi = own_range(thread, n_threads, M)
         row = panels * columns
         clear(dX, lo * row, (hi - lo) * row)
-        for q in range(panels):
-            multiply(hi - lo, d, lo * d_row + first, d_row, 1, M * d_row, WT, q * WT_rows * columns, columns,
-                     dX, lo * row + q * columns, row, depth, blocks)  # fmt: skip
+        together = max(1, TOGETHER // (WT_rows * columns))
+        for begin in range(0, panels, together):
+            for r in range(lo, hi, ROW_BLOCK):
+                n = min(ROW_BLOCK, hi - r)
+                for q in range(begin, min(begin + together, panels)):
+                    multiply(n, d, r * d_row + first, d_row, 1, M * d_row, WT, q * WT_rows * columns, columns,
+                             dX, r * row + q * columns, row, depth, blocks)  # fmt: skip
 
     return input_gradient
