@@ -11,7 +11,6 @@ from .jit import kernel
 from .simd import clear, lanes
 from .threads import own_range
 
-
 ROW_BLOCK = 128  # rows that are multiplied by several panels while they are in the cache,
 TOGETHER = 2**17  # of so many weights at most
 
