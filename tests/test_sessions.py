@@ -337,3 +337,15 @@ def test_random_numbers_are_stored_though_they_are_drawn_again():
         twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))] if k % 9 < 3 else []
         for twin in twins:
             assert isinstance(vars(twin)["_rng"], dict)
+
+
+def test_a_shallow_copy_remembers_by_itself():
+    model = LSTMRegressor(3, random_state=0).partial_fit(X, y)
+    other = copy.copy(model)
+    assert other._memory is not model._memory
+    assert other.weights_ is model.weights_
+    expected = copy.deepcopy(model).partial_fit(X[:20], y[:20])
+    model.partial_fit(X[:20], y[:20])
+    assert bits(model.weights_) == bits(expected.weights_) != bits(other.weights_)
+    assert bits(other.partial_fit(X[:20], y[:20]).weights_) == bits(expected.weights_)
+    assert copy.copy(LSTMRegressor(3)).get_params() == LSTMRegressor(3).get_params()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -350,6 +350,14 @@ class FittedNetwork(Versioned, SharedParameters):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
+
+    def __copy__(self) -> Self:
+        """A shallow copy, which shares all but what is remembered."""
+        other = object.__new__(type(self))
+        other.__dict__.update(vars(self))
+        if "_memory" in vars(other):
+            other._memory = Memory()
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
