@@ -28,6 +28,7 @@ GROUPS = {
     "pandas": ("make_windows", "from_long_frame", "to_long_frame"),
     "Metrics": ("flat_accuracy_score", "flat_f1_score", "flat_r2_score", "flat_score", "flat_scorer"),
     "Plots": ("LossCurveDisplay",),
+    "Reports of problems": ("show_versions",),
 }
 SCORERS = (
     "flat_accuracy_scorer",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .about import show_versions as show_versions
     from .compose import SequenceTargetRegressor as SequenceTargetRegressor
     from .display import LossCurveDisplay as LossCurveDisplay
     from .estimators import GRUClassifier as GRUClassifier
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .windows import to_long_frame as to_long_frame
 
 _HOMES = {
+    "about": ("show_versions",),
     "estimators": (
         "GRUClassifier",
         "GRURegressor",

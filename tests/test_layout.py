@@ -82,6 +82,7 @@ MAY_IMPORT = {
     "metrics": {"estimators", "sequences"},
     "display": set(),
     "warmup": {"backends", "estimators", "recipe"},
+    "about": {"backends"},
 }
 # Where each of the larger packages may be imported. Those marked are imported when used, not before.
 SCIKIT_LEARN = {"estimators", "forecasting", "preprocessing", "compose", "metrics", "display"}

@@ -14,7 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
-from ..sequences import FLOATS, Sequences, object_array
+from ..sequences import Sequences, object_array
+from .as_before import are_rows, are_sequences
 from .containers import as_array, check_opened, check_table, depth_of, opened, opened_on_host, steps_of
 from .devices import holds_arrays, is_packed, warn_the_caller
 from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
@@ -115,10 +116,9 @@ def read_X(
         check_names(estimator, X, reset)
         _agree_on_features(estimator, X.n_features, reset)
         return Input(X, "sequences", True, X.values.dtype.type)
-    if type(X) is np.ndarray and X.ndim == 3 and not (reset or allow_nan or channels_first):
-        again = _read_again(estimator, X, dtype)
-        if again is not None and static_columns is None:
-            return again
+    plain = not (reset or allow_nan or channels_first) and static_columns is None
+    if plain and are_sequences(estimator, X) and (again := _read_again(X, dtype)) is not None:
+        return again
     if isinstance(X, np.ma.MaskedArray):
         raise ValueError("X is a masked array; fill it, for example with X.filled(numpy.nan)")
     if gpu is not None:
@@ -143,13 +143,8 @@ def read_X(
     return Input(sequences, kind, ragged, float_type)
 
 
-def _read_again(estimator: Any, X: np.ndarray, dtype: Any) -> Input | None:
-    """A 3-D array as that of `fit`, of which only its numbers need a look; None for others, and where one of
-    them is not finite."""
-    if X.dtype not in FLOATS or X.size == 0 or getattr(estimator, "_input_kind", None) != "sequences":
-        return None
-    if X.shape[2] != estimator.n_features_in_ or hasattr(estimator, "feature_names_in_"):
-        return None
+def _read_again(X: np.ndarray, dtype: Any) -> Input | None:
+    """A 3-D array of floats; None where one of them is not finite."""
     if X.dtype == dtype:
         sequences = Sequences.from_dense(X, dtype)
     else:
@@ -328,7 +323,7 @@ def _read_rows(
         shown = X if gpu is None else np.broadcast_to(np.zeros((), _numeric(X, "X").dtype), X.shape)
         if hasattr(X, "iloc") and any(dtype.kind == "O" for dtype in X.dtypes):
             shown = X.mask(X.isna())  # NaN in place of pd.NA, which is not numeric
-        if reset or not _is_as_before(estimator, shown):
+        if reset or not are_rows(estimator, shown):
             shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
         values = shown if gpu is None else X
         names = getattr(estimator, "feature_names_in_", None)
@@ -355,19 +350,6 @@ def _read_rows(
     if reset and by_name:
         estimator.step_columns_ = columns
     return sequences, float_type
-
-
-def _is_as_before(estimator: Any, X: Any) -> bool:
-    """Whether X is an array of numbers of which scikit-learn's checks, half of a short prediction, would find
-    nothing to say."""
-    return (
-        type(X) is np.ndarray
-        and X.dtype.kind in "fiu"
-        and X.ndim == 2
-        and len(X) > 0
-        and X.shape[1] == estimator.n_features_in_
-        and not hasattr(estimator, "feature_names_in_")
-    )
 
 
 def _step_array(item: Any, place: str, gpu: Any) -> np.ndarray:
