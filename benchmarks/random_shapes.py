@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 import skrnn
+from benchmarks.online import seconds
 
 LONGEST, MOST = 1.0, 50  # seconds and rounds of a shape; at least three rounds
 
@@ -63,7 +63,7 @@ class Peer:
         )
         self.head = torch.nn.Linear(shape.H * (1 + shape.bidirectional), 1)
         self.weights = [*self.rnn.parameters(), *self.head.parameters()]
-        self.optimizer = torch.optim.Adam(self.weights, lr=1e-3)
+        self.optimizer = torch.optim.Adam(self.weights, lr=1e-3, fused=True)
 
     def answer(self, X: torch.Tensor) -> torch.Tensor:
         states, last = self.rnn(X)
@@ -80,14 +80,8 @@ class Peer:
             self.optimizer.step()
 
     def predict(self) -> None:
-        with torch.no_grad():
+        with torch.inference_mode():
             self.answer(self.X)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def measure(shape: Shape, rng: np.random.Generator) -> np.ndarray:

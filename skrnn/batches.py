@@ -139,20 +139,14 @@ class Jobs:
             place[self.mates.arrange(order)] = np.arange(n) % batch_size
             self.mate[:n] = place[arranged]
         start = np.arange(0, n, batch_size)
-        if size >= self.longest:  # each minibatch is one job
-            jobs = self.table[: len(start)]
-            jobs[:] = 0
-            jobs[:, JOB_LEARNS], jobs[:, JOB_SIZE], jobs[:, JOB_EPOCH] = 1, size, epoch
-            jobs[:, JOB_START], jobs[:, JOB_COUNT] = start, batch_size
-            jobs[-1, JOB_COUNT] = n - start[-1]
-            self.cursor[0] = -1
-            return jobs
-        n_chunks = -(-self.lengths[arranged[start]] // size)
-        chunk = np.arange(n_chunks.sum()) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)
-        jobs = self.table[: len(chunk)]
+        chunk = np.zeros(len(start), np.intp)
+        if size < self.longest:  # minibatches of several jobs
+            n_chunks = -(-self.lengths[arranged[start]] // size)
+            chunk = np.arange(n_chunks.sum()) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)
+            start = np.repeat(start, n_chunks)
+        jobs = self.table[: len(start)]
         jobs[:, JOB_LEARNS], jobs[:, JOB_SIZE], jobs[:, JOB_EPOCH] = 1, size, epoch
-        jobs[:, JOB_START] = np.repeat(start, n_chunks)
-        jobs[:, JOB_COUNT] = np.minimum(batch_size, n - jobs[:, JOB_START])
+        jobs[:, JOB_START], jobs[:, JOB_COUNT] = start, np.minimum(batch_size, n - start)
         jobs[:, JOB_FIRST], jobs[:, JOB_CARRIED] = chunk * size, chunk > 0
         self.cursor[0] = -1
         return jobs

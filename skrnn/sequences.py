@@ -19,7 +19,8 @@ class Sequences:
     """Sequences of any lengths over one table of steps; nothing is padded and nothing is copied.
 
     Sequence ``i`` is ``values[starts[i] : starts[i] + lengths[i]]``, and likewise of ``tokens``. ``starts``
-    need not be cumulative: overlapping windows over one long series share their rows.
+    need not be cumulative: overlapping windows over one long series share their rows. Neither is written to:
+    who has copied them knows them again by identity.
 
     Parameters
     ----------
@@ -100,7 +101,8 @@ class Sequences:
         if steps == 0:
             return cls(values, starts, lengths)  # which says what is wrong
         _check_table("values", values)
-        sequences = object.__new__(cls)  # these places need no check
+        # Places made here are right, and to check them would take half of the time.
+        sequences = object.__new__(cls)
         sequences.__dict__.update(
             values=values,
             starts=starts,

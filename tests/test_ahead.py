@@ -160,9 +160,10 @@ def test_a_child_that_does_not_end_is_given_up(two_children, monkeypatch, end):
 
 
 def test_how_many_children(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    monkeypatch.setattr(ahead, "usable_processors", lambda: 64)
     assert [ahead.n_children(n) for n in (0, 3, 4, 11, 25)] == [0, 0, 1, 2, 3]
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {5})
+    monkeypatch.setattr(ahead, "usable_processors", lambda: 1)
     assert ahead.n_children(25) == 0
+    monkeypatch.setattr(ahead, "usable_processors", lambda: 64)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert ahead.n_children(25) == 0

@@ -59,6 +59,17 @@ def test_the_constructor():
 def test_a_class_changes_what_its_base_declares():
     assert (Other().size, Both().size) == (4, 3)
     assert list(inspect.signature(Other).parameters) == ["size", "how", "loud", "share", "rest", "more"]
+    assert len(Other._parameter_constraints["how"]) == 2  # not those of its base once more
+
+
+def test_an_estimator_declares_a_parameter():
+    @with_parameters
+    class Mine(skrnn.LSTMRegressor):
+        extra: int = parameter("Of this class.", COUNT, default=2)
+
+    assert Mine(4, extra=3).get_params()["extra"] == 3
+    with pytest.raises(InvalidParameterError, match="'extra' parameter"):
+        Mine(extra=0).fit(np.zeros((2, 2, 1)), [0, 1])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Targets and predictions of any form as rows, and back."""
+"""Targets and predictions of any form as rows, and back, for `SequenceTargetRegressor`."""
 
 from __future__ import annotations
 

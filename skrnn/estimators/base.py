@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -53,7 +53,6 @@ class RecurrentEstimator(
 ):
     """Parameters, validation, fit and state; subclasses know targets and predictions."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]]
     linear_skip = False  # a parameter of regressors
 
     # --- what a subclass provides --------------------------------------------------------------------
@@ -342,17 +341,14 @@ class RecurrentEstimator(
     def _fitted_attributes(
         self, weights: dict[str, np.ndarray], progress: Progress, kept: Kept | None = None
     ) -> dict[str, Any]:
-        memory, most, goes_on = None, None, False
-        if kept is not None:
-            memory, most, goes_on = kept.memory, MOST_CALLS, kept.taken is not None
-        history = progress.history(most)
+        history = progress.history(None if kept is None else MOST_CALLS)
         losses = history["loss"]
-        return remembering(weights, memory) | {
+        return remembering(weights, None if kept is None else kept.memory) | {
             "n_iter_": progress.n_iter,
             "loss_": float(losses[-1]) if len(losses) else None,
             "best_loss_": progress.best_loss,
             "best_validation_score_": progress.best_score,
-            "_architecture": self._architecture if goes_on else self._network_parameters(),
+            "_architecture": self._network_parameters(),
             "history_": history,
             "n_outputs_": self._n_outputs(),
         }

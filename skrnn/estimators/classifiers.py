@@ -39,7 +39,6 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, Cl
     """Labels, loss and predictions of the classifiers."""
 
     _attributes = ATTRIBUTES + CLASSES
-    classes_: np.ndarray
     label_values_: np.ndarray | None = None
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:

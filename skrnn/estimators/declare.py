@@ -6,7 +6,7 @@ import inspect
 import textwrap
 from dataclasses import dataclass, field, fields
 from types import NoneType
-from typing import Any, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, dataclass_transform, get_args, get_origin
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -41,10 +41,9 @@ def with_parameters(cls: Class) -> Class:
     """A class decorator: the constructor, what it lets pass, and a section of the docstring, in the place of
     ``{parameters}``; of the parameters that the class and its bases declare, those of the last base first.
     """
-    own = vars(cls).get("__annotations__", {})
-    dataclass(kw_only=True, eq=False, repr=False, match_args=False)(cls)
+    dataclass(eq=False, repr=False, match_args=False)(cls)
     declared = {each.name: each.metadata["about"] for each in fields(cls)}
-    for name, hint in (get_type_hints(cls) if own else {}).items():
+    for name, hint in inspect.get_annotations(cls, eval_str=True).items():
         complete(declared[name], hint)
     constraints = {name: about["constraints"] for name, about in declared.items() if about["constraints"]}
     cls._parameter_constraints = constraints  # type: ignore[attr-defined]

@@ -14,8 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
-from ..sequences import Sequences, object_array
-from .as_before import are_rows, are_sequences
+from ..sequences import FLOATS, Sequences, object_array
 from .containers import as_array, check_opened, check_table, depth_of, opened, opened_on_host, steps_of
 from .devices import holds_arrays, is_packed, warn_the_caller
 from .finite import advice_on_padded_rows, all_finite, check_finite, first_bad, problem_of
@@ -117,7 +116,7 @@ def read_X(
         _agree_on_features(estimator, X.n_features, reset)
         return Input(X, "sequences", True, X.values.dtype.type)
     plain = not (reset or allow_nan or channels_first) and static_columns is None
-    if plain and are_sequences(estimator, X) and (again := _read_again(X, dtype)) is not None:
+    if plain and _is_like_in_fit(estimator, X, 3) and (again := _read_again(estimator, X, dtype)) is not None:
         return again
     if isinstance(X, np.ma.MaskedArray):
         raise ValueError("X is a masked array; fill it, for example with X.filled(numpy.nan)")
@@ -143,13 +142,20 @@ def read_X(
     return Input(sequences, kind, ragged, float_type)
 
 
-def _read_again(X: np.ndarray, dtype: Any) -> Input | None:
-    """A 3-D array of floats; None where one of them is not finite."""
-    if X.dtype == dtype:
+def _is_like_in_fit(estimator: Any, X: Any, ndim: int) -> bool:
+    """Whether X is an array of numbers of so many axes, as wide as X of the fit, which had no names: then all
+    checks but that of its numbers, which take longer than a short prediction, have nothing to say."""
+    if type(X) is not np.ndarray or X.ndim != ndim or X.size == 0 or hasattr(estimator, "feature_names_in_"):
+        return False
+    return X.dtype.kind in "fiu" and X.shape[-1] == estimator.n_features_in_
+
+
+def _read_again(estimator: Any, X: np.ndarray, dtype: Any) -> Input | None:
+    """A 3-D array like in `fit`; None for the other kind, and where a number is not finite."""
+    if X.dtype not in FLOATS or getattr(estimator, "_input_kind", None) != "sequences":
+        return None
+    with np.errstate(over="ignore"):
         sequences = Sequences.from_dense(X, dtype)
-    else:
-        with np.errstate(over="ignore"):
-            sequences = Sequences.from_dense(X, dtype)
     return Input(sequences, "sequences", False, X.dtype.type) if all_finite(sequences.values, False) else None
 
 
@@ -323,7 +329,7 @@ def _read_rows(
         shown = X if gpu is None else np.broadcast_to(np.zeros((), _numeric(X, "X").dtype), X.shape)
         if hasattr(X, "iloc") and any(dtype.kind == "O" for dtype in X.dtypes):
             shown = X.mask(X.isna())  # NaN in place of pd.NA, which is not numeric
-        if reset or not are_rows(estimator, shown):
+        if reset or not _is_like_in_fit(estimator, shown, 2):
             shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
         values = shown if gpu is None else X
         names = getattr(estimator, "feature_names_in_", None)

@@ -374,7 +374,8 @@ class FittedNetwork(Versioned, SharedParameters):
     def _migrate(self) -> None:
         if not hasattr(self, "weights_"):
             return
-        self.__dict__.pop("_progress", None)  # is read from `history_`
+        for name in ("_progress", "loss_curve_", "validation_scores_"):  # are read from `history_`
+            self.__dict__.pop(name, None)
         self.__dict__.setdefault("device_", "cpu")
         self._architecture = {"skip_steps": None} | self._architecture
         self._row_layout = self._given_layout | getattr(self, "_row_layout", {})

@@ -1,8 +1,8 @@
 """Kernels that have to be compiled, by several processes at once.
 
 Numba compiles in Python and under one lock, so that threads would take turns: the 25 kernels of a first fit
-take 10 s, whatever else is idle. Children that are forked from this process know all that it knows; each
-takes kernels from one queue and keeps them on disk, where this process finds them.
+take nine seconds, whatever else is idle. Children that are forked from this process know all that it knows;
+each takes kernels from one queue and keeps them on disk, where this process finds them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numba.core.compiler_lock import global_compiler_lock
 
 from ...interrupts import deferring, look
 from ..kernel_cache import KernelCache
+from .threads import usable_processors
 
 LEAST_KERNELS = 4  # for one child: a fork costs what half a kernel does
 MOST_CHILDREN = 3
@@ -48,9 +49,9 @@ def compile_together(wanted: list[tuple[Any, Any]]) -> None:
 
 def n_children(n_kernels: int) -> int:
     """How many children may help; none but on Linux, as elsewhere a fork is not safe or not there."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or n_kernels < LEAST_KERNELS:
         return 0
-    return min(len(os.sched_getaffinity(0)) - 1, MOST_CHILDREN, n_kernels // LEAST_KERNELS)
+    return min(usable_processors() - 1, MOST_CHILDREN, n_kernels // LEAST_KERNELS)
 
 
 def _is_missing(dispatcher: Any, signature: Any) -> bool:
@@ -69,24 +70,25 @@ def _compile(kernels: list[tuple[Any, Any]], n: int) -> None:
     os.write(end, bytes(range(min(len(kernels), 256))))  # whoever reads a byte compiles that kernel
     os.close(end)
     children: list[int] = []
+    parent = os.getpid()
     try:
         with warnings.catch_warnings(), suppress(OSError):  # where no more processes are allowed
             # Of locks that other threads hold: a child asks for none but the compiler's.
             warnings.simplefilter("ignore", DeprecationWarning)
             for _ in range(n):
                 if (child := os.fork()) == 0:
-                    _be_a_child(kernels, queue)
+                    _be_a_child(kernels, queue, parent)
                 children.append(child)
         while index := os.read(queue, 1):
             look()
             _compile_one(*kernels[index[0]])
         given_up = time.monotonic() + PATIENCE
-        while any(map(_is_at_work, children)) and time.monotonic() < given_up:
+        while any(map(_is_running, children)) and time.monotonic() < given_up:
             look()
             time.sleep(0.005)
     finally:
         os.close(queue)
-        for child in filter(_is_at_work, children):
+        for child in filter(_is_running, children):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
 
@@ -95,20 +97,20 @@ def _compile_one(dispatcher: Any, signature: Any) -> None:
     dispatcher.get_compile_result(signature)
 
 
-def _is_at_work(child: int) -> bool:
+def _is_running(child: int) -> bool:
     try:
         return os.waitpid(child, os.WNOHANG) == (0, 0)
     except ChildProcessError:  # this has been seen before, or somebody else waits for all children
         return False
 
 
-def _be_a_child(kernels: list[tuple[Any, Any]], queue: int) -> None:
+def _be_a_child(kernels: list[tuple[Any, Any]], queue: int, parent: int) -> None:
     """Compile, and end the process. An error is told by the parent, which then meets it itself."""
     try:
         gc.disable()  # nothing of the parent's is to be closed or deleted here
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         warnings.simplefilter("ignore")
-        while os.getppid() != 1 and (index := os.read(queue, 1)):
+        while os.getppid() == parent and (index := os.read(queue, 1)):
             _compile_one(*kernels[index[0]])
     finally:
         os._exit(0)

@@ -46,9 +46,7 @@ from .sums import SPAN, sum_kernels
 from .threads import own_range, own_sequences
 
 ROW_BLOCK = 128  # rows of a weight gradient handled at a time: their part of G stays in the L1 cache
-
-
-TOGETHER = 2**15  # sums of weight gradients, at most, for which a block of rows is read once
+TOGETHER = 2**15  # sums of panels that share such a block, at most: they have to stay in the cache, too
 
 
 @inlined

@@ -174,6 +174,11 @@ class Call(NamedTuple):
     condition: np.ndarray | None
     words_from: int  # where its words begin among those of the tape
 
+    @property
+    def key(self) -> tuple[Any, tuple[str, ...], bool]:
+        """What `entry` takes."""
+        return self.kernel, self.codes, self.shared
+
 
 CALL_BYTES = 4 * 8  # of a call in the table: entry, arguments, shared, address of the condition
 
@@ -292,10 +297,10 @@ class Tape:
     def _compile(self) -> np.ndarray:
         words, rows = np.array(self._words, np.int64), []
         self._kept, first = [words], words.ctypes.data
-        new = {call[:3] for call in self.calls} - _entries.keys()
-        compile_together([(kernel, signature_of(codes, shared)) for kernel, codes, shared in new])
+        new = {call.key for call in self.calls} - _entries.keys()
+        compile_together([(function, signature_of(codes, shared)) for function, codes, shared in new])
         for call in self.calls:
-            address, keep = entry(*call[:3])
+            address, keep = entry(*call.key)
             self._kept.append(keep)
             guard = 0 if call.condition is None else call.condition.ctypes.data
             rows += (address, first + 8 * call.words_from, int(call.shared), guard)
@@ -346,15 +351,15 @@ class Tape:
             look()
             if self.stop[0]:
                 break
-            for function, _codes, shared, args, condition, _ in self.calls:
-                if condition is not None and condition[0] == 0:
+            for call in self.calls:
+                if call.condition is not None and call.condition[0] == 0:
                     continue
                 mode = begin_flushing()
                 try:
-                    if shared:
+                    if call.shared:
                         for thread in range(n_threads):
-                            function(thread, n_threads, *args)
+                            call.kernel(thread, n_threads, *call.args)
                     else:
-                        function(*args)
+                        call.kernel(*call.args)
                 finally:
                     end_flushing(mode)

@@ -11,8 +11,8 @@ from .jit import kernel
 from .simd import clear, lanes
 from .threads import own_range
 
-ROW_BLOCK = 128  # rows that are multiplied by several panels while they are in the cache,
-TOGETHER = 2**17  # of so many weights at most
+ROW_BLOCK = 128  # rows that several panels read while they are in the cache
+TOGETHER = 2**17  # weights of these panels, at most: they have to stay there, too
 
 
 @cache
