@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from signal import SIGINT, SIGKILL, raise_signal
+from signal import SIG_IGN, SIGCHLD, SIGINT, SIGKILL, SIGTERM, raise_signal, signal
 
 import numpy as np
 import pytest
@@ -114,6 +114,7 @@ def test_an_error_is_raised_here(two_children):
         tape.call(function, np.zeros(1))
     with pytest.raises(TypingError, match="no_such_attribute"):
         tape.run()
+    assert len(two_children) == 2
     assert_gone(two_children)
 
 
@@ -156,7 +157,59 @@ def test_a_child_that_does_not_end_is_given_up(two_children, monkeypatch, end):
     tape.run()
     assert x[0] == sum(range(1, 9))
     assert time.monotonic() - start < 30
+    assert len(two_children) == 2
     assert_gone(two_children)
+
+
+def test_where_children_are_not_waited_for(two_children, monkeypatch):
+    """With SIGCHLD ignored the system forgets them at once."""
+    one, before = ahead._compile_one, signal(SIGCHLD, SIG_IGN)
+
+    def slow(*kernel):
+        if two_children and two_children[-1] == 0:
+            time.sleep(60)
+        one(*kernel)
+
+    monkeypatch.setattr(ahead, "_compile_one", slow)
+    monkeypatch.setattr(ahead, "PATIENCE", 0.2)
+    functions = kernels(6, "forgotten")
+    try:
+        ahead.compile_together(wanted(functions))
+    finally:
+        signal(SIGCHLD, before)
+    assert len(two_children) == 2
+    assert any(SIGNATURE.args in function.overloads for function in functions)
+
+
+def test_children_run_no_handler_of_the_application(two_children, monkeypatch, tmp_path):
+    def terminate(*kernel):
+        if two_children and two_children[-1] == 0:
+            raise_signal(SIGTERM)
+        time.sleep(0.1)
+        one(*kernel)
+
+    one, note = ahead._compile_one, tmp_path / "note"
+    before = signal(SIGTERM, lambda number, frame: note.write_text("once more"))
+    monkeypatch.setattr(ahead, "_compile_one", terminate)
+    try:
+        ahead.compile_together(wanted(kernels(6, "terminated")))
+    finally:
+        signal(SIGTERM, before)
+    assert len(two_children) == 2
+    assert not note.exists()
+
+
+@pytest.mark.parametrize("fault", ["pipe", "nowhere"])
+def test_without_a_pipe_or_a_place_nobody_is_forked(two_children, monkeypatch, fault):
+    def refused(*_):
+        raise OSError(24, "Too many open files")
+
+    if fault == "pipe":
+        monkeypatch.setattr(os, "pipe", refused)
+    else:
+        monkeypatch.setattr(disk, "prepare", refused)
+    ahead.compile_together(wanted(kernels(6, fault)))
+    assert two_children == []
 
 
 def test_how_many_children(monkeypatch):

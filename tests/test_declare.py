@@ -1,6 +1,8 @@
 """Parameters that are declared once: what follows for constructors, validation and documentation."""
 
+import dataclasses
 import inspect
+import typing
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +13,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 import skrnn
 from skrnn.estimators.declare import parameter, with_parameters
 from skrnn.estimators.parameters import COUNT, SHARE, SharedParameters
+from skrnn.forecasting import GRUForecaster
 
 
 @with_parameters
@@ -60,6 +63,26 @@ def test_a_class_changes_what_its_base_declares():
     assert (Other().size, Both().size) == (4, 3)
     assert list(inspect.signature(Other).parameters) == ["size", "how", "loud", "share", "rest", "more"]
     assert len(Other._parameter_constraints["how"]) == 2  # not those of its base once more
+
+
+def test_types_can_be_asked_for_at_runtime():
+    hints = typing.get_type_hints(skrnn.LSTMRegressor.__init__)
+    assert hints["solver"] == Literal["adam", "adamw", "sgd", "rmsprop"]
+    assert typing.get_type_hints(GRUForecaster.__init__)["h"] is int
+
+
+def test_estimators_are_no_dataclasses():
+    """Tools would take two of them with equal parameters for the same model, fitted or not."""
+    for cls in (Both, skrnn.LSTMRegressor, skrnn.RNNClassifier, GRUForecaster):
+        assert not dataclasses.is_dataclass(cls)
+
+
+def test_none_is_let_pass_once():
+    for cls in (skrnn.LSTMRegressor, GRUForecaster):
+        assert len(cls._parameter_constraints["random_state"]) == 1
+        assert cls._parameter_constraints["validation_fraction"].count(None) <= 1
+    with pytest.raises(InvalidParameterError, match=r"or None\. Got 'a'"):
+        skrnn.LSTMRegressor(random_state="a")._validate_params()
 
 
 def test_an_estimator_declares_a_parameter():

@@ -369,3 +369,14 @@ def test_integers_beyond_floats():
         short(LSTMRegressor).fit(X, [0.0, 1.0])
     with pytest.raises(ValueError, match="too large"):
         short(LSTMRegressor).fit(X0, [10**400] * 8)
+
+
+def test_sequences_for_a_model_of_rows_as_wide_are_refused():
+    """Before the numbers are looked at: nothing else tells such an array from those of a model of sequences."""
+    rng = np.random.default_rng(0)
+    rows = GRURegressor(2, max_iter=1).fit(rng.standard_normal((8, 6)), rng.standard_normal(8))
+    sequences = GRURegressor(2, max_iter=1).fit(rng.standard_normal((8, 3, 6)), rng.standard_normal(8))
+    with pytest.raises(ValueError, match="was fitted on 2-D X"):
+        rows.predict(rng.standard_normal((4, 3, 6)))
+    with pytest.raises(ValueError, match="was fitted on sequences"):
+        sequences.predict(rng.standard_normal((4, 6)))

@@ -349,3 +349,14 @@ def test_a_shallow_copy_remembers_by_itself():
     assert bits(model.weights_) == bits(expected.weights_) != bits(other.weights_)
     assert bits(other.partial_fit(X[:20], y[:20]).weights_) == bits(expected.weights_)
     assert copy.copy(LSTMRegressor(3)).get_params() == LSTMRegressor(3).get_params()
+
+
+def test_the_order_of_lengths_changes_from_call_to_call():
+    """Falling and rising lengths share a room, and a session."""
+    model = GRURegressor(4, max_iter=2, random_state=0).fit(RAGGED, y)
+    parts = [X[0, :n] for n in range(1, 8)]
+    answers = model.predict(parts)
+    assert_array_equal(model.predict(parts[::-1])[::-1], answers)
+    some = [3, 0, 6, 2, 5, 1, 4]
+    assert_array_equal(model.predict([parts[i] for i in some]), answers[some])
+    assert_array_equal(model.predict(X[:7, :7])[0], answers[6])

@@ -199,22 +199,19 @@ class KernelCache(NullCache):
         if tuple(signature.args) in dispatcher.overloads:
             return False
         name, _ = self._file(signature, dispatcher.targetctx.codegen())
-        places = list(self._readable())
-        return bool(places) and not any((directory / name).exists() for directory in places)
-
-    def _readable(self) -> Iterator[Path]:
-        """Where a kernel is looked for: up to the first place in which it can be kept."""
         for directory in self._places():
-            yield directory
+            if (directory / name).exists():
+                return False
             with suppress(OSError):
                 disk.prepare(directory)
-                return
+                return True  # in later places it is not looked for
+        return False
 
     def load_overload(self, signature, target_context):
         target_context.refresh()
         name, header = self._file(signature, target_context.codegen())
         damage = None
-        for directory in self._readable():
+        for directory in self._places():
             data = disk.read(directory / name)
             if data is not None:
                 try:
@@ -223,6 +220,9 @@ class KernelCache(NullCache):
                     return result
                 except Exception as error:  # from elsewhere, it can raise anything
                     damage = f"compiling again, {directory / name} cannot be loaded: {error!r}"
+            with suppress(OSError):
+                disk.prepare(directory)
+                break  # here the kernel will be kept; what lies in later places is not needed
         if damage is not None:
             say_once("damage", damage)
         return None

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import check_is_fitted
 
 from .. import backends
 from ..interrupts import deferred, deferring
@@ -355,10 +356,12 @@ class RecurrentEstimator(
 
     @property
     def loss_curve_(self) -> list[float]:
+        check_is_fitted(self)
         return self.history_["loss"].tolist()
 
     @property
     def validation_scores_(self) -> list[float] | None:
+        check_is_fitted(self)
         scores = self.history_["validation_score"]
         return scores[~np.isnan(scores)].tolist() or None
 

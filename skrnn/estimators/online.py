@@ -54,7 +54,7 @@ def parameters_key(estimator: Any) -> tuple[Any, ...] | None:
     """The estimator's parameters as something to compare; None where that cannot be."""
     own = vars(estimator)
     try:
-        return tuple([as_key(own[name]) for name in estimator.__dataclass_fields__ if name in own])
+        return tuple([as_key(own[name]) for name in estimator._parameter_names if name in own])
     except NoKey:
         return None
 

@@ -66,7 +66,10 @@ def _length(pair: tuple[Any, Any]) -> int:
 
 @deferring
 def _compile(kernels: list[tuple[Any, Any]], n: int) -> None:
-    queue, end = os.pipe()
+    try:
+        queue, end = os.pipe()
+    except OSError:  # too many files are open
+        return
     os.write(end, bytes(range(min(len(kernels), 256))))  # whoever reads a byte compiles that kernel
     os.close(end)
     children: list[int] = []
@@ -89,8 +92,9 @@ def _compile(kernels: list[tuple[Any, Any]], n: int) -> None:
     finally:
         os.close(queue)
         for child in filter(_is_running, children):
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            with suppress(ChildProcessError, ProcessLookupError):  # where the process has it waited for
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
 
 
 def _compile_one(dispatcher: Any, signature: Any) -> None:
@@ -108,7 +112,10 @@ def _be_a_child(kernels: list[tuple[Any, Any]], queue: int, parent: int) -> None
     """Compile, and end the process. An error is told by the parent, which then meets it itself."""
     try:
         gc.disable()  # nothing of the parent's is to be closed or deleted here
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)  # of the parent's event loop
+        for number in signal.valid_signals():
+            if callable(signal.getsignal(number)):  # the application's, which is to run once
+                signal.signal(number, signal.SIG_DFL)
         warnings.simplefilter("ignore")
         while os.getppid() == parent and (index := os.read(queue, 1)):
             _compile_one(*kernels[index[0]])
