@@ -372,7 +372,7 @@ def test_integers_beyond_floats():
 
 
 def test_sequences_for_a_model_of_rows_as_wide_are_refused():
-    """Before the numbers are looked at: nothing else tells such an array from those of a model of sequences."""
+    """Before the numbers are looked at: nothing else tells such an array from one of sequences."""
     rng = np.random.default_rng(0)
     rows = GRURegressor(2, max_iter=1).fit(rng.standard_normal((8, 6)), rng.standard_normal(8))
     sequences = GRURegressor(2, max_iter=1).fit(rng.standard_normal((8, 3, 6)), rng.standard_normal(8))
