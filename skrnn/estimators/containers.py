@@ -133,10 +133,11 @@ def depth_of(item: Any) -> int:
     return np.ndim(item)
 
 
-def check_table(X: Any) -> None:
-    """Raise a ValueError for what is no 2-D table of numbers, where scikit-learn's advice would mislead."""
+def check_table(X: Any) -> bool:
+    """Raise a ValueError for what is no 2-D table of numbers, where scikit-learn's advice would mislead.
+    Returns whether X is a frame of pandas with columns of objects."""
     if sp.issparse(X):
-        return
+        return False
     shape = getattr(X, "shape", (0,) * depth_of(X))
     if len(shape) == 0:
         raise ValueError(f"Expected 2D array, got scalar array instead: X is {X!r}")
@@ -146,18 +147,20 @@ def check_table(X: Any) -> None:
             "X.reshape(1, -1), or X[:1] in place of X[0]; a long series becomes many sequences by "
             "skrnn.make_windows"
         )
-    cells = _first_row(X) if len(shape) == 2 and 0 not in shape else ()
+    objects = len(shape) == 2 and hasattr(X, "iloc") and any(dtype.kind == "O" for dtype in X.dtypes)
+    cells = _first_row(X, objects) if len(shape) == 2 and 0 not in shape else ()
     if any(depth_of(cell) for cell in cells if not isinstance(cell, str | bytes)):
         raise ValueError(
             "a cell of 2-D X holds several numbers. Pass sequences as a list of arrays of shape (steps, "
             "features): X = [numpy.column_stack([*row]) for row in numpy.asarray(X, dtype=object)]"
         )
+    return objects
 
 
-def _first_row(table: Any) -> Any:
+def _first_row(table: Any, objects: bool) -> Any:
     """The cells of a row, where they may be other than numbers."""
     if hasattr(table, "iloc"):  # pandas
-        return table.iloc[0].tolist() if any(dtype.kind == "O" for dtype in table.dtypes) else ()
+        return table.iloc[0].tolist() if objects else ()
     if hasattr(table, "to_pylist"):  # Arrow
         return table.slice(0, 1).to_pylist()[0].values()
     if hasattr(table, "row"):  # polars

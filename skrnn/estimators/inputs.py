@@ -323,11 +323,11 @@ def _read_rows(
     if not reset and not hasattr(estimator, "_input_kind"):
         # Its weights came without a fit: nothing is known of columns, and nothing is to be learnt here.
         estimator, reset = copy(estimator), True
-    check_table(X)
+    objects = check_table(X)
     try:
         # scikit-learn looks at shape and type, not at values: of a GPU's array, another shows them
         shown = X if gpu is None else np.broadcast_to(np.zeros((), _numeric(X, "X").dtype), X.shape)
-        if hasattr(X, "iloc") and any(dtype.kind == "O" for dtype in X.dtypes):
+        if objects:
             shown = X.mask(X.isna())  # NaN in place of pd.NA, which is not numeric
         if reset or not _is_like_in_fit(estimator, shown, 2):
             shown = validate_data(estimator, shown, reset=reset, dtype="numeric", ensure_all_finite=False)
