@@ -102,13 +102,18 @@ def gpu_of(x: Any) -> str | None:
 
 
 def _gpu_of_array(x: Any) -> str | None:
-    if type(x) in ON_HOST:
+    if type(x) in ON_HOST or _is_of_pandas(x):
         return None
     if hasattr(x, "__dlpack_device__"):
         kind, number = x.__dlpack_device__()
         if kind in DLPACK_GPU:
             return f"cuda:{number}"
     return "cuda:0" if hasattr(x, "__cuda_array_interface__") else None
+
+
+def _is_of_pandas(x: Any) -> bool:
+    """A frame or a Series, which take microseconds to say that they lack an attribute."""
+    return type(x).__module__.partition(".")[0] == "pandas"
 
 
 def is_packed(x: Any) -> bool:
@@ -144,7 +149,7 @@ def to_host(x: Any) -> Any:
 
 def _is_foreign(x: Any) -> bool:
     """Whether this is an array, or a tensor, and not NumPy's. Frames are not."""
-    return not isinstance(x, np.ndarray) and (
+    return not (isinstance(x, np.ndarray) or _is_of_pandas(x)) and (
         hasattr(x, "__dlpack_device__") or hasattr(x, "__cuda_array_interface__")
     )
 
