@@ -21,7 +21,7 @@ from .unchanged import unchanged_on_error
 
 # Features and states of a call whose recording is kept. More than of a prediction: a new one packs weights
 # and moments, too, and touches new memory for them.
-MOST_NUMBERS = 2**23
+MOST_TRAINED = 2**23
 SIMPLE = {int, float, str, bool, type(None), np.dtype}
 
 
@@ -89,7 +89,7 @@ class Kept:
         n_numbers = sequences.n_features + 12 * int(estimator.hidden_size) * int(estimator.num_layers)
         if parameters is None or estimator.device_ != "cpu" or not lies_on_host(sequences.values):
             return kept
-        if y.at is not None or y.values.dtype not in FLOATS or not fits(sequences, n_numbers, MOST_NUMBERS):
+        if y.at is not None or y.values.dtype not in FLOATS or not fits(sequences, n_numbers, MOST_TRAINED):
             return kept
         kept.room = room = Room.of(sequences)
         form = y.values.dtype, y.width, data.w is None, sequences.n_features, room.scaled, room.n_tokens
