@@ -21,7 +21,7 @@ from skrnn.backends.cpu.gemm import make_column_sums, make_multiply, make_preact
 from skrnn.backends.cpu.layers import RecurrentLayer, compiled
 from skrnn.backends.cpu.recurrent import ROW_BLOCK
 from skrnn.backends.cpu.simd import clear, copy, lanes, machine, make_load, make_store
-from skrnn.backends.cpu.sums import SPAN
+from skrnn.backends.cpu.sums import SPAN, sum_of_squares
 from skrnn.backends.cpu.tape import Tape
 from skrnn.backends.cpu.threads import own_range, own_sequences
 from skrnn.backends.cpu.transposed import make_input_gradient, make_transpose
@@ -231,6 +231,38 @@ def test_copy_and_clear(dtype):
     np.testing.assert_array_equal(source, np.arange(1, 101))
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_sum_of_squares(dtype):
+    """In float64, of any number of elements."""
+    x = np.random.default_rng(0).standard_normal(200).astype(dtype)
+    x[-1] = x[0] = 1e30  # whose square float32 does not hold
+    for start, count in ((0, 0), (200, 0), (1, 1), (3, 31), (7, 150), (1, 199), (0, 200)):
+        expected = np.square(x[start : start + count].astype(float)).sum()
+        np.testing.assert_allclose(sum_of_squares_call(x, start, count), expected, rtol=1e-14)
+
+
+@njit
+def sum_of_squares_call(array, start, count):
+    return sum_of_squares(array, start, count)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("n_in", [1, 7, 16, 17, 50, 131])
+@pytest.mark.parametrize(("width", "wide"), [(1, 1), (4, 3), (3, 4)])
+def test_transposed_panels(dtype, n_in, width, wide):
+    """Of any number of rows, shared by any number of threads; what is beyond them becomes zero."""
+    P, row, columns = 3, width * lanes(dtype), wide * lanes(dtype)
+    W, Q = np.random.default_rng(n_in).standard_normal((P, n_in, row)).astype(dtype), -(-n_in // columns)
+    expected = np.zeros((P * row, Q * columns), dtype)
+    expected[:, :n_in] = W.transpose(0, 2, 1).reshape(P * row, n_in)
+    expected = expected.reshape(P * row, Q, columns).transpose(1, 0, 2)
+    for n_threads in (1, 2):
+        WT = np.full(expected.size, np.nan, dtype)
+        for thread in range(n_threads):
+            make_transpose(dtype)(thread, n_threads, P, n_in, row, wide, W.ravel(), WT)
+        np.testing.assert_array_equal(WT, expected.ravel())
+
+
 # --- products -------------------------------------------------------------------------------------
 @cache
 def multiply(width):
@@ -314,8 +346,19 @@ def test_a_row_is_the_same_bits_in_any_tile(dtype, width, transposed):
 
 
 @cache
-def multiply_fetching(width):
-    intrinsic = make_multiply(width, fetches=True)
+def multiply_beside(width):
+    intrinsic = make_multiply(width, "beside")
+
+    @njit
+    def call(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks):
+        intrinsic(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks)
+
+    return call
+
+
+@cache
+def multiply_ahead(width):
+    intrinsic = make_multiply(width, "ahead")
 
     @njit
     def call(M, a, a0, a_row, a_k, a_block, b, b0, b_k, c, c0, c_row, depth, blocks, ahead):
@@ -331,11 +374,18 @@ def test_fetching_changes_nothing(dtype, width):
     for M, ahead in ((1, 0), (20, -40), (7, 2**40), (20, -(2**40))):
         p = Product(np.random.default_rng(M), dtype, M, width, 37, 3)
         c = p.c.copy()
-        multiply_fetching(width)(
+        multiply_ahead(width)(
             M, p.a, p.a0, p.a_row, p.a_k, p.a_block, p.b, p.b0, p.b_k, c, p.c0, p.c_row, p.depth, p.blocks,
             ahead,
         )  # fmt: skip
         np.testing.assert_array_equal(c, p.run())
+        across = Product(np.random.default_rng(M), dtype, M, width, 37, 1, transposed=True)
+        c = across.c.copy()
+        multiply_beside(width)(
+            M, across.a, across.a0, across.a_row, across.a_k, across.a_block, across.b, across.b0, across.b_k,
+            c, across.c0, across.c_row, across.depth, across.blocks,
+        )  # fmt: skip
+        np.testing.assert_array_equal(c, across.run())
 
 
 # Panels of the cells: (vectors, those that the input feeds, those that the hidden state feeds).
@@ -350,8 +400,8 @@ def preactivations(panel):
     intrinsic = make_preactivations(*panel)
 
     @njit
-    def call(M, x, x0, x_row, x_depth, w, w0, h, h0, h_row, h_depth, u, u0, bias, bias0, z, z0, z_row):
-        intrinsic(M, x, x0, x_row, x_depth, w, w0, h, h0, h_row, h_depth, u, u0, bias, bias0, z, z0, z_row)
+    def call(M, x, x0, x_row, x_depth, w, w0, h, h0, h_row, h_depth, u, u0, s, s0, s_row, z, z0, z_row):
+        intrinsic(M, x, x0, x_row, x_depth, w, w0, h, h0, h_row, h_depth, u, u0, s, s0, s_row, z, z0, z_row)
 
     return call
 
@@ -360,7 +410,7 @@ def preactivations(panel):
 @pytest.mark.parametrize("panel", PANELS, ids=str)
 @pytest.mark.parametrize(("F", "H"), [(1, 1), (2, 33), (19, 7)])
 def test_preactivations(dtype, panel, F, H):
-    """bias + x W + h U, and the same bits of a row for any number of rows."""
+    """bias + x W + h U, and the same bits of a row for any number of rows, also of one product at a time."""
     rng, L, n, (width, *ranges) = np.random.default_rng(F), lanes(dtype), 20, panel
     x_cols, h_cols = (slice(lo * L, hi * L) for lo, hi in ranges)
     W, U = np.zeros((F, width * L), dtype), np.zeros((H, width * L), dtype)
@@ -377,9 +427,18 @@ def test_preactivations(dtype, panel, F, H):
     def run(first, M):
         z = blank.copy()
         preactivations(panel)(
-            M, x, 3 + first * x_row, x_row, F, w, 0, hidden, 4 + first * h_row, h_row, H, u, 1, b, 2,
+            M, x, 3 + first * x_row, x_row, F, w, 0, hidden, 4 + first * h_row, h_row, H, u, 1, b, 2, 0,
             z, 6 + first * z_row, z_row,
         )  # fmt: skip
+        return z
+
+    def run_apart(first, M):
+        z = blank.copy()
+        for x_depth, h_depth, start in ((F, 0, (b, 2, 0)), (0, H, (z, 6 + first * z_row, z_row))):
+            preactivations(panel)(
+                M, x, 3 + first * x_row, x_row, x_depth, w, 0, hidden, 4 + first * h_row, h_row, h_depth,
+                u, 1, *start, z, 6 + first * z_row, z_row,
+            )  # fmt: skip
         return z
 
     together = run(0, n)
@@ -389,6 +448,7 @@ def test_preactivations(dtype, panel, F, H):
             part, rows = blank.copy(), at[first : first + M]
             part[rows] = together[rows]
             np.testing.assert_array_equal(run(first, M), part)
+            np.testing.assert_array_equal(run_apart(first, M), part)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -1156,12 +1216,15 @@ import numpy as np
 from numba import njit
 from skrnn.backends.cpu.bfloat16 import available, store_bf16
 from skrnn.backends.cpu.gemm import make_column_sums, make_multiply, make_preactivations
-from skrnn.backends.cpu.simd import clear, copy, lanes, make_load, make_store
+from skrnn.backends.cpu.simd import (
+    clear, copy, lanes, make_load, make_store, transpose_square
+)
+from skrnn.backends.cpu.sums import sum_of_squares
 
 dtype = np.dtype(np.float32)
 L = lanes(dtype)
 load3, store3, multiply3, sums3 = make_load(3), make_store(3), make_multiply(3), make_column_sums(3)
-fetching3 = make_multiply(3, fetches=True)
+fetching3 = make_multiply(3, "ahead")
 preactivations = make_preactivations(4, (0, 3), (1, 4))
 n_checked = 0
 
@@ -1187,7 +1250,7 @@ def multiply_columns(M, a, b, c, a0, b0, c0):  # A stored by columns: (5, M)
 
 @njit
 def cell(M, x, w, h, u, bias, z, x0, w0, h0, u0, bias0, z0):  # 3 inputs, 5 hidden units
-    preactivations(M, x, x0, 3, 3, w, w0, h, h0, 7, 5, u, u0, bias, bias0, z, z0, 4 * L)
+    preactivations(M, x, x0, 3, 3, w, w0, h, h0, 7, 5, u, u0, bias, bias0, 0, z, z0, 4 * L)
 
 @njit
 def column_sums(depth, g, sums, g0, sums0):
@@ -1199,11 +1262,19 @@ def multiply_pairs(M, a, b, c, a0, b0, c0):  # the same of bfloat16, 10 elements
 
 @njit
 def pairs(M, x, w, h, u, bias, z, x0, w0, h0, u0, bias0, z0):  # 6 inputs, 10 hidden units
-    preactivations(M, x, x0, 6, 3, w, w0, h, h0, 14, 5, u, u0, bias, bias0, z, z0, 4 * L)
+    preactivations(M, x, x0, 6, 3, w, w0, h, h0, 14, 5, u, u0, bias, bias0, 0, z, z0, 4 * L)
 
 @njit
 def write_bf16(x, at):
     store_bf16(x, at, load3(np.zeros(3 * L, np.float32), 0)[0])
+
+@njit
+def square(x, y, x_at, y_at):  # rows of L + 1 and of L + 2
+    transpose_square(x, x_at, L + 1, y, y_at, L + 2)
+
+@njit
+def squares(x, at):
+    sum_of_squares(x, at, 3 * L + 1)
 
 @njit
 def clear_5(x, at):
@@ -1217,6 +1288,7 @@ def copy_5(x, y, x_at, y_at):
 def nothing(x, y, x_at, y_at):
     copy(0, x, x_at, y, y_at)
     clear(y, y_at, 0)
+    sum_of_squares(y, y_at, 0)
 
 def check(function, sizes, *rows, halves=()):
     '''`function` takes arrays of exactly these sizes, at offset 0, and nothing beyond them.'''
@@ -1239,6 +1311,8 @@ check(read, [3 * L])
 check(write, [3 * L])
 check(clear_5, [5])
 check(copy_5, [5, 5])
+check(square, [(L - 1) * (L + 1) + L, (L - 1) * (L + 2) + L])
+check(squares, [3 * L + 1])
 for M in (1, 2, 19):
     check(multiply, [(M - 1) * 12 + 6 + 5, 10 * 3 * L, M * 3 * L], M)
     check(fetching, [(M - 1) * 12 + 6 + 5, 10 * 3 * L, M * 3 * L], M)
@@ -1271,7 +1345,7 @@ def test_checked_build(tmp_path):
     """NUMBA_BOUNDSCHECK=1 covers vectors, products and copies, which Numba's own check does not see."""
     result = run_python(BOUNDS, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
     assert result.returncode == 0, result.stdout + result.stderr
-    assert int(result.stdout) == 4 * (1 + 1 + 1 + 2 + 3 * (3 + 3 + 3 + 6 + 2))
+    assert int(result.stdout) == 4 * (1 + 1 + 1 + 2 + 2 + 1 + 3 * (3 + 3 + 3 + 6 + 2))
 
 
 def test_sequences_of_another_type_are_refused():

@@ -153,6 +153,16 @@ def test_forward_is_the_textbooks(cell, shape, head, lengths):
             np.testing.assert_allclose(state[part], expected_state[k][problem.steps.order], atol=1e-12)
 
 
+@pytest.mark.parametrize("cell", CELLS, ids=label)
+def test_inputs_multiplied_before_their_steps(cell):
+    """Of panels that do not fit in the L1 cache, those of several steps together."""
+    problem = Problem({**cell, "return_sequences": True}, [40, 3, 33, 1, 12], n_features=600)
+    out = problem.forward().out
+    for a, b in zip(problem.in_callers_order(out), problem.oracle().output, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-11)
+    np.testing.assert_array_equal(problem.forward(keep=True).out, out)
+
+
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("head", HEADS, ids=label)

@@ -226,6 +226,25 @@ def test_ragged_predictions_are_those_one_by_one(dtype, options, shape):
         np.testing.assert_array_equal(part, together[i])
 
 
+@pytest.mark.parametrize("options", CELLS, ids=name)
+def test_inputs_multiplied_before_their_steps(options, eight_threads):
+    """Of panels that do not fit in the L1 cache: the same bits alone, together and by threads at different
+    steps."""
+    rng = np.random.default_rng(0)
+    X = [rng.standard_normal((k, 600)).astype(np.float32) for k in rng.integers(1, 40, 50)]
+    est = RNNRegressor(20, max_iter=1, random_state=0, return_sequences=True, **options)
+    est.fit(X[:5], [x[:, :2] for x in X[:5]])
+    size = 0.02 if "activation" in options else 0.1
+    est.set_weights({key: rng.normal(0, size, w.shape) for key, w in est.weights_.items()})
+    together = est.predict(X)
+    assert np.std(np.concatenate([np.ravel(part) for part in together])) > 0.01
+    for n_jobs in (2, 3, 8):
+        for a, b in zip(est.set_params(n_jobs=n_jobs).predict(X), together, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for x, part in zip(X, together, strict=True):
+        np.testing.assert_array_equal(est.predict([x])[0], part)
+
+
 @pytest.mark.parametrize("hidden_size", [1, 16, 33])
 @pytest.mark.parametrize("n_outputs", [1, 40])
 def test_any_number_of_rows_in_a_tile(hidden_size, n_outputs):

@@ -23,6 +23,7 @@ from .transposed import make_input_gradient, make_transpose
 def dense_kernels(dtype: np.dtype, vectors: int) -> SimpleNamespace:
     """Outputs are handled in P panels of so many vectors, L columns. M rows: ``sizes[per]``."""
     L, multiply, column_sums = vectors * lanes(dtype), make_multiply(vectors), make_column_sums(vectors)
+    across = make_multiply(vectors, "beside")
     set_aside, take_back = sum_kernels(dtype).set_aside, sum_kernels(dtype).take_back
     span = SPAN if dtype == np.float32 else 2**62
 
@@ -63,8 +64,8 @@ def dense_kernels(dtype: np.dtype, vectors: int) -> SimpleNamespace:
                 depth = min(ROW_BLOCK, M - r)
                 if n_b > 0:
                     column_sums(depth, d, r * row + p * L, row, db, b0)
-                multiply(hi - lo, X, (skip + r) * x_row + lo, 1, x_row, 0, d, r * row + p * L, row,
-                         dW, w0, L, depth, 1)  # fmt: skip
+                across(hi - lo, X, (skip + r) * x_row + lo, 1, x_row, 0, d, r * row + p * L, row,
+                       dW, w0, L, depth, 1)  # fmt: skip
             if span < M:
                 take_back(dW, w0, n_w, wide, w0)
                 take_back(db, b0, n_b, wide, wide_b)

@@ -25,6 +25,8 @@ from .simd import INT, Vec, check_span, emit_fma, load_vec, machine, pointer, sp
 # the registers, and row pointers in the 16 general ones.
 TALLEST = {1: 8, 2: 8, 3: 8, 4: 6} if machine().registers >= 32 else {1: 8, 2: 4, 3: 3, 4: 2}
 
+LINE_BYTES = 64  # of a cache
+
 
 class Operands(NamedTuple):
     """How the elements of A and B are read and multiplied."""
@@ -136,15 +138,16 @@ def emit_prefetch(builder, at):
 
 
 @cache
-def make_multiply(width, fetches=False):
+def make_multiply(width, fetch=None):
     """Intrinsic: C[M, width] += A @ panel, tile by tile.
 
     A is read as `blocks` stretches of `depth` neighbours (stride `a_k`) every `a_block`; the panel's
     rows lie `b_k` apart, without a gap between blocks. All arrays flat, offsets and strides in
     elements. A and B of bfloat16: `depth` counts pairs, a row of the panel holds two of B interleaved.
 
-    With `fetches` there is one more argument, `ahead`: what lies so many elements beyond A is called
-    into the cache meanwhile, where memory would otherwise have nothing to do.
+    What is read later can be called into the cache meanwhile, where memory would have nothing to do. `fetch`
+    "ahead": what lies `ahead` elements beyond A, one more argument. "beside": the line beside the one that is
+    read, for an A that is read across its rows, where every term lies in another line.
     """
 
     def codegen(context, builder, sig, args):
@@ -167,21 +170,26 @@ def make_multiply(width, fetches=False):
                 a_start = row_pointer(builder, a_tile, block.index, a_block)
                 b_start = row_pointer(builder, b, block.index, b_block)
 
-                def fetch(k):  # 16 steps of the product read one line of each row: one row in each step
+                def fetch_beside(k):
+                    place = builder.add(
+                        builder.mul(k, a_k), ir.Constant(INT, LINE_BYTES * 8 // vec.scalar.bitwidth)
+                    )
+                    emit_prefetch(builder, builder.gep(a_start, [place]))
+
+                def fetch_ahead(k):  # 16 steps of the product read one line of each row: one row in each step
                     row, line = builder.and_(k, ir.Constant(INT, 15)), builder.and_(k, ir.Constant(INT, -16))
                     place = builder.add(builder.mul(row, a_row), builder.add(line, *ahead))
                     emit_prefetch(builder, builder.gep(a_start, [place]))
 
-                sums.add_product(
-                    of, range(width), depth, a_start, a_row, a_k, b_start, b_k, fetch if fetches else None
-                )
+                fetching = {"ahead": fetch_ahead, "beside": fetch_beside}.get(fetch)
+                sums.add_product(of, range(width), depth, a_start, a_row, a_k, b_start, b_k, fetching)
             sums.store(c_tile, c_row)
 
         emit_tiles(builder, M, TALLEST[width], emit)
         return context.get_dummy_value()
 
     n = types.intp
-    if fetches:
+    if fetch == "ahead":
 
         @intrinsic
         def multiply(
@@ -200,20 +208,21 @@ def make_multiply(width, fetches=False):
 
 @cache
 def make_preactivations(width, input_columns, hidden_columns):
-    """Intrinsic: Z[M, width] = bias + x W + h U for one panel of hidden units.
+    """Intrinsic: Z[M, width] = S + x W + h U for one panel of hidden units.
 
     The input feeds the vectors `input_columns` (first, last + 1), the hidden state `hidden_columns`;
-    their panels hold only their own columns. X, W, H and U of bfloat16: depths count pairs.
+    their panels hold only their own columns. S: the bias, of all rows (`s_row` 0), or Z itself. X, W, H and U
+    of bfloat16: depths count pairs. A depth may be 0: the same sums come of two calls, one for each product.
     """
 
     @intrinsic
     def preactivations(
-        typingctx, M, x, x0, x_row, x_depth, w, w0, h, h0, h_row, h_depth, u, u0, bias, bias0, z, z0, z_row
+        typingctx, M, x, x0, x_row, x_depth, w, w0, h, h0, h_row, h_depth, u, u0, s, s0, s_row, z, z0, z_row
     ):  # fmt: skip
         vec = Vec(z.dtype)
 
         def codegen(context, builder, sig, args):
-            M, _, x0, x_row, x_depth, _, w0, _, h0, h_row, h_depth, _, u0, _, bias0, _, z0, z_row = args
+            M, _, x0, x_row, x_depth, _, w0, _, h0, h_row, h_depth, _, u0, _, s0, s_row, _, z0, z_row = args
             of, columns = operands(x), width * vec.lanes
             step = ir.Constant(INT, of.per_lane)
             w_width, u_width = (
@@ -225,19 +234,20 @@ def make_preactivations(width, input_columns, hidden_columns):
                 (5, [(x_depth, w_k)], w_width),
                 (7, [(M, h_row), (h_depth, step)], of.per_lane),
                 (11, [(h_depth, u_k)], u_width),
-                (13, [], columns),
-                (15, [(M, z_row)], columns),
+                (13, [(M, s_row)], columns),
+                (16, [(M, z_row)], columns),
             ])  # fmt: skip
-            at_x, at_w, at_h, at_u, at_bias, at_z = (
-                pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 5, 7, 11, 13, 15)
+            at_x, at_w, at_h, at_u, at_s, at_z = (
+                pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 5, 7, 11, 13, 16)
             )
 
             def emit(i, rows):
-                x_tile, h_tile, z_tile = (
-                    row_pointer(builder, *at) for at in ((at_x, i, x_row), (at_h, i, h_row), (at_z, i, z_row))
+                x_tile, h_tile, s_tile, z_tile = (
+                    row_pointer(builder, at, i, row)
+                    for at, row in ((at_x, x_row), (at_h, h_row), (at_s, s_row), (at_z, z_row))
                 )
                 sums = Sums(builder, vec, rows, width)
-                sums.load(at_bias, ir.Constant(INT, 0))
+                sums.load(s_tile, s_row)
                 sums.add_product(of, range(*input_columns), x_depth, x_tile, x_row, step, at_w, w_k)
                 sums.add_product(of, range(*hidden_columns), h_depth, h_tile, h_row, step, at_u, u_k)
                 sums.store(z_tile, z_row)
@@ -246,7 +256,7 @@ def make_preactivations(width, input_columns, hidden_columns):
             return context.get_dummy_value()
 
         n = types.intp
-        return types.void(n, x, n, n, n, w, n, h, n, n, n, u, n, bias, n, z, n, n), codegen
+        return types.void(n, x, n, n, n, w, n, h, n, n, n, u, n, s, n, n, z, n, n), codegen
 
     return preactivations
 

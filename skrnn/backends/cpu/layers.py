@@ -20,7 +20,7 @@ from . import bfloat16
 from .directions import direction_kernels
 from .elementary import functions, keyed
 from .gemm import widest
-from .recurrent import compile_cell, layer_kernels
+from .recurrent import INPUT_ROWS, compile_cell, layer_kernels
 from .simd import lanes
 from .sums import beside
 from .transposed import make_input_gradient, make_transpose
@@ -95,7 +95,7 @@ class RecurrentLayer(Layer):
             )  # fmt: skip
         H = rec.buffer(name, "H", size=(B + R) * Hp)
         C = rec.buffer(name, "C", size=((B + R) if keep else B) * Hp) if cell.has_c else empty
-        G = rec.buffer(name, "G", size=(R if keep else B) * P * self.z_row)
+        G = rec.buffer(name, "G", size=(R if keep else B + tape.n_threads * INPUT_ROWS) * P * self.z_row)
         RH = rec.buffer(name, "RH", size=((B + R) if keep else B) * Hp) if cell.reset else empty
         carried = self.carried(rec, name)
         for states, first in zip((H, C), carried, strict=False):

@@ -17,7 +17,8 @@ H        (B + R, Hp)      hidden states; the first B rows are the initial ones, 
 A        (B + R, Hp)      what the recurrent product reads: H times the dropout mask (H itself if none)
 C        (B + R, Hp)      memory cells, for cells that have one; (B, Hp), updated in place, if not kept
 G        (P, R, units,    pre-activations, then gates, after the backward pass gradients of the
-          S, L)           pre-activations; (P, B, ...), used anew by each step, if not kept
+          S, L)           pre-activations; (P, B + n INPUT_ROWS, ...) for n threads, used anew by each
+                          few steps, if not kept
 RH       like A           r * h of the GRU that resets before the product
 W, U, V  (P, F|H|H, w L)  panels of input, recurrent and late weights
 UT, VT   (Q, P w L, wide) the same transposed, in panels for a product that gives hidden units
@@ -46,6 +47,8 @@ from .sums import SPAN, sum_kernels
 from .threads import own_range, own_sequences
 
 ROW_BLOCK = 128  # rows of a weight gradient handled at a time: their part of G stays in the L1 cache
+INPUT_ROWS = 64  # of the input that several steps multiply together, where each has few of its own
+APART = 2**15  # bytes of a panel's weights that do not fit in the L1 cache beside the rows
 TOGETHER = 2**15  # sums of panels that share such a block, at most: they have to stay in the cache, too
 
 
@@ -78,11 +81,13 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
     late_width = late_columns[1] - late_lo
     pair = 2 if bf16 else 1  # elements that a product takes at a time
     preactivations = make_preactivations(width, in_columns, hidden_columns)
-    multiply_in, multiply_hidden = make_multiply(in_width), make_multiply(hidden_width)
     multiply_late = make_multiply(late_width or 1)
+    across_in, across_hidden, across_late = (
+        make_multiply(k or 1, "beside") for k in (in_width, hidden_width, late_width)
+    )
     column_sums = make_column_sums(width)
     set_aside, take_back = sum_kernels(dtype).set_aside, sum_kernels(dtype).take_back
-    narrow = dtype == np.float32
+    narrow, most = dtype == np.float32, APART // dtype.itemsize
     load1, store1 = make_load(1), make_store(1)
     load_slots, store_slots = make_load(S), make_store(S)
     cell_forward, cell_backward = cell.forward, cell.backward
@@ -114,30 +119,58 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
     @kernel("forward", key, dtype.name, units, bf16)
     def forward(thread, n_threads, sizes, counts, row_at, lengths, F, n_hidden, P, X, x_row, x_past,
                 W, U, V, bias, H, A, A2, C, G, RH, RH2, mask, masked, keep):  # fmt: skip
+        """Where a panel's weights are many, the inputs of several steps are multiplied together before them;
+        every sum has its terms in the same order in any case."""
         lo, hi = own_sequences(thread, n_threads, sizes, lengths)
-        B, R = sizes[SIZE_B], sizes[SIZE_R]
+        B, T, R = sizes[SIZE_B], sizes[SIZE_T], sizes[SIZE_R]
         Hp, z_row = P * units * L, width * L
         x_depth, h_depth = (F + pair - 1) // pair, (n_hidden + pair - 1) // pair
         w_panel, u_panel = x_depth * in_width * L * pair, h_depth * hidden_width * L * pair
         v_row = late_width * L * pair
-        G_rows, x_first = R if keep else B, B if x_past else 0
+        G_rows, x_first = R if keep else B + n_threads * INPUT_ROWS, B if x_past else 0
         if bf16:
             read, read_late = A2, RH2
         else:
             read, read_late = A, RH
-        for t in range(sizes[SIZE_T]):
+        apart = 4 * w_panel >= most and w_panel + u_panel > most
+        begin, end = 0, 0  # the steps whose inputs are multiplied together
+        for t in range(T):
             n = min(counts[t], hi)
             if n <= lo:
                 break
+            n_inputs, pieces = 0, 1
+            if t == end:
+                begin, end = t, t + 1
+                if apart:
+                    while end < T and row_at[end] + counts[end] - row_at[begin] <= INPUT_ROWS:
+                        end += 1
+                    if lo > 0 or hi < B:  # or else the rows of all these steps are neighbours
+                        pieces = end - begin
+                    n_inputs = P * pieces
             prev = B + row_at[t - 1] if t > 0 else 0
             new = B + row_at[t]
-            g_first = row_at[t] if keep else 0
+            g_first = 0 if keep else row_at[begin] - thread * INPUT_ROWS  # threads may be at different steps
             c_prev, c_new = (prev, new) if keep else (0, 0)
-            x0, a0 = (x_first + row_at[t] + lo) * x_row, (prev + lo) * Hp
-            for p in range(P):
-                g0 = (p * G_rows + g_first) * z_row
-                preactivations(n - lo, X, x0, x_row, x_depth, W, p * w_panel, read, a0, Hp, h_depth, U,
-                               p * u_panel, bias, p * z_row, G, g0 + lo * z_row, z_row)  # fmt: skip
+            # Products with inputs, if they are made apart, then those of the step: at one place, since the
+            # tiles of another take half a second to compile.
+            for q in range(-n_inputs, P):
+                if q < 0:
+                    p, s = (q + n_inputs) // pieces, begin + (q + n_inputs) % pieces
+                    last = s if pieces > 1 else end - 1
+                    first, after = row_at[s] + lo, row_at[last] + min(counts[last], hi)
+                    if after <= first:
+                        continue
+                else:
+                    p, first, after = q, row_at[t] + lo, row_at[t] + n
+                g = (p * G_rows + first - g_first) * z_row
+                start, start0, start_row = (G, g, z_row) if apart and q >= 0 else (bias, p * z_row, 0)
+                preactivations(after - first, X, (x_first + first) * x_row, x_row,
+                               0 if apart and q >= 0 else x_depth, W, p * w_panel, read, (prev + lo) * Hp, Hp,
+                               h_depth if q >= 0 else 0, U, p * u_panel, start, start0, start_row,
+                               G, g, z_row)  # fmt: skip
+                if q < 0:
+                    continue
+                g0 = g - lo * z_row
                 if two_stage:
                     for row in range(lo, n):
                         z, a = g0 + row * z_row, (prev + row) * Hp + p * L
@@ -151,7 +184,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
             if two_stage:
                 rh0 = ((prev if keep and not bf16 else 0) + lo) * Hp
                 for p in range(P):
-                    g0 = (p * G_rows + g_first) * z_row
+                    g0 = (p * G_rows + row_at[t] - g_first) * z_row
                     multiply_late(n - lo, read_late, rh0, Hp, pair, 0, V, p * h_depth * v_row, v_row,
                                   G, g0 + lo * z_row + late_lo * L, z_row, h_depth, 1)  # fmt: skip
                     advance(lo, n, p, P, g0, prev, new, c_prev, c_new, H, A, A2, C, G, mask, masked)
@@ -159,7 +192,7 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
     @cache
     def backward(wide):
         """The kernel for transposed weights in panels of `wide` vectors."""
-        multiply, multiply_fetching = make_multiply(wide), make_multiply(wide, fetches=True)
+        multiply, multiply_fetching = make_multiply(wide), make_multiply(wide, "ahead")
 
         @kernel("backward", key, dtype.name, units, wide, bf16)
         def backward(thread, n_threads, sizes, counts, row_at, lengths, P, H, A, C, G, G2, dY, dY_row, has_dY,
@@ -295,12 +328,12 @@ def compile_cell(cell: Cell, key: str, dtype: np.dtype, units: int, bf16: bool) 
                         g = (p * R + r) * z_row
                         if n_sums > 0:
                             column_sums(depth, G, g, z_row, sums, p * z_row)
-                        multiply_in(n_i, X, (x_first + r) * x_row + i, 1, x_row, 0, G, g + in_lo * L, z_row,
+                        across_in(n_i, X, (x_first + r) * x_row + i, 1, x_row, 0, G, g + in_lo * L, z_row,
                                     dW, (p * F + i) * w_row, w_row, depth, 1)  # fmt: skip
-                        multiply_hidden(n_j, A, (r + past) * Hp + j, 1, Hp, 0, G, g + hidden_lo * L, z_row,
+                        across_hidden(n_j, A, (r + past) * Hp + j, 1, Hp, 0, G, g + hidden_lo * L, z_row,
                                         dU, (p * n_hidden + j) * u_row, u_row, depth, 1)  # fmt: skip
                         if two_stage:
-                            multiply_late(n_j, RH, (r + past) * Hp + j, 1, Hp, 0, G, g + late_lo * L, z_row,
+                            across_late(n_j, RH, (r + past) * Hp + j, 1, Hp, 0, G, g + late_lo * L, z_row,
                                           dV, (p * n_hidden + j) * v_row, v_row, depth, 1)  # fmt: skip
                     r += depth
             if narrow and spans > 0:

@@ -274,6 +274,46 @@ def make_store(count):
     return store
 
 
+@intrinsic
+def transpose_square(typingctx, source, at, row, target, target_at, target_row):
+    """target[j, i] = source[i, j] for as many rows and columns as a vector has lanes.
+
+    By halves: of two rows that lie s apart, the later halves of blocks of 2 s columns trade places with the
+    earlier ones; s = 1, 2, 4, ...
+    """
+    vec = Vec(source.dtype)
+    L = vec.lanes
+
+    def codegen(context, builder, sig, args):
+        _, at, row, _, target_at, target_row = args
+        for array, first, stride in ((0, at, row), (3, target_at, target_row)):
+            last = builder.add(first, builder.mul(stride, ir.Constant(INT, L - 1)))
+            last = builder.add(last, ir.Constant(INT, L - 1))
+            check_span(context, builder, sig.args[array], args[array], first, last)
+        x, y = (pointer(context, builder, sig.args[k], args[k], args[k + 1]) for k in (0, 3))
+
+        def place(base, stride, i):
+            return builder.gep(base, [builder.mul(stride, ir.Constant(INT, i))])
+
+        rows = [load_vec(builder, vec, place(x, row, i)) for i in range(L)]
+        apart = 1
+        while apart < L:
+            first = [j if j & apart == 0 else L + j - apart for j in range(L)]
+            second = [j + apart if j & apart == 0 else L + j for j in range(L)]
+            masks = [ir.Constant(ir.VectorType(ir.IntType(32), L), lanes) for lanes in (first, second)]
+            for i in range(L):
+                if i & apart == 0:
+                    pair = rows[i], rows[i + apart]
+                    rows[i], rows[i + apart] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+            apart *= 2
+        for j, column in enumerate(rows):
+            store_vec(builder, vec, column, place(y, target_row, j))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(source, n, n, target, n, n), codegen
+
+
 # Slices and assignments to them would do the same, at a third of a second of compilation each.
 def stretch(context, builder, sig, args, array, offset, count):
     """Pointer to elements `offset` .. `offset + count` of an array, and their bytes."""

@@ -135,6 +135,7 @@ def input_kernel(dtype: np.dtype, wide: int):
 def token_kernels(dtype: np.dtype, vectors: int) -> SimpleNamespace:
     """Tokens are handled in P panels of C columns, so many vectors."""
     C, multiply, column_sums = vectors * lanes(dtype), make_multiply(vectors), make_column_sums(vectors)
+    across = make_multiply(vectors, "beside")
 
     @kernel("softmax_scores", dtype.name, vectors)
     def scores(thread, n_threads, sizes, per, first, n_rows, n_in, P, X, x_row, x_past, W, b, G):
@@ -161,9 +162,7 @@ def token_kernels(dtype: np.dtype, vectors: int) -> SimpleNamespace:
             clear(sums, own, size + C)
             for r in range(0, n, ROW_BLOCK):
                 depth, g = min(ROW_BLOCK, n - r), r * width + p * C
-                multiply(
-                    n_in, X, (skip + first + r) * x_row, 1, x_row, 0, G, g, width, sums, own, C, depth, 1
-                )
+                across(n_in, X, (skip + first + r) * x_row, 1, x_row, 0, G, g, width, sums, own, C, depth, 1)
                 column_sums(depth, G, g, width, sums, own + size)
             if first == 0:
                 copy(size, sums, own, dW, p * size)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .gemm import make_multiply
 from .jit import kernel
-from .simd import clear, lanes
+from .simd import clear, lanes, transpose_square
 from .threads import own_range
 
 ROW_BLOCK = 128  # rows that several panels read while they are in the cache
@@ -31,10 +31,13 @@ def make_transpose(dtype: np.dtype):
                 real = min(columns, n_in - q * columns)
                 if real < columns:
                     clear(WT, target, row * columns)
-                for i in range(real):
-                    source = (p * n_in + q * columns + i) * row
+                source, squares = (p * n_in + q * columns) * row, real // L * L
+                for i in range(0, squares, L):
+                    for j in range(0, row, L):
+                        transpose_square(W, source + i * row + j, row, WT, target + j * columns + i, columns)
+                for i in range(squares, real):
                     for j in range(row):
-                        WT[target + j * columns + i] = W[source + j]
+                        WT[target + j * columns + i] = W[source + i * row + j]
 
     return transpose
 
@@ -55,11 +58,12 @@ def make_input_gradient(dtype: np.dtype, wide: int):
         M, columns = sizes[per], wide * L
         lo, hi = own_range(thread, n_threads, M)
         row = panels * columns
-        clear(dX, lo * row, (hi - lo) * row)
         together = max(1, TOGETHER // (WT_rows * columns))
         for begin in range(0, panels, together):
             for r in range(lo, hi, ROW_BLOCK):
                 n = min(ROW_BLOCK, hi - r)
+                if begin == 0:
+                    clear(dX, r * row, n * row)
                 for q in range(begin, min(begin + together, panels)):
                     multiply(n, d, r * d_row + first, d_row, 1, M * d_row, WT, q * WT_rows * columns, columns,
                              dX, r * row + q * columns, row, depth, blocks)  # fmt: skip

@@ -11,6 +11,7 @@ from ...optimizers import RULES, Hyper, SetUp
 from .elementary import keyed
 from .jit import kernel
 from .simd import part
+from .sums import sum_of_squares
 from .tape import Tape
 from .threads import own_range
 
@@ -21,23 +22,10 @@ BLOCK = 4096  # squares are added in blocks, so that the norm is the same for an
 def compile_squares(dtype: np.dtype):
     @kernel("squares", dtype.name)
     def squares(thread, n_threads, g, sums):
-        """sums[b] = sum of squares of block b in float64: four sums side by side, so that no addition has to
-        wait for the one before."""
+        """sums[b] = sum of squares of block b in float64."""
         first, last = own_range(thread, n_threads, len(sums))
         for k in range(first, last):
-            at, size = k * BLOCK, min(BLOCK, len(g) - k * BLOCK)
-            n = size // 4
-            a, b, c, d = part(g, at, n), part(g, at + n, n), part(g, at + 2 * n, n), part(g, at + 3 * n, n)
-            rest = part(g, at + 4 * n, size - 4 * n)
-            s, t, u, v = 0.0, 0.0, 0.0, 0.0
-            for i in range(n):
-                s += np.float64(a[i]) ** 2
-                t += np.float64(b[i]) ** 2
-                u += np.float64(c[i]) ** 2
-                v += np.float64(d[i]) ** 2
-            for i in range(len(rest)):
-                s += np.float64(rest[i]) ** 2
-            sums[k] = s + t + u + v
+            sums[k] = sum_of_squares(g, k * BLOCK, min(BLOCK, len(g) - k * BLOCK))
 
     return squares
 
