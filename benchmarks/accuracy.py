@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy [--only NAME ...] [--seeds 0 1 2] [--output FILE]
 
 Prints a table of the mean over the seeds beside its target and writes it to
-``benchmarks/ACCURACY.md`` (kept as it is when ``--only`` leaves tasks out). The exit status is 1
+``benchmarks/results/ACCURACY.md`` (kept as it is when ``--only`` leaves tasks out). The exit status is 1
 when a target is missed.
 
 How the settings were chosen: JapaneseVowels and ItalyPowerDemand by 5-fold cross-validation of the
@@ -186,7 +186,7 @@ def main() -> int:
     print("\n" + table)
     output = options.output
     if output is None and options.only is None:
-        output = Path(__file__).with_name("ACCURACY.md")
+        output = Path(__file__).parent / "results" / "ACCURACY.md"
     if output is not None:
         output.write_text(table, encoding="utf-8")
         print(f"written to {output}")

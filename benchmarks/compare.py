@@ -9,13 +9,29 @@ from typing import Any
 import numpy as np
 
 from benchmarks import timing
-from benchmarks.peers import opened
+from benchmarks.peers import PEERS, missing, module
 from benchmarks.work import Unavailable, Work, reason
+from benchmarks.worker import started
 
 TOLERANCE = 1e-4  # of outputs, and of the head's weights after three training steps, which move by 3e-3
 TRAINED_TOLERANCE = {"keras_layers": 1e-3}  # it has one bias to train where the others have two
 DIFFER = "its results differ"
 TF32_TOLERANCE = 1e-2  # ten bits of a product's operands
+
+
+@contextmanager
+def opened(name: str, threads: int) -> Iterator[Callable[..., Work]]:
+    """``make(kind, *arguments, **options) -> Work`` of a peer, here or in a process of its own.
+
+    The last argument of every kind, the number of threads, is filled in here.
+    """
+    if absent := missing(name):
+        raise Unavailable(absent)
+    if PEERS[name].own_process:
+        with started(name, threads) as make:
+            yield make
+    else:
+        yield lambda kind, *arguments, **options: getattr(module(name), kind)(*arguments, threads, **options)
 
 
 @contextmanager

@@ -6,7 +6,7 @@
     python -m benchmarks.gpu --short                    a few rows: has anything become slower?
 
 Needs ``pip install ".[cuda,bench-gpu]"`` and a GPU that nothing else uses. Writes ``results_gpu.json``, row
-after row, and the GPU's section of ``RESULTS.md`` beside this file, or into ``--output``; a short run only
+after row, and the GPU's section of ``RESULTS.md`` into ``results/``, or into ``--output``; a short run only
 where ``--output`` says. The exit status is 1 when a target is missed or, of a short run, when a row became
 slower, and 2, with no file touched, where there is no GPU.
 """
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import re
 import shutil
@@ -25,10 +24,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import fits, floor, ours, ragged, report, run, sanitize, timing
+from benchmarks import driver, fits, floor, ours, ragged, sanitize, timing
 from benchmarks.compare import made, open_peers
 from benchmarks.conditions import (
     DEVICE_PACKAGES,
@@ -307,48 +305,21 @@ def begin(options: argparse.Namespace) -> tuple[Bench, dict[str, Any]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--short", action="store_true", help="few rows, few rounds, no JAX")
+    parser = driver.arguments_of(__doc__.partition("\n")[0], PARTS, "few rows, few rounds, no JAX")
     parser.add_argument("--resume", action="store_true", help="leave rows that are stored as they are")
-    parser.add_argument("--output", type=Path, default=None, metavar="FOLDER")
     parser.add_argument("--rehearse", action="store_true", help=argparse.SUPPRESS)  # on the CPU, tiny
     options = parser.parse_args(arguments)
     if not options.rehearse and (problem := why_not()):
         print(f"No GPU to measure: {problem}", file=sys.stderr)
         return 2
-    folder = options.output or (None if options.short or options.rehearse else run.HERE)
     bench, found = begin(options)
-    results: dict[str, Any] = {"conditions": found, "short": options.short, "parts": {}}
-    stored = folder / "results_gpu.json" if folder else None
-    if (options.only or options.resume) and stored and stored.exists():
-        old = json.loads(stored.read_text(encoding="utf-8"))
-        if old["conditions"]["device"] == found["device"] and old["short"] == options.short:
-            results["parts"] = old["parts"]
-        else:
-            print("not merged: the stored results are of another GPU or kind of run")
+    this = driver.Driver("results_gpu", options, found, "device", options.rehearse, keeps=options.resume)
     for part in options.only or PARTS:
-        measure(f"gpu_{part}", tasks(part, bench), results, options.resume, stored)
-    results = json.loads(json.dumps(results))
-    if folder:
-        report.write(folder)
-    return run.conclude(results, run.HERE / "results_gpu.json")
-
-
-def measure(part: str, planned, results: dict[str, Any], resume: bool, stored: Path | None) -> None:
-    """Measure a part and store it row by row: an interrupted run keeps what it has, `resume` goes on."""
-    before = {name_of(row): row for row in results["parts"].get(part, {"rows": []})["rows"]} if resume else {}
-
-    def rows():
-        for about, task in planned:
-            if name_of(about) not in before:
-                yield about | task()
-
-    def keep(found: dict[str, Any]) -> None:
-        results["parts"][part] = found | {"rows": [*before.values(), *found["rows"]]}
-        run.store(results, stored)
-
-    run.measure(part, rows(), keep)
+        before = this.rows_of(f"gpu_{part}") if options.resume else []
+        known = {name_of(row) for row in before}
+        rows = (about | task() for about, task in tasks(part, bench) if name_of(about) not in known)
+        this.measure(f"gpu_{part}", rows, before)
+    return this.conclude()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from skrnn import backends, losses
 from skrnn.backends import cpu
 from skrnn.backends.cpu import gemm, simd
 from skrnn.batches import Jobs, Steps
-from skrnn.links import Loss
+from skrnn.links import Objective
 from skrnn.network import Network
 from skrnn.optimizers import SetUp
 from skrnn.recipe import recurrent_network
@@ -83,7 +83,7 @@ def record_update(tape: cpu.Tape, net: Network, params, rows, steps: Steps, y: n
     optimizer = adam(net)
     grads, statistics, first = cpu.aligned(net.size, FLOAT), np.zeros(3), np.zeros(1, np.intp)
     rec = net.record(tape, steps, params, grads, keep=True)
-    loss = Loss("out", 1, losses.squared_error, Targets(y), None, statistics, first)
+    loss = Objective("out", 1, losses.squared_error, Targets(y), None, statistics, first)
     loss.forward(rec, net.forward(rec, rows))
     net.backward(rec, *loss.backward(rec, need=(True,)))
     optimizer.update(tape, params, grads, np.array([LEARNING_RATE]), statistics, first)

@@ -19,6 +19,7 @@ from benchmarks.texts import GPU_COMMAND, GPU_HEADING, HEADING, NAMES, TEXTS, TI
 from benchmarks.work import DOES_NOT_FIT
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
 NOTES = HERE / "notes.md"  # written by hand, taken in as it is
 GPU_NOTES = HERE / "notes_gpu.md"  # likewise, where there are any
 
@@ -404,14 +405,13 @@ def stored(path: Path) -> Any:
 
 
 def write(folder: Path) -> None:
-    """``RESULTS.md`` from what is stored in the folder."""
+    """``RESULTS.md`` and ``results.png`` from what is stored in the folder."""
     results = [stored(folder / f"results{of}.json") for of in ("", "_gpu", "_tiles")]
+    if results[0]:
+        plot(results[0], folder / "results.png")
     (folder / "RESULTS.md").write_text(whole(*results), encoding="utf-8")
     print(f"written to {folder / 'RESULTS.md'}")
 
 
 if __name__ == "__main__":
-    where = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
-    if results := stored(where / "results.json"):
-        plot(results, where / "results.png")
-    write(where)
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS)

@@ -7,7 +7,7 @@
 Needs ``pip install ".[cuda]"``. Compiles the kernels as a fit on a GPU does, by numba-cuda and nvJitLink, for
 four kinds of GPU, and has the assembler say what registers, spills and shared memory they take; how many
 blocks a multiprocessor holds follows by the toolkit's formula. Writes ``results_tiles.json`` and
-``RESULTS.md`` beside this file, or into ``--output``. The exit status is 1 where a kernel would not launch.
+``RESULTS.md`` in ``results/``, or into ``--output``. The exit status is 1 where a kernel would not launch.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks import report, run
+from benchmarks import driver, report
 from benchmarks.conditions import versions
 from skrnn import cells
 from skrnn.backends import cuda as backend
-from skrnn.backends.cuda import devices
+from skrnn.backends.cuda import turns
+from skrnn.backends.cuda.device import Device, Launch
 from skrnn.backends.cuda.elementary import functions
-from skrnn.backends.cuda.seam import Device, Launch
 from skrnn.backends.cuda.tiles import Tile, plan
 from skrnn.batches import Jobs
 from skrnn.recipe import recurrent_network
@@ -135,10 +135,10 @@ def on_paper(kind: Kind) -> Iterator[Paper]:
     device = SimpleNamespace(compute_capability=kind.cc[:2])
     with (
         mock.patch("numba.cuda.dispatcher.get_current_device", return_value=device),
-        mock.patch("numba.cuda.codegen.devices.get_context", return_value=SimpleNamespace(device=device)),
-        mock.patch.object(devices._mine, "device", Paper(kind.shared_of_block), create=True),
+        mock.patch("numba.cuda.codegen.turns.get_context", return_value=SimpleNamespace(device=device)),
+        mock.patch.object(turns._mine, "device", Paper(kind.shared_of_block), create=True),
     ):
-        yield devices._mine.device
+        yield turns._mine.device
 
 
 class Usage(NamedTuple):
@@ -300,7 +300,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS), metavar="CELL")
     parser.add_argument("--step", type=int, metavar="N", help="compile every N-th number of units, too")
-    parser.add_argument("--output", type=Path, default=run.HERE, metavar="FOLDER")
+    parser.add_argument("--output", type=Path, default=report.RESULTS, metavar="FOLDER")
     options = parser.parse_args(arguments)
     stored = options.output / "results_tiles.json"
     kept = json.loads(stored.read_text(encoding="utf-8"))["rows"] if stored.exists() else []
@@ -311,7 +311,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(line(row), flush=True)
                 found.append(row)
                 found.sort(key=lambda row: ([*CELLS].index(row["cell"]), row["dtype"], row["units"]))
-                run.store({"versions": versions(COMPILERS), "rows": found}, stored)
+                driver.store({"versions": versions(COMPILERS), "rows": found}, stored)
     report.write(options.output)
     return 1 if any(0 in blocks for row in found for blocks in row["blocks"].values()) else 0
 

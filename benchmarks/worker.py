@@ -18,6 +18,7 @@ from threading import Timer
 
 import numpy as np
 
+from benchmarks.peers import module
 from benchmarks.shapes import Shape
 from benchmarks.work import Unavailable, Work, reason
 
@@ -81,8 +82,6 @@ def serve(name: str, threads: int) -> None:
     if threads == 1:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    from benchmarks.peers import module
-
     current = None
     for line in sys.stdin:
         action, *arguments = json.loads(line)

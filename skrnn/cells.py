@@ -34,6 +34,9 @@ from typing import Any, NamedTuple
 GATES = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}
 """Gate order of the weight matrices' rows, as in PyTorch."""
 
+STATES = {"rnn": "h", "lstm": "hc", "gru": "h"}
+"""What goes on from step to step: the hidden state, and the memory cell where there is one."""
+
 
 class Functions(NamedTuple):
     """What a backend lends to the cells."""
@@ -168,6 +171,11 @@ def gru_reset_before(fn: Functions) -> Cell:
         return (dn, drh * h * r * (one - r), du), drh * r
 
     return Cell("nrz", (0, 3), (1, 3), False, forward, backward, (0, 1), reset, reset_backward)
+
+
+def read_by(name: str, activation: str, reset_after: bool) -> tuple[str, bool]:
+    """Both parameters as far as that cell reads them: the same kernels whatever the others say."""
+    return activation if name == "rnn" else "tanh", bool(reset_after) if name == "gru" else True
 
 
 def build(functions: Functions, name: str, activation: str = "tanh", reset_after: bool = True) -> Cell:

@@ -30,9 +30,8 @@ class State(NamedTuple):
     @classmethod
     def zeros(cls, network: Network, n: int) -> State:
         """That of n sequences that begin."""
-        of_layer = 2 if network.cell == "lstm" else 1
         layers = [
-            [np.zeros((n, network.hidden_size), network.dtype) for _ in range(of_layer)]
+            [np.zeros((n, network.hidden_size), network.dtype) for _ in range(1 + network.has_c)]
             for _ in range(network.n_states)
         ]
         return cls([(h, c[0] if c else None) for h, *c in layers], network.new_pool(n))

@@ -15,8 +15,9 @@ import numpy as np
 
 from . import backends
 from .batches import SIZE_R, Jobs, Steps
+from .cells import STATES
+from .layout import Parameters
 from .links import Attention, Embedding, Link, Mate, Pool, Recurrent, Unfold
-from .parameters import Parameters
 from .recording import INPUT, INPUTS, Recording, Rows
 from .sequences import Sequences
 
@@ -61,7 +62,7 @@ class Network:
         self.return_sequences = per[links[-1].name] == SIZE_R
         own = [link for link in links if self._side[link.name] == 0]
         self.recurrent = [link for link in own if isinstance(link, Recurrent)]
-        self.cell, self.hidden_size = self.recurrent[0].cell, self.recurrent[0].n_hidden
+        self.hidden_size, self.has_c = self.recurrent[0].n_hidden, STATES[self.recurrent[0].cell] == "hc"
         self.n_states = sum(len(link.layers) for link in self.recurrent)
         self.n_numbers = 4 * self.n_states * self.hidden_size
         self.pool = next((link for link in own if isinstance(link, Pool)), None)

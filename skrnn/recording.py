@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .batches import SIZE_R, Jobs, Steps
-from .parameters import Parameters
+from .layout import Parameters
 from .sequences import TOKEN, Sequences
 
 

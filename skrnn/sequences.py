@@ -18,6 +18,8 @@ TOKEN = np.dtype(np.int32)  # half the memory of an index, and no vocabulary has
 class Sequences:
     """Sequences of any lengths over one table of steps; nothing is padded and nothing is copied.
 
+    Inside the package every estimator takes them in the place of X.
+
     Sequence ``i`` is ``values[starts[i] : starts[i] + lengths[i]]``, and likewise of ``tokens``. ``starts``
     need not be cumulative: overlapping windows over one long series share their rows. Neither is written to:
     who has copied them knows them again by identity.
@@ -187,6 +189,8 @@ class Sequences:
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What sequences, or their steps, are to be answered with: rows of a table, or stretches of it.
+
+    Inside the package every estimator takes them in the place of y.
 
     Parameters
     ----------

@@ -182,7 +182,7 @@ class Trainer:
         )  # fmt: skip
         self.work = rec.work
         out = network.forward(rec, network.read(rec, sequences, jobs, mates))
-        loss = links.Loss("out", network.n_out, self.loss, y, w, statistics, jobs.cursor)
+        loss = links.Objective("out", network.n_out, self.loss, y, w, statistics, jobs.cursor)
         with tape.only_if(jobs.job[JOB_LEARNS:]):
             loss.forward(rec, out)
             network.backward(rec, *loss.backward(rec, need=(True,)))

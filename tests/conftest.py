@@ -1,8 +1,11 @@
-"""What holds for all tests: the array API's checks, Ctrl-C, and which cases a quick run leaves out."""
+"""What holds for all tests: the array API's checks, Ctrl-C, and which cases a quick run leaves out. And the
+fixtures of tests that fill several files; they import the package when they are used."""
 
 import os
 import signal
 from collections import defaultdict
+
+import pytest
 
 # Before SciPy is imported, so that scikit-learn's array API check is run and not skipped.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
@@ -39,3 +42,59 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         items[:] = kept
         config.hook.pytest_deselected(items=left_out)
+
+
+# --- the kernel cache -----------------------------------------------------------------------------
+@pytest.fixture
+def nothing_said(monkeypatch):
+    """As in a new process, where every warning is still to come."""
+    monkeypatch.setattr("skrnn.backends.kernel_cache.said", set())
+    monkeypatch.setattr("skrnn.backends.kernel_cache.used", set())
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """An empty cache directory for this test alone."""
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Three empty places for kernels, the only ones."""
+    from skrnn.backends import disk
+
+    made = [tmp_path / name / disk.FOLDER for name in ("first", "second", "third")]
+    monkeypatch.setattr(disk, "places", lambda module: made)
+    return made
+
+
+# --- tapes ----------------------------------------------------------------------------------------
+@pytest.fixture
+def compiled(monkeypatch):
+    """Replays in compiled code, also where the tests run with NUMBA_BOUNDSCHECK=1."""
+    monkeypatch.setattr("numba.core.config.BOUNDSCHECK", 0)
+
+
+@pytest.fixture(params=["compiled", "python"])
+def build(request, monkeypatch):
+    """Replays in compiled code, and from Python as with NUMBA_BOUNDSCHECK=1."""
+    monkeypatch.setattr("numba.core.config.BOUNDSCHECK", int(request.param == "python"))
+    return request.param
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    """Three helpers, whatever the machine has, that stay awake; replays wait for those that they wake."""
+    from replays import states, wait_for
+
+    from skrnn.backends.cpu import threads
+
+    pool = threads.Pool(3)
+    pool.boxes[threads.PATIENCE :: threads.BOX] = 2**60
+    monkeypatch.setattr(threads, "_pool", pool)
+    monkeypatch.setattr(threads, "usable_processors", lambda: 4)
+    monkeypatch.setattr(threads, "LOOK_FLOPS", 1.0)
+    yield pool
+    pool.boxes[threads.PATIENCE :: threads.BOX] = 0
+    wait_for(lambda: states(pool) <= {threads.ASLEEP})  # none is still hired or busy

@@ -7,7 +7,7 @@ import pytest
 
 from skrnn import backends
 from skrnn.batches import SIZE_R, Jobs
-from skrnn.links import Loss
+from skrnn.links import Objective
 from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences, Targets
 
@@ -87,7 +87,7 @@ class Minibatch:
             if network.pool is not None:
                 backend.start_from(rec, network.new_pool(n), network.pooled(rec))
             out, hidden = network.forward(rec, X), network.hidden(rec)
-            objective = Loss("out", network.n_out, loss, self.y, self.w, statistics, jobs.cursor)
+            objective = Objective("out", network.n_out, loss, self.y, self.w, statistics, jobs.cursor)
             objective.forward(rec, out)
             outputs = {"out": (out, network.n_out), "hidden": (hidden, D)}
             for k, own in enumerate(network.carried(rec)):

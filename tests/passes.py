@@ -8,9 +8,9 @@ import reference
 
 from skrnn import backends, losses
 from skrnn.batches import SIZE_B, SIZE_CARRIED, SIZE_EPOCH, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
-from skrnn.links import Dense, Loss
+from skrnn.layout import Parameters
+from skrnn.links import Dense, Objective
 from skrnn.network import Network
-from skrnn.parameters import Parameters
 from skrnn.recording import Recording, Rows
 from skrnn.sequences import Targets
 
@@ -172,7 +172,7 @@ def training_step(
     params, grads = (network.pack({k: np.full(v, np.nan) for k, v in shapes.items()}) for _ in range(2))
     rec = network.record(tape, jobs.room(), params, grads, keep=True)
     out = network.forward(rec, network.read(rec, sequences, jobs, mates))
-    objective = Loss("out", network.n_out, loss or losses.squared_error, y, w, statistics, jobs.cursor)
+    objective = Objective("out", network.n_out, loss or losses.squared_error, y, w, statistics, jobs.cursor)
     objective.forward(rec, out)
     network.backward(rec, *objective.backward(rec, need=(True,)))
 

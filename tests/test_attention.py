@@ -21,8 +21,8 @@ from skrnn import (
 )
 from skrnn.backends.cpu.tape import Tape
 from skrnn.backends.cpu.workspace import Workspace
+from skrnn.layout import Parameters
 from skrnn.links import Attention
-from skrnn.parameters import Parameters
 from skrnn.recipe import recurrent_network
 from skrnn.recording import Rows
 

@@ -21,7 +21,6 @@ from benchmarks import (
     gpu,
     ours,
     report,
-    run,
     sanitize,
     targets,
     texts,
@@ -239,7 +238,7 @@ def test_the_table_says_what_does_not_fit():
 
 # --- the command ----------------------------------------------------------------------------------
 def test_without_a_gpu_nothing_is_touched(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
     monkeypatch.setattr(gpu, "why_not", lambda: "no driver")
     assert gpu.main([]) == 2
     assert "no driver" in capsys.readouterr().err
@@ -252,7 +251,7 @@ def test_the_simulator_is_no_gpu(monkeypatch):
 
 
 def test_a_rehearsal_goes_through_and_resumes(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(run, "HERE", tmp_path / "here")
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "here")
     command = ["--rehearse", "--output", str(tmp_path / "there"), "--only"]
     monkeypatch.setattr(gpu, "CELLS", ("gru",))
     gpu.main([*command, "ragged"])  # whether it meets its targets is chance
@@ -569,14 +568,14 @@ def test_every_table_is_named_before_it_is_measured():
 
 
 def test_the_written_report_is_that_of_the_stored_results():
-    stored = [report.stored(report.HERE / f"results{of}.json") for of in ("", "_gpu", "_tiles")]
-    written = (report.HERE / "RESULTS.md").read_text(encoding="utf-8")
+    stored = [report.stored(report.RESULTS / f"results{of}.json") for of in ("", "_gpu", "_tiles")]
+    written = (report.RESULTS / "RESULTS.md").read_text(encoding="utf-8")
     assert written == report.whole(*stored), "run: python -m benchmarks.report"
 
 
 def test_the_written_tiles_can_be_launched():
     """And those of all networks are there."""
-    rows = report.stored(report.HERE / "results_tiles.json")["rows"]
+    rows = report.stored(report.RESULTS / "results_tiles.json")["rows"]
     assert {(row["cell"], row["dtype"]) for row in rows} == {
         (cell, dtype) for cell in texts.TILES_OF for dtype in ("float32", "float64")
     }

@@ -98,9 +98,9 @@ def test_weights_in_shared_memory(monkeypatch):
 
 def test_several_sequences_in_a_block(monkeypatch):
     """Of different lengths, and a last block with room to spare."""
-    from skrnn.backends.cuda import devices
+    from skrnn.backends.cuda import turns
 
-    monkeypatch.setattr(devices.find(0), "n_multiprocessors", 2)
+    monkeypatch.setattr(turns.find(0), "n_multiprocessors", 2)
     for cell in CELLS[3:]:
         check(cell, RAGGED)
 
@@ -218,8 +218,8 @@ def test_one_step_at_a_time(head):
 # --- long sums ------------------------------------------------------------------------------------
 def test_products_of_many_terms():
     """What float32 adds up term by term would be 1e-3 off; see `test_long_sums`."""
-    from skrnn.backends.cuda import devices
-    from skrnn.backends.cuda.seam import Matrix
+    from skrnn.backends.cuda import turns
+    from skrnn.backends.cuda.device import Matrix
     from skrnn.backends.cuda.tape import SPAN, Tape
 
     n, tenth = 12 * SPAN + 7, np.float32(0.1)
@@ -230,7 +230,7 @@ def test_products_of_many_terms():
         (True, True, True),
     ):
         with backends.turn("cuda"):
-            tape, device = Tape(), devices.current()
+            tape, device = Tape(), turns.current()
             a, b, c = (device.new(np.full(size, tenth, np.float32)) for size in (4 * n + 4, 3 * n + 3, 8))
             A = Matrix(a, n, 2, 4, 1) if ta else Matrix(a, 2, n, 2 * n, 3)
             B = Matrix(b, 3, n, n, 2) if tb else Matrix(b, n, 3, 3, 2)
@@ -242,11 +242,11 @@ def test_products_of_many_terms():
 
 
 def test_mean_pooling_of_many_steps():
-    from skrnn.backends.cuda import devices
+    from skrnn.backends.cuda import turns
     from skrnn.backends.cuda.tape import Tape
     from skrnn.backends.cuda.workspace import Workspace
+    from skrnn.layout import Parameters
     from skrnn.links import Pool
-    from skrnn.parameters import Parameters
     from skrnn.recording import Recording, Rows
 
     n, tenth = 20_000, np.float32(0.1)
@@ -255,7 +255,7 @@ def test_mean_pooling_of_many_steps():
         tape, steps, work = Tape(), packed.filled(), Workspace(np.dtype(np.float32))
         for name in ("sizes", "row_at", "lengths"):
             tape.sent(getattr(steps, name))
-        X = Rows(devices.current().new(np.full(packed.n_rows, tenth)), 1)
+        X = Rows(turns.current().new(np.full(packed.n_rows, tenth)), 1)
         rec = Recording(backends.get("cuda"), tape, work, steps, Parameters([], work.dtype))
         out = Pool("pool", "x", 1, "mean").forward(rec, X)
         tape.run()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skrnn.backends.cuda import arrays, devices
+from skrnn.backends.cuda import arrays, turns
 
 
 class CupyArray:
@@ -29,7 +29,7 @@ def cupy(monkeypatch):
         from_dlpack=lambda x: CupyArray(("from_dlpack", x)),
     )
     monkeypatch.setattr(arrays, "SIMULATED", False)
-    monkeypatch.setattr(devices, "current", lambda: SimpleNamespace(xp=xp, number=0))
+    monkeypatch.setattr(turns, "current", lambda: SimpleNamespace(xp=xp, number=0))
     return xp
 
 

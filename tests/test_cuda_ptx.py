@@ -19,7 +19,7 @@ from benchmarks.tiles import KINDS
 from skrnn import losses
 from skrnn.batches import Jobs
 from skrnn.decoding import Choices, Decoder
-from skrnn.links import Loss
+from skrnn.links import Objective
 from skrnn.network import Network
 from skrnn.optimizers import SetUp
 from skrnn.recipe import recurrent_network
@@ -148,7 +148,7 @@ def test_every_kernel(cc, dtype, monkeypatch):
     rec = network.record(tape, jobs.room(), params, backend.aligned(network.size, network.dtype), keep=True)
     scores = network.forward(rec, network.read(rec, sequences, jobs, sequences))
     y = Targets(np.zeros((4, 1), np.int32))
-    loss = Loss("out", 4, losses.multiclass_log_loss, y, None, np.zeros(3), jobs.cursor)
+    loss = Objective("out", 4, losses.multiclass_log_loss, y, None, np.zeros(3), jobs.cursor)
     loss.forward(rec, scores)
     network.backward(rec, *loss.backward(rec, need=(True,)))
     backend.add_flat(rec, params, params)

@@ -191,9 +191,9 @@ def test_what_follows_a_divergence_is_left_out():
 @pytest.fixture
 def small_device(monkeypatch):
     """A function that lets a turn have so many bytes."""
-    from skrnn.backends.cuda import devices
+    from skrnn.backends.cuda import turns
 
-    device = devices.find(0)
+    device = turns.find(0)
     allocate = device._allocate
 
     def limit(n_bytes):
@@ -209,7 +209,7 @@ def small_device(monkeypatch):
 
 def test_too_little_memory(small_device):
     """The message says how much all of it needs, and a fit does not begin."""
-    from skrnn.backends.cuda import devices
+    from skrnn.backends.cuda import turns
 
     def epoch():
         with backends.turn("cuda"):
@@ -219,7 +219,7 @@ def test_too_little_memory(small_device):
     def recorded():
         with backends.turn("cuda"):
             trainer("cuda", data([50] * 20), hidden_size=100)
-            return devices.find(0).asked
+            return turns.find(0).asked
 
     needed = recorded()
     assert needed > 2**20

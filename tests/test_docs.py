@@ -23,7 +23,7 @@ def test_the_reference_is_up_to_date():
 
 @pytest.mark.parametrize(
     "page",
-    sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("benchmarks/*.md")]),
+    sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")]),
     ids=lambda p: p.name,
 )
 def test_links_lead_somewhere(page):

@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
@@ -31,9 +32,9 @@ MAY_IMPORT = {
     "sequences": set(),
     "batches": set(),
     "interrupts": set(),
-    "parameters": set(),
+    "layout": set(),
     "rooms": {"batches", "sequences"},
-    "recording": {"batches", "parameters", "sequences"},
+    "recording": {"batches", "layout", "sequences"},
     "backends": {
         "batches",
         "cells",
@@ -41,11 +42,11 @@ MAY_IMPORT = {
         "counters",
         "interrupts",
         "optimizers",
-        "parameters",
+        "layout",
         "recording",
     },
-    "links": {"batches", "cells", "losses", "parameters", "recording", "sequences"},
-    "network": {"backends", "batches", "links", "parameters", "recording", "sequences"},
+    "links": {"batches", "cells", "losses", "layout", "recording", "sequences"},
+    "network": {"backends", "batches", "cells", "links", "layout", "recording", "sequences"},
     "recipe": {"backends", "links", "network", "recording"},
     "inference": {"interrupts", "network", "batches", "recording", "sequences"},
     "sessions": {"batches", "inference", "interrupts", "network", "recording", "rooms", "sequences"},
@@ -154,7 +155,7 @@ IMPORTS = [i for path in SOURCES for i in imports_of(path)]
 def test_the_walk_sees_imports():
     names = {repr(i) for i in IMPORTS}
     assert "skrnn/network.py imports skrnn.backends" in names
-    assert "skrnn/backends/cpu/recurrent.py imports skrnn.cells.Cell" in names
+    assert "skrnn/backends/cpu/recurrent_kernels.py imports skrnn.cells.Cell" in names
     assert "skrnn/backends/__init__.py imports skrnn.backends.cpu" in names
     assert {i.name: i.at_import for i in IMPORTS}["tqdm.auto.tqdm"] is False
 
@@ -215,6 +216,41 @@ def test_importing_the_package_loads_nothing_large():
 def test_files_stay_short():
     for path in SOURCES:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+def test_files_of_tests_stay_short():
+    for path in Path(__file__).parent.glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 600, path
+
+
+def test_a_class_has_a_name_of_its_own():
+    """Those of the backends have each other's; they are never seen together."""
+    names = [
+        node.name
+        for path in SOURCES
+        if path.parent.parent.name != "backends"
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert len(names) == len(set(names))
+
+
+def test_benchmarks_import_downward():
+    root = PACKAGE.parent
+    if not (root / "benchmarks").is_dir():
+        pytest.skip("the benchmarks are not here")
+    modules = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (root / "benchmarks").rglob("*.py")
+    }
+    graph = {}
+    for name, path in modules.items():
+        found = graph.setdefault(name, set())
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                whole = [f"{node.module}.{alias.name}" for alias in node.names]
+                found |= {each if each in modules else node.module for each in whole} & modules.keys()
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_no_drawer_for_the_rest():

@@ -11,10 +11,10 @@ from passes import Forward, PackedSteps
 
 from skrnn import backends, losses
 from skrnn.backends.cpu.jit import kernel
-from skrnn.links import Dense, Dropout, Last, Link, Loss, Pool, Recurrent
+from skrnn.layout import Parameters, Place, Section
+from skrnn.links import Dense, Dropout, Last, Link, Objective, Pool, Recurrent
 from skrnn.network import Network
 from skrnn.optimizers import SetUp
-from skrnn.parameters import Parameters, Place, Section
 from skrnn.recording import INPUT
 from skrnn.sequences import Sequences, Targets
 from skrnn.training import Data, Progress, Settings, Trainer
@@ -294,7 +294,7 @@ def test_the_loss_is_a_link():
     weights = network.parameters.initial(np.random.RandomState(0))
     pass_ = Forward(network, network.pack(weights), rng.standard_normal((5, 2)), packed, keep=True)
     y = rng.standard_normal((2, 1))
-    link = Loss("out", 1, losses.squared_error, Targets(y), None, statistics, np.zeros(1, np.intp))
+    link = Objective("out", 1, losses.squared_error, Targets(y), None, statistics, np.zeros(1, np.intp))
     pass_.rec.tape = network.backend.Tape()
     link.forward(pass_.rec, pass_.raw)
     (d,) = link.backward(pass_.rec, need=(True,))

@@ -6,22 +6,22 @@ adds up term by term is 1e-3 off at 200,000 of them.
 
 import numpy as np
 import pytest
+from kernel_calls import CELLS, AtOnce, by_each_thread
 from passes import Forward, PackedSteps, dense, matrix, recording
-from test_kernels import CELLS, AtOnce, by_each_thread
 
 from skrnn import GRURegressor, LSTMRegressor, RNNRegressor, backends, losses
 from skrnn.backends.cpu.embedding import look_up_backward
-from skrnn.backends.cpu.layers import compiled
 from skrnn.backends.cpu.objective import add_losses, objective
+from skrnn.backends.cpu.recurrent import compiled
 from skrnn.backends.cpu.simd import lanes
 from skrnn.backends.cpu.sums import SPAN
 from skrnn.backends.cpu.tape import Tape
 from skrnn.backends.cpu.updates import Optimizer
 from skrnn.backends.cpu.workspace import Workspace
 from skrnn.batches import SIZE_B, SIZE_R
+from skrnn.layout import Parameters
 from skrnn.links import Dense, Pool, Softmax
 from skrnn.optimizers import SetUp
-from skrnn.parameters import Parameters
 from skrnn.recipe import recurrent_network
 from skrnn.recording import Rows
 from skrnn.sequences import Targets

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 import skrnn.backends.cpu.threads as threads
 from skrnn import GRURegressor, LSTMClassifier, LSTMRegressor, RNNRegressor
 from skrnn.backends.cpu.tape import Tape
-from skrnn.estimators.jobs import effective_threads
+from skrnn.estimators.n_jobs import effective_threads
 
 CHECKED = bool(config.BOUNDSCHECK)  # then one thread makes all calls, from Python, in the place of each
 CELLS = [

@@ -8,9 +8,9 @@ from passes import check_gradients, random_weights, trained
 from skrnn import backends, inference, losses
 from skrnn.backends.cpu import softmax as cpu_softmax
 from skrnn.batches import Jobs
-from skrnn.links import Dense, Embedding, Last, Loss, Recurrent, Softmax
+from skrnn.layout import Parameters, Section
+from skrnn.links import Dense, Embedding, Last, Objective, Recurrent, Softmax
 from skrnn.network import Network
-from skrnn.parameters import Parameters, Section
 from skrnn.recording import INPUT
 from skrnn.sequences import Sequences, Targets
 
@@ -281,7 +281,7 @@ def test_tokens_beyond_a_table_are_refused_before_a_kernel_runs():
     with pytest.raises(
         ValueError, match="the loss of a softmax over tokens is the log loss, got squared_error"
     ):
-        Loss("out", V, losses.squared_error, NEXT, None, np.zeros(3), np.zeros(1, np.intp)).forward(
+        Objective("out", V, losses.squared_error, NEXT, None, np.zeros(3), np.zeros(1, np.intp)).forward(
             rec, network.forward(rec, network.read(rec, SEQUENCES, Jobs(SEQUENCES.lengths, 5, None)))
         )
     with pytest.raises(ValueError, match="8 rows of values but 7 of tokens"):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.forecasting [--only PART ...] [--seeds 0 1 2]
 
-Needs the data of `benchmarks.datasets`. Writes ``FORECASTING.md`` beside the benchmarks; with ``--only``
+Needs the data of `benchmarks.datasets`. Writes ``results/FORECASTING.md``; with ``--only``
 the other parts stay as they were. The exit status is 1 when a target is missed. The side by side needs a
 Python in which neuralforecast is installed, named by the variable NEURALFORECAST_PYTHON.
 """
@@ -25,7 +25,7 @@ PARTS = {
     "side_by_side": side_by_side.run,
     "memory": memory.run,
 }
-OUTPUT = Path(__file__).parents[1] / "FORECASTING.md"
+OUTPUT = Path(__file__).parents[1] / "results" / "FORECASTING.md"
 HEAD = """\
 # Forecasting real data
 

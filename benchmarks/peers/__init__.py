@@ -10,13 +10,9 @@ ours. Their turns still come in the same rounds; the clock is read in the proces
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple
-
-from benchmarks.work import Unavailable, Work
 
 
 class Peer(NamedTuple):
@@ -45,20 +41,3 @@ def missing(name: str) -> str | None:
 
 def module(name: str):
     return import_module(f"benchmarks.peers.{name}")
-
-
-@contextmanager
-def opened(name: str, threads: int) -> Iterator[Callable[..., Work]]:
-    """``make(kind, *arguments, **options) -> Work`` of a peer, here or in a process of its own.
-
-    The last argument of every kind, the number of threads, is filled in here.
-    """
-    if reason := missing(name):
-        raise Unavailable(reason)
-    if PEERS[name].own_process:
-        from benchmarks.worker import started
-
-        with started(name, threads) as make:
-            yield make
-    else:
-        yield lambda kind, *arguments, **options: getattr(module(name), kind)(*arguments, threads, **options)

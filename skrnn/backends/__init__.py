@@ -151,4 +151,4 @@ def turn(device: str, allow_tf32: bool = False) -> AbstractContextManager[None]:
     backend = get(device)
     if device == "cpu":
         return nullcontext()
-    return backend.devices.turn(int(GPU.fullmatch(device)[1] or 0), allow_tf32)
+    return backend.turns.turn(int(GPU.fullmatch(device)[1] or 0), allow_tf32)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..batches import SIZE_B
 from ..cells import Cell
-from ..parameters import Place
+from ..layout import Place
 from ..recording import Recording, Rows
 
 

@@ -52,7 +52,12 @@ NETWORK_PARAMETERS = (
 class RecurrentEstimator(
     Validated, LearnsOnline, TakesWeights, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
 ):
-    """Parameters, validation, fit and state; subclasses know targets and predictions."""
+    """Parameters, validation, fit and state; subclasses know targets and predictions.
+
+    Beside the public methods the package itself, its forecasters first, uses two doors. `Sequences` in the
+    place of X, and `Targets` in that of y, are taken as they are: windows over a table that nobody copies.
+    And `_last_answer` answers as of the last step, with the states there, from which `stream` goes on.
+    """
 
     linear_skip = False  # a parameter of regressors
 

@@ -15,13 +15,13 @@ from sklearn.utils.validation import column_or_1d
 
 from .finite import problem_of
 from .inputs import Input
-from .targets import Rows, place
+from .targets import TargetRows, place
 
 MISSING = {"NoneType", "NAType"}  # None, and pd.NA, which is not even unequal to itself
 
 
 def read_labels(
-    rows: Rows, w: np.ndarray | None, input: Input, per_step: bool, name: str = "y"
+    rows: TargetRows, w: np.ndarray | None, input: Input, per_step: bool, name: str = "y"
 ) -> np.ndarray:
     """Labels of a classification.
 

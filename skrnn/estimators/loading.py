@@ -14,11 +14,11 @@ from ..recipe import array_dtype
 from ..training import Progress
 from .devices import device_to_read
 from .finite import problem_of
+from .foreign_weights import CALLED, Weights, parameters_of, read, shapes
 from .labels import check_same_classes, in_order_of_classes, learn_outputs
 from .parameters import as_python
 from .prediction import FittedNetwork, remembering
 from .unchanged import unchanged_on_error
-from .weights import CALLED, Weights, parameters_of, read, shapes
 
 
 class TakesWeights(FittedNetwork):

@@ -20,11 +20,11 @@ from ..sessions import Memory, Predictor
 from .containers import opened_on_host
 from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
 from .inputs import Input, check_equal_lengths, read_X, shape_like
-from .jobs import effective_threads
+from .n_jobs import effective_threads
 from .parameters import SharedParameters, as_python
 from .states import read_state, shown
 from .streaming import Stream
-from .targets import Rows, check_same_targets, read_rows, read_weights
+from .targets import TargetRows, check_same_targets, read_rows, read_weights
 from .versions import Versioned
 
 ON_CPU = nullcontext("cpu")
@@ -241,7 +241,8 @@ class FittedNetwork(Versioned, SharedParameters):
         return self._shape(input, in_kind_of(X, self._answer("predict")(raw))), end
 
     def _last_answer(self, X: Any, method: str) -> tuple[np.ndarray, Any]:
-        """The answer after the last step of each sequence, and the states there, of a fit per step."""
+        """The answer after the last step of each sequence, and the states there, of a fit per step; see
+        `RecurrentEstimator`."""
         _, raw, end = self._run(X, last=True, return_sequences=False, pooling="last")
         return self._answer(method)(raw), end
 
@@ -339,7 +340,7 @@ class FittedNetwork(Versioned, SharedParameters):
 
     def _score_data(
         self, X: Any, y: Any, sample_weight: Any
-    ) -> tuple[np.ndarray, Rows, np.ndarray | None, Input, bool]:
+    ) -> tuple[np.ndarray, TargetRows, np.ndarray | None, Input, bool]:
         """Predictions, targets and weights as flat rows."""
         input, raw, _ = self._run(X)
         per_step = self._architecture["return_sequences"]

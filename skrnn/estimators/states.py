@@ -61,7 +61,7 @@ class PooledState:
 def shown(state: State, network: Network) -> Any:
     """States as an array h or a pair (h, c), in PyTorch's layout, or as a `PooledState`."""
     h = np.stack([h for h, _ in state.layers])
-    c = np.stack([c for _, c in state.layers if c is not None]) if network.cell == "lstm" else None
+    c = np.stack([c for _, c in state.layers if c is not None]) if network.has_c else None
     if state.pooled is not None:
         return PooledState(h, c, str(network.pooling), state.pooled)
     return h if c is None else (h, c)
@@ -69,7 +69,7 @@ def shown(state: State, network: Network) -> Any:
 
 def read_state(state: Any, n: int, network: Network) -> State:
     """What `shown` gives, or states alone, with which pooling begins anew; checked."""
-    has_c, pooled = network.cell == "lstm", network.new_pool(n)
+    has_c, pooled = network.has_c, network.new_pool(n)
     shape = (network.n_states, n, network.hidden_size)
     if isinstance(state, PooledState):
         pooled = _read_pooled(state, pooled, network)

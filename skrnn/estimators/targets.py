@@ -19,7 +19,7 @@ from .inputs import Input
 from .names import check_labels, labels_of, rows_as_frame
 
 
-class Rows(NamedTuple):
+class TargetRows(NamedTuple):
     """Targets as rows.
 
     Attributes
@@ -37,7 +37,7 @@ class Rows(NamedTuple):
     names: list[str] | None = None
 
 
-def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
+def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> TargetRows:
     """Read targets as rows, one per sequence or per step; lengths must agree with X's."""
     if y is None:
         raise ValueError(f"requires {name} to be passed, but the target {name} is None")
@@ -65,7 +65,7 @@ def read_rows(y: Any, input: Input, per_step: bool, name: str = "y") -> Rows:
             f"Found input variables with inconsistent numbers of samples: X has {n} sequences, "
             f"{name} has {len(values)}"
         )
-    return Rows(values.reshape(n, -1), values.ndim == 1, names_of(y))
+    return TargetRows(values.reshape(n, -1), values.ndim == 1, names_of(y))
 
 
 def read_window_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> np.ndarray | None:
@@ -88,7 +88,7 @@ def check_targets(y: Targets, input: Input, per_step: bool, dtype: Any, name: st
     return y
 
 
-def _read_steps(y: Any, input: Input, name: str) -> Rows:
+def _read_steps(y: Any, input: Input, name: str) -> TargetRows:
     sequences = input.sequences
     if not hasattr(y, "__len__"):
         raise ValueError(f"{name} must hold a target per step, got {y!r}")
@@ -113,7 +113,7 @@ def _read_steps(y: Any, input: Input, name: str) -> Rows:
     values = np.concatenate(arrays)
     if not values.size:
         raise ValueError(f"{name} has no columns")
-    return Rows(
+    return TargetRows(
         values.reshape(len(values), -1), values.ndim == 1, next(filter(None, map(names_of, items)), None)
     )
 
@@ -153,7 +153,7 @@ def place(row: int, input: Input, per_step: bool, name: str = "y") -> str:
 
 
 def read_numbers(
-    rows: Rows, w: np.ndarray | None, input: Input, per_step: bool, dtype: np.dtype, name: str = "y"
+    rows: TargetRows, w: np.ndarray | None, input: Input, per_step: bool, dtype: np.dtype, name: str = "y"
 ) -> np.ndarray:
     """Targets of a regression as finite numbers (m, k); what has weight 0 may be anything."""
     values = rows.values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,6 @@ from ..training import Data, Diverged, Trainer
 from .containers import opened_on_host
 from .devices import to_host
 from .inputs import Input, check_equal_lengths
-from .jobs import inside_a_search
 from .parameters import as_python
 from .prediction import FittedNetwork
 from .targets import read_weights, read_window_weights
@@ -97,6 +98,24 @@ def check_validation_split(split: Any) -> None:
             "The 'validation_split' parameter must be 'random', 'last' or a splitter with a method "
             f"`split`. Got {split!r} instead."
         )
+
+
+# The modules of scikit-learn that fit on folds of X and cut metadata of X's length with it.
+CUTTING = {
+    "sklearn.calibration",
+    "sklearn.model_selection._classification_threshold",
+    "sklearn.model_selection._validation",
+}
+
+
+def inside_a_search() -> bool:
+    """Whether scikit-learn's cross-validation called us. It does not say so: its frames are on the stack."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") in CUTTING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def check_not_cut(n_validation: int, n_train: int) -> None:

@@ -16,7 +16,7 @@ from ..estimators.base import RecurrentEstimator
 from ..estimators.parameters import as_python
 from ..estimators.versions import Versioned
 from . import frames, intervals
-from .model import Model, Settings
+from .model import Model, Task
 from .output import POINT
 from .panel import Panel
 from .parameters import ATTRIBUTES, ForecasterParameters
@@ -117,13 +117,13 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
                 f'{type(self.regressor).__name__} has no quantiles: use intervals="conformal"'
             )
 
-    def _settings(self) -> Settings:
+    def _task(self) -> Task:
         differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
         calendar = () if self.calendar is None else np.atleast_1d(self.calendar).tolist()
         # Single precision does not tell the steps of a series from a far higher level, so the series' own
         # shift comes off first: a window's scale is the same after it.
         scale = None if self._by_window and self.scaling in ("mean", "last") else self.scaling
-        return Settings(
+        return Task(
             h=as_python(self.h),
             lags=as_python(self.lags),
             step=1 if self.strategy == "recursive" else as_python(self.h),
@@ -147,18 +147,18 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
     def _train(self, panel: Panel) -> tuple[Model, np.ndarray | None]:
         """A model of these histories, and the half widths of its conformal intervals."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        settings, widths = self._settings(), None
+        task, widths = self._task(), None
         if self._levels and self.intervals == "conformal":
-            widths = self._calibrate(panel, settings, seed)
-        return self._learn(panel, settings, seed), widths
+            widths = self._calibrate(panel, task, seed)
+        return self._learn(panel, task, seed), widths
 
-    def _learn(self, panel: Panel, settings: Settings, seed: int) -> Model:
+    def _learn(self, panel: Panel, task: Task, seed: int) -> Model:
         if self.verbose:
             print(f"{type(self).__name__}: {panel}")
-        model = Model(settings, panel, self._make_regressor(panel, settings))
+        model = Model(task, panel, self._make_regressor(panel, task))
         return model.learn(panel, np.random.RandomState(seed))
 
-    def _make_regressor(self, panel: Panel, settings: Settings) -> Any:
+    def _make_regressor(self, panel: Panel, task: Task) -> Any:
         quantile = {"loss": "quantile", "quantiles": intervals.quantiles(self._levels)} if self._heads else {}
         if self.regressor is not None:
             given = clone(self.regressor).set_params(**quantile)
@@ -169,15 +169,15 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             ]
             return given.set_params(**dict.fromkeys(seeds, self.random_state))
         own: dict[str, Any]
-        if settings.lags is None:
+        if task.lags is None:
             own = {"tbptt_steps": CHUNK, "batch_size": min(BATCH_SIZE, len(panel.ids))}
         else:
-            batch_size = min(BATCH_SIZE, max(LEAST_BATCH_SIZE, settings.n_windows(panel) // 16))
+            batch_size = min(BATCH_SIZE, max(LEAST_BATCH_SIZE, task.n_windows(panel) // 16))
             own = {"linear_skip": self.linear_skip, "batch_size": batch_size}
-        epochs = self._epochs(self._max_steps, panel, settings, own["batch_size"])
-        if self.max_steps is None and settings.lags is not None:
+        epochs = self._epochs(self._max_steps, panel, task, own["batch_size"])
+        if self.max_steps is None and task.lags is not None:
             epochs = min(epochs, MAX_PASSES)
-        if settings.validation_fraction is not None:
+        if task.validation_fraction is not None:
             own |= {"early_stopping": True, "n_iter_no_change": max(3, epochs // 5)}
         else:
             own |= {"n_iter_no_change": epochs}
@@ -188,19 +188,19 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         )  # fmt: skip
 
     @staticmethod
-    def _epochs(max_steps: int, panel: Panel, settings: Settings, batch_size: int) -> int:
+    def _epochs(max_steps: int, panel: Panel, task: Task, batch_size: int) -> int:
         """Passes over the data with about as many updates of the weights."""
-        if settings.lags is None:
+        if task.lags is None:
             per_epoch = math.ceil(len(panel.ids) / batch_size) * math.ceil(panel.lengths.max() / CHUNK)
         else:
-            n_windows = min(settings.n_windows(panel), settings.max_windows or math.inf)
+            n_windows = min(task.n_windows(panel), task.max_windows or math.inf)
             per_epoch = max(1, math.ceil(n_windows / batch_size))  # if there are none, `learn` says so
         return max(1, round(max_steps / per_epoch))
 
-    def _calibrate(self, panel: Panel, settings: Settings, seed: int) -> np.ndarray:
+    def _calibrate(self, panel: Panel, task: Task, seed: int) -> np.ndarray:
         """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
-        needed, shortest = settings.n_rows_needed, int(panel.lengths.argmin())
-        h, most = settings.h, as_python(self.calibration_windows)
+        needed, shortest = task.n_rows_needed, int(panel.lengths.argmin())
+        h, most = task.h, as_python(self.calibration_windows)
         # Half of what can be spared is left to learn from; where the rest is short, windows overlap.
         span = min(most * h, int(panel.lengths[shortest] - needed) // 2)
         if span <= h:
@@ -211,7 +211,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         step_size = min(h, max(1, (span - h) // (most - 1)))
         n_windows = min(most, (span - h) // step_size + 1)
         folds = list(RollingOrigin(n_windows, h, step_size).folds(panel))
-        model = self._learn(folds[0].panel, settings, seed)
+        model = self._learn(folds[0].panel, task, seed)
         errors = [
             np.abs(fold.y - model.forecast(fold.panel, fold.future, fold.stamps))
             / intervals.spread(fold.panel)[:, None]
@@ -224,8 +224,8 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         model: Model, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
     ) -> dict[str, np.ndarray]:
         """Point forecast and bounds, each (n_series, h, n_targets)."""
-        levels = model.settings.levels
-        if model.settings.heads:
+        levels = model.task.levels
+        if model.task.heads:
             answers = model.forecast(panel, future, stamps, "predict_quantiles")
             return intervals.from_quantiles(answers, levels)
         point = model.forecast(panel, future, stamps)

@@ -16,7 +16,7 @@ from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
 from ..estimators.base import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.base import RecurrentEstimator
 from ..estimators.declare import with_parameters
-from ..estimators.jobs import effective_threads
+from ..estimators.n_jobs import effective_threads
 from ..estimators.parameters import as_python
 from ..estimators.progress import progress
 from ..estimators.unchanged import unchanged_on_error
@@ -105,7 +105,7 @@ class _Forecaster(BaseForecaster):
             or is given without `futr_exog`.
         """
         panel = self._histories(df, static_df)
-        futr, h = list(panel.form.futr_exog), self.model_.settings.h
+        futr, h = list(panel.form.futr_exog), self.model_.task.h
         if futr and X_df is None:
             raise ValueError(
                 f"predict needs X_df with {', '.join(map(repr, futr))} for the next {h} steps; "
@@ -131,7 +131,7 @@ class _Forecaster(BaseForecaster):
         DataFrame
             With the id and time columns of a long frame, or with the index and no column.
         """
-        return frames.future_frame(self._histories(df), self.model_.settings.h)
+        return frames.future_frame(self._histories(df), self.model_.task.h)
 
     def _histories(self, df: Any, static_df: pd.DataFrame | None = None) -> Panel:
         check_is_fitted(self)
@@ -165,7 +165,7 @@ class _Forecaster(BaseForecaster):
                 raise ValueError(f"{type(self.regressor_).__name__} cannot be trained further: fit anew")
             own, before = self.regressor_, self.regressor_.get_params()
             batch_size = DEFAULT_BATCH_SIZE if own.batch_size == "auto" else own.batch_size
-            epochs = self._epochs(max_steps, panel, self.model_.settings, batch_size)
+            epochs = self._epochs(max_steps, panel, self.model_.task, batch_size)
             patience = own.n_iter_no_change if own.early_stopping else epochs
             changed = {"warm_start": True, "max_iter": epochs, "n_iter_no_change": patience}
             with unchanged_on_error(own):
@@ -225,9 +225,9 @@ class _Forecaster(BaseForecaster):
         refit = as_python(refit)
         if not isinstance(refit, bool):
             check_integer("refit", refit)
-        panel, settings = self._read(df, static_df), self._settings()
+        panel, task = self._read(df, static_df), self._task()
         origin = RollingOrigin(n_windows, self.h, self.h if step_size is None else step_size)
-        folds = list(origin.folds(panel, settings.n_rows_needed))
+        folds = list(origin.folds(panel, task.n_rows_needed))
         every = 1 if refit is True else len(folds) if refit is False else refit
 
         def forecast(first: int) -> list[dict[str, np.ndarray]]:
@@ -274,7 +274,7 @@ class _Forecaster(BaseForecaster):
         """
         check_is_fitted(self)
         _check_no_y(y)
-        panel, h = frames.extend(self.panel_, df), self.model_.settings.h
+        panel, h = frames.extend(self.panel_, df), self.model_.task.h
         later = panel.lengths - self.panel_.lengths
         if (later < 1).any():
             raise ValueError(f"{panel.name(int(later.argmin()))} has no row to compare with")

@@ -16,11 +16,11 @@ import pandas as pd
 from ..columns import type_name
 from .frequency import find_freq
 from .future import future_frame, futures, read_future
-from .gaps import Rows, as_integers, complete
+from .gaps import PanelRows, as_integers, complete
 from .output import write_cross_validation, write_forecast
 from .panel import Form, Panel, first_few, series_name
-from .reading import read_indexed, read_long
 from .static import read_static, static_of_frame, static_of_rows
+from .tabulate import read_indexed, read_long
 
 __all__ = [
     "Form",
@@ -168,7 +168,7 @@ def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
     order = np.argsort(series, kind="stable")
     table = np.where(panel.filled, np.nan, np.hstack([panel.values, panel.exog]))  # it is filled anew
     values, exog = np.hsplit(table[old], [panel.values.shape[1]])
-    rows = Rows(
+    rows = PanelRows(
         panel.ids,
         np.searchsorted(series[order], np.arange(len(panel.ids) + 1)),
         panel.stamps[old].append(new.stamps)[order],
@@ -269,7 +269,7 @@ def _check_columns(frame: pd.DataFrame, columns: list | tuple, hint: str = "") -
         raise ValueError(f"columns are not in the frame: {first_few(lacking)}{hint}")
 
 
-def _read(data: Any, form: Form, like: Panel | None, static_df: pd.DataFrame | None) -> tuple[Rows, Any]:
+def _read(data: Any, form: Form, like: Panel | None, static_df: pd.DataFrame | None) -> tuple[PanelRows, Any]:
     """The rows, sorted, and a frame of the static covariates, or None to take those of `like`."""
     if not len(data):
         raise ValueError("there are no rows")

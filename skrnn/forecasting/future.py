@@ -11,8 +11,8 @@ import pandas as pd
 from ..columns import type_name
 from .frequency import stamps_after
 from .panel import Panel, first_few, quote, series_name
-from .reading import numbers
 from .stamps import as_stamps, check_same_time
+from .tabulate import numbers
 
 
 def futures(panel: Panel, h: int) -> pd.Index:

@@ -13,7 +13,7 @@ from .panel import Form, quote, series_name
 FILLED_BY = "missing='interpolate' and missing='mask' fill"
 
 
-class Rows(NamedTuple):
+class PanelRows(NamedTuple):
     """Series below series in one table, sorted by time within each; NaN is where a value is missing.
 
     The fields are those of a `Panel`.
@@ -31,12 +31,14 @@ def as_integers(stamps: pd.Index) -> np.ndarray:
     return stamps.asi8 if hasattr(stamps, "asi8") else stamps.to_numpy(np.int64)
 
 
-def complete(rows: Rows, form: Form, freq: Any, inferred: bool) -> tuple[Rows, np.ndarray, np.ndarray]:
+def complete(
+    rows: PanelRows, form: Form, freq: Any, inferred: bool
+) -> tuple[PanelRows, np.ndarray, np.ndarray]:
     """Check that every series follows the frequency, and fill what is missing if the form says so.
 
     Parameters
     ----------
-    rows : Rows
+    rows : PanelRows
     form : Form
     freq : offset or int
     inferred : bool
@@ -45,7 +47,7 @@ def complete(rows: Rows, form: Form, freq: Any, inferred: bool) -> tuple[Rows, n
 
     Returns
     -------
-    rows : Rows
+    rows : PanelRows
         Without gaps and without NaN: linear in time between what is known, and the last known value at
         the end of a series.
     observed : ndarray of shape (n_rows, n_targets), bool
@@ -87,11 +89,11 @@ def complete(rows: Rows, form: Form, freq: Any, inferred: bool) -> tuple[Rows, n
     )
 
 
-def _series_of(rows: Rows, row: Any) -> Any:
+def _series_of(rows: PanelRows, row: Any) -> Any:
     return np.searchsorted(rows.starts, row, side="right") - 1
 
 
-def _check_steps(rows: Rows, form: Form, freq: Any, inferred: bool) -> np.ndarray:
+def _check_steps(rows: PanelRows, form: Form, freq: Any, inferred: bool) -> np.ndarray:
     """Stamps that are missing after each row, shape (n_rows,); errors as of `complete`."""
     stamps, starts = rows.stamps, rows.starts
     wrong = off_freq(stamps[starts[:-1]], freq)
@@ -126,12 +128,12 @@ def _check_steps(rows: Rows, form: Form, freq: Any, inferred: bool) -> np.ndarra
     return missing
 
 
-def _series(rows: Rows, form: Form, i: int) -> str:
+def _series(rows: PanelRows, form: Form, i: int) -> str:
     """What has stamps: a series, or the index of a wide frame, which all its series share."""
     return "the index" if form.kind == "wide" else series_name(rows.ids[i])
 
 
-def _refuse_if_other_freq(rows: Rows, form: Form, freq: Any, series: Any) -> None:
+def _refuse_if_other_freq(rows: PanelRows, form: Form, freq: Any, series: Any) -> None:
     """Raise if one of some series that do not follow the frequency is regular by itself."""
     for i in series:
         part = rows.stamps[rows.starts[i] : rows.starts[i + 1]]
@@ -149,7 +151,7 @@ def _refuse_if_other_freq(rows: Rows, form: Form, freq: Any, series: Any) -> Non
             )
 
 
-def _place(rows: Rows, form: Form, wrong: np.ndarray, names: tuple | None, what: str) -> str:
+def _place(rows: PanelRows, form: Form, wrong: np.ndarray, names: tuple | None, what: str) -> str:
     """Where the first wrong value is, in words; `names` are those of covariates, None for targets."""
     row = int(wrong.any(axis=1).argmax())
     column = int(wrong[row].argmax())
@@ -163,7 +165,7 @@ def _place(rows: Rows, form: Form, wrong: np.ndarray, names: tuple | None, what:
     return f"{name} is {what} at {rows.stamps[row]}" + (f", the first of {many} times" if many > 1 else "")
 
 
-def _check_starts(rows: Rows, form: Form, lacking: np.ndarray, names: tuple | None) -> None:
+def _check_starts(rows: PanelRows, form: Form, lacking: np.ndarray, names: tuple | None) -> None:
     firsts = np.zeros(lacking.shape, bool)
     firsts[rows.starts[:-1]] = lacking[rows.starts[:-1]]
     if firsts.any():
@@ -172,7 +174,7 @@ def _check_starts(rows: Rows, form: Form, lacking: np.ndarray, names: tuple | No
         raise ValueError(f"{where}, the start, where there is nothing to fill it from{hint}")
 
 
-def _insert(rows: Rows, missing: np.ndarray, freq: Any) -> Rows:
+def _insert(rows: PanelRows, missing: np.ndarray, freq: Any) -> PanelRows:
     """Add a row of NaN for every missing stamp."""
     before = np.cumsum(missing) - missing
     place = np.arange(len(missing)) + before
@@ -190,7 +192,7 @@ def _insert(rows: Rows, missing: np.ndarray, freq: Any) -> Rows:
         wider[place] = table
         tables.append(wider)
     starts = np.append(place[rows.starts[:-1]], total)
-    return Rows(rows.ids, starts, rows.stamps.append(added)[order], *tables)
+    return PanelRows(rows.ids, starts, rows.stamps.append(added)[order], *tables)
 
 
 def _interpolate(table: np.ndarray, starts: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -13,17 +13,17 @@ from sklearn.utils import get_tags
 from ..estimators.base import RecurrentEstimator
 from ..recipe import array_dtype
 from ..sequences import Sequences, Targets
-from .inputs import Inputs, Table, ranges
+from .features import Features, Table, ranges
 from .panel import Panel
 from .scaling import Transform
 from .splits import hold_back_windows
-from .windows import flat_windows, scaled_targets, scaled_windows, window_scale
+from .views import flat_windows, scaled_targets, scaled_windows, window_scale
 
 Scaling = tuple[np.ndarray, np.ndarray] | None  # shift and scale of each window
 
 
 @dataclass(frozen=True)
-class Settings:
+class Task:
     """What is learnt, and of what; see the forecasters' parameters of the same names.
 
     Attributes
@@ -65,23 +65,23 @@ class Model:
 
     Parameters
     ----------
-    settings : Settings
+    task : Task
     panel : Panel
         The histories from which scales are taken.
     regressor : regressor
         Unfitted; `learn` fits it.
     """
 
-    def __init__(self, settings: Settings, panel: Panel, regressor: Any) -> None:
-        self.settings, self.regressor = settings, regressor
+    def __init__(self, task: Task, panel: Panel, regressor: Any) -> None:
+        self.task, self.regressor = task, regressor
         self.recurrent = isinstance(regressor, RecurrentEstimator)
         if self.recurrent:
-            regressor.set_params(return_sequences=settings.lags is None)
+            regressor.set_params(return_sequences=task.lags is None)
         dtype = array_dtype(regressor.dtype) if self.recurrent else np.dtype(np.float64)
         self.n_targets = panel.values.shape[1]
-        self.transform = settings.transform.fit(panel)
-        ahead = [settings.step] if settings.lags is None else [*range(settings.step, 0, -settings.lags)]
-        self.inputs = Inputs(panel, list(settings.calendar), ahead, dtype)
+        self.transform = task.transform.fit(panel)
+        ahead = [task.step] if task.lags is None else [*range(task.step, 0, -task.lags)]
+        self.features = Features(panel, list(task.calendar), ahead, dtype)
 
     # --- training --------------------------------------------------------------------------------------
     def learn(self, panel: Panel, rng: np.random.RandomState) -> Self:
@@ -104,10 +104,10 @@ class Model:
             If a series is too short, which is named.
         """
         learnt = self.transform.transform(panel)
-        table = self.inputs.table(learnt)
+        table = self.features.table(learnt)
         targets = np.ascontiguousarray(table.values[:, : self.n_targets])
         unknown = ~learnt.observed[ranges(panel.starts[:-1], panel.stops)].all(axis=1)
-        if self.settings.lags is None:
+        if self.task.lags is None:
             self._learn_histories(panel, table, targets, unknown)
         else:
             self._learn_windows(panel, table, targets, unknown, rng)
@@ -128,7 +128,7 @@ class Model:
     def _learn_windows(
         self, panel: Panel, table: Table, targets: np.ndarray, unknown: np.ndarray, rng: np.random.RandomState
     ) -> None:
-        s, lags, step = self.settings, self.settings.lags, self.settings.step
+        s, lags, step = self.task, self.task.lags, self.task.step
         assert lags is not None
         first = self._first_rows(panel, table, lags + step, f"lags={lags} with a horizon of {step}")
         counts = table.stops - first - lags - step + 1
@@ -153,14 +153,14 @@ class Model:
 
     def _check_known(self, panel: Panel, weights: np.ndarray) -> None:
         if not weights.any():
-            step = self.settings.step
+            step = self.task.step
             what = "every target is" if step == 1 else f"one in every {step} targets in a row is"
             raise ValueError(f"there is nothing to learn from {panel}: {what} missing")
 
     def _windows(
         self, table: Table, targets: np.ndarray, unknown: np.ndarray, starts: np.ndarray
     ) -> tuple[Sequences, Targets, np.ndarray | None]:
-        lags, step = self.settings.lags, self.settings.step
+        lags, step = self.task.lags, self.task.step
         assert lags is not None
         scaling = self._scaling(targets, starts)
         X = scaled_windows(table.values, starts, lags, scaling)
@@ -172,7 +172,7 @@ class Model:
         return X, y, (missing == 0).astype(np.float64)
 
     def _scaling(self, targets: np.ndarray, starts: np.ndarray) -> Scaling:
-        scale, lags = self.settings.window_scale, self.settings.lags
+        scale, lags = self.task.window_scale, self.task.lags
         return None if scale is None or lags is None else window_scale(scale, targets, lags, starts)
 
     def _fit_flat(self, X: Sequences, y: Targets, w: np.ndarray | None) -> None:
@@ -186,7 +186,7 @@ class Model:
 
     def _learn_histories(self, panel: Panel, table: Table, targets: np.ndarray, unknown: np.ndarray) -> None:
         """Whole histories, with an answer after every step of which all targets are known."""
-        step, n_rows = self.settings.step, len(targets)
+        step, n_rows = self.task.step, len(targets)
         first = self._first_rows(panel, table, 1 + step, f"a horizon of {step}")
         lengths = table.stops - first
         X = Sequences(table.values, first, lengths)
@@ -217,10 +217,10 @@ class Model:
         -------
         ndarray of shape (n_series, h, n_targets) or (n_series, h, n_targets, n_quantiles)
         """
-        h, step, lags = future.shape[1], self.settings.step, self.settings.lags
+        h, step, lags = future.shape[1], self.task.step, self.task.lags
         learnt = self.transform.transform(panel)
-        table = self.inputs.table(learnt, lags, future, stamps)
-        if self.inputs.masked:
+        table = self.features.table(learnt, lags, future, stamps)
+        if self.features.masked:
             later = ranges(table.stops, table.stops + h)
             table.values[later, self.n_targets : 2 * self.n_targets] = 1
         if lags is None:
@@ -236,7 +236,7 @@ class Model:
 
     def _ask(self, table: Table, starts: np.ndarray, method: str) -> np.ndarray:
         """Answers (n_series, step, n_targets) to windows, in units of the table."""
-        lags, n = self.settings.lags, self.n_targets
+        lags, n = self.task.lags, self.n_targets
         assert lags is not None
         scaling = self._scaling(table.values[:, :n], starts)
         X = scaled_windows(table.values, starts, lags, scaling)
@@ -244,9 +244,7 @@ class Model:
             answers = getattr(self.regressor, method)(X)
         else:
             answers = self.regressor.predict(flat_windows(X))
-        answers = np.asarray(answers, np.float64).reshape(
-            len(starts), self.settings.step, n, *answers.shape[2:]
-        )
+        answers = np.asarray(answers, np.float64).reshape(len(starts), self.task.step, n, *answers.shape[2:])
         if scaling is None:
             return answers
         extra = (None,) * (answers.ndim - 3)
@@ -257,14 +255,14 @@ class Model:
         """Each answer becomes the last row of the next window."""
         answers = []
         for k in range(h):
-            starts = table.stops - self.settings.lags + k
+            starts = table.stops - self.task.lags + k
             answers.append(self._ask(table, starts, method))
             table.values[table.stops + k, : self.n_targets] = answers[-1][:, 0]
         return np.concatenate(answers, axis=1)
 
     def _from_histories(self, table: Table, first: np.ndarray, h: int, method: str) -> np.ndarray:
         """The answer after the last step; with a step of 1 each answer is read in turn."""
-        n, step = self.n_targets, self.settings.step
+        n, step = self.n_targets, self.task.step
         X = Sequences(table.values, first, table.stops - first)
         answer, state = self.regressor._last_answer(X, method)
         if step > 1 or h == 1:

@@ -14,10 +14,10 @@ import pandas as pd
 
 from ..columns import type_name
 from .future import as_index
-from .gaps import Rows
+from .gaps import PanelRows
 from .panel import Form, Panel, first_few, quote
-from .reading import read_indexed, read_long
 from .splits import Fold
+from .tabulate import read_indexed, read_long
 
 POINT = "point"
 _BOUND = re.compile(r"(lo|hi)-(\d+(\.\d+)?)")
@@ -67,7 +67,7 @@ def write_forecast(panel: Panel, stamps: pd.Index, statistics: dict[str, np.ndar
     return pd.DataFrame(_interleave(tables), index, _two_levels(panel, _named(model_name, statistics)))
 
 
-def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[Rows, list[str]]:
+def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[PanelRows, list[str]]:
     """What `write_forecast` has written, of all series or some.
 
     Parameters
@@ -81,7 +81,7 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[Rows, l
 
     Returns
     -------
-    rows : Rows
+    rows : PanelRows
         One series or target below the other, with a column of `values` for each statistic.
     statistics : list of str
         "point" first, then such as "lo-80" and "hi-80".
@@ -131,7 +131,7 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[Rows, l
     n, h = len(names), len(frame)
     values = rows.values.reshape(h, n, -1).swapaxes(0, 1).reshape(n * h, -1)
     stamps = rows.stamps[np.tile(np.arange(h), n)]
-    return Rows(names, h * np.arange(n + 1), stamps, values, np.empty((n * h, 0))), statistics
+    return PanelRows(names, h * np.arange(n + 1), stamps, values, np.empty((n * h, 0))), statistics
 
 
 def write_cross_validation(

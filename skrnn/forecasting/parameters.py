@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from ..estimators.declare import parameter, with_parameters
 from ..estimators.parameters import COUNT, INNER_SHARE, POSITIVE, THREADS, Devices
 from .scaling import SCALES
-from .windows import WINDOW_SCALES
+from .views import WINDOW_SCALES
 
 
 @with_parameters

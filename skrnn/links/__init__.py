@@ -10,8 +10,8 @@ from .dense import Dense
 from .dropout import Dropout
 from .embedding import Embedding
 from .link import Link
-from .loss import Loss
 from .mate import Mate
+from .objective import Objective
 from .pooling import Last, Pool
 from .recurrent import Recurrent
 from .softmax import Softmax
@@ -24,8 +24,8 @@ __all__ = [
     "Embedding",
     "Last",
     "Link",
-    "Loss",
     "Mate",
+    "Objective",
     "Pool",
     "Recurrent",
     "Softmax",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..batches import SIZE_B
-from ..parameters import Place, Section
+from ..layout import Place, Section
 from ..recording import Recording, Rows
 from .initial import glorot
 from .link import Link

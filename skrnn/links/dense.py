@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..parameters import Place, Section
+from ..layout import Place, Section
 from ..recording import Recording, Rows
 from .initial import glorot, zeros
 from .link import Link

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..batches import SIZE_R
-from ..parameters import Place, Section
+from ..layout import Place, Section
 from ..recording import TOKENS, Recording, Rows
 from ..sequences import Sequences
 from .link import Link

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..parameters import Place, Section
+from ..layout import Place, Section
 from ..recording import Recording, Rows
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..batches import SIZE_B, SIZE_R
-from ..cells import GATES
-from ..parameters import Place, Section
+from ..cells import GATES, STATES, read_by
+from ..layout import Place, Section
 from ..recording import Recording, Rows
 from .initial import glorot, orthogonal_gates, zeros
 from .link import Link
@@ -71,18 +71,15 @@ class Recurrent(Link):
         activation: str = "tanh", reset_after: bool = True, bf16: bool = False, first: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__(name, read, *first)
-        if len(first) > (2 if cell == "lstm" else 1):
+        if len(first) > len(STATES[cell]):
             raise ValueError(f"{name!r} cannot begin in {len(first)} states, {', '.join(first)}")
-        if cell != "rnn":
-            activation = "tanh"  # one compiled kernel whatever the unused parameter says
-        if cell != "gru":
-            reset_after = True
+        activation, reset_after = read_by(cell, activation, reset_after)
         self.cell, self.n_in, self.n_hidden = cell, n_in, n_hidden
         # What is read from behind, or begins in what has been learnt, is not read in chunks.
         self.width, self.whole = n_hidden * directions, directions == 2 or len(first) > 0
         self.recurrent_dropout, self.stream = recurrent_dropout, stream
         self.layers = {
-            own: backend.RecurrentLayer(cell, n_in, n_hidden, dtype, activation, bool(reset_after), bf16)
+            own: backend.RecurrentLayer(cell, n_in, n_hidden, dtype, activation, reset_after, bf16)
             for own in (suffix, f"{suffix}_reverse")[:directions]
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..parameters import Place, Section
+from ..layout import Place, Section
 from ..recording import Recording, Rows, Weighed
 from ..sequences import TOKEN, Targets
 from .initial import glorot, zeros

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 
 from ...batches import SIZE_B
-from ...parameters import Place
+from ...layout import Place
 from ...recording import Recording, Rows
 from .gemm import make_column_sums, make_multiply, widest
 from .jit import kernel
-from .recurrent import ROW_BLOCK
 from .simd import clear, copy, lanes
 from .sums import SPAN, beside, sum_kernels
 from .threads import own_range
 from .transposed import make_input_gradient, make_transpose
+from .weight_gradients import ROW_BLOCK
 
 
 @cache

@@ -20,10 +20,10 @@ from .elementary import exponential
 from .gemm import make_column_sums, make_multiply, widest
 from .jit import kernel
 from .objective import weighed
-from .recurrent import ROW_BLOCK
 from .simd import clear, copy, lanes, make_load, make_store, part, where_greater
 from .sums import SPAN, beside, sum_kernels
 from .threads import own_range
+from .weight_gradients import ROW_BLOCK
 
 CHUNK = 2**22  # scores that are there at a time
 LEAST_ROWS = 128  # of a chunk: each costs a look at all weights

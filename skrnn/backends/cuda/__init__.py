@@ -4,17 +4,17 @@ The only place that imports `numba.cuda`, and CuPy. A network on a GPU lives ins
 """
 
 from . import arrays as arrays
-from . import devices as devices
+from . import turns as turns
 from .attention import attend, attend_backward
 from .decoding import choose, follow, next_tokens
 from .dense import Dense
-from .directions import add, add_flat, add_reversed, clear_rows, copy_rows, take_mates
 from .dropout import drop_steps, sequence_mask
 from .embedding import look_up, look_up_backward
-from .layers import RecurrentLayer
 from .objective import add_losses, objective
 from .pooling import pool_max, pool_max_backward, pool_mean, pool_mean_backward
 from .reading import first_states, fold, gather, next_minibatch, next_step, scatter, start_from, unfold, watch
+from .recurrent import RecurrentLayer
+from .rows import add, add_flat, add_reversed, clear_rows, copy_rows, take_mates
 from .softmax import Softmax
 from .tape import Tape
 from .updates import Optimizer

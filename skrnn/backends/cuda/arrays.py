@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from . import devices
+from . import turns
 from .jit import SIMULATED
 from .simulator import SimulatedArray
 
 
 def adopt(x: Any) -> Any:
     """x as an array of the current device: the same memory, where it is there already."""
-    device = devices.current()
+    device = turns.current()
     if SIMULATED:
         return np.asarray(x).view(SimulatedArray)
     if isinstance(x, np.ndarray | device.xp.ndarray) or not hasattr(x, "__dlpack__"):
@@ -26,7 +26,7 @@ def adopt(x: Any) -> Any:
 
 def concatenate(arrays: list[Any]) -> Any:
     """Arrays of the current device, one after the other."""
-    return devices.current().xp.concatenate(arrays)
+    return turns.current().xp.concatenate(arrays)
 
 
 def give_back(result: Any, like: Any) -> Any:

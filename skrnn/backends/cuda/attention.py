@@ -10,9 +10,9 @@ from numba import cuda
 
 from ...batches import SIZE_B, SIZE_R
 from ...recording import Recording, Rows
+from .device import Matrix
 from .jit import kernel
-from .recurrent import clear_tail
-from .seam import Matrix
+from .rows import clear_tail
 
 
 @kernel("tanh_rows")

@@ -14,7 +14,7 @@ from ...batches import SIZE_B
 from ...recording import TOKENS, Recording, Rows
 from .jit import function, kernel
 from .reading import lay_out_steps
-from .recurrent import copy
+from .recurrent_kernels import copy
 
 best, sampled, go_on = choosing.functions(function, kernel)
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from ...parameters import Place
+from ...layout import Place
 from ...recording import Recording, Rows
+from .device import Matrix
 from .jit import kernel
-from .recurrent import clear_tail
-from .seam import Matrix
+from .rows import clear_tail
 
 
 @kernel("fill_rows")

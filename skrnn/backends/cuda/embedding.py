@@ -14,8 +14,8 @@ from numba import cuda
 
 from ...batches import SIZE_R
 from ...recording import Recording, Rows
-from .directions import clear
 from .jit import kernel
+from .rows import clear
 
 FEW = 1024  # terms that float32 may add up one by one
 

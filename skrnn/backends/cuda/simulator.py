@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .device import Device, Launch, Matrix
 from .jit import SIMULATED
-from .seam import Device, Launch, Matrix
 
 if SIMULATED:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray

@@ -15,10 +15,10 @@ from numba import cuda
 from ...batches import SIZE_R
 from ...recording import Recording, Rows, Weighed
 from .dense import Dense, fill_rows
+from .device import Matrix
 from .jit import THREADS, barrier, kernel
 from .objective import FLOAT64, weighed
-from .recurrent import clear_tail
-from .seam import Matrix
+from .rows import clear_tail
 from .sums import tree_sum
 
 CHUNK = 2**26  # scores that are there at a time

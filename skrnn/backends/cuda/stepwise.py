@@ -15,10 +15,10 @@ from numba import cuda
 from ... import cells
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_T
 from ...recording import Recording
+from .device import Matrix
 from .elementary import functions
 from .jit import function, kernel, numba_type
-from .recurrent import parts
-from .seam import Matrix
+from .recurrent_kernels import parts
 
 
 @cache

@@ -17,9 +17,9 @@ import numpy as np
 
 from ...batches import Steps
 from ...interrupts import look
-from . import devices
+from . import turns
+from .device import Launch, Matrix
 from .jit import THREADS
-from .seam import Launch, Matrix
 
 SPAN = 16_384  # terms that one product adds up
 
@@ -59,7 +59,7 @@ class Tape:
     """
 
     def __init__(self, n_threads: int = 1) -> None:
-        self.device = devices.current()
+        self.device = turns.current()
         self.stop = np.zeros(1, np.intp)
         # By address; the host's are kept, so that no other array gets it.
         self._twins: dict[tuple, tuple[Any, np.ndarray]] = {}

@@ -19,7 +19,7 @@ from ...batches import SIZE_B, SIZE_CARRIED
 from ...recording import Recording
 from .elementary import functions
 from .jit import ALIGNMENT, function, kernel, numba_type
-from .recurrent import parts
+from .recurrent_kernels import parts
 
 REGISTERS = 65_536  # of a multiprocessor, and of a block
 MOST_THREADS = 1024  # of a block
@@ -77,23 +77,9 @@ def plan(cell: cells.Cell, H: int, dtype: np.dtype, shared_bytes: int) -> Tile |
     return Tile(columns, in_registers, in_shared, most_rows, min(limit, in_registers * words + OWN_REGISTERS))
 
 
-@cache
-def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNamespace:
-    """Kernels ``forward`` and ``backward``: threads (Q, sequences of a block), blocks of a tile each."""
-    cell = cells.build(functions(dtype), *key)
-    hidden, Q, load, store, add_up = parts(cell, H)
-    S, has_c, two_stage, late = cell.n_slots, cell.has_c, cell.reset is not None, Q - hidden
-    in_lo, in_hi = cell.input_slots
-    hidden_lo, late_lo = cell.hidden_slots[0], cell.late_slots[0]
-    n_parts = hidden // H
-    kept, rest = tile.in_registers, tile.in_shared
+def product_function(Q: int, dtype: np.dtype, tile: Tile):
+    kept, rest, zero = tile.in_registers, tile.in_shared, dtype.type(0)
     kept_fours, rest_fours, spills = kept // 4 * 4, rest // 4 * 4, rest > 0
-    state_size, product_size, gate_size = tile.most_rows * H, tile.most_rows * Q, tile.most_rows * S * H
-    cell_forward, cell_backward = cell.forward, cell.backward
-    # Branches on constants are pruned, but Numba still needs a name to type: these are never called.
-    cell_reset, cell_reset_backward = cell.reset or cell.forward, cell.reset_backward or cell.backward
-    T, zero, one = numba_type(dtype), dtype.type(0), dtype.type(1)
-    alignment = ALIGNMENT
 
     @function
     def product(w, w_shared, j, a, first):
@@ -117,6 +103,22 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
             for k in range(rest_fours, rest):
                 s0 += w_shared[unsigned(k * Q + j)] * a[unsigned(first + kept + k)]
         return (s0 + s1) + (s2 + s3)
+
+    return product
+
+
+def forward_kernel(key: tuple, H: int, dtype: np.dtype, tile: Tile):
+    """Threads (Q, sequences of a block), blocks of a tile each."""
+    cell = cells.build(functions(dtype), *key)
+    hidden, Q, load, store, add_up = parts(cell, H)
+    product = product_function(Q, dtype, tile)
+    S, has_c, two_stage, late = cell.n_slots, cell.has_c, cell.reset is not None, Q - hidden
+    (in_lo, in_hi), late_lo = cell.input_slots, cell.late_slots[0]
+    kept, rest, spills = tile.in_registers, tile.in_shared, tile.in_shared > 0
+    state_size, product_size = tile.most_rows * H, tile.most_rows * Q
+    # Branches on constants are pruned, but Numba still needs a name to type: it is never called.
+    cell_forward, cell_reset = cell.forward, cell.reset or cell.forward
+    T, zero, one, alignment = numba_type(dtype), dtype.type(0), dtype.type(1), ALIGNMENT
 
     @kernel("tile forward", *key, H, dtype.name, tile, max_registers=tile.max_registers)
     def forward(sizes, row_at, lengths, U, V, bias, G, H_, A, C, RH, mask, begun, h_carried, c_carried,
@@ -213,6 +215,21 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
             if has_c:
                 c_last[i * H + u] = c
 
+    return forward
+
+
+def backward_kernel(key: tuple, H: int, dtype: np.dtype, tile: Tile):
+    """Likewise."""
+    cell = cells.build(functions(dtype), *key)
+    hidden, Q, load, store, _ = parts(cell, H)
+    product = product_function(Q, dtype, tile)
+    S, has_c, two_stage, late = cell.n_slots, cell.has_c, cell.reset is not None, Q - hidden
+    hidden_lo, late_lo, n_parts = cell.hidden_slots[0], cell.late_slots[0], hidden // H
+    kept, rest, spills = tile.in_registers, tile.in_shared, tile.in_shared > 0
+    product_size, gate_size = tile.most_rows * Q, tile.most_rows * S * H
+    cell_backward, cell_reset_backward = cell.backward, cell.reset_backward or cell.backward
+    T, zero, one, alignment = numba_type(dtype), dtype.type(0), dtype.type(1), ALIGNMENT
+
     @kernel("tile backward", *key, H, dtype.name, tile, max_registers=tile.max_registers)
     def backward(sizes, row_at, lengths, U, V, G, H_, A, C, mask, h_first, c_first, dY, dY_row, has_dY, dH,
                  dC, masked):  # fmt: skip
@@ -303,7 +320,14 @@ def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNames
             if has_c:
                 dC[i * H + u] = dc
 
-    return SimpleNamespace(forward=forward, backward=backward)
+    return backward
+
+
+@cache
+def tile_kernels(key: tuple, H: int, dtype: np.dtype, tile: Tile) -> SimpleNamespace:
+    return SimpleNamespace(
+        forward=forward_kernel(key, H, dtype, tile), backward=backward_kernel(key, H, dtype, tile)
+    )
 
 
 # --- recording --------------------------------------------------------------------------------------

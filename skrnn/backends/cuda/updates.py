@@ -10,7 +10,7 @@ import numpy as np
 from numba import cuda
 
 from ...optimizers import RULES, Hyper, SetUp
-from . import devices
+from . import turns
 from .jit import THREADS, function, kernel, numba_type
 from .sums import tree_sum
 from .tape import Tape
@@ -94,7 +94,7 @@ class Optimizer:
 
     def __init__(self, set_up: SetUp) -> None:
         self.set_up = set_up
-        self.m, self.v = (devices.current().new(np.zeros(set_up.size, set_up.dtype)) for _ in range(2))
+        self.m, self.v = (turns.current().new(np.zeros(set_up.size, set_up.dtype)) for _ in range(2))
         self.n_steps = np.zeros(1, np.intp)
 
     def update(

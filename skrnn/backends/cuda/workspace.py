@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import devices
+from . import turns
 
 
 class Workspace:
@@ -21,7 +21,7 @@ class Workspace:
     def get(self, *name: Any, size: int, dtype: np.dtype | None = None) -> Any:
         """A flat array of `size` elements with arbitrary contents; the same memory for the same name."""
         if self._sizes.get(name, -1) < size:
-            self._buffers[name] = devices.current().empty(size, dtype or self.dtype)
+            self._buffers[name] = turns.current().empty(size, dtype or self.dtype)
             self._sizes[name] = size
         return self._buffers[name][:size]
 
@@ -30,7 +30,7 @@ class Workspace:
 
         None and arrays without elements become one element that nobody reads.
         """
-        device = devices.current()
+        device = turns.current()
         if array is None or array.size == 0:
             return self.get("nothing", size=1)
         if hasattr(array, "__cuda_array_interface__"):
@@ -42,23 +42,23 @@ class Workspace:
     def ones(self, size: int) -> Any:
         """A vector of ones, as long as asked for."""
         if self._sizes.get(("ones",), -1) < size:
-            self._buffers["ones",] = devices.current().new(np.ones(size, self.dtype))
+            self._buffers["ones",] = turns.current().new(np.ones(size, self.dtype))
             self._sizes["ones",] = size
         return self._buffers["ones",][:size]
 
 
 def aligned(size: int, dtype: np.dtype) -> Any:
     """A flat array of arbitrary contents."""
-    return devices.current().empty(size, dtype)
+    return turns.current().empty(size, dtype)
 
 
 def to_device(flat: np.ndarray) -> Any:
-    return devices.current().new(flat)
+    return turns.current().new(flat)
 
 
 def to_host(flat: Any) -> np.ndarray:
     host = np.empty(flat.size, flat.dtype)
-    device = devices.current()
+    device = turns.current()
     device.copy_out(host, flat)
     device.synchronize()
     return host

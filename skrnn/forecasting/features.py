@@ -32,7 +32,7 @@ class Table(NamedTuple):
     stops: np.ndarray
 
 
-class Inputs:
+class Features:
     """Columns and scales, as they were in fit.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The seam between the kernels and a machine: memory, copies, large products, launches.
+"""What the kernels ask of a device: memory, copies, large products, launches.
 
 `gpu.Gpu` is CuPy's memory and cuBLAS, with kernels in CUDA graphs; `simulator.Simulator` stands in for it
 where NUMBA_ENABLE_CUDASIM=1 runs kernels in Python.

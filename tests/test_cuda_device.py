@@ -1,4 +1,4 @@
-"""How a GPU is addressed, with stand-ins for CuPy: what can be known of the seam without a GPU."""
+"""How a GPU is addressed, with stand-ins for CuPy: what can be known without a GPU."""
 
 import itertools
 import multiprocessing
@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from skrnn import backends
-from skrnn.backends.cuda import devices
+from skrnn.backends.cuda import turns
+from skrnn.backends.cuda.device import Launch, Matrix
 from skrnn.backends.cuda.gpu import Gpu, Graph
-from skrnn.backends.cuda.seam import Launch, Matrix
 
 
 class Cublas:
@@ -258,9 +258,9 @@ def test_workers_of_one_parent_queue(tmp_path):
 
 def use_a_device(path):
     """Three turns with something to be seen in between."""
-    devices.SIMULATED = False
+    turns.SIMULATED = False
     for _ in range(3):
-        with devices._queue(SimpleNamespace(give_back=lambda: None), 0):
+        with turns._queue(SimpleNamespace(give_back=lambda: None), 0):
             for line in "begin", "end":
                 with open(path, "a") as file:
                     file.write(f"{line}\n")
@@ -269,11 +269,11 @@ def use_a_device(path):
 
 # --- what is missing ------------------------------------------------------------------------------
 def test_what_to_install(monkeypatch):
-    monkeypatch.setattr(devices, "SIMULATED", False)
-    monkeypatch.setattr(devices, "_devices", {})
-    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    monkeypatch.setattr(turns, "SIMULATED", False)
+    monkeypatch.setattr(turns, "_devices", {})
+    monkeypatch.setattr(turns, "find_spec", lambda name: None)
     with pytest.raises(backends.Unavailable, match=r"numba_cuda, cupy, filelock\. pip install 'skrnn"):
-        devices.find(0)
+        turns.find(0)
 
 
 class CudaError(Exception):
@@ -283,9 +283,9 @@ class CudaError(Exception):
 def fake_cupy(monkeypatch, count):
     runtime = SimpleNamespace(getDeviceCount=count, CUDARuntimeError=CudaError)
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
-    monkeypatch.setattr(devices, "SIMULATED", False)
-    monkeypatch.setattr(devices, "_devices", {})
-    monkeypatch.setattr(devices, "find_spec", lambda name: "found")
+    monkeypatch.setattr(turns, "SIMULATED", False)
+    monkeypatch.setattr(turns, "_devices", {})
+    monkeypatch.setattr(turns, "find_spec", lambda name: "found")
 
 
 def test_no_driver(monkeypatch):
@@ -297,7 +297,7 @@ def test_no_driver(monkeypatch):
         backends.Unavailable,
         match=r"no working GPU.*\(cudaErrorInsufficientDriver\).*cuda12",
     ):
-        devices.find(0)
+        turns.find(0)
 
 
 def test_a_cupy_that_cannot_be_imported(monkeypatch):
@@ -305,13 +305,13 @@ def test_a_cupy_that_cannot_be_imported(monkeypatch):
     fake_cupy(monkeypatch, lambda: 1)
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(backends.Unavailable, match=r"CuPy cannot be imported.*pip install 'skrnn\[cuda\]'"):
-        devices.find(0)
+        turns.find(0)
 
 
 def test_a_number_too_large(monkeypatch):
     fake_cupy(monkeypatch, lambda: 2)
     with pytest.raises(backends.Unavailable, match="no GPU number 2: 2 found, counted from 0"):
-        devices.find(2)
+        turns.find(2)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -320,19 +320,19 @@ def test_no_use_after_a_fork():
     script = """
 import os
 from skrnn import backends
-from skrnn.backends.cuda import devices
-devices._devices[0] = "started"
-devices._started_in = os.getpid()
+from skrnn.backends.cuda import turns
+turns._devices[0] = "started"
+turns._started_in = os.getpid()
 pid = os.fork()
 if pid == 0:
     try:
-        devices.find(0)
+        turns.find(0)
     except backends.Unavailable as error:
         assert "forked" in str(error) and "loky" in str(error), error
         os._exit(7)
     os._exit(1)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-assert devices.find(0) == "started"
+assert turns.find(0) == "started"
 """
     env = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
     subprocess.run([sys.executable, "-c", script], check=True, env=env, timeout=120)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .gaps import Rows, as_integers
+from .gaps import PanelRows, as_integers
 from .panel import Form, Panel, first_few, quote, series_name
 from .stamps import as_stamps, check_same_time
 
 
-def read_indexed(data: Any, form: Form, like: Panel | None) -> Rows:
+def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:
     """Read a Series or a wide frame; the columns of the latter go one below the other, unless multivariate.
 
     Raises
@@ -42,14 +42,14 @@ def read_indexed(data: Any, form: Form, like: Panel | None) -> Rows:
     exog = numbers(frame, [*form.hist_exog, *form.futr_exog])
     n_rows, n_series = values.shape
     if form.multivariate:
-        return Rows(pd.Index(["all"]), np.array([0, n_rows]), stamps, values, exog)
+        return PanelRows(pd.Index(["all"]), np.array([0, n_rows]), stamps, values, exog)
     starts = n_rows * np.arange(n_series + 1)
     ids = ids if like is None else like.ids  # a Series without a name in fit may have one now
     stamps = stamps if n_series == 1 else stamps[np.tile(np.arange(n_rows), n_series)]
-    return Rows(ids, starts, stamps, values.T.reshape(-1, 1), np.tile(exog, (n_series, 1)))
+    return PanelRows(ids, starts, stamps, values.T.reshape(-1, 1), np.tile(exog, (n_series, 1)))
 
 
-def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Rows, np.ndarray]:
+def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[PanelRows, np.ndarray]:
     """Read a long frame; the order that sorts its rows comes with it.
 
     Raises
@@ -81,7 +81,7 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Rows,
         raise ValueError(f"{series_name(ids[i])} has {stamps[row]} more than once")
     values = numbers(data, form.names)[order]
     exog = numbers(data, [*form.hist_exog, *form.futr_exog])[order]
-    return Rows(ids.rename(None), starts, stamps.rename(None), values, exog), order
+    return PanelRows(ids.rename(None), starts, stamps.rename(None), values, exog), order
 
 
 def _sort(codes: np.ndarray, times: np.ndarray) -> np.ndarray:

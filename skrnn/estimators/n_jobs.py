@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
-
 import joblib
 from joblib.parallel import get_active_backend
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
@@ -26,21 +23,3 @@ def effective_threads(n_jobs: int | None) -> int:
     if getattr(backend, "nesting_level", 0):
         return 1
     return _openmp_effective_n_threads()
-
-
-# The modules of scikit-learn that fit on folds of X and cut metadata of X's length with it.
-CUTTING = {
-    "sklearn.calibration",
-    "sklearn.model_selection._classification_threshold",
-    "sklearn.model_selection._validation",
-}
-
-
-def inside_a_search() -> bool:
-    """Whether scikit-learn's cross-validation called us."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_globals.get("__name__") in CUTTING:
-            return True
-        frame = frame.f_back
-    return False

@@ -1,4 +1,4 @@
-"""The loss: a link that training records behind a network's outputs."""
+"""The objective, a mean loss: a link that training records behind a network's outputs."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from ..losses import Loss as LossFunction
-from ..losses import multiclass_log_loss
+from ..losses import Loss, multiclass_log_loss
 from ..recording import Recording, Rows
 from ..sequences import Targets
 from .link import Link
 from .softmax import Scores
 
 
-class Loss(Link):
+class Objective(Link):
     """The mean loss of a minibatch's outputs, `n_raw` in a row; for the rest see `objective` and `add_losses`
     in `skrnn.backends`."""
 
     def __init__(
-        self, read: str, n_raw: int, loss: LossFunction, y: Targets, w: np.ndarray | None,
+        self, read: str, n_raw: int, loss: Loss, y: Targets, w: np.ndarray | None,
         statistics: np.ndarray, number: np.ndarray,
     ) -> None:  # fmt: skip
         super().__init__("loss", read)

@@ -13,9 +13,9 @@ from typing import Any
 
 from ...interrupts import deferred, look
 from .. import Unavailable
+from .device import Device
 from .gpu import Gpu
 from .jit import SIMULATED
-from .seam import Device
 from .simulator import Simulator
 
 INSTALL = "pip install 'skrnn[cuda]', or 'skrnn[cuda12]' for drivers of CUDA 12"

@@ -1,4 +1,4 @@
-"""Directions of a layer: reading backwards, states side by side, gradients apart again."""
+"""From rows to rows: columns copied, also of the mirrored steps, added, cleared, and those of mates."""
 
 from __future__ import annotations
 
@@ -57,6 +57,13 @@ def copy_mates(sizes, mate, back, row, source, target):
 def clear(n, out):
     for k in range(cuda.grid(1), n, cuda.gridsize(1)):
         out[k] = 0
+
+
+@kernel("clear_tail")
+def clear_tail(sizes, which, n_rows, row, X):
+    """Rows from that of `sizes[which]` on: products over all rows that there is room for read them."""
+    for at in range(sizes[which] * row + cuda.grid(1), n_rows * row, cuda.gridsize(1)):
+        X[at] = 0
 
 
 def copy_rows(

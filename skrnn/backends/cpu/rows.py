@@ -1,4 +1,4 @@
-"""Directions of a layer: reading backwards, states side by side, gradients apart again."""
+"""From rows to rows: columns copied, also of the mirrored steps, added, cleared, and those of mates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def mirrored(row_at, lengths, t, i):
 
 
 @cache
-def direction_kernels(dtype: np.dtype) -> SimpleNamespace:
+def row_kernels(dtype: np.dtype) -> SimpleNamespace:
     @kernel("copy_columns", dtype.name)
     def copy_columns(thread, n_threads, sizes, counts, row_at, lengths, per, reverse, source, source_row,
                      past, source0, target, target_row, target0, n, cleared):  # fmt: skip
@@ -111,7 +111,7 @@ def copy_rows(
 ) -> None:  # fmt: skip
     """Some columns, of the steps in reverse if asked for; with `pad`, those after them become zero."""
     rec.tape.share(
-        direction_kernels(rec.work.dtype).copy_columns, *rec.steps.layout, target.per, reverse, source.array,
+        row_kernels(rec.work.dtype).copy_columns, *rec.steps.layout, target.per, reverse, source.array,
         source.row, source.past, source0, target.array, target.row, target0, n,
         target.row - target0 - n if pad else 0,
     )  # fmt: skip
@@ -120,7 +120,7 @@ def copy_rows(
 def add_reversed(rec: Recording, target: Rows, source: Rows) -> None:
     """Add the gradient of a reversed input, `source`, to that of the input."""
     rec.tape.share(
-        direction_kernels(rec.work.dtype).add_reversed, *rec.steps.layout, target.row, source.array,
+        row_kernels(rec.work.dtype).add_reversed, *rec.steps.layout, target.row, source.array,
         target.array,
     )  # fmt: skip
 
@@ -128,24 +128,24 @@ def add_reversed(rec: Recording, target: Rows, source: Rows) -> None:
 def add(rec: Recording, target: Rows, source: Rows) -> None:
     """Add one gradient of a value to another; columns that only one of them has are zero."""
     rec.tape.share(
-        direction_kernels(rec.work.dtype).add_rows, rec.steps.sizes, target.per, target.row, target.array,
+        row_kernels(rec.work.dtype).add_rows, rec.steps.sizes, target.per, target.row, target.array,
         source.row, source.array,
     )  # fmt: skip
 
 
 def add_flat(rec: Recording, target: np.ndarray, source: np.ndarray) -> None:
     """Add flat arrays of one size."""
-    rec.tape.share(direction_kernels(rec.work.dtype).add_flat, target, source)
+    rec.tape.share(row_kernels(rec.work.dtype).add_flat, target, source)
 
 
 def take_mates(rec: Recording, source: Rows, target: Rows, *, back: bool = False) -> None:
     """Rows (B, .) of the other side, in the order of this one; `back`: of this one, in the other's."""
     rec.tape.call(
-        direction_kernels(rec.work.dtype).take_mates, rec.steps.sizes, rec.steps.mate, back, source.row,
+        row_kernels(rec.work.dtype).take_mates, rec.steps.sizes, rec.steps.mate, back, source.row,
         source.array, target.array,
     )  # fmt: skip
 
 
 def clear_rows(rec: Recording, rows: Rows) -> None:
-    kernel = direction_kernels(rec.work.dtype).clear_rows
+    kernel = row_kernels(rec.work.dtype).clear_rows
     rec.tape.call(kernel, rec.steps.sizes, rows.per, rows.row, rows.array)
