@@ -8,7 +8,7 @@ import pytest
 from sklearn.model_selection import GroupKFold, ShuffleSplit, StratifiedKFold, TimeSeriesSplit
 from sklearn.utils._param_validation import InvalidParameterError
 
-import skrnn.estimators.validation
+import skrnn.estimators.validation_data
 from skrnn import GRUClassifier, GRURegressor, RNNClassifier, RNNRegressor
 
 
@@ -164,14 +164,14 @@ def test_a_split_is_what_X_val_would_be(split, per_step):
 def test_a_random_split(cls, monkeypatch):
     X, y = data(50)
     y = y > 1.0 if cls is RNNClassifier else y  # the rarer class is a fifth or less
-    splits, hold_back = [], skrnn.estimators.validation.hold_back
+    splits, hold_back = [], skrnn.estimators.validation_data.hold_back
 
     def record(*args, **kwargs):
         parts = hold_back(*args, **kwargs)
         splits.append([part.sequences.starts // 5 for part in parts])
         return parts
 
-    monkeypatch.setattr(skrnn.estimators.validation, "hold_back", record)
+    monkeypatch.setattr(skrnn.estimators.validation_data, "hold_back", record)
     est = small(cls, early_stopping=True, validation_fraction=0.3, max_iter=1)
     for seed in (0, 0, 1):
         est.set_params(random_state=seed).fit(X, y)

@@ -25,7 +25,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skrnn.estimators.validation
+import skrnn.estimators.validation_data
 from skrnn import GRUClassifier, GRURegressor, LSTMRegressor, RNNClassifier, RNNRegressor, SequenceTransformer
 from skrnn.sequences import object_array
 
@@ -53,7 +53,7 @@ def same_weights(one, other):
 @pytest.fixture
 def splits(monkeypatch):
     """The sequences held back by each fit, in a list that grows."""
-    seen, hold_back = [], skrnn.estimators.validation.hold_back
+    seen, hold_back = [], skrnn.estimators.validation_data.hold_back
 
     def record(data, *args, **kwargs):
         parts = hold_back(data, *args, **kwargs)
@@ -63,7 +63,7 @@ def splits(monkeypatch):
         seen.append(held_back)
         return parts
 
-    monkeypatch.setattr(skrnn.estimators.validation, "hold_back", record)
+    monkeypatch.setattr(skrnn.estimators.validation_data, "hold_back", record)
     return seen
 
 
@@ -174,7 +174,7 @@ def test_a_stratified_split_holds_the_share_of_each_class():
     for counts in [(90, 10), (50, 30, 20), (60, 60, 60), (97, 3)]:
         labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
         n = len(labels)
-        order = skrnn.estimators.validation._stratified_order(np.random.default_rng(1).random(n), labels)
+        order = skrnn.estimators.validation_data._stratified_order(np.random.default_rng(1).random(n), labels)
         assert sorted(order) == list(range(n))
         for held_back in (n // 10, n // 4, n // 2):
             got = np.bincount(labels[order[:held_back]], minlength=len(counts))

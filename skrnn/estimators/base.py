@@ -32,7 +32,7 @@ from .parameters import as_python
 from .prediction import remembering
 from .progress import progress_bar
 from .unchanged import unchanged_on_error
-from .validation import Validated, check_validation_split, target_rows
+from .validation_data import Validated, check_validation_split, target_rows
 
 BATCH_SIZE = 32  # batch_size="auto"
 MOST_CALLS = 1000  # of `partial_fit`, of which the history keeps the last

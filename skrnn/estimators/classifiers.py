@@ -32,7 +32,7 @@ from .labels import (
 from .loading import TakesWeightsOfClasses
 from .parameters import ATTRIBUTES, CLASSES, ClassifierParameters, GRUParameters, RNNParameters
 from .targets import check_same_targets, read_rows
-from .validation import target_rows
+from .validation_data import target_rows
 
 
 class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, ClassifierParameters):

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..columns import type_name
+from .frame_rows import numbers
 from .frequency import stamps_after
 from .panel import Panel, first_few, quote, series_name
 from .stamps import as_stamps, check_same_time
-from .tabulate import numbers
 
 
 def futures(panel: Panel, h: int) -> pd.Index:

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from ..columns import type_name
+from .frame_rows import read_indexed, read_long
 from .future import as_index
 from .gaps import PanelRows
 from .panel import Form, Panel, first_few, quote
 from .splits import Fold
-from .tabulate import read_indexed, read_long
 
 POINT = "point"
 _BOUND = re.compile(r"(lo|hi)-(\d+(\.\d+)?)")

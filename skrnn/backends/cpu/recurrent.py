@@ -1,8 +1,8 @@
 """A recurrent layer in one direction.
 
-Parameters are kept in the layout of the kernels' panels, so that nothing is packed again in a training step
-but the transposed recurrent panels. Lanes beyond the last hidden unit hold zero weights and get zero
-gradients.
+Parameters are kept in the layout of the kernels' panels, so that a training step only transposes those
+through which gradients go back (and with bfloat16 rounds them all). Lanes beyond the last hidden unit hold
+zero weights and get zero gradients.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("begin", dtype.name)
     def begin(sizes, begun, width, carried, states):
-        """The first B rows of `states`: carried over from the chunk before, or zero, unless all are `begun`
-        in what is there."""
+        """The first B rows of `states`: those in `carried`, of the chunk before or where all are `begun`
+        there; or else zero."""
         n = sizes[SIZE_B] * width
         if begun or sizes[SIZE_CARRIED] != 0:
             copy(n, carried, 0, states, 0)
@@ -68,7 +68,7 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("add_bias", dtype.name)
     def add_bias(P, part_row, bias_row, first, source, begins, bias):
-        """bias (P, bias_row): += or, if it `begins`, = `source` (P, part_row) from column `first` on."""
+        """bias (P, bias_row), cleared if it `begins`, += `source` (P, part_row) from column `first` on."""
         if begins:
             clear(bias, 0, P * bias_row)
         for p in range(P):
@@ -77,7 +77,7 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("take_bias", dtype.name)
     def take_bias(P, part_row, bias_row, first, sums, out):
-        """The inverse: out (P, part_row) = columns of the bias' gradient."""
+        """The adjoint: out (P, part_row) = columns of the bias' gradient."""
         for p in range(P):
             for j in range(part_row):
                 out[p * part_row + j] = sums[p * bias_row + first + j]
@@ -87,7 +87,7 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
 
 @dataclass
 class Trace:
-    """What a recorded forward pass leaves for the backward pass."""
+    """What a recorded forward pass leaves."""
 
     X: Rows
     H: np.ndarray

@@ -8,26 +8,27 @@ Hidden units are handled in panels of `units` vectors, so that each panel's prod
 keep the multipliers busy: 1 for LSTM and GRU, whose units have several gates, up to 4 for RNN.
 
 Arrays, all flat, `L` lanes, `P` panels, `Hp = P units L`, `S` slots of the cell, `B` sequences, `R`
-steps in all, `w` the vectors of a panel in a range of slots:
+steps in all, `F` features, `H` hidden units, `w` the vectors of a panel in a range of slots:
 
 ======== ================ ===========================================================================
 X        (R, x_row)       inputs in the first F columns; after B more rows if `x_past`
-H        (B + R, Hp)      hidden states; the first B rows are the initial ones, so that step 0 is not a
-                          special case: step t reads rows `B + row_at[t - 1]`, writes `B + row_at[t]`
+H        (B + R, Hp)      hidden states; the first B rows are the initial ones, which step 0 reads: step t
+                          reads rows `B + row_at[t - 1]`, writes `B + row_at[t]`
 A        (B + R, Hp)      what the recurrent product reads: H times the dropout mask (H itself if none)
 C        (B + R, Hp)      memory cells, for cells that have one; (B, Hp), updated in place, if not kept
 G        (P, R, units,    pre-activations, then gates, after the backward pass gradients of the
           S, L)           pre-activations; (P, B + n INPUT_ROWS, ...) for n threads, used anew by each
                           few steps, if not kept
-RH       like A           r * h of the GRU that resets before the product
+RH       like A           r * h of the GRU that resets before the product; (B, Hp) if not kept
 W, U, V  (P, F|H|H, w L)  panels of input, recurrent and late weights
-UT, VT   (Q, P w L, wide) the same transposed, in panels for a product that gives hidden units
+UT, VT   (Q, P w L,       the same transposed, in Q panels of `wide` vectors for a product that gives
+          wide L)         hidden units
 bias     (P, units, S, L)
 mask     (B, Hp)          recurrent dropout
 ======== ================ ===========================================================================
 
-Threads share the sequences in time, so that they need not wait for one another, and the panels of the
-weights; every number is summed by one thread in a fixed order.
+Threads share the sequences in time, so that they need not wait for one another; every number is summed by
+one thread in a fixed order.
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ from .simd import clear, lanes, make_load, make_store
 from .threads import own_sequences
 
 INPUT_ROWS = 64  # of the input that several steps multiply together, where each has few of its own
-APART = 2**15  # bytes of a panel's weights that do not fit in the L1 cache beside the rows
+APART = 2**15  # bytes of a panel's weights, as `dtype`, that do not fit in the L1 cache beside the rows
 
 
 class Panels(NamedTuple):
     """What kernels are compiled for: a cell, a float type, and panels of so many vectors of hidden units.
 
-    With `bf16`, the products in time read bfloat16: X, W, U, V, UT, VT are pairs (see `bfloat16`), and A2,
-    RH2 and G2 hold what A, RH and G do. `key` names the cell in the cache.
+    With `bf16`, the products in time read bfloat16: X, W, U, V, UT, VT are pairs (see `bfloat16`); A2 holds
+    what A does, RH2 and G2 what RH and G do of one step. `key` names the cell in the cache.
     """
 
     cell: Cell
@@ -80,7 +81,8 @@ class Panels(NamedTuple):
 
 
 # Branches on constants are pruned, but Numba still needs a name to type: a cell that needs no late product
-# lends its other functions, and a width of 0 becomes 1; they are never used.
+# lends its other functions, and a width of 0 becomes 1; they are never used. Those that do need it have
+# panels of one vector of units.
 def forward_kernel(panels: Panels):
     cell, key, dtype, units, bf16 = panels
     L, S, has_c, two_stage, width, pair = (
@@ -144,7 +146,7 @@ def forward_kernel(panels: Panels):
             read, read_late = A2, RH2
         else:
             read, read_late = A, RH
-        apart = 4 * w_panel >= most and w_panel + u_panel > most
+        apart = w_panel + u_panel > most and w_panel >= most // 4  # or else there is nothing to gain
         begin, end = 0, 0  # the steps whose inputs are multiplied together
         for t in range(T):
             n = min(counts[t], hi)
@@ -163,22 +165,24 @@ def forward_kernel(panels: Panels):
             new = B + row_at[t]
             g_first = 0 if keep else row_at[begin] - thread * INPUT_ROWS  # threads may be at different steps
             c_prev, c_new = (prev, new) if keep else (0, 0)
-            # Products with inputs, if they are made apart, then those of the step: at one place, since the
-            # tiles of another take half a second to compile.
+            # First, if they are made apart, bias + x W for panel after panel; then h U on top of it. All at
+            # one place, since the tiles of another would take half a second to compile.
             for q in range(-n_inputs, P):
+                x_terms, h_terms, start, start0, start_row = x_depth, h_depth, bias, q * z_row, 0
                 if q < 0:
                     p, s = (q + n_inputs) // pieces, begin + (q + n_inputs) % pieces
                     last = s if pieces > 1 else end - 1
                     first, after = row_at[s] + lo, row_at[last] + min(counts[last], hi)
                     if after <= first:
                         continue
+                    h_terms, start0 = 0, p * z_row
                 else:
                     p, first, after = q, row_at[t] + lo, row_at[t] + n
                 g = (p * G_rows + first - g_first) * z_row
-                start, start0, start_row = (G, g, z_row) if apart and q >= 0 else (bias, p * z_row, 0)
-                preactivations(after - first, X, (x_first + first) * x_row, x_row,
-                               0 if apart and q >= 0 else x_depth, W, p * w_panel, read, (prev + lo) * Hp, Hp,
-                               h_depth if q >= 0 else 0, U, p * u_panel, start, start0, start_row,
+                if q >= 0 and apart:
+                    x_terms, start, start0, start_row = 0, G, g, z_row
+                preactivations(after - first, X, (x_first + first) * x_row, x_row, x_terms, W, p * w_panel,
+                               read, (prev + lo) * Hp, Hp, h_terms, U, p * u_panel, start, start0, start_row,
                                G, g, z_row)  # fmt: skip
                 if q < 0:
                     continue
@@ -212,8 +216,8 @@ def backward_kernel(panels: Panels, wide: int):
 
     @kernel("reset_backward", key, dtype.name, units, wide, bf16)
     def reset_backward(lo, n, P, dZ, dz0, dz_panel, prev, A, G, G2, g_first, panel, B, VT, D):
-        """Of a cell whose candidate waits for a gate: through the late product to the gradient of r h, then
-        through the reset gate; D: what goes straight to the hidden state."""
+        """Of a cell whose candidate waits for a gate: D, the gradient of r h through the late product,
+        becomes that of h through it, and the reset gate's comes into G."""
         Hp, z_row = P * units * L, width * L
         clear(D, lo * Hp, (n - lo) * Hp)
         for q in range(P // wide):
@@ -274,8 +278,8 @@ def backward_kernel(panels: Panels, wide: int):
                 dZ, dz0, dz_panel = G2, lo * z_row, B * z_row
             else:
                 dZ, dz0, dz_panel = G, g_first + lo * z_row, panel
-            # The step before comes next: its gates are fetched from memory during this one's product.
-            # Of those that the product does not read, the later panels fetch one more each.
+            # The step before comes next: its gates are fetched from memory during this one's product,
+            # unless that is of bfloat16; from the second panel on those that it does not read, too.
             ahead = (row_at[max(t - 1, 0)] - row_at[t]) * z_row - hidden_lo * L
             if two_stage:
                 reset_backward(lo, n, P, dZ, dz0, dz_panel, prev, A, G, G2, g_first, panel, B, VT, D)

@@ -28,8 +28,8 @@ from numba.np import arrayobj
 
 from ...interrupts import deferring, look
 from . import threads
-from .ahead import compile_together
 from .jit import inlined, kernel
+from .parallel_compile import compile_together
 from .simd import INT
 from .subnormals import begin_flushing, end_flushing, flush_subnormals, restore
 

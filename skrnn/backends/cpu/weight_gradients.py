@@ -13,8 +13,8 @@ from .simd import clear, lanes
 from .sums import SPAN, sum_kernels
 from .threads import own_range
 
-ROW_BLOCK = 128  # rows handled at a time: their part of G stays in the L1 cache
-TOGETHER = 2**15  # sums of panels that share such a block, at most: they have to stay in the cache, too
+ROW_BLOCK = 128  # rows handled at a time: a panel's gradients stay in the L1 or L2 cache
+TOGETHER = 2**15  # sums of panels that read the same block of X and A: they have to stay in the cache, too
 
 
 @inlined
@@ -44,8 +44,8 @@ def weight_gradients_kernel(panels: Panels):
                          dW, dU, dV, sums, wide):  # fmt: skip
         """dW, dU, dV, like W, U and V: what each product read, transposed, times the gradients in G.
 
-        sums, like the bias: the gradients themselves. wide: as many numbers, one behind the other, where
-        there are more than SPAN rows.
+        With bfloat16, that in float32. sums, like the bias: of the gradients over all rows. wide: as many
+        numbers, one behind the other, where float32 has more than SPAN rows to add.
         """
         B, T, R = sizes[SIZE_B], sizes[SIZE_T], sizes[SIZE_R]
         Hp, z_row, x_first = P * units * L, width * L, B if x_past else 0
@@ -64,7 +64,7 @@ def weight_gradients_kernel(panels: Panels):
                     clear(dV, (p * n_hidden + j) * v_row, n_j * v_row)
                 clear(sums, p * z_row, n_sums)
             t, in_span, spans = 0, 0, 0
-            while t < T:  # a stretch of steps that all find their past at the same distance
+            while t < T:  # a stretch of steps that find their past at the same distance; of step 0 it is B
                 before = counts[max(t - 1, 0)]
                 r, past = row_at[t], B - before
                 while t < T and counts[max(t - 1, 0)] == before:
@@ -89,12 +89,12 @@ def weight_gradients_kernel(panels: Panels):
                         if n_sums > 0:
                             column_sums(depth, G, g, z_row, sums, p * z_row)
                         across_in(n_i, X, (x_first + r) * x_row + i, 1, x_row, 0, G, g + in_lo * L, z_row,
-                                    dW, (p * F + i) * w_row, w_row, depth, 1)  # fmt: skip
+                                  dW, (p * F + i) * w_row, w_row, depth, 1)  # fmt: skip
                         across_hidden(n_j, A, (r + past) * Hp + j, 1, Hp, 0, G, g + hidden_lo * L, z_row,
-                                        dU, (p * n_hidden + j) * u_row, u_row, depth, 1)  # fmt: skip
+                                      dU, (p * n_hidden + j) * u_row, u_row, depth, 1)  # fmt: skip
                         if two_stage:
                             across_late(n_j, RH, (r + past) * Hp + j, 1, Hp, 0, G, g + late_lo * L, z_row,
-                                          dV, (p * n_hidden + j) * v_row, v_row, depth, 1)  # fmt: skip
+                                        dV, (p * n_hidden + j) * v_row, v_row, depth, 1)  # fmt: skip
                     r += depth
             if narrow and spans > 0:
                 for item in items:

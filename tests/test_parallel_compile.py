@@ -12,7 +12,7 @@ from numba.core import config
 from numba.core.errors import TypingError
 
 from skrnn.backends import disk
-from skrnn.backends.cpu import ahead, jit
+from skrnn.backends.cpu import jit, parallel_compile
 from skrnn.backends.cpu.tape import Tape
 from skrnn.interrupts import deferred
 
@@ -27,7 +27,7 @@ SIGNATURE = types.void(types.Array(types.float64, 1, "C"))
 def two_children(monkeypatch, tmp_path):
     """An empty cache, and two children whatever the processors."""
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(ahead, "n_children", lambda n: 2 * (n > 0))
+    monkeypatch.setattr(parallel_compile, "n_children", lambda n: 2 * (n > 0))
     forked, fork = [], os.fork
 
     def counted():
@@ -76,8 +76,8 @@ def test_a_tape_compiles_together(two_children, tmp_path):
     loaded = sum(sum(function.stats.cache_hits.values()) for function in functions)
     assert compiled + loaded == 7
     assert compiled < 7
-    ahead.compile_together(wanted(functions))  # in memory
-    ahead.compile_together(wanted(kernels(7, "together")))  # on disk
+    parallel_compile.compile_together(wanted(functions))  # in memory
+    parallel_compile.compile_together(wanted(kernels(7, "together")))  # on disk
     assert len(two_children) == 2
 
 
@@ -85,12 +85,12 @@ def test_what_lies_where_it_is_not_looked_for_is_missing(two_children, monkeypat
     """A kernel is kept, and looked for, in the first place that can be written."""
     own, later = tmp_path / "own", tmp_path / "later"
     monkeypatch.setattr(disk, "places", lambda module: [later])
-    ahead.compile_together(wanted(kernels(3, "later")))
+    parallel_compile.compile_together(wanted(kernels(3, "later")))
     monkeypatch.setattr(disk, "places", lambda module: [own, later])
-    ahead.compile_together(wanted(kernels(3, "later")))
+    parallel_compile.compile_together(wanted(kernels(3, "later")))
     assert len(list(own.rglob("*.nbc"))) == len(list(later.rglob("*.nbc"))) == 3
     monkeypatch.setattr(disk, "places", lambda module: [])
-    ahead.compile_together(wanted(kernels(3, "nowhere")))  # children could not hand anything over
+    parallel_compile.compile_together(wanted(kernels(3, "nowhere")))  # children could not hand anything over
     assert len(two_children) == 4
 
 
@@ -100,7 +100,7 @@ def test_where_nothing_can_be_forked(two_children, monkeypatch):
 
     monkeypatch.setattr(os, "fork", refused)
     functions = kernels(3, "alone")
-    ahead.compile_together(wanted(functions))
+    parallel_compile.compile_together(wanted(functions))
     assert all(SIGNATURE.args in function.overloads for function in functions)
 
 
@@ -119,7 +119,7 @@ def test_an_error_is_raised_here(two_children):
 
 
 def test_an_interrupt_ends_the_children(two_children, monkeypatch):
-    one = ahead._compile_one
+    one = parallel_compile._compile_one
 
     def slow(*kernel):
         if not two_children or two_children[-1] == 0:
@@ -127,10 +127,10 @@ def test_an_interrupt_ends_the_children(two_children, monkeypatch):
         raise_signal(SIGINT)
         one(*kernel)
 
-    monkeypatch.setattr(ahead, "_compile_one", slow)
+    monkeypatch.setattr(parallel_compile, "_compile_one", slow)
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt), deferred():
-        ahead.compile_together(wanted(kernels(6, "interrupt")))
+        parallel_compile.compile_together(wanted(kernels(6, "interrupt")))
     assert time.monotonic() - start < 30
     assert len(two_children) == 2
     assert_gone(two_children)
@@ -138,7 +138,7 @@ def test_an_interrupt_ends_the_children(two_children, monkeypatch):
 
 @pytest.mark.parametrize("end", ["hangs", "is killed"])
 def test_a_child_that_does_not_end_is_given_up(two_children, monkeypatch, end):
-    one = ahead._compile_one
+    one = parallel_compile._compile_one
 
     def lost(*kernel):
         if two_children and two_children[-1] == 0:
@@ -148,8 +148,8 @@ def test_a_child_that_does_not_end_is_given_up(two_children, monkeypatch, end):
         time.sleep(0.1)  # so that children get some
         one(*kernel)
 
-    monkeypatch.setattr(ahead, "_compile_one", lost)
-    monkeypatch.setattr(ahead, "PATIENCE", 0.2)
+    monkeypatch.setattr(parallel_compile, "_compile_one", lost)
+    monkeypatch.setattr(parallel_compile, "PATIENCE", 0.2)
     x, functions = np.zeros(1), kernels(8, end)
     tape, start = Tape(), time.monotonic()
     for function in functions:
@@ -163,18 +163,18 @@ def test_a_child_that_does_not_end_is_given_up(two_children, monkeypatch, end):
 
 def test_where_children_are_not_waited_for(two_children, monkeypatch):
     """With SIGCHLD ignored the system forgets them at once."""
-    one, before = ahead._compile_one, signal(SIGCHLD, SIG_IGN)
+    one, before = parallel_compile._compile_one, signal(SIGCHLD, SIG_IGN)
 
     def slow(*kernel):
         if two_children and two_children[-1] == 0:
             time.sleep(60)
         one(*kernel)
 
-    monkeypatch.setattr(ahead, "_compile_one", slow)
-    monkeypatch.setattr(ahead, "PATIENCE", 0.2)
+    monkeypatch.setattr(parallel_compile, "_compile_one", slow)
+    monkeypatch.setattr(parallel_compile, "PATIENCE", 0.2)
     functions = kernels(6, "forgotten")
     try:
-        ahead.compile_together(wanted(functions))
+        parallel_compile.compile_together(wanted(functions))
     finally:
         signal(SIGCHLD, before)
     assert len(two_children) == 2
@@ -188,11 +188,11 @@ def test_children_run_no_handler_of_the_application(two_children, monkeypatch, t
         time.sleep(0.1)
         one(*kernel)
 
-    one, note = ahead._compile_one, tmp_path / "note"
+    one, note = parallel_compile._compile_one, tmp_path / "note"
     before = signal(SIGTERM, lambda number, frame: note.write_text("once more"))
-    monkeypatch.setattr(ahead, "_compile_one", terminate)
+    monkeypatch.setattr(parallel_compile, "_compile_one", terminate)
     try:
-        ahead.compile_together(wanted(kernels(6, "terminated")))
+        parallel_compile.compile_together(wanted(kernels(6, "terminated")))
     finally:
         signal(SIGTERM, before)
     assert len(two_children) == 2
@@ -208,15 +208,15 @@ def test_without_a_pipe_or_a_place_nobody_is_forked(two_children, monkeypatch, f
         monkeypatch.setattr(os, "pipe", refused)
     else:
         monkeypatch.setattr(disk, "prepare", refused)
-    ahead.compile_together(wanted(kernels(6, fault)))
+    parallel_compile.compile_together(wanted(kernels(6, fault)))
     assert two_children == []
 
 
 def test_how_many_children(monkeypatch):
-    monkeypatch.setattr(ahead, "usable_processors", lambda: 64)
-    assert [ahead.n_children(n) for n in (0, 3, 4, 11, 25)] == [0, 0, 1, 2, 3]
-    monkeypatch.setattr(ahead, "usable_processors", lambda: 1)
-    assert ahead.n_children(25) == 0
-    monkeypatch.setattr(ahead, "usable_processors", lambda: 64)
+    monkeypatch.setattr(parallel_compile, "usable_processors", lambda: 64)
+    assert [parallel_compile.n_children(n) for n in (0, 3, 4, 11, 25)] == [0, 0, 1, 2, 3]
+    monkeypatch.setattr(parallel_compile, "usable_processors", lambda: 1)
+    assert parallel_compile.n_children(25) == 0
+    monkeypatch.setattr(parallel_compile, "usable_processors", lambda: 64)
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert ahead.n_children(25) == 0
+    assert parallel_compile.n_children(25) == 0
