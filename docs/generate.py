@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 import skrnn
-from skrnn import forecasting
+from skrnn import forecasting, text
 from skrnn.estimators.states import PooledState
 from skrnn.estimators.streaming import Stream
 
@@ -87,6 +87,7 @@ def api():
     documented, known = set(), {}
     groups = {title: [(name, getattr(skrnn, name)) for name in names] for title, names in GROUPS.items()}
     groups["Streams and states"] = [("Stream", Stream), ("PooledState", PooledState)]
+    groups["`skrnn.text`"] = [(name, getattr(text, name)) for name in text.__all__]
     groups["`skrnn.forecasting`"] = [(name, getattr(forecasting, name)) for name in forecasting.__all__]
     for title, things in groups.items():
         parts.append(f"## {title}\n")

@@ -78,6 +78,7 @@ MAY_IMPORT = {
     "preprocessing": {"estimators", "sequences"},
     "compose": {"estimators", "preprocessing", "sequences"},
     "forecasting": {"columns", "estimators", "interrupts", "recipe", "sequences"},
+    "text": {"estimators", "sequences"},
     "columns": set(),
     "windows": {"columns", "sequences"},
     "metrics": {"estimators", "sequences"},
@@ -86,7 +87,7 @@ MAY_IMPORT = {
     "about": {"backends"},
 }
 # Where each of the larger packages may be imported. Those marked are imported when used, not before.
-SCIKIT_LEARN = {"estimators", "forecasting", "preprocessing", "compose", "metrics", "display"}
+SCIKIT_LEARN = {"estimators", "forecasting", "text", "preprocessing", "compose", "metrics", "display"}
 HOMES = {
     "numpy": set(MAY_IMPORT),
     "numba": {"backends"},
