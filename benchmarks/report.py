@@ -19,9 +19,7 @@ from benchmarks.texts import GPU_COMMAND, GPU_HEADING, HEADING, NAMES, TEXTS, TI
 from benchmarks.work import DOES_NOT_FIT
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-NOTES = HERE / "notes.md"  # written by hand, taken in as it is
-GPU_NOTES = HERE / "notes_gpu.md"  # likewise, where there are any
+RESULTS = HERE / "results"  # and a folder for each further machine
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -244,11 +242,11 @@ def missed_of_all(results: Mapping[str, Any]) -> str:
     return f"{len(those)} of {n} targets." + ("\n\n" + missed_table(those)) * bool(those)
 
 
-def markdown(results: Mapping[str, Any]) -> str:
+def markdown(results: Mapping[str, Any], by_hand: str = "") -> str:
     pieces = [heading(results), "![Ratio of the peers' times to ours by hidden size](results.png)"]
     pieces += ["## Missed", missed_of_all(results), failed(results)]
-    if NOTES.exists():
-        pieces.append(NOTES.read_text(encoding="utf-8").strip())
+    if by_hand:
+        pieces.append(by_hand.strip())
     for part, title in TITLES.items():
         found = results["parts"].get(part)
         if found and found["rows"]:
@@ -332,7 +330,9 @@ def tile_on(kind: str, row: Mapping[str, Any]) -> str:
     return "; ".join(between(*pair) for pair in figures) + end
 
 
-def gpu_markdown(results: Mapping[str, Any] | None, tiles: Mapping[str, Any] | None = None) -> str:
+def gpu_markdown(
+    results: Mapping[str, Any] | None, tiles: Mapping[str, Any] | None = None, by_hand: str = ""
+) -> str:
     """The GPU's section; without results, what it will hold."""
     pieces = ["## GPU", GPU_COMMAND.strip()]
     if results is None:
@@ -340,8 +340,8 @@ def gpu_markdown(results: Mapping[str, Any] | None, tiles: Mapping[str, Any] | N
     else:
         pieces += [gpu_conditions(results), gpu_clocks(results), missed_of_all(results), failed(results)]
     pieces.append(GPU_HEADING.strip())
-    if GPU_NOTES.exists():
-        pieces.append(GPU_NOTES.read_text(encoding="utf-8").strip())
+    if by_hand:
+        pieces.append(by_hand.strip())
     for part in (part for part in TITLES if part.startswith("gpu_")):
         found = results["parts"].get(part, {"rows": []}) if results else {"rows": []}
         body = TABLES.get(part, plain_table)(part, found["rows"]) if found["rows"] else "Not measured."
@@ -394,22 +394,26 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def whole(
-    cpu: Mapping[str, Any] | None, gpu: Mapping[str, Any] | None, tiles: Mapping[str, Any] | None
-) -> str:
-    return (markdown(cpu) + "\n" if cpu else "") + gpu_markdown(gpu, tiles)
-
-
 def stored(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def whole(folder: Path) -> str:
+    """The report of what is stored in a folder, with notes that are written by hand there."""
+    cpu, gpu, tiles = (stored(folder / f"results{of}.json") for of in ("", "_gpu", "_tiles"))
+    by_hand, gpu_by_hand = (
+        path.read_text(encoding="utf-8") if path.exists() else ""
+        for path in (folder / "notes.md", folder / "notes_gpu.md")
+    )
+    text = markdown(cpu, by_hand) + "\n" if cpu else ""
+    return text + gpu_markdown(gpu, tiles, gpu_by_hand) if gpu or tiles else text
+
+
 def write(folder: Path) -> None:
     """``RESULTS.md`` and ``results.png`` from what is stored in the folder."""
-    results = [stored(folder / f"results{of}.json") for of in ("", "_gpu", "_tiles")]
-    if results[0]:
-        plot(results[0], folder / "results.png")
-    (folder / "RESULTS.md").write_text(whole(*results), encoding="utf-8")
+    if results := stored(folder / "results.json"):
+        plot(results, folder / "results.png")
+    (folder / "RESULTS.md").write_text(whole(folder), encoding="utf-8")
     print(f"written to {folder / 'RESULTS.md'}")
 
 

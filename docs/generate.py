@@ -87,7 +87,9 @@ def api():
     documented, known = set(), {}
     groups = {title: [(name, getattr(skrnn, name)) for name in names] for title, names in GROUPS.items()}
     groups["Streams and states"] = [("Stream", Stream), ("PooledState", PooledState)]
-    groups["`skrnn.text`"] = [(name, getattr(text, name)) for name in text.__all__]
+    groups["`skrnn.text`"] = [
+        (name, getattr(text, name)) for name in text.__all__ if not name.endswith("_scorer")
+    ]
     groups["`skrnn.forecasting`"] = [(name, getattr(forecasting, name)) for name in forecasting.__all__]
     for title, things in groups.items():
         parts.append(f"## {title}\n")
@@ -102,7 +104,7 @@ def api():
                 if key not in documented:  # inherited methods once, at the first class that has them
                     documented.add(key)
                     parts.append(entry(f"{name}.{method}", function, 4, known))
-    scorers = ", ".join(f"`{name}`" for name in SCORERS)
+    scorers = ", ".join(f"`{name}`" for name in (*SCORERS, "text.span_f1_scorer"))
     parts.append(f"Scorers that are there, for `scoring=`: {scorers}.\n")
     return "\n".join(parts)
 

@@ -172,8 +172,12 @@ class Parameters:
         weights = {name: np.empty(section.shape, self.dtype) for name, section in self.sections.items()}
         for place, at in self._places:
             kept = flat[at].reshape(place.stored).transpose(place.axes)
-            by_gate = weights[place.section].reshape(place.n_gates, -1, kept.shape[-1])
-            units = kept.reshape(len(place.gates), -1, kept.shape[-1])[:, : by_gate.shape[1]]
-            for gate, of_gate in zip(place.gates, units, strict=True):
-                by_gate[gate] = of_gate
+            _, n_panels, *panel, n_columns = kept.shape
+            by_gate = weights[place.section].reshape(place.n_gates, -1, n_columns)
+            n_whole, rest = divmod(by_gate.shape[1], prod(panel))
+            for gate, of_gate in zip(place.gates, kept, strict=True):
+                whole, last = np.split(by_gate[gate], [n_whole * prod(panel)])
+                whole.reshape(n_whole, *panel, n_columns)[...] = of_gate[:n_whole]
+                if rest:  # of which not all units are there
+                    last[...] = of_gate[n_whole].reshape(-1, n_columns)[:rest]
         return weights
