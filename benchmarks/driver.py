@@ -86,22 +86,26 @@ class Driver:
         """Those that are stored."""
         return self.results["parts"].get(part, {"rows": []})["rows"]
 
-    def measure(self, part: str, rows: Iterable[Row], before: Iterable[Row] = ()) -> None:
-        """Rows, after those of `before`, stored one by one: an interrupted run keeps what it has."""
+    def measure(self, part: str, rows: Iterable[Row], before: Iterable[Row] | None = None) -> None:
+        """Rows, after those of `before`, which are stored one by one: an interrupted run keeps what it has,
+        to be resumed. Without `before` a part takes the place of what is stored once it is complete."""
         print(f"{part}, {time.strftime('%H:%M:%S')}", flush=True)
-        start, done = time.perf_counter(), list(before)
+        start, done = time.perf_counter(), list(before or ())
         found = {"date": time.strftime("%Y-%m-%d %H:%M"), "load": load(), "rows": done}
-        self.results["parts"][part] = found
+        if before is not None:
+            self.results["parts"][part] = found
         with threadpool_limits(1, user_api="blas"):
             try:
                 for row in rows:
                     done.append(row)
                     print(line(row), flush=True)
-                    store(self.results, self.stored)
+                    if before is not None:
+                        store(self.results, self.stored)
             except Exception as problem:  # the other parts are still worth having
                 traceback.print_exc()
                 found["error"] = reason(problem)
         found["seconds"] = round(time.perf_counter() - start, 1)
+        self.results["parts"][part] = found
         store(self.results, self.stored)
 
     def conclude(self) -> int:

@@ -410,12 +410,13 @@ def whole(folder: Path) -> str:
 
 
 def write(folder: Path) -> None:
-    """``RESULTS.md`` and ``results.png`` from what is stored in the folder."""
-    if results := stored(folder / "results.json"):
-        plot(results, folder / "results.png")
+    """``RESULTS.md`` from what is stored in the folder."""
     (folder / "RESULTS.md").write_text(whole(folder), encoding="utf-8")
     print(f"written to {folder / 'RESULTS.md'}")
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS)
+    where = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
+    if results := stored(where / "results.json"):
+        plot(results, where / "results.png")
+    write(where)

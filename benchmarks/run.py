@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from numba.core import config
 
-from benchmarks import driver, fits, half_width, memory, networks, processes, ragged, streaming
+from benchmarks import driver, fits, half_width, memory, networks, processes, ragged, report, streaming
 from benchmarks.conditions import conditions, usable_cores
 
 PARTS = {  # name: ``part(short, threads) -> rows``
@@ -49,6 +49,8 @@ def main() -> int:
     this = driver.Driver("results", options, conditions(), "cpu")
     for part in options.only or PARTS:
         this.measure(part, PARTS[part](options.short, threads))
+    if this.folder:
+        report.plot(this.results, this.folder / "results.png")
     return this.conclude()
 
 

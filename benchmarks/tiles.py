@@ -135,7 +135,7 @@ def on_paper(kind: Kind) -> Iterator[Paper]:
     device = SimpleNamespace(compute_capability=kind.cc[:2])
     with (
         mock.patch("numba.cuda.dispatcher.get_current_device", return_value=device),
-        mock.patch("numba.cuda.codegen.turns.get_context", return_value=SimpleNamespace(device=device)),
+        mock.patch("numba.cuda.codegen.devices.get_context", return_value=SimpleNamespace(device=device)),
         mock.patch.object(turns._mine, "device", Paper(kind.shared_of_block), create=True),
     ):
         yield turns._mine.device

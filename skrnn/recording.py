@@ -51,6 +51,12 @@ class Rows(NamedTuple):
         """Itself: not all values of a network are rows."""
         return self
 
+    def copied(self, rec: Recording, name: str, width: int) -> Rows:
+        """The first columns, in a buffer of that name, to be changed in place."""
+        out = rec.new_rows(name, "copied", row=width, per=self.per)
+        rec.backend.copy_rows(rec, self, 0, out, 0, width)
+        return out
+
 
 class Weighed(NamedTuple):
     """The losses of a minibatch's rows, as kernels write them in float64.

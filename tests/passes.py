@@ -158,7 +158,18 @@ def trained(links, weights, sequences, y, *, device="cpu", **options):
 
 
 def training_step(
-    links, sequences, y, *, dtype=FLOAT, device="cpu", mates=None, loss=None, order=None, n_threads=1, w=None
+    links,
+    sequences,
+    y,
+    *,
+    dtype=FLOAT,
+    device="cpu",
+    mates=None,
+    loss=None,
+    order=None,
+    n_threads=1,
+    w=None,
+    dropout_seed=None,
 ):
     """A function from weights to (mean loss, gradient by name).
 
@@ -170,7 +181,7 @@ def training_step(
     tape, statistics = network.backend.Tape(n_threads), np.zeros(3)
     shapes = network.parameters.shapes()
     params, grads = (network.pack({k: np.full(v, np.nan) for k, v in shapes.items()}) for _ in range(2))
-    rec = network.record(tape, jobs.room(), params, grads, keep=True)
+    rec = network.record(tape, jobs.room(), params, grads, keep=True, dropout_seed=dropout_seed)
     out = network.forward(rec, network.read(rec, sequences, jobs, mates))
     objective = Objective("out", network.n_out, loss or losses.squared_error, y, w, statistics, jobs.cursor)
     objective.forward(rec, out)

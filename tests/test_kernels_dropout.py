@@ -5,7 +5,7 @@ import pytest
 from kernel_calls import THREADS, layer_of, packed_cases
 from numba import njit
 
-from skrnn.backends.cpu.dropout import drop_steps, mix, sequence_mask
+from skrnn.backends.cpu.dropout import drop_out, mix, sequence_mask
 from skrnn.recording import Rows
 
 GOLDEN, M64 = 0x9E3779B97F4A7C15, 2**64 - 1
@@ -40,7 +40,7 @@ def test_mix_is_splitmix64():
 
 @packed_cases
 @pytest.mark.parametrize("n_threads", THREADS)
-def test_drop_steps(packed, n_threads):
+def test_drop_out(packed, n_threads):
     """Each element by its sequence's number, step and column; again, by the same mask, as its gradient."""
     width, row, rate, numbers = packed.width, packed.width + 2, 0.4, 100 + packed.rng.permutation(packed.n)
     first, order = 6, packed.order
@@ -56,7 +56,7 @@ def test_drop_steps(packed, n_threads):
         expected = rows.copy()
         expected[:, :width] *= mask * packed.dtype.type(1 / (1 - rate))
         flat = rows.ravel()
-        drop_steps(packed.recording(n_threads, steps, dropout_seed=11), Rows(flat, row), 2, width, rate)
+        drop_out(packed.recording(n_threads, steps, dropout_seed=11), Rows(flat, row), 2, width, rate)
         np.testing.assert_array_equal(flat.reshape(rows.shape), expected)
 
 

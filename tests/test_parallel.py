@@ -128,7 +128,7 @@ def test_threads_share_all_that_takes_time(monkeypatch):
     training, *_ = tapes
     shared = {call.kernel._cache._key[0] for call in training.calls if call.shared}
     assert shared == {
-        "gather", "forward", "copy_columns", "drop_steps", "dense_forward", "loss", "dense_weight_gradients",
+        "gather", "forward", "copy_columns", "drop_out", "dense_forward", "loss", "dense_weight_gradients",
         "transpose", "backward", "weight_gradients", "input_gradient",
         "add_reversed", "squares", "update",
     }  # fmt: skip

@@ -85,44 +85,70 @@ def test_tokens_are_taken_as_they_are():
     same(encoder.transform(np.array([["New York"], ["O", "b-loc"]], object)), [[1], [0]])
 
 
-def test_a_vocabulary_that_is_known():
-    for given in (
+@pytest.mark.parametrize(
+    "given",
+    [
         ["c", "a"],
         ("<unk>", "c", "a"),
+        np.array(["c", "a"]),
         {"a": 2, "c": 1},
-        {"<unk>": 0, "c": 1, "a": 2},
-        iter(["c", "a"]),
-    ):
-        encoder = TokenEncoder("char", vocabulary=given)
-        same(encoder.fit(["zzz"]).transform(["cab"]), [[1, 2, 0]])
-        assert encoder.get_feature_names_out().tolist() == ["<unk>", "c", "a"]
-    same(TokenEncoder("char", vocabulary=["a"]).transform(["aba"]), [[1, 0, 1]])  # without a fit
+        {"<unk>": 0, "c": 1, "a": np.int64(2)},
+    ],
+    ids=str,
+)
+def test_a_vocabulary_that_is_known(given):
+    encoder = TokenEncoder("char", vocabulary=given)
+    same(encoder.fit(["zzz"]).transform(["cab"]), [[1, 2, 0]])
+    assert encoder.get_feature_names_out().tolist() == ["<unk>", "c", "a"]
+    again = TokenEncoder("char", vocabulary=encoder.get_feature_names_out())
+    same(again.transform(["cab"]), [[1, 2, 0]])  # without a fit
+    assert not hasattr(again, "vocabulary_")
+
+
+def test_a_set_is_in_the_order_of_the_alphabet():
+    same(TokenEncoder("char", vocabulary={"c", "a", "b"}).transform(["abc"]), [[1, 2, 3]])
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("abc", "not one string"),
+        ("abc", "must be tokens or a dict of their numbers, got 'abc'"),
+        (3, "must be tokens or a dict of their numbers, got 3"),
         ([], "is empty"),
         (["a", "b", "a"], "has 'a' twice"),
+        (["a", "<unk>"], "has '<unk>' behind other tokens"),
+        ([["a"]], "must be tokens, one after the other"),
         ({"a": 0, "b": 1}, "from 1 to 2"),
         ({"a": 1, "b": 3}, "from 1 to 2"),
         ({"a": 1, "b": 1}, "from 1 to 2"),
+        ({"a": 1.7, "b": 2}, "from 1 to 2"),
+        ({"a": None}, "from 1 to 1"),
+        ({"<unk>": 1, "b": 2}, "must not number '<unk>'"),
     ],
 )
 def test_a_vocabulary_that_is_wrong(given, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"vocabulary .*{message}"):
         TokenEncoder(vocabulary=given).fit(["a"])
+
+
+def test_what_is_unknown_has_no_number_of_its_own():
+    encoder = TokenEncoder("tokens").fit([["<unk>", "a"], ["<unk>"]])
+    assert encoder.vocabulary_ == {"a": 1}
+    same(encoder.transform([["<unk>", "a"]]), [[0, 1]])
 
 
 def test_long_documents_are_cut():
     encoder = TokenEncoder(max_length=2).fit(["a b c d", "a"], y=["x", "y"])
     assert encoder.vocabulary_ == {"a": 1, "b": 2}
     same(encoder.transform(["b a a", "a"]), [[2, 1], [1]])
-    TokenEncoder(max_length=2).fit(["a b"], y=[3])
-    for y in ([[0, 1, 1], [0]], [np.array(["B", "O"]), np.array(["O"])], np.zeros((2, 4))):
-        with pytest.raises(ValueError, match="max_length cuts documents, but not y"):
+    for y in ([[0, 1, 1], [0]], [np.array(["B", "O", "O"]), np.array(["O"])], (list("abc"), "x")):
+        if len(y[1]) == 1 and not isinstance(y[1], str):
+            with pytest.raises(ValueError, match="max_length cuts documents, but not y"):
+                TokenEncoder(max_length=2).fit(["a b c", "a"], y)
+        else:
             TokenEncoder(max_length=2).fit(["a b c", "a"], y)
+    TokenEncoder(max_length=2).fit(["a b c", "a"], np.eye(2))  # several targets of each
+    TokenEncoder(max_length=3).fit(["a b c", "a"], [[0, 1, 1], [0]])  # nothing is cut
 
 
 def test_documents_in_any_container():
@@ -138,6 +164,8 @@ def test_documents_in_any_container():
 @pytest.mark.parametrize(
     ("analyzer", "X", "error", "message"),
     [
+        ("word", None, TypeError, r"X must be documents, one after the other, got None \(NoneType\)"),
+        ("word", {"a": "b"}, TypeError, "X must be documents, one after the other, got {'a': 'b'}"),
         ("word", "one text", ValueError, r"X is one text: pass a list of documents, \[X\]"),
         ("word", ["a", None], TypeError, r"document 1 must be a string, got None \(NoneType\)"),
         ("word", ["a", np.nan, "b"], TypeError, r"document 1 must be a string, got nan \(float\)"),
@@ -179,6 +207,8 @@ def test_parameters_that_leave_nothing():
         TokenEncoder(min_df=2, max_df=1).fit(["a", "a"])
     with pytest.raises(ValueError, match="min_df and max_df leave no token"):
         TokenEncoder(min_df=2).fit(["a", "b"])
+    with pytest.raises(ValueError, match=r"token_pattern='\(': missing \)"):
+        TokenEncoder(token_pattern="(").fit(["a"])
     with pytest.raises(ValueError, match="one group at most, got 2"):
         TokenEncoder(token_pattern=r"(a)(b)").fit(["ab"])
     with pytest.raises(NotFittedError):
@@ -192,6 +222,7 @@ def test_parameters_that_leave_nothing():
         ([[-1]], "document 0 has -1 at 0"),
         ([[0.5]], "document 0 must be integers"),
         ([3], "document 0 must be integers of shape"),
+        ([[1], [1, [2]]], "document 1 must be integers: "),
     ],
 )
 def test_numbers_that_are_no_tokens(X, message):
@@ -222,6 +253,42 @@ def test_the_tokenizer_of_a_library():
     same(encoder.transform(["_c|b", "_never|b"]), [[3, 1], [0, 1]])
     assert encoder.inverse_transform([[2, 1, 3], [0, 1]]) == ["ab c", "b"]
     assert encoder.get_feature_names_out().tolist() == ["<unk>", "b", "_a", "_c"]
+    same(TokenEncoder(tokenizer=Pieces(), vocabulary=[3, 1]).transform(["_a|b|_c"]), [[2, 0, 1]])
+    with pytest.raises(
+        ValueError, match="vocabulary of a library's tokenizer must be the numbers of its pieces"
+    ):
+        TokenEncoder(tokenizer=Pieces(), vocabulary=["_a"]).fit(["b"])
+    with pytest.raises(ValueError, match="stop_words are words"):
+        TokenEncoder(tokenizer=Pieces(), stop_words=["b"]).fit(["b"])
+
+
+def test_errors_of_a_users_function_say_where():
+    def fails(text):
+        return text.split() if text == "a" else 1 / 0
+
+    for options in ({"analyzer": fails}, {"tokenizer": fails}):
+        with pytest.raises(ZeroDivisionError) as error:
+            TokenEncoder(**options).fit(["a", "b"])
+        assert error.value.__notes__ == ["It was raised for document 1."]
+    for wrong in (lambda text: None, lambda text: 3, lambda text: [[1]]):
+        with pytest.raises(TypeError) as error:
+            TokenEncoder(wrong).fit(["a"])
+        assert error.value.__notes__ == ["It was raised for document 0."]
+
+
+def test_documents_that_can_be_read_once():
+    encoder = TokenEncoder()
+    same(encoder.fit_transform(text for text in ["b a", "b"]), [[1, 2], [1]])
+    same(TokenEncoder("tokens").fit([["a", "b"]]).transform([map(str, "ba")]), [[2, 1]])
+    same(encoder.set_output(transform="pandas").transform(["a"]), [[2]])
+
+
+def test_a_failed_fit_leaves_what_was_learnt():
+    encoder = TokenEncoder().fit(["a"])
+    for X in (["b", None], "b", [""]):
+        with pytest.raises((TypeError, ValueError)):
+            encoder.fit(X)
+        assert encoder.vocabulary_ == {"a": 1}
 
 
 def test_hugging_faces_tokenizers():

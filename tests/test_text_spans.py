@@ -104,6 +104,11 @@ def test_nothing_to_find():
             "y_pred, sequence 0, step 0: 'LOC' is no tag; they are B-..., I-..., E-..., S-... and O",
         ),
         ([["O"]], [["OUT"]], {}, "'OUT' is no tag"),
+        ([["O"]], [["BRAND"]], {}, "'BRAND' is no tag"),
+        ([["O"]], [["BPER-X"]], {}, "'BPER-X' is no tag"),
+        (["O", "B"], ["O", "O"], {}, "y_true, sequence 0, must be the tags of its steps, got 'O'"),
+        ([["O"]], [None], {}, "y_pred, sequence 0, must be the tags of its steps, got None"),
+        ([["O"]], [["O"]], {"scheme": ["BIO"]}, "scheme must be 'BIO', 'BIOES' or None"),
         ([["O"]], [[3]], {}, "3 is no tag"),
         ([["O"]], [[""]], {}, "'' is no tag"),
         ([["S-A"]], [["O"]], {"scheme": "BIO"}, "'S-A' is no tag; they are B-..., I-... and O"),
@@ -114,6 +119,11 @@ def test_nothing_to_find():
 def test_mistakes_are_named(true, predicted, options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         span_f1_score(true, predicted, **options)
+
+
+def test_one_string_is_no_sequence():
+    with pytest.raises(ValueError, match="those of a sequence, got one string, 'BIO'"):
+        find_spans("BIO")
 
 
 class Copies(BaseEstimator):

@@ -59,7 +59,8 @@ def test_all_sources_say_the_same(encoder, tmp_path):
     for source in sources(tmp_path):
         table = encoder.vectors(source)
         assert table.dtype == np.float32
-        assert table.n_found == 4
+        assert encoder.n_vectors_ == 4
+        assert type(table) is np.ndarray
         assert table.shape == (6, 3)
         known = {"<unk>": None, "sat": None, "The": "the"}
         for row, name in zip(table, encoder.get_feature_names_out(), strict=True):
@@ -70,7 +71,8 @@ def test_all_sources_say_the_same(encoder, tmp_path):
 
 def test_few_tokens_are_warned_of(encoder):
     with pytest.warns(UserWarning, match="source has 1 of 5 tokens"):
-        assert encoder.vectors({"cat": [1.0, 2.0]}).n_found == 1
+        assert encoder.vectors({"cat": [1.0, 2.0]}).tolist() == [[1.0, 2.0]] * 6
+    assert encoder.n_vectors_ == 1
     with pytest.raises(ValueError, match="none of the 5 tokens"):
         encoder.vectors({"dog": [1.0, 2.0]})
 
@@ -80,6 +82,14 @@ def test_words_with_blanks_in_a_file(tmp_path):
     path.write_text("the 1.0 2.0\n. . . 3.0 4.0\nNew York 5.0 6.0\n", encoding="utf-8")
     encoder = TokenEncoder("tokens").fit([["New York", "the"]])
     np.testing.assert_array_equal(encoder.vectors(path)[1:], [[5, 6], [1, 2]])
+
+
+def test_lines_that_other_tools_write(tmp_path):
+    """A mark at the beginning, line ends of Windows, tabs, several blanks, and empty lines."""
+    path = tmp_path / "vectors.txt"
+    path.write_bytes("\ufeffthe  1.0\t2.0 \r\n\r\n caf\u00e9\u00a0x 3.0 4.0\r\n \n".encode())
+    encoder = TokenEncoder("tokens").fit([["the", "the", "caf\u00e9\u00a0x"]])
+    np.testing.assert_array_equal(encoder.vectors(path)[1:], [[1, 2], [3, 4]])
 
 
 @pytest.mark.parametrize(
@@ -106,8 +116,9 @@ def test_sources_that_are_none(encoder, tmp_path):
         encoder.vectors(tmp_path / "nothing.txt")
     with pytest.raises(ValueError, match="source has 1 numbers for 'the', and 2 for others"):
         encoder.vectors({"cat": [1.0, 2.0], "the": [1.0]})
-    with pytest.raises(ValueError, match="no vector of finite numbers for 'cat'"):
-        encoder.vectors({"cat": [[1.0, 2.0]]})
+    for wrong in ([[1.0, 2.0]], "abc", [1.0, [2.0]], 1.0, []):
+        with pytest.raises(ValueError, match="no vector of finite numbers for 'cat'"):
+            encoder.vectors({"cat": wrong})
 
 
 # --- padding --------------------------------------------------------------------------------------
@@ -126,6 +137,21 @@ def test_padding_of_steps_of_several_columns():
     first, second = cut_padding(X)
     np.testing.assert_array_equal(first, [[1, 0], [0, 2]])
     np.testing.assert_array_equal(second, [[0, 5]])
+
+
+def test_padding_of_other_kinds():
+    rows = cut_padding(np.array([[1.0, np.nan], [np.nan, np.nan]]), np.nan)
+    assert [row.tolist() for row in rows] == [[1.0], []]
+    assert [row.tolist() for row in cut_padding([["a", ""], ["b", "c"]], "")] == [["a"], ["b", "c"]]
+    assert [row.tolist() for row in cut_padding(np.zeros((2, 0), int))] == [[], []]
+    for X, padding, message in (
+        ([["a", ""]], 0, "X holds <U1: say which of them is padding, got 0"),
+        ([[1, 0]], "", "X holds int64: say which of them is padding, got ''"),
+        ([[1, 0]], None, "padding must be one number or string, got None"),
+        ([[1, 0]], [1, 0], r"padding must be one number or string, got \[1, 0\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cut_padding(X, padding)
 
 
 def test_lengths_in_the_place_of_padding():

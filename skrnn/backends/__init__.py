@@ -84,7 +84,7 @@ dX)``
 a, dU, dv, dH)``
 ``sequence_mask(rec, stream, layer,      Dropout masks from counters (seed, epoch, stream, sequence, step,
 rate, name)``                            unit): the same numbers on every device.
-``drop_steps(rec, X, stream, width,      Of single elements, in place; also its backward pass.
+``drop_out(rec, X, stream, width,      Of single elements, in place; also its backward pass.
 rate)``
 ``supports_bfloat16()``                  Whether layers may be made with ``bf16=True``.
 ======================================== ==================================================================

@@ -9,6 +9,7 @@ from .attention import Attention
 from .dense import Dense
 from .dropout import Dropout
 from .embedding import Embedding
+from .join import Join
 from .link import Link
 from .mate import Mate
 from .objective import Objective
@@ -22,6 +23,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "Join",
     "Last",
     "Link",
     "Mate",

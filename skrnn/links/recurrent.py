@@ -30,8 +30,8 @@ class States:
             self._rows = self.copied(rec, self.name) if others else layer.states(trace)
         return self._rows
 
-    def copied(self, rec: Recording, name: str) -> Rows:
-        """The same, in a buffer of that name, to be changed in place."""
+    def copied(self, rec: Recording, name: str, width: int | None = None) -> Rows:
+        """The same, in a buffer of that name, to be changed in place. `width`: theirs."""
         out, at = rec.new_rows(name, "joined", row=sum(layer.n_hidden for layer, _ in self.parts)), 0
         for layer, trace in self.parts:
             rec.backend.copy_rows(rec, layer.states(trace), 0, out, at, layer.n_hidden, reverse=at > 0)

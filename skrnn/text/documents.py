@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-from ..estimators.parameters import as_python
 
 Split = Callable[[Any], Iterable[Any]]
 
@@ -23,16 +21,22 @@ def tokens_of(encoder: Any, X: Iterable[Any]) -> Iterator[list[Any]]:
     """
     if isinstance(X, str | bytes):
         raise ValueError("X is one text: pass a list of documents, [X] for one of them")
-    if getattr(X, "ndim", 1) != 1:
+    if not isinstance(X, Iterable) or isinstance(X, Mapping):
+        raise TypeError(f"X must be documents, one after the other, got {_shown(X)}")
+    of_text, of_tokens = encoder.analyzer in ("word", "char"), encoder.analyzer == "tokens"
+    if len(getattr(X, "shape", ())) > 1 + of_tokens:
         raise ValueError(f"X must be documents, one after the other, got shape {getattr(X, 'shape', None)}")
-    split, of_text = _split(encoder), encoder.analyzer in ("word", "char")
-    length = as_python(encoder.max_length)
+    split = _split(encoder)
     for i, document in enumerate(X):
         if of_text and not isinstance(document, str):
             raise TypeError(f"document {i} must be a string, got {_shown(document)}")
-        if encoder.analyzer == "tokens":
-            _check_tokens(document, i)
-        yield list(split(document))[:length]
+        try:
+            tokens = list(split(_checked_tokens(document, i) if of_tokens else document))
+            hash(tuple(tokens))
+        except Exception as error:
+            error.add_note(f"It was raised for document {i}.")
+            raise
+        yield tokens
 
 
 def library_of(encoder: Any) -> Any:
@@ -54,7 +58,10 @@ def _split(encoder: Any) -> Split:
     elif library is not None:
         split = _pieces(library)
     elif split is None:
-        pattern = re.compile(encoder.token_pattern)
+        try:
+            pattern = re.compile(encoder.token_pattern)
+        except re.error as error:
+            raise ValueError(f"token_pattern={encoder.token_pattern!r}: {error}") from None
         if pattern.groups > 1:
             raise ValueError(f"token_pattern must have one group at most, got {pattern.groups}")
         split = pattern.findall
@@ -66,7 +73,9 @@ def _without_stop_words(encoder: Any, split: Split) -> Split:
     words = encoder.stop_words
     if words is None:
         return split
-    out = ENGLISH_STOP_WORDS if isinstance(words, str) else frozenset(words)
+    if library_of(encoder) is not None:
+        raise ValueError("stop_words are words, but the tokens of a library's tokenizer are pieces of them")
+    out = ENGLISH_STOP_WORDS if isinstance(words, str) else frozenset(map(str, words))
     return lambda text: [token for token in split(text) if token not in out]
 
 
@@ -80,12 +89,14 @@ def _pieces(library: Any) -> Split:
     return numbers
 
 
-def _check_tokens(document: Any, i: int) -> None:
+def _checked_tokens(document: Any, i: int) -> list[str]:
     if isinstance(document, str | bytes) or not isinstance(document, Iterable):
         raise TypeError(f"document {i} must be a list of tokens (analyzer='tokens'), got {_shown(document)}")
-    for k, token in enumerate(document):
+    tokens = list(document)
+    for k, token in enumerate(tokens):
         if not isinstance(token, str):
             raise TypeError(f"document {i} must be a list of strings, but has {_shown(token)} at {k}")
+    return tokens
 
 
 def _shown(value: Any) -> str:

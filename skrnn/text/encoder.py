@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -19,20 +19,23 @@ from ..estimators.versions import Versioned
 from ..sequences import TOKEN, object_array
 from .documents import library_of, tokens_of
 from .vectors import vectors_of
+from .vocabulary import UNKNOWN, given_vocabulary
 
-UNKNOWN = "<unk>"
 FREQUENCY = Interval(RealNotInt, 0.0, 1.0, closed="both"), COUNT
 WORDS_AND_SIGNS = r"\w+|[^\w\s]"
 LITTLE = 0.5  # share of tokens with vectors, below which something may be wrong: the language, the spelling
 
 
 @with_parameters
-class TokenEncoder(Versioned, TransformerMixin, BaseEstimator):
+class TokenEncoder(  # type: ignore[call-arg]  # which mypy cannot see
+    Versioned, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+):
     """Texts as sequences of integers: each token by its place in a vocabulary that is learned from the texts.
 
     Names and meanings are those of scikit-learn's `CountVectorizer`, of whose documents this keeps the order.
-    Token 0 stands for all that the vocabulary has not; an unknown token is never an error. The others are
-    numbered from 1 on, the most frequent first.
+    Token 0 stands for all that the vocabulary has not, and for "<unk>" in a text; an unknown token is never
+    an error. The others are numbered from 1 on, the most frequent first. The package's estimators read
+    numbers, not tokens: networks of tokens are made of `skrnn.links`, or of other libraries.
 
     {parameters}
     Examples
@@ -77,7 +80,9 @@ class TokenEncoder(Versioned, TransformerMixin, BaseEstimator):
     )
     token_pattern: str = parameter(
         "Regular expression that finds words, with one group at most. The default finds words of any length "
-        "and, one by one, signs of punctuation, which say something to a network that reads in order.",
+        "and, one by one, signs of punctuation, which say something to a network that reads in order. "
+        "Scripts with combining signs (Hindi, decomposed accents) need one of their own, or a library's "
+        "tokenizer.",
         str,
         default=WORDS_AND_SIGNS,
     )
@@ -111,8 +116,8 @@ class TokenEncoder(Versioned, TransformerMixin, BaseEstimator):
         default=None,
     )
     vocabulary: Any = parameter(
-        "The vocabulary, if it is known: tokens in order, which are numbered from 1 on, or a dict of their "
-        "numbers, 1 to as many as there are. Nothing is learned then.",
+        "The vocabulary, if it is known: tokens in order, a set of them in the order of the alphabet, "
+        "numbered from 1 on, or a dict of their numbers, 1 to as many as there are. Nothing is learned then.",
         default=None,
         kind="iterable of str, dict or None",
     )
@@ -126,6 +131,8 @@ class TokenEncoder(Versioned, TransformerMixin, BaseEstimator):
     _attributes = """
 vocabulary_ : dict
     The number of each token, from 1 on.
+n_vectors_ : int
+    Of `vectors`: how many tokens the last source had.
 """
 
     vocabulary_: dict[Any, int]
@@ -151,18 +158,26 @@ vocabulary_ : dict
         TypeError, ValueError
             If a document is no text, or no list of tokens, which is named; if no token is left.
         """
-        if self.max_length is not None and y is not None and any(_is_per_step(item) for item in y):
-            raise ValueError(
-                "max_length cuts documents, but not y, which has a target for each token: leave it None"
-            )
         if self.vocabulary is not None:
-            self.vocabulary_ = self._given_vocabulary()
+            vocabulary = given_vocabulary(self.vocabulary, library_of(self) is not None)
+            for _ in tokens_of(self, X):  # are they documents?
+                pass
+            self.vocabulary_ = vocabulary
             return self
-        n_documents, n_times, n_within = 0, Counter[Any](), Counter[Any]()
+        length, n_tokens = as_python(self.max_length), list[int]()
+        n_times, n_within = Counter[Any](), Counter[Any]()
         for tokens in tokens_of(self, X):
-            n_documents += 1
-            n_times.update(tokens)
-            n_within.update(set(tokens))
+            n_tokens.append(len(tokens))
+            kept = [token for token in tokens[:length] if token != UNKNOWN]
+            n_times.update(kept)
+            n_within.update(set(kept))
+        if length is not None and y is not None and max(n_tokens, default=0) > length:
+            y = list(y)
+            if len(y) == len(n_tokens) and all(_size(item) == n for item, n in zip(y, n_tokens, strict=True)):
+                raise ValueError(
+                    "max_length cuts documents, but not y, which has a target for each token: leave it None"
+                )
+        n_documents = len(n_tokens)
         if not n_times:
             raise ValueError(f"there is no vocabulary in {n_documents} documents: none of them has a token")
         least, most = (
@@ -171,41 +186,36 @@ vocabulary_ : dict
         )
         if least > most:
             raise ValueError(f"max_df={self.max_df} leaves out what min_df={self.min_df} asks for")
-        kept = [token for token in n_times if least <= n_within[token] <= most]
-        kept.sort(key=lambda token: (-n_times[token], str(token)))
-        kept = kept[: as_python(self.max_features)]
-        if not kept:
+        known = [token for token in n_times if least <= n_within[token] <= most]
+        known.sort(key=lambda token: (-n_times[token], str(token)))
+        known = known[: as_python(self.max_features)]
+        if not known:
             raise ValueError("there is no vocabulary: min_df and max_df leave no token")
-        self.vocabulary_ = {token: number for number, token in enumerate(kept, 1)}
+        self.vocabulary_ = {token: number for number, token in enumerate(known, 1)}
         return self
 
-    def _take_vocabulary(self) -> None:
-        """That which is given needs no fit."""
+    def fit_transform(self, X: Iterable[Any], y: Any = None) -> np.ndarray:
+        """Learn the vocabulary, and the numbers of the same documents; see `fit` and `transform`.
+
+        Parameters
+        ----------
+        X, y : like in `fit`
+            Documents that come from a generator are kept meanwhile.
+
+        Returns
+        -------
+        ndarray of shape (n_documents,), dtype object
+        """
+        X = list(X) if isinstance(X, Iterator) else X
+        return self.fit(X, y).transform(X)
+
+    def _known_vocabulary(self) -> dict[Any, int]:
+        """That of fit; one that is given needs none."""
         if self.vocabulary is not None and not hasattr(self, "vocabulary_"):
             self._validate_params()
-            self.vocabulary_ = self._given_vocabulary()
+            return given_vocabulary(self.vocabulary, library_of(self) is not None)
         check_is_fitted(self)
-
-    def _given_vocabulary(self) -> dict[Any, int]:
-        given = self.vocabulary
-        if isinstance(given, str):
-            raise ValueError("vocabulary must be tokens or a dict of their numbers, not one string")
-        if isinstance(given, Mapping):
-            vocabulary = {token: int(number) for token, number in given.items() if token != UNKNOWN}
-            if sorted(vocabulary.values()) != list(range(1, len(vocabulary) + 1)):
-                raise ValueError(
-                    f"vocabulary must number its tokens from 1 to {len(vocabulary)}, each once; 0 stands for "
-                    "what it has not"
-                )
-        else:
-            tokens = [token for token in given if token != UNKNOWN]
-            vocabulary = {token: number for number, token in enumerate(tokens, 1)}
-            if len(vocabulary) < len(tokens):
-                twice = next(token for token, n in Counter(tokens).items() if n > 1)
-                raise ValueError(f"vocabulary has {twice!r} twice")
-        if not vocabulary:
-            raise ValueError("vocabulary is empty")
-        return vocabulary
+        return self.vocabulary_
 
     # --- there and back ------------------------------------------------------------------------------
     def transform(self, X: Iterable[Any]) -> np.ndarray:
@@ -225,10 +235,9 @@ vocabulary_ : dict
         TypeError, ValueError
             As of `fit`.
         """
-        self._take_vocabulary()
-        number_of = self.vocabulary_.get
-        rows = [np.array([number_of(token, 0) for token in tokens], TOKEN) for tokens in tokens_of(self, X)]
-        return object_array(rows)
+        number_of, length = self._known_vocabulary().get, as_python(self.max_length)
+        rows = (tokens[:length] for tokens in tokens_of(self, X))
+        return object_array([np.array([number_of(token, 0) for token in row], TOKEN) for row in rows])
 
     def inverse_transform(self, X: Iterable[Any]) -> list[Any]:
         """Texts of numbers.
@@ -249,12 +258,14 @@ vocabulary_ : dict
         ValueError
             If a number is none of the vocabulary's; the document and the place are named.
         """
-        self._take_vocabulary()
-        library = library_of(self)
-        names = [UNKNOWN, *sorted(self.vocabulary_, key=self.vocabulary_.__getitem__)]
+        vocabulary, library = self._known_vocabulary(), library_of(self)
+        names = [UNKNOWN, *sorted(vocabulary, key=vocabulary.__getitem__)]
         texts: list[Any] = []
         for i, row in enumerate(X):
-            numbers = np.asarray(row)
+            try:
+                numbers = np.asarray(row)
+            except ValueError as error:  # lists of different lengths
+                raise ValueError(f"document {i} must be integers: {error}") from None
             if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
                 raise ValueError(f"document {i} must be integers of shape (n_tokens,), got {numbers!r}")
             wrong = np.flatnonzero((numbers < 0) | (numbers >= len(names)))
@@ -267,8 +278,8 @@ vocabulary_ : dict
                 texts.append(library.decode([names[number] for number in numbers if number > 0]))
                 continue
             tokens = [names[number] for number in numbers]
-            between = {"word": " ", "char": ""}.get(str(self.analyzer))
-            texts.append(tokens if between is None else between.join(tokens))
+            between = " " if self.analyzer == "word" else "" if self.analyzer == "char" else None
+            texts.append(tokens if between is None else between.join(map(str, tokens)))
         return texts
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -283,13 +294,25 @@ vocabulary_ : dict
         ndarray of shape (n_tokens,), dtype object
             Strings; of a library's tokenizer its pieces.
         """
-        self._take_vocabulary()
-        library = library_of(self)
-        tokens = sorted(self.vocabulary_, key=self.vocabulary_.__getitem__)
+        vocabulary, library = self._known_vocabulary(), library_of(self)
+        tokens = sorted(vocabulary, key=vocabulary.__getitem__)
         if library is not None:
             name: Any = getattr(library, "id_to_token", None) or getattr(library, "id_to_piece", str)
             tokens = [name(token) for token in tokens]
         return object_array([UNKNOWN, *map(str, tokens)])
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Nothing changes: sequences of integers are no columns of a frame.
+
+        Parameters
+        ----------
+        transform : ignored
+
+        Returns
+        -------
+        self
+        """
+        return self
 
     def vectors(self, source: Any) -> np.ndarray:
         """A table of pre-trained vectors for the vocabulary.
@@ -304,8 +327,8 @@ vocabulary_ : dict
         -------
         ndarray of shape (1 + len(vocabulary_), D), float32
             Row i is the vector of token i. Tokens that the source has not, and the unknown one, get the mean
-            of those that it has. A token is looked for as it is, then in lower case. The array's attribute
-            `n_found` says how many were found.
+            of those that it has. A token is looked for as it is, then in lower case. The encoder's attribute
+            `n_vectors_` says how many were found.
 
         Raises
         ------
@@ -327,9 +350,8 @@ vocabulary_ : dict
         if len(known) < LITTLE * len(rows):
             warnings.warn(f"source has {len(known)} of {len(rows)} tokens", stacklevel=2)
         mean = np.mean(known, axis=0, dtype=np.float64)
-        table = np.array([mean, *(mean if row is None else row for row in rows)], np.float32).view(Vectors)
-        table.n_found = len(known)
-        return table
+        self.n_vectors_ = len(known)
+        return np.array([mean, *(mean if row is None else row for row in rows)], np.float32)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -338,11 +360,6 @@ vocabulary_ : dict
         return tags
 
 
-class Vectors(np.ndarray):
-    """A table that knows of how many tokens the vectors were found."""
-
-    n_found: int
-
-
-def _is_per_step(item: Any) -> bool:
-    return not isinstance(item, str | bytes) and np.ndim(item) > 0
+def _size(item: Any) -> int:
+    """Of a target per token; -1 of one that is none."""
+    return len(item) if hasattr(item, "__len__") and not isinstance(item, str | bytes) else -1

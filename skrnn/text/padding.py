@@ -10,7 +10,7 @@ from ..sequences import object_array
 
 
 def cut_padding(X: Any, padding: Any = 0, *, lengths: Any = None) -> np.ndarray:
-    """Sequences without their padding, as the estimators read them.
+    """Sequences without their padding.
 
     Parameters
     ----------
@@ -43,6 +43,8 @@ def cut_padding(X: Any, padding: Any = 0, *, lengths: Any = None) -> np.ndarray:
     X = np.asarray(X)
     if X.ndim not in (2, 3):
         raise ValueError(f"X must have shape (n, T) or (n, T, k), got {X.shape}")
+    if np.ndim(padding) > 0 or padding is None:
+        raise ValueError(f"padding must be one number or string, got {padding!r}")
     if lengths is not None:
         lengths = np.asarray(lengths)
         if lengths.shape != X.shape[:1] or lengths.dtype.kind not in "iu":
@@ -54,7 +56,11 @@ def cut_padding(X: Any, padding: Any = 0, *, lengths: Any = None) -> np.ndarray:
             i = wrong[0]
             raise ValueError(f"lengths[{i}] is {lengths[i]}, but sequence {i} has {X.shape[1]} columns")
         return object_array([row[:length] for row, length in zip(X, lengths, strict=True)])
-    known = np.not_equal(X, padding)
+    if X.shape[1] == 0:
+        return object_array(list(X))
+    if (X.dtype.kind in "US") != isinstance(padding, str | bytes):
+        raise ValueError(f"X holds {X.dtype}: say which of them is padding, got {padding!r}")
+    known = ~np.isnan(X) if padding != padding else np.not_equal(X, padding)
     known = known if X.ndim == 2 else known.any(axis=2)
     first, last = known.argmax(axis=1), X.shape[1] - known[:, ::-1].argmax(axis=1)
     return object_array(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,7 @@ from sklearn.metrics import make_scorer
 
 Span = tuple[str, int, int]
 
+TAG = re.compile("O|[BIES](-.*)?", re.DOTALL)
 PREFIXES = {None: "BIESO", "BIO": "BIO", "BIOES": "BIESO"}
 
 
@@ -45,6 +47,8 @@ def find_spans(tags: Iterable[Any], scheme: str | None = None) -> list[Span]:
     [('PER', 0, 2), ('LOC', 3, 4)]
     """
     _check_scheme(scheme)
+    if isinstance(tags, str):
+        raise ValueError(f"tags must be those of a sequence, got one string, {tags!r}")
     spans: list[Span] = []
     begun: int | None = None  # where the span of the step before begins
     before, kind_before = "O", ""
@@ -64,17 +68,12 @@ def find_spans(tags: Iterable[Any], scheme: str | None = None) -> list[Span]:
 
 
 def _check_scheme(scheme: Any) -> None:
-    if scheme not in PREFIXES:
+    if not (scheme is None or isinstance(scheme, str)) or scheme not in PREFIXES:
         raise ValueError(f"scheme must be 'BIO', 'BIOES' or None, got {scheme!r}")
 
 
 def _parts(tag: Any, step: int, scheme: str | None) -> tuple[str, str]:
-    if (
-        not isinstance(tag, str)
-        or not tag
-        or tag[0] not in PREFIXES[scheme]
-        or (tag[0] == "O" and tag != "O")
-    ):
+    if not isinstance(tag, str) or not TAG.fullmatch(tag) or tag[0] not in PREFIXES[scheme]:
         allowed = ", ".join(f"{prefix}-..." for prefix in PREFIXES[scheme][:-1])
         raise ValueError(f"step {step}: {tag!r} is no tag; they are {allowed} and O")
     return tag[0], tag[1:].removeprefix("-") or "_"
@@ -113,11 +112,17 @@ def span_f1_score(
     _check_scheme(scheme)
     if average not in ("micro", "macro", "weighted", None):
         raise ValueError(f"average must be 'micro', 'macro', 'weighted' or None, got {average!r}")
-    true, predicted = list(y_true), list(y_pred)
+    true, predicted = (
+        [row if hasattr(row, "__len__") or not isinstance(row, Iterable) else list(row) for row in y]
+        for y in (y_true, y_pred)
+    )
     if len(true) != len(predicted):
         raise ValueError(f"y_true has {len(true)} sequences but y_pred has {len(predicted)}")
     there, given, right = Counter[str](), Counter[str](), Counter[str]()
     for i, (a, b) in enumerate(zip(true, predicted, strict=True)):
+        for name, tags in ("y_true", a), ("y_pred", b):
+            if isinstance(tags, str) or not isinstance(tags, Iterable):
+                raise ValueError(f"{name}, sequence {i}, must be the tags of its steps, got {tags!r}")
         if len(a) != len(b):
             raise ValueError(f"sequence {i} has {len(a)} steps in y_true but {len(b)} in y_pred")
         own, other = _spans_of(a, scheme, i, "y_true"), _spans_of(b, scheme, i, "y_pred")

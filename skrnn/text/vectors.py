@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,10 @@ def vectors_of(source: Any, wanted: set[str]) -> dict[str, np.ndarray]:
         )
     size = None
     for token, vector, where in pairs:
-        row = np.asarray(vector, np.float32)
+        try:
+            row = np.asarray(vector, np.float32)
+        except (TypeError, ValueError):
+            raise ValueError(f"source has no vector of finite numbers for {where}") from None
         if row.ndim != 1 or not len(row) or not np.isfinite(row).all():
             raise ValueError(f"source has no vector of finite numbers for {where}")
         if size is None:
@@ -58,10 +62,12 @@ def _lines(path: Path, wanted: set[str]) -> Iterator[tuple[str, list[float], str
     """The token and the numbers of each line that has a wanted one, and which line it is."""
     opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     size = None
-    with opened(path, "rt", encoding="utf-8", errors="replace") as file:
+    with opened(path, "rt", encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
-            words = line.rstrip("\r\n").rstrip(" ").split(" ")
-            if number == 1 and len(words) == 2 and all(word.isdigit() for word in words):
+            words = re.split("[ \t]+", line.strip(" \t\r\n"))
+            if words == [""]:
+                continue
+            if number == 1 and len(words) == 2 and all(re.fullmatch("[0-9]+", word) for word in words):
                 size = int(words[1])  # word2vec's first line: how many, and how long
                 continue
             if size is None:

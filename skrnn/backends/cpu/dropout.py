@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from ... import counters
-from ...batches import SIZE_B, SIZE_EPOCH, SIZE_FIRST
+from ...batches import SIZE_B, SIZE_EPOCH, SIZE_FIRST, SIZE_R
 from ...recording import Recording, Rows
 from .elementary import keyed
 from .jit import kernel
@@ -31,21 +31,24 @@ def dropout_kernels(dtype: np.dtype) -> SimpleNamespace:
                 kept = j < units and survives(key, j, rate)
                 out[i * width + j] = scale if kept else zero
 
-    @kernel("drop_steps", dtype.name)
-    def drop_steps(thread, n_threads, sizes, row_at, lengths, sequence, seed, stream, width, rate, x_row, X):
-        """Inverted dropout of every element of X (R, x_row), in place; its own backward pass."""
+    @kernel("drop_out", dtype.name)
+    def drop_out(thread, n_threads, sizes, row_at, lengths, sequence, seed, stream, width, rate, per,
+                      x_row, X):  # fmt: skip
+        """Inverted dropout of every element of X (M, x_row), in place; its own backward pass. A row per
+        sequence is like a first step."""
         scale = scalar(1.0 / (1.0 - rate))
         lo, hi = own_sequences(thread, n_threads, sizes, lengths)
         for i in range(lo, hi):
             key = sequence_key(seed, sizes[SIZE_EPOCH], stream, sequence[i])
-            for t in range(lengths[i]):
-                first, at = (sizes[SIZE_FIRST] + t) * width, (row_at[t] + i) * x_row
+            begin = sizes[SIZE_FIRST] if per == SIZE_R else 0
+            for t in range(lengths[i] if per == SIZE_R else 1):
+                first, at = (begin + t) * width, (row_at[t] + i) * x_row
                 for j in range(width):
                     X[at + j] *= scale if survives(key, first + j, rate) else zero
 
     return SimpleNamespace(
         sequence_mask=sequence_mask,
-        drop_steps=drop_steps,
+        drop_out=drop_out,
     )
 
 
@@ -59,10 +62,10 @@ def sequence_mask(rec: Recording, stream: int, layer, rate: float, name: str) ->
     return out
 
 
-def drop_steps(rec: Recording, X: Rows, stream: int, width: int, rate: float) -> None:
-    """Dropout of single elements of rows X (R, width), in place; also its backward pass."""
+def drop_out(rec: Recording, X: Rows, stream: int, width: int, rate: float) -> None:
+    """Dropout of single elements of rows X (M, width), in place; also its backward pass."""
     steps = rec.steps
     rec.tape.share(
-        dropout_kernels(rec.work.dtype).drop_steps, steps.sizes, steps.row_at, steps.lengths, steps.sequence,
-        rec.dropout_seed, stream, width, float(rate), X.row, X.array,
+        dropout_kernels(rec.work.dtype).drop_out, steps.sizes, steps.row_at, steps.lengths, steps.sequence,
+        rec.dropout_seed, stream, width, float(rate), X.per, X.row, X.array,
     )  # fmt: skip

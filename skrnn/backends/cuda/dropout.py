@@ -23,12 +23,15 @@ def fill_mask(sizes, sequence, seed, stream, units, rate, scale, out):
 
 
 @kernel("drop")
-def drop(sizes, step_of, place_of, sequence, seed, stream, width, rate, scale, x_row, X):
-    """Inverted dropout of every element of X (R, x_row), in place; its own backward pass."""
-    for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
+def drop(sizes, step_of, place_of, sequence, seed, stream, width, rate, scale, per, x_row, X):
+    """Inverted dropout of every element of X (M, x_row), in place; its own backward pass. A row per sequence
+    is like a first step."""
+    for k in range(cuda.grid(1), sizes[per] * width, cuda.gridsize(1)):
         r, j = k // width, k % width
-        key = sequence_key(seed, sizes[SIZE_EPOCH], stream, sequence[place_of[r]])
-        counter = (sizes[SIZE_FIRST] + step_of[r]) * width + j
+        i, counter = r, j
+        if per == SIZE_R:
+            i, counter = place_of[r], (sizes[SIZE_FIRST] + step_of[r]) * width + j
+        key = sequence_key(seed, sizes[SIZE_EPOCH], stream, sequence[i])
         X[r * x_row + j] *= scale if survives(key, counter, rate) else 0
 
 
@@ -43,10 +46,10 @@ def sequence_mask(rec: Recording, stream: int, layer, rate: float, name: str) ->
     return out
 
 
-def drop_steps(rec: Recording, X: Rows, stream: int, width: int, rate: float) -> None:
-    """Dropout of single elements of rows X (R, width), in place; also its backward pass."""
+def drop_out(rec: Recording, X: Rows, stream: int, width: int, rate: float) -> None:
+    """Dropout of single elements of rows X (M, width), in place; also its backward pass."""
     s = rec.tape.steps(rec.steps)
     rec.tape.each(
-        drop, s.max_rows * width, s.sizes, s.step_of, s.place_of, s.sequence, rec.dropout_seed, stream, width,
-        float(rate), rec.work.dtype.type(1 / (1 - rate)), X.row, X.array,
+        drop, rec.room(X.per) * width, s.sizes, s.step_of, s.place_of, s.sequence, rec.dropout_seed, stream,
+        width, float(rate), rec.work.dtype.type(1 / (1 - rate)), X.per, X.row, X.array,
     )  # fmt: skip
