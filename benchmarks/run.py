@@ -50,7 +50,7 @@ def main() -> int:
     for part in options.only or PARTS:
         this.measure(part, PARTS[part](options.short, threads))
     if this.folder:
-        report.plot(this.results, this.folder / "results.png")
+        report.plot(report.stored(this.stored), this.folder / "results.png")
     return this.conclude()
 
 

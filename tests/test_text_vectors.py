@@ -109,6 +109,13 @@ def test_files_that_cannot_be_read(encoder, tmp_path, text, message):
         encoder.vectors(path)
 
 
+def test_a_compressed_file_that_ends_too_early(encoder, tmp_path):
+    path = written(tmp_path / "glove.txt.gz", False, gzip.open)
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(OSError, match=r"glove.txt.gz cannot be read"):
+        encoder.vectors(path)
+
+
 def test_sources_that_are_none(encoder, tmp_path):
     with pytest.raises(TypeError, match=r"source must be a mapping .* got list"):
         encoder.vectors([1.0])

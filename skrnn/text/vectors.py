@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def _lines(path: Path, wanted: set[str]) -> Iterator[tuple[str, list[float], str
     opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     size = None
     with opened(path, "rt", encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_until_the_end(file, path), 1):
             words = re.split("[ \t]+", line.strip(" \t\r\n"))
             if words == [""]:
                 continue
@@ -82,6 +82,14 @@ def _lines(path: Path, wanted: set[str]) -> Iterator[tuple[str, list[float], str
                 except ValueError:
                     raise ValueError(f"source has no numbers for {where}") from None
                 yield token, row, where
+
+
+def _until_the_end(file: Iterable[str], path: Path) -> Iterator[str]:
+    """Lines; a compressed file may end too early."""
+    try:
+        yield from file
+    except EOFError as error:
+        raise OSError(f"{path} cannot be read: {error}") from error
 
 
 def _numbers_at_the_end(words: list[str]) -> int:

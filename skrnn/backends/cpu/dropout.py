@@ -33,7 +33,7 @@ def dropout_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("drop_out", dtype.name)
     def drop_out(thread, n_threads, sizes, row_at, lengths, sequence, seed, stream, width, rate, per,
-                      x_row, X):  # fmt: skip
+                 x_row, X):  # fmt: skip
         """Inverted dropout of every element of X (M, x_row), in place; its own backward pass. A row per
         sequence is like a first step."""
         scale = scalar(1.0 / (1.0 - rate))
