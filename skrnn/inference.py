@@ -10,8 +10,8 @@ import numpy as np
 from .batches import SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
 from .interrupts import deferring
 from .network import Network
-from .recording import INPUT
-from .sequences import Sequences, Targets, lies_on_host
+from .recording import INPUT, TOKENS
+from .sequences import TOKEN, Sequences, Targets, lies_on_host
 
 
 class State(NamedTuple):
@@ -203,8 +203,8 @@ class Stepper:
 
     Attributes
     ----------
-    x : ndarray of shape (n, n_in)
-        To be filled with the next step of every sequence.
+    x, tokens : ndarray of shape (n, n_in), (n, n_columns)
+        To be filled with the next step of every sequence: numbers, and tokens that have rows in their tables.
     out : ndarray of shape (n, n_out)
         Raw outputs after the last step; a view.
     """
@@ -217,18 +217,19 @@ class Stepper:
         self._steps.sequence[:] = np.arange(n)
         self._finite = np.zeros(1, np.intp)
         self.x = np.empty((n, network.n_in), network.dtype)
+        self.tokens = np.zeros((n, network.n_columns), TOKEN)
         tape = backend.Tape()
         rec = network.record(tape, self._steps, params, carry=True)
-        X = backend.next_step(rec, self.x, self._finite)
+        X, tokens = backend.next_step(rec, self.x, self.tokens, self._finite)
         with tape.only_if(self._finite):
-            out = network.forward(rec, {INPUT: X})
+            out = network.forward(rec, {INPUT: X, TOKENS: tokens})
         self._own = network.carried(rec), network.pooled(rec)
         self.out = backend.watch(rec, out)[:n, : network.n_out]
         self._replay = tape.player()
         self.reset()
 
     def advance(self) -> bool:
-        """Read `x`; False, and nothing has changed, if it holds NaN or infinity."""
+        """Read `x` and `tokens`; False, and nothing has changed, if `x` holds NaN or infinity."""
         self._replay()
         return self._finite[0] != 0
 

@@ -41,6 +41,8 @@ class Network:
         Whether sequences cannot be read in chunks.
     n_steps : int or None
         Steps that every sequence has to have.
+    n_columns : int
+        Of tokens.
     n_states : int
         Layers times directions.
     n_numbers : int
@@ -68,6 +70,8 @@ class Network:
         self.pool = next((link for link in own if isinstance(link, Pool)), None)
         self.pooling = None if self.pool is None else self.pool.kind
         self.attention = next((link for link in own if isinstance(link, Attention)), None)
+        columns = [1 + link.column for link in own if isinstance(link, Embedding)]
+        self.n_columns = max(columns, default=0)
         self.n_steps = next((link.n_steps for link in links if isinstance(link, Unfold)), None)
 
     def pack(self, weights: Mapping[str, np.ndarray]) -> Any:

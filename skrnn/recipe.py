@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from . import backends
-from .links import Attention, Dense, Dropout, Last, Link, Pool, Recurrent, Unfold
+from .links import Attention, Dense, Dropout, Embedding, Join, Last, Link, Pool, Recurrent, Unfold
 from .network import Network
 from .recording import INPUT
 
@@ -25,8 +26,10 @@ def recurrent_network(
     pooling: str = "last",
     return_sequences: bool = False,
     skip_steps: int | None = None,
+    tables: Sequence[tuple[int, int]] = (),
     dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
+    head_dropout: float = 0.0,
     dtype: np.dtype | type | str = np.float32,
     device: str = "cpu",
     n_threads: int = 1,
@@ -34,10 +37,22 @@ def recurrent_network(
     """Recurrent layers, pooling over time, a dense head; for the parameters see the estimators.
 
     With `skip_steps`, the steps of every sequence, a linear map leads from all of them to the outputs.
+    `tables` are those of vectors, tokens and numbers of each, one for each column of tokens; what they say
+    stands before the `n_in` numbers of a step.
     """
     backend, arrays = backends.get(device), array_dtype(dtype)
     directions, links = 2 if bidirectional else 1, list[Link]()
-    below, width, top = INPUT, n_in, num_layers - 1
+    read = dict[str, int]()  # what the first layer does, and the widths of it
+    for k, (n_tokens, size) in enumerate(tables):
+        links.append(Embedding(backend, arrays, table_name(k, len(tables)), n_tokens, size, column=k))
+        read[links[-1].name] = size
+    if n_in > 0:
+        read[INPUT] = n_in
+    if len(read) > 1:
+        links.append(Join("step", read))
+        read = {"step": links[-1].width}
+    ((below, width),) = step = tuple(read.items())
+    top = num_layers - 1
     for k in range(num_layers):
         # Streams of random numbers: even ones for the recurrent masks of a layer's directions, odd ones for
         # the dropout above a layer.
@@ -59,12 +74,21 @@ def recurrent_network(
         else:
             links.append(Pool("pool", below, width, pooling))
         below = links[-1].name
+    if head_dropout > 0:
+        links.append(Dropout("head dropout", below, width, head_dropout, stream=2 * top + 1))
+        below = links[-1].name
     maps: dict[str, Any] = {"head": (below, width)}
     if skip_steps is not None:
-        links.append(Unfold("unfolded", INPUT, skip_steps, n_in))
+        ((name, n_step),) = step
+        links.append(Unfold("unfolded", name, skip_steps, n_step))
         maps["skip"] = "unfolded", links[-1].width
     links.append(Dense(backend, arrays, "out", maps, n_out))
     return Network(n_in, links, dtype=arrays, device=device, n_threads=n_threads)
+
+
+def table_name(k: int, n_tables: int) -> str:
+    """What the table of column k of the tokens is called, of so many."""
+    return "embedding" if n_tables == 1 else f"embedding_{k}"
 
 
 def array_dtype(dtype: Any) -> np.dtype:

@@ -122,8 +122,9 @@ class Sequences:
         return cls(values, lengths.cumsum() - lengths, lengths)
 
     @classmethod
-    def from_tokens(cls, arrays: Sequence[np.ndarray]) -> Sequences:
-        """Concatenate arrays of integers, of shape (T_i,) or (T_i, n_columns); there are no numbers."""
+    def from_tokens(cls, arrays: Sequence[np.ndarray], dtype: Any = np.float32) -> Sequences:
+        """Concatenate arrays of integers, of shape (T_i,) or (T_i, n_columns); there are no numbers, of that
+        type."""
         lengths = np.array([len(array) for array in arrays], dtype=np.intp)
         if len(lengths) and lengths.min() < 1:
             raise ValueError(f"sequence {lengths.argmin()} has no time steps")
@@ -138,7 +139,7 @@ class Sequences:
             raise ValueError(
                 f"sequence {i}, step {row - ends[i] + lengths[i]}: {tokens[row, column]} is no token"
             )
-        values = np.empty((len(tokens), 0), np.float32)
+        values = np.empty((len(tokens), 0), dtype)
         starts = np.cumsum(lengths) - lengths
         return cls(values, starts, lengths, tokens=tokens.astype(TOKEN, order="C"))
 

@@ -36,7 +36,15 @@ BAD_ARRAYS = {
     ),
     "embedding": (
         without("head.weight", "head.bias") | {"embed.weight": random(9, 4)},
-        r"unknown arrays: \['embed.weight'\]",
+        r"no head.* 'head.weight' of shape \(n_outputs, 4\)",
+    ),
+    "two embeddings": (
+        good() | {"a.emb.weight": random(9, 4), "b.emb.weight": random(9, 4)},
+        r"unknown arrays: \['b.emb.weight'\]",
+    ),
+    "wide embedding": (
+        good() | {"embed.weight": random(9, 40)},
+        "vectors of 40 numbers, of which weight_ih_l0 reads",
     ),
     "norm": (good() | {"norm.weight": random(4)}, r"unknown arrays: \['norm.weight'\]"),
     "digits": (good() | {"weight_ih_l01": random(16, 4)}, r"unknown arrays: \['weight_ih_l01'\]"),

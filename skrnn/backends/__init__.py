@@ -22,8 +22,8 @@ returns lies in its workspace: recording the same thing under the same `name` ag
                                          begun: fills the steps.
 ``gather(rec, table, out, shift,         Rows of a table, of numbers or tokens, in the packed order; as
 scale)``                                 (value - shift) * scale of its sequence.
-``next_step(rec, x, finite)``            Instead of both, for sequences read one step at a time, from an
-                                         array x (B, F) of the host.
+``next_step(rec, x, tokens, finite)``    Instead of both, for sequences read one step at a time, from arrays
+                                         x (B, F) and tokens (B, n_columns) of the host.
 ``watch(rec, X)``                        Rows as an array of the host, which a replay leaves up to date.
 ``start_from(rec, given, carried)``      Sequences begin in the states `given` (n, .), or in what was pooled.
 ``first_states(rec, given, column, n,    Sequences begin in `n` columns of rows (B, .), unless states are

@@ -24,13 +24,14 @@ from ..sequences import Targets
 from ..training import Data, Progress, Settings, Trainer
 from .containers import opened_on_host
 from .devices import device_for, device_to_read, warn_the_caller
-from .inputs import Input, check_equal_lengths
+from .inputs import Input
 from .lags import same_layout
 from .loading import TakesWeights
 from .online import Kept, LearnsOnline, Shuffled, moments_of, state_of
 from .parameters import as_python
 from .prediction import remembering
 from .progress import progress_bar
+from .reading import check_equal_lengths
 from .unchanged import unchanged_on_error
 from .validation_data import Validated, check_validation_split, target_rows
 
@@ -38,15 +39,9 @@ BATCH_SIZE = 32  # batch_size="auto"
 MOST_CALLS = 1000  # of `partial_fit`, of which the history keeps the last
 CELL_PARAMETERS = ("activation", "reset_after")
 NETWORK_PARAMETERS = (
-    "hidden_size",
-    "num_layers",
-    "bidirectional",
-    "pooling",
-    "return_sequences",
-    "dropout",
-    "recurrent_dropout",
-    "dtype",
-)
+    "hidden_size", "num_layers", "bidirectional", "pooling", "return_sequences", "dropout",
+    "recurrent_dropout", "head_dropout", "dtype",
+)  # fmt: skip
 
 
 class RecurrentEstimator(
@@ -218,6 +213,7 @@ class RecurrentEstimator(
                 'tbptt_steps cannot be combined with pooling="attention": it weighs the steps of a whole '
                 "sequence, which a chunk does not hold"
             )
+        self._check_parameters_of_tokens()
         if self.linear_skip:
             for name, why in (
                 ("return_sequences", "a window is answered once"),
@@ -236,6 +232,8 @@ class RecurrentEstimator(
         input = self._read_X(X, reset or not hasattr(self, "_input_kind"), self.device_)
         if not reset:
             self._check_features(input)
+        else:
+            self._learn_tables(input)
         y = opened_on_host(y)
         w = self._read_weights(sample_weight, y, input, "sample_weight")
         self._skip_steps = None
@@ -250,7 +248,7 @@ class RecurrentEstimator(
         """What a fit freezes: later changes of these parameters wait for the next fit."""
         names = [*NETWORK_PARAMETERS, *(name for name in CELL_PARAMETERS if hasattr(self, name))]
         parameters = {name: as_python(getattr(self, name)) for name in names}
-        return parameters | {"cell": self._cell, "skip_steps": self._skip_steps}
+        return parameters | {"cell": self._cell, "skip_steps": self._skip_steps, "tables": self._tables}
 
     @property
     def _cell(self) -> str:
@@ -286,7 +284,7 @@ class RecurrentEstimator(
         rng = np.random.RandomState()
         rng.set_state(state_of(self._rng))
         if not again:
-            weights = network.parameters.initial(rng)
+            weights = self._with_vectors(network.parameters.initial(rng), data)
         else:
             weights = self.weights_
             self._check_shapes(weights, network)
@@ -357,6 +355,8 @@ class RecurrentEstimator(
             "_architecture": self._network_parameters(),
             "history_": history,
             "n_outputs_": self._n_outputs(),
+            "n_tokens_": [n_tokens for n_tokens, _ in self._tables] or None,
+            "categories_": None if self._categories is None else [*self._categories.values],
         }
 
     @property
@@ -376,6 +376,9 @@ class RecurrentEstimator(
     def _store(self, trainer: Trainer, progress: Progress, kept: Kept | None = None) -> None:
         with deferred():  # after an interrupted training, a second Ctrl-C must not lose what it has learnt
             weights = trainer.network.unpack(trainer.params)
+            if (known := self._with_means(weights, trainer.data)) is not weights:
+                weights = known
+                trainer.params[:] = trainer.network.pack(weights)
             self.__dict__.update(self._fitted_attributes(weights, progress, kept))
             self._moments: Any = moments_of(trainer, self.solver)
             goes_on = kept is not None and kept.taken is not None

@@ -15,6 +15,7 @@ from ..losses import Loss
 from ..recipe import array_dtype
 from ..sequences import Targets
 from ..training import Data
+from .attributes import ATTRIBUTES, CLASSES
 from .base import RecurrentEstimator
 from .declare import with_parameters
 from .devices import to_host
@@ -30,7 +31,7 @@ from .labels import (
     weights_of_sets,
 )
 from .loading import TakesWeightsOfClasses
-from .parameters import ATTRIBUTES, CLASSES, ClassifierParameters, GRUParameters, RNNParameters
+from .parameters import ClassifierParameters, GRUParameters, RNNParameters
 from .targets import check_same_targets, read_rows
 from .validation_data import target_rows
 

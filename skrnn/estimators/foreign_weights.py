@@ -28,6 +28,9 @@ RECURRENT = re.compile(
     r"(?P<prefix>.+\.)?(?P<name>(weight|bias)_(ih|hh)_l(?P<layer>0|[1-9][0-9]*)(_reverse)?)"
 )
 PROJECTION = re.compile(r"(.+\.)?weight_hr_l\d+(_reverse)?")
+TABLE = re.compile(r"embedding(_(0|[1-9][0-9]*))?\.weight")
+# Of other modules: one table, such as `word_embeddings`, `emb` or `encoder.embed`.
+FOREIGN_TABLE = re.compile(r"(.+\.)?(\w+_)?(emb|embed|embedding|embeddings)(_\w+)?\.weight")
 # Modules whose weight without a bias may be a head: others, such as an embedding, have none either.
 HEADS = {"head", "fc", "linear", "dense", "out", "output"}
 
@@ -97,8 +100,8 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
     Returns
     -------
     dict of str to object
-        cell, hidden_size, num_layers, bidirectional, linear_skip; `reset_after` where it is known, and
-        `pooling` where it is attention.
+        cell, hidden_size, num_layers, bidirectional, linear_skip; `reset_after` where it is known, `pooling`
+        where it is attention, `embedding_size` and `n_tokens` where there are tables of vectors.
 
     Raises
     ------
@@ -147,6 +150,11 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
     told: dict[str, Any] = {} if weights.reset_after is None else {"reset_after": weights.reset_after}
     if attends(arrays):
         told["pooling"] = "attention"
+    if own := tables(arrays):
+        n_tokens, sizes = ([*column] for column in zip(*own.values(), strict=True))
+        told["n_tokens"], told["embedding_size"] = (
+            (n_tokens, sizes) if len(own) > 1 else (n_tokens[0], sizes[0])
+        )
     return told | {
         "cell": CELLS[gates],
         "hidden_size": hidden_size,
@@ -161,6 +169,12 @@ def attends(arrays: Mapping[str, np.ndarray]) -> bool:
     return "attention.weight" in arrays or "attention.query" in arrays
 
 
+def tables(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:
+    """The shapes of the tables of vectors, by name, in the order of their columns."""
+    names = sorted(filter(TABLE.fullmatch, arrays), key=lambda name: (len(name), name))
+    return {name: (len(arrays[name]), arrays[name].shape[1]) for name in names}
+
+
 def shapes(
     arrays: Mapping[str, np.ndarray], num_layers: int, bidirectional: bool
 ) -> dict[str, tuple[int, ...]]:
@@ -169,7 +183,7 @@ def shapes(
     rows, hidden_size = arrays["weight_hh_l0"].shape
     n_features, n_outputs = arrays["weight_ih_l0"].shape[1], len(arrays["head.weight"])
     width = hidden_size * len(directions)
-    agreed: dict[str, tuple[int, ...]] = {}
+    agreed: dict[str, tuple[int, ...]] = {**tables(arrays)}
     for k in range(num_layers):
         for suffix in (f"_l{k}{direction}" for direction in directions):
             agreed[f"weight_ih{suffix}"] = rows, width if k else n_features
@@ -272,6 +286,12 @@ def _head(arrays: dict[str, np.ndarray], rest: Sequence[str]) -> dict[str, str]:
             f"weights hold several linear layers, {', '.join(map(repr, modules))}: a network here has one, "
             "its head"
         )
+    vectors = [key for key in rest if key not in known and arrays[key].ndim == 2]
+    numbered = [key for key in vectors if TABLE.fullmatch(str(key))]
+    known |= {key: key for key in numbered}
+    if not numbered:
+        foreign = [key for key in vectors if FOREIGN_TABLE.fullmatch(str(key))]
+        known |= dict(zip(["embedding.weight"], foreign, strict=False))
     parts = [f"{module}.{kind}" for module in modules for kind in ("weight", "bias")]
     return known | {f"head.{key.rpartition('.')[2]}": key for key in parts if key in rest}
 

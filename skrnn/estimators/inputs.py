@@ -24,6 +24,7 @@ from .names import check_names, rows_as_frame, with_rows_as_columns
 KINDS = {
     "rows": "2-D X (one row per sequence)",
     "sequences": "sequences (a 3-D array, or a list of 2-D arrays)",
+    "tokens": "tokens (a list of 1-D integer arrays, or a 2-D integer array)",
 }
 LONG_STEP = 4  # features from which a lone step is taken for a sequence whose axes are in another order
 
@@ -36,17 +37,17 @@ class Input:
     ----------
     sequences : Sequences
         All steps, consecutive.
-    kind : {"rows", "sequences"}
-        "rows" for 2-D X; "sequences" for 3-D arrays, lists and object arrays.
+    kind : {"rows", "sequences", "tokens"}
+        Of 2-D X; of 3-D arrays, lists and object arrays; of sequences of one token in each step.
     ragged : bool
-        Whether X was a list or an object array. Per-step output is then always a 1-D object array,
-        also where the lengths happen to agree, so that the folds of a search fit together.
+        Whether X was a list or an object array. Output per step is then a 1-D object array, also where all
+        lengths agree: folds of a search fit together.
     float_type : type
         `numpy.float32` where all of X is float32, else `numpy.float64`.
     """
 
     sequences: Sequences
-    kind: Literal["rows", "sequences"]
+    kind: Literal["rows", "sequences", "tokens"]
     ragged: bool
     float_type: type[np.floating]
 
@@ -172,19 +173,6 @@ def shape_like(input: Input, flat: np.ndarray) -> np.ndarray:
     if input.ragged:
         return object_array(sequences.split(flat))
     return flat.reshape(len(sequences), -1, *flat.shape[1:])
-
-
-def check_equal_lengths(sequences: Sequences, steps: int | None = None) -> int:
-    """The steps of every sequence; raise a ValueError where they are not the same, or not `steps`."""
-    expected = int(sequences.lengths[0]) if steps is None else steps
-    wrong = np.flatnonzero(sequences.lengths != expected)
-    if len(wrong):
-        i = int(wrong[0])
-        raise ValueError(
-            f"linear_skip needs sequences of equal length: sequence {i} has {sequences.lengths[i]} steps, "
-            f"expected {expected}"
-        )
-    return expected
 
 
 def check_kind(estimator: Any, kind: str, X: Any = None) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 from ..interrupts import deferred
 from ..recipe import array_dtype
 from ..training import Progress
+from .categories import Categories, choose
 from .devices import device_to_read
 from .finite import problem_of
-from .foreign_weights import CALLED, Weights, parameters_of, read, shapes
+from .foreign_weights import CALLED, Weights, parameters_of, read, shapes, tables
 from .labels import check_same_classes, in_order_of_classes, learn_outputs
 from .parameters import as_python
 from .prediction import FittedNetwork, remembering
@@ -40,8 +41,9 @@ class TakesWeights(FittedNetwork):
         """A fitted estimator from the weights of a network that was trained elsewhere.
 
         Arrays say `hidden_size`, `num_layers`, `bidirectional`, `linear_skip`, ``pooling="attention"`` (by
-        ``attention.weight`` and ``attention.query``, as in `weights_`), the cell and the outputs. What
-        they do not say is to be passed: `activation`, `pooling`, `return_sequences`, `loss`, `dtype`, the
+        ``attention.weight`` and ``attention.query``, as in `weights_`), `embedding_size` and `n_tokens`, the
+        cell and the outputs. What they do not say is to be passed: `activation`, `pooling`,
+        `return_sequences`, `loss`, `dtype`, `categorical_features` where there are numbers beside tokens, the
         layout of 2-D X and, but for Keras's lists with biases, `reset_after`.
 
         The estimator has trained no epoch; `fit` with `warm_start`, and `partial_fit`, go on from here. Until
@@ -55,8 +57,9 @@ class TakesWeights(FittedNetwork):
 
             - a state dict of PyTorch, of arrays or tensors: recurrent layers ``weight_ih_l0``, ... of one
               module and a head, one ``Linear`` of any name. Names may have prefixes, such as
-              ``encoder.lstm.weight_ih_l0`` and ``fc.weight``; biases that are not there are zeros. Also
-              `weights_` of an estimator;
+              ``encoder.lstm.weight_ih_l0`` and ``fc.weight``; biases that are not there are zeros. An
+              ``Embedding`` below them is one of a name such as ``embedding`` or ``word_emb``. Also `weights_`
+              of an estimator;
             - the list that ``get_weights`` of a Keras model gives: layers SimpleRNN, LSTM or GRU, also in
               Bidirectional with ``merge_mode="concat"``, with Keras's own activations, and then one Dense;
             - an .npz archive of either, its path or what ``numpy.load`` gives; of lists, as
@@ -161,15 +164,36 @@ class TakesWeights(FittedNetwork):
             }
             arrays = _as_type(arrays, weights.names, array_dtype(self.dtype))
             self._row_layout = self._given_layout
-            self.n_features_in_ = arrays["weight_ih_l0"].shape[1]
+            n_in = self.n_features_in_ = arrays["weight_ih_l0"].shape[1]
+            self._take_tables(arrays)
             skip = arrays.get("skip.weight")
-            self._skip_steps = None if skip is None else skip.shape[1] // self.n_features_in_
+            self._skip_steps = None if skip is None else skip.shape[1] // n_in
             self._begin_random_numbers()
             attributes = self._fitted_attributes(arrays, Progress())
             with deferred():
                 self.__dict__.update(attributes)
                 self._moments = None
         return self
+
+    def _take_tables(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """The tables of vectors, and which features of a step are the tokens."""
+        self._tables = tuple(tables(arrays).values())
+        self._seen, self._categories = [np.full(n_tokens, True) for n_tokens, _ in self._tables], None
+        if not self._tables:
+            return
+        n, width, n_in = len(self._tables), sum(size for _, size in self._tables), self.n_features_in_
+        if width > n_in:
+            raise ValueError(f"weights have vectors of {width} numbers, of which weight_ih_l0 reads {n_in}")
+        if width < n_in and self.categorical_features is None:
+            raise ValueError(
+                f"weight_ih_l0 reads {n_in - width} numbers beside vectors: pass categorical_features, which "
+                "says which features of a step are tokens"
+            )
+        self.n_features_in_ = n_features = n + n_in - width
+        columns = choose(self.categorical_features, n_features)
+        if len(columns) != n:
+            raise ValueError(f"categorical_features are {len(columns)}, but the weights have {n} tables")
+        self._categories = Categories(columns, n_features, (None,) * n, self.return_sequences)
 
     def _check_told(self, told: Mapping[str, Any], weights: Weights) -> None:
         """Raise a ValueError where parameters are not what the weights say."""
@@ -182,7 +206,8 @@ class TakesWeights(FittedNetwork):
             )
         for parameter, value in told.items():
             given = as_python(getattr(self, parameter, value))
-            if given != value:
+            open_ = {"n_tokens": None, "embedding_size": "auto"}
+            if given != value and not (parameter in open_ and given == open_[parameter]):
                 raise ValueError(f"{parameter}={given!r}, but the weights say {value!r}")
         attends = self.pooling == "attention" and not self.return_sequences
         if attends != ("pooling" in told):

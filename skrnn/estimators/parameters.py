@@ -61,6 +61,11 @@ class SharedParameters:
         SHARE,
         default=0.0,
     )
+    head_dropout: float = parameter(
+        "Share of single values dropped before the head in training: of what `pooling` gives, or each step.",
+        SHARE,
+        default=0.0,
+    )
     recurrent_dropout: float = parameter(
         "Share of hidden units hidden from the recurrent weights in training, with one mask for all steps "
         "of a sequence (Gal & Ghahramani 2016).",
@@ -109,6 +114,48 @@ class SharedParameters:
         "as sktime and aeon have them. Predictions per step still come as (n, T).",
         default=False,
     )
+    embedding_size: int | Literal["auto"] | Sequence[int] | None = parameter(
+        "Of sequences of tokens, such as the words of a text (`skrnn.text.TokenEncoder` numbers them), and "
+        'of steps with categories: numbers in the vector of each, which are learnt. "auto" takes '
+        "1.6 V^0.56 for V tokens, from 2 to 128; of several categories a list says it for each. None: X are "
+        "numbers.",
+        COUNT,
+        list,
+        tuple,
+        kind='int, "auto", list of int or None',
+        default=None,
+    )
+    n_tokens: Any = parameter(
+        "Rows of the table of vectors: tokens are 0 to n_tokens - 1; of several columns a list. Needed where "
+        "a later call brings tokens that the first one has not. None: one more than the largest token.",
+        COUNT,
+        "array-like",
+        None,
+        kind="int, list of int or None",
+        default=None,
+    )
+    categorical_features: Any = parameter(
+        "With `embedding_size`, of steps of several features: which are categories, each with a table of its "
+        'own; the others go in as numbers. Positions, names or a mask, or "from_dtype": columns of '
+        "frames that are of pandas's categorical type. Values are integers from 0 on; or strings, of objects "
+        "and frames, and those of categorical columns, which are numbered from 1 on. An unknown or missing "
+        "one is then 0. None: all, which have to be integers.",
+        "array-like",
+        StrOptions({"from_dtype"}),
+        None,
+        kind='array-like of int, str or bool, "from_dtype" or None',
+        default=None,
+    )
+    embedding_weights: Any = parameter(
+        "Vectors to begin with, such as pre-trained ones (see `TokenEncoder.vectors`), of shape (n_tokens, "
+        "embedding_size); of several columns a list, with None for those that begin at random.",
+        "array-like",
+        list,
+        None,
+        kind="array-like, list of them or None",
+        default=None,
+    )
+    freeze_embedding: bool = parameter("Whether the vectors stay as they begin.", default=False)
     solver: Literal["adam", "adamw", "sgd", "rmsprop"] = parameter(
         "Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), momentum SGD, or RMSprop (Tieleman & "
         "Hinton 2012; its smoothing is `beta_2`).",
@@ -300,53 +347,3 @@ class ClassifierParameters:
         kind='dict, list of dicts, "balanced" or None',
         default=None,
     )
-
-
-ATTRIBUTES = """
-weights_ : dict of str to ndarray
-    Read-only: `set_weights` changes them. With PyTorch's names, layout and gate order (``weight_ih_l0``,
-    ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``, ``..._reverse``), plus ``head.weight`` and
-    ``head.bias``, and ``skip.weight`` (outputs, steps times features) with `linear_skip`, and
-    ``attention.weight`` and ``attention.query``, the W and v of ``pooling="attention"``.
-n_iter_ : int
-    Epochs trained.
-device_ : str
-    Where `fit` computed: "cpu", "cuda:0", ...
-loss_, best_loss_ : float or None
-    Training loss of the last epoch, and the lowest of all; the mean over minibatches while the weights
-    were changing. None where there was no epoch, after `from_weights`.
-loss_curve_ : list of float
-    Training loss of every epoch.
-validation_scores_ : list of float or None
-    `score` on the validation data after every epoch, with their sample weights and without class weights;
-    None without validation data.
-best_validation_score_ : float or None
-    The highest of them; after a `warm_start`, of all fits.
-history_ : dict of str to ndarray
-    Columns ready for ``pandas.DataFrame``: epoch, loss, validation_score, learning_rate, gradient_norm
-    (mean over the epoch's updates, before clipping), seconds (since the fit began; NaN for
-    `partial_fit`). Of many calls of `partial_fit` it keeps, as `loss_curve_` does, the last 1,000.
-n_features_in_ : int
-    Columns of 2-D X, else features per time step.
-feature_names_in_ : ndarray of str
-    Column names, where X was a DataFrame with string names, or a list of them; with `channels_first` those of
-    their rows.
-step_columns_ : ndarray of int of shape (T, features per step)
-    Which columns of 2-D X each time step reads, oldest step first, those of `static_columns` last.
-n_outputs_ : int
-    Targets (regressors), or raw scores of the head (classifiers).
-""".strip()
-
-CLASSES = """
-classes_ : ndarray of shape (n_classes,)
-    Class labels; of label sets the numbers of the columns, or their names from `partial_fit`.
-label_values_ : ndarray of shape (n_labels, 2) or None
-    The two values of each column of label sets, the one for "is there" last; None for classes. They are
-    learnt from y: 0 and 1, -1 and 1, False and True, "no" and "yes". A column that holds one value only has
-    the pair of the other columns, if they have one in common, else 0 and 1, else that value twice.
-"""
-
-QUANTILES = """
-quantiles_ : ndarray of shape (n_quantiles,)
-    Levels of loss="quantile".
-"""

@@ -15,13 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import backends
 from ..network import Network
-from ..recipe import array_dtype, recurrent_network
+from ..recipe import recurrent_network
 from ..sessions import Memory, Predictor
 from .containers import opened_on_host
-from .devices import arrays_for, full_name, gpu_of, in_kind_of, to_host, warn_the_caller
-from .inputs import Input, check_equal_lengths, read_X, shape_like
+from .devices import full_name, gpu_of, in_kind_of, to_host, warn_the_caller
+from .inputs import Input, shape_like
 from .n_jobs import effective_threads
-from .parameters import SharedParameters, as_python
+from .reading import ReadsSequences, check_equal_lengths
 from .states import read_state, shown
 from .streaming import Stream
 from .targets import TargetRows, check_same_targets, read_rows, read_weights
@@ -38,13 +38,11 @@ def remembering(weights: dict[str, np.ndarray], memory: Memory | None = None) ->
     return {"weights_": weights, "_memory": Memory() if memory is None else memory}
 
 
-class FittedNetwork(Versioned, SharedParameters):
+class FittedNetwork(Versioned, ReadsSequences):
     """Mixin: everything after `fit`, from `weights_` and the frozen `_architecture`."""
 
     device_: str
-    weights_: dict[str, np.ndarray]
     _architecture: dict[str, Any]
-    _row_layout: dict[str, Any]
     _target_names: list[str] | None = None
     _memory: Memory | None = None
     _rng: Any
@@ -93,37 +91,6 @@ class FittedNetwork(Versioned, SharedParameters):
             **parameters,
         )
 
-    @property
-    def _given_layout(self) -> dict[str, Any]:
-        return {
-            "features_per_step": as_python(self.features_per_step),
-            "newest_first": self.newest_first,
-            "static_columns": self.static_columns,
-            "channels_first": self.channels_first,
-        }
-
-    def _read_X(self, X: Any, reset: bool, device: str, dtype: str | None = None) -> Input:
-        if reset:  # kept with the model: reading the same columns in another way would be nonsense
-            self._row_layout = self._given_layout
-        return read_X(
-            self,
-            X,
-            reset=reset,
-            dtype=array_dtype(dtype or self.dtype),
-            by_name=True,
-            gpu=arrays_for(X, device),
-            **self._row_layout,
-        )
-
-    def _check_features(self, input: Input) -> None:
-        """Raise a ValueError where X has not the network's features per step, which kernels do not check."""
-        n_features, expected = input.sequences.n_features, self.weights_["weight_ih_l0"].shape[1]
-        if n_features != expected:
-            alone = "; 2-D X has a row per sequence and takes features_per_step, one sequence alone is [X]"
-            raise ValueError(
-                f"X has {n_features} features per step, expected {expected}{alone * (input.kind == 'rows')}"
-            )
-
     @staticmethod
     def _check_shapes(weights: Mapping[str, np.ndarray], network: Network) -> None:
         for name, shape in network.parameters.shapes().items():
@@ -150,8 +117,7 @@ class FittedNetwork(Versioned, SharedParameters):
             parameters = parameters | {"dtype": "float32"}
 
         def make() -> Predictor:
-            n_features, n_raw = weights["weight_ih_l0"].shape[1], len(weights["head.bias"])
-            network = self._network(n_features, n_raw, parameters, device)
+            network = self._network(self._n_numbers, len(weights["head.bias"]), parameters, device)
             self._check_shapes(weights, network)
             return Predictor(network, network.pack(weights))
 
@@ -378,5 +344,6 @@ class FittedNetwork(Versioned, SharedParameters):
         for name in ("_progress", "loss_curve_", "validation_scores_"):  # are read from `history_`
             self.__dict__.pop(name, None)
         self.__dict__.setdefault("device_", "cpu")
-        self._architecture = {"skip_steps": None} | self._architecture
+        before = {"skip_steps": None, "tables": (), "head_dropout": 0.0}
+        self._architecture = before | self._architecture
         self._row_layout = self._given_layout | getattr(self, "_row_layout", {})

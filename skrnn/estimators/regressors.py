@@ -14,17 +14,11 @@ from .. import losses
 from ..losses import Loss
 from ..recipe import array_dtype
 from ..sequences import Targets
+from .attributes import ATTRIBUTES, QUANTILES
 from .base import RecurrentEstimator
 from .declare import with_parameters
 from .inputs import Input
-from .parameters import (
-    ATTRIBUTES,
-    QUANTILES,
-    GRUParameters,
-    RegressorParameters,
-    RNNParameters,
-    as_python,
-)
+from .parameters import GRUParameters, RegressorParameters, RNNParameters, as_python
 from .targets import check_same_targets, check_targets, hint_at_scale, place, read_numbers, read_rows
 
 DEFAULT_QUANTILES = (0.1, 0.5, 0.9)

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference import Stepper
+from ..sequences import Sequences
 from ..sessions import Predictor
+from .categories import Categories, encoded
 from .containers import as_array
 from .devices import in_turn, to_host
 from .names import check_step
 from .states import read_state, shown
+from .tables import Tables, check_tokens
+from .token_inputs import split
 
 if TYPE_CHECKING:
     from .prediction import FittedNetwork
@@ -44,10 +48,15 @@ class Stream:
         # looked up once: a step takes two microseconds
         self._answer: Callable[[np.ndarray], np.ndarray] = estimator._answer(method)
         self._advance, self._x, self._raw = turns(stepper.advance), stepper.x, stepper.out
+        self._tokens = stepper.tokens
         self._reset, self._state = turns(stepper.reset), turns(stepper.state)
         self._dtype, self._shape = self._x.dtype, self._x.shape
+        self._categories, self._tables = estimator._categories, estimator._tables
+        if self._categories is not None:
+            one_token = getattr(estimator, "_input_kind", "tokens") == "tokens"
+            self._shape = (batch,) if one_token else (batch, self._categories.n_features)
         # a lone sequence's step may come without its axis
-        self._shape_alone = self._x.shape[1:] if batch == 1 else None
+        self._shape_alone = self._shape[1:] if batch == 1 else None
         self._batch = batch
 
     def step(self, x: Any) -> Any:
@@ -56,7 +65,8 @@ class Stream:
         Parameters
         ----------
         x : array-like of shape (batch, n_features); with ``batch=1`` also (n_features,)
-            Of a model with `static_columns`, these are the last features.
+            Of a model with `static_columns`, these are the last features. Of sequences of tokens: (batch,),
+            with ``batch=1`` also one integer.
 
         Returns
         -------
@@ -67,21 +77,25 @@ class Stream:
         Raises
         ------
         ValueError
-            If `x` has another shape, or holds anything but finite numbers; if it is a Series or a frame whose
-            labels are not the features' names of the fit, in their order. The state is then what it was
-            before.
+            If `x` has another shape, or holds anything but finite numbers, or tokens without a vector; if it
+            is a Series or a frame whose labels are not the features' names of the fit, in their order. The
+            state is then what it was before.
         KeyboardInterrupt
             On Ctrl-C, before or after the step has been read, never amid it: who goes on after one sets
             `state` to that of an earlier step, or calls `reset`.
         """
         if type(x) is not np.ndarray or x.dtype != self._dtype:
             check_step(self._estimator, x)
-            x = read_numbers(x)
+            x = read_numbers(x) if self._categories is None else as_numbers(x, self._categories)
         shape = x.shape
         alone = shape == self._shape_alone
         if not alone and shape != self._shape:
             raise ValueError(f"x has shape {shape}, expected (batch, n_features) = {self._shape}")
-        self._x[:] = x
+        if self._categories is None:
+            self._x[:] = x
+        else:
+            steps = x.reshape(self._batch, -1)
+            self._x[:], self._tokens[:] = with_vectors(steps, self._categories, self._dtype, self._tables)
         if not self._advance():
             row, column = np.argwhere(~np.isfinite(self._x))[0]
             raise ValueError(f"x holds {self._x[row, column]} in feature {column} of sequence {row}")
@@ -115,6 +129,28 @@ def resumed(estimator: FittedNetwork, batch: int, method: str, state: Any) -> St
     stream = estimator.stream(batch, method)
     stream.state = state
     return stream
+
+
+def as_numbers(x: Any, categories: Categories) -> np.ndarray:
+    """`x` as an array of numbers, those of the tokens of values among them."""
+    array = np.asarray(to_host(x))
+    if array.dtype.kind not in "OUS":
+        return read_numbers(array)
+    if array.size % categories.n_features:
+        raise ValueError(f"x has shape {array.shape}, expected {categories.n_features} features")
+    (steps,), _ = encoded([array.reshape(-1, categories.n_features)], categories.columns, categories.values)
+    return read_numbers(steps.astype(np.float64).reshape(array.shape))
+
+
+def with_vectors(
+    steps: np.ndarray, categories: Categories, dtype: Any, tables: Tables
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers and tokens of a step of each sequence, all of which have a vector."""
+    numbers, tokens = split(steps, categories, dtype)
+    if any(tokens[:, k].max() >= n_tokens for k, (n_tokens, _) in enumerate(tables)):
+        n = len(tokens)
+        check_tokens(Sequences(numbers, np.arange(n), np.ones(n, np.intp), tokens=tokens), tables)
+    return numbers, tokens
 
 
 def read_numbers(x: Any) -> np.ndarray:

@@ -14,9 +14,11 @@ from ..sequences import Targets
 from ..training import Data, Diverged, Trainer
 from .containers import opened_on_host
 from .devices import to_host
-from .inputs import Input, check_equal_lengths
+from .inputs import Input
 from .parameters import as_python
 from .prediction import FittedNetwork
+from .reading import check_equal_lengths
+from .tables import check_tokens
 from .targets import read_weights, read_window_weights
 
 
@@ -67,6 +69,7 @@ class Validated(FittedNetwork):
             input = self._read_X(X_val, reset=False, device=self.device_)
             if self._skip_steps is not None:
                 check_equal_lengths(input.sequences, self._skip_steps)
+            check_tokens(input.sequences, self._tables)
         except ValueError as error:
             raise ValueError(f"X_val: {error}") from error
         check_not_cut(len(input.sequences), n_train)

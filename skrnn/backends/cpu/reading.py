@@ -183,11 +183,12 @@ def gather(rec: Recording, table: np.ndarray, out: Rows, shift, scale) -> None:
     )  # fmt: skip
 
 
-def next_step(rec: Recording, x: np.ndarray, finite: np.ndarray) -> Rows:
-    """The sequences, read one step at a time, go on by one if all of x (B, F) is finite: ``finite[0]``."""
+def next_step(rec: Recording, x: np.ndarray, tokens: np.ndarray, finite: np.ndarray) -> tuple[Rows, Rows]:
+    """The sequences, read one step at a time, go on by one if all of x (B, F) is finite: ``finite[0]``. Their
+    numbers and tokens."""
     flat = x.reshape(-1)
     rec.tape.call(reading_kernels(x.dtype).next_step, flat, finite, rec.steps.sizes, rec.steps.whole)
-    return Rows(flat, x.shape[1])
+    return Rows(flat, x.shape[1]), Rows(tokens.reshape(-1), tokens.shape[1])
 
 
 def watch(rec: Recording, X: Rows) -> np.ndarray:

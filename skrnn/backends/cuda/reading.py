@@ -194,10 +194,11 @@ def lay_out_steps(tape: Tape, s: DeviceSteps, starts: Any) -> None:
     )  # fmt: skip
 
 
-def next_step(rec: Recording, x: np.ndarray, finite: np.ndarray) -> Rows:
-    """The sequences, read one step at a time, go on by one if all of x (B, F) is finite: ``finite[0]``."""
+def next_step(rec: Recording, x: np.ndarray, tokens: np.ndarray, finite: np.ndarray) -> tuple[Rows, Rows]:
+    """The sequences, read one step at a time, go on by one if all of x (B, F) is finite: ``finite[0]``. Their
+    numbers and tokens."""
     tape, steps, device = rec.tape, rec.steps, rec.tape.device
-    s, array = tape.steps(steps), tape.twin(x)
+    s, given = tape.steps(steps), [array for array in (x, tokens) if array.size]
     numbers = [(getattr(s, name), getattr(steps, name)) for name in ("sizes", "lengths", "whole", "sequence")]
 
     def send() -> None:
@@ -205,13 +206,13 @@ def next_step(rec: Recording, x: np.ndarray, finite: np.ndarray) -> Rows:
         if finite[0]:
             steps.sizes[SIZE_FIRST] += 1
             steps.whole += 1
-            for twin, host in [(array, x), *numbers]:
+            for twin, host in [*((tape.twin(array), array) for array in given), *numbers]:
                 device.copy_in(twin, host)
 
     tape.on_host(send)
     with tape.only_if(finite):
         lay_out_steps(tape, s, s.sequence)  # where the rows lie in a table is of no interest
-    return Rows(array, x.shape[1])
+    return Rows(tape.twin(x), x.shape[1]), Rows(tape.twin(tokens), tokens.shape[1])
 
 
 def watch(rec: Recording, X: Rows) -> np.ndarray:
