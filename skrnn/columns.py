@@ -48,6 +48,17 @@ def to_numbers(frame: pd.DataFrame, columns: list) -> np.ndarray:
     return np.ascontiguousarray(frame[columns].to_numpy(dtype, na_value=np.nan))
 
 
+def numbered(frame: pd.DataFrame, columns: list) -> pd.DataFrame:
+    """The frame, with the places of categories, from 1 on, in the place of those of categorical columns."""
+    categorical = [c for c in columns if isinstance(frame[c].dtype, pd.CategoricalDtype)]
+    if not categorical:
+        return frame
+    frame = frame.copy(deep=False)
+    for column in categorical:
+        frame[column] = frame[column].cat.codes.astype(np.int32) + 1
+    return frame
+
+
 def check_columns(frame: pd.DataFrame, columns: list) -> None:
     missing = [column for column in columns if column not in frame.columns]
     if missing:

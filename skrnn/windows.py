@@ -15,6 +15,7 @@ from .columns import (
     check_named_once,
     check_single,
     first,
+    numbered,
     to_numbers,
 )
 from .sequences import object_array
@@ -118,14 +119,16 @@ def from_long_frame(
         Which sequence a row belongs to, and what to sort it by there. Where several columns tell sequences
         apart, make one of them first: ``df.assign(id=df.groupby(["shop", "item"]).ngroup())``.
     feature_cols : column or list of columns
-        Numeric columns.
+        Numeric columns; and categorical ones, of which an estimator is told by `embedding_size` and
+        `categorical_features`, their places among these.
     label_col : column, default=None
         Targets.
 
     Returns
     -------
     sequences : 1-D object array of n arrays of shape (T_i, n_features)
-        In time order; float32 where all features are, else float64. NaN is kept.
+        In time order; float32 where all features are, else float64. NaN is kept. A category is its place in
+        the column's ``cat.categories``, from 1 on; a missing one is 0.
     labels : ndarray of shape (n,), 1-D object array of n arrays of shape (T_i,), or None
         One label per sequence where the label is constant within EVERY id, else one per step. None
         without `label_col`.
@@ -150,7 +153,7 @@ def from_long_frame(
     check_named_once(features)
     if not features:
         raise ValueError("feature_cols names no column")
-    values = to_numbers(df, features)
+    values = to_numbers(numbered(df, features), features)
     ids, order, lengths = _sort_long(df, id_col, time_col)
     bounds = np.cumsum(lengths)[:-1]
     sequences = object_array(np.split(values[order], bounds))

@@ -74,9 +74,8 @@ def choose(features: Any, n_features: int, table: Any = None) -> tuple[int, ...]
         known = [] if names is None else list(names)
         for name in asked:
             if name not in known:
-                raise ValueError(
-                    f"{said}: {name!r} is not among X's features, {known or 'which have no names'}"
-                )
+                among = f"among {known}" if known else "known: X's features have no names"
+                raise ValueError(f"{said}: {str(name)!r} is not {among}")
         asked = np.array([known.index(name) for name in asked], int)
     elif asked.size and asked.dtype.kind not in "iu":
         raise ValueError(f"{said} must hold positions, names or a mask")

@@ -19,6 +19,7 @@ from .foreign_weights import CALLED, Weights, parameters_of, read, shapes, table
 from .labels import check_same_classes, in_order_of_classes, learn_outputs
 from .parameters import as_python
 from .prediction import FittedNetwork, remembering
+from .tables import each, says
 from .unchanged import unchanged_on_error
 
 
@@ -206,8 +207,11 @@ class TakesWeights(FittedNetwork):
             )
         for parameter, value in told.items():
             given = as_python(getattr(self, parameter, value))
-            open_ = {"n_tokens": None, "embedding_size": "auto"}
-            if given != value and not (parameter in open_ and given == open_[parameter]):
+            if parameter in ("n_tokens", "embedding_size"):
+                values = value if isinstance(value, list) else [value]
+                of_each = each(parameter, given, len(values))
+                given = value if all(map(says, of_each, values)) else given
+            if given != value:
                 raise ValueError(f"{parameter}={given!r}, but the weights say {value!r}")
         attends = self.pooling == "attention" and not self.return_sequences
         if attends != ("pooling" in told):

@@ -65,6 +65,11 @@ def each(name: str, value: Any, n: int) -> list[Any]:
     return values
 
 
+def says(given: Any, value: int) -> bool:
+    """Whether a value that was given for a column lets this be."""
+    return given in (None, "auto", value)
+
+
 def auto_size(n_tokens: int) -> int:
     """Numbers in a vector of so many tokens: fastai's rule, with a limit of our own."""
     return int(np.clip(round(1.6 * n_tokens**0.56), 2, MOST_NUMBERS))

@@ -1,0 +1,125 @@
+"""The networks of estimators that read tokens: gradients, PyTorch's network, and the GPU's."""
+
+import gpu
+import numpy as np
+import pytest
+from passes import check_gradients, random_weights, trained
+
+from skrnn import losses
+from skrnn.recipe import recurrent_network
+from skrnn.sequences import Sequences, Targets
+
+FLOAT = np.dtype(np.float64)
+rng = np.random.default_rng(0)
+LENGTHS = np.array([3, 1, 5, 5, 2])
+STARTS, N_STEPS, N_TOKENS = np.cumsum(LENGTHS) - LENGTHS, LENGTHS.sum(), (7, 3)
+TOKENS = np.stack([rng.integers(0, n, N_STEPS) for n in N_TOKENS], axis=1).astype(np.int32)
+NUMBERS = rng.standard_normal((N_STEPS, 2))
+# What is read: numbers beside tokens, columns, sizes of their vectors.
+FORMS = {"tokens": (0, [3]), "two columns": (0, [3, 2]), "beside numbers": (2, [2, 4])}
+OPTIONS = {
+    "last": {},
+    "both directions": {"bidirectional": True, "num_layers": 2, "pooling": "mean"},
+    "attention": {"pooling": "attention", "cell": "gru"},
+    "per step": {"return_sequences": True, "cell": "rnn"},
+    "skip": {"skip_steps": 3},
+}
+
+
+def problem(form, options, device="cpu"):
+    """Links, sequences, targets."""
+    n_in, sizes = FORMS[form]
+    tables = tuple(zip(N_TOKENS, sizes, strict=False))
+
+    def links(backend):
+        given = {"cell": "lstm", "hidden_size": 3, "dtype": FLOAT, "device": device} | options
+        return recurrent_network(n_in, 2, tables=tables, **given).links
+
+    lengths = np.full(4, 3) if "skip_steps" in options else LENGTHS
+    starts = np.cumsum(lengths) - lengths
+    n = lengths.sum()
+    sequences = Sequences(
+        np.ascontiguousarray(NUMBERS[:n, :n_in]),
+        starts,
+        lengths,
+        tokens=np.ascontiguousarray(TOKENS[:n, : len(sizes)]),
+    )
+    n_targets = n if options.get("return_sequences") else len(lengths)
+    return links, sequences, Targets(np.random.default_rng(1).standard_normal((n_targets, 2)))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("options", OPTIONS)
+def test_gradients_are_central_differences(form, options):
+    links, sequences, y = problem(form, OPTIONS[options])
+    check_gradients(links, random_weights(links, sequences.n_features), sequences, y)
+
+
+@pytest.mark.parametrize("option", ["dropout", "head_dropout", "recurrent_dropout", "embedding_dropout"])
+def test_gradients_with_masks(option):
+    links, sequences, y = problem("beside numbers", {option: 0.4, "num_layers": 2})
+    weights = random_weights(links, 2)
+    check_gradients(links, weights, sequences, y, dropout_seed=3)
+    dropped, kept = (trained(links, weights, sequences, y, dropout_seed=seed)[0] for seed in (3, None))
+    assert dropped != kept
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_pytorch_has_the_same_loss_and_gradients(form, cell):
+    torch = pytest.importorskip("torch")
+    links, sequences, y = problem(form, {"cell": cell, "bidirectional": True})
+    weights = random_weights(links, sequences.n_features)
+    value, gradients = trained(links, weights, sequences, y)
+
+    n_in, sizes = FORMS[form]
+    layer = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](
+        sum(sizes) + n_in, 3, bidirectional=True, batch_first=True, dtype=torch.float64
+    )
+    tables = [torch.nn.Embedding(*shape, dtype=torch.float64) for shape in zip(N_TOKENS, sizes, strict=False)]
+    head = torch.nn.Linear(6, 2, dtype=torch.float64)
+    names = ["embedding"] if len(tables) == 1 else [f"embedding_{k}" for k in range(len(tables))]
+    parameters = {f"{name}.weight": table.weight for name, table in zip(names, tables, strict=True)}
+    parameters |= dict(layer.named_parameters()) | {"head.weight": head.weight, "head.bias": head.bias}
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(torch.tensor(weights[name]))
+    steps = torch.cat(
+        [table(torch.tensor(TOKENS[:, k], dtype=torch.long)) for k, table in enumerate(tables)]
+        + [torch.tensor(NUMBERS[:, :n_in])],
+        dim=1,
+    )
+    packed = torch.nn.utils.rnn.pack_sequence(steps.split(LENGTHS.tolist()), enforce_sorted=False)
+    last = layer(packed)[1]
+    h = last[0] if cell == "lstm" else last
+    loss = torch.nn.functional.mse_loss(head(torch.cat([h[0], h[1]], dim=1)), torch.tensor(y.values))
+    loss.backward()
+    np.testing.assert_allclose(value, loss.item(), rtol=1e-12)
+    for name, parameter in parameters.items():
+        np.testing.assert_allclose(gradients[name], parameter.grad, rtol=0, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=gpu.needs_gpu)])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("options", ["both directions", "per step", "skip"])
+def test_a_gpu_has_the_same(form, options, device):
+    options = OPTIONS[options] | {"head_dropout": 0.3, "embedding_dropout": 0.3}
+    links, sequences, y = problem(form, options)
+    weights = random_weights(links, sequences.n_features)
+    there, _, _ = problem(form, options, device)
+    value, gradients = trained(links, weights, sequences, y, dropout_seed=1)
+    found, others = trained(there, weights, sequences, y, dropout_seed=1, device=device)
+    np.testing.assert_allclose(found, value, rtol=1e-10)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(others[name], gradient, rtol=0, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize("loss", [losses.squared_error])
+def test_threads_do_not_change_bits(loss):
+    links, sequences, y = problem("beside numbers", {"bidirectional": True, "head_dropout": 0.2})
+    weights = random_weights(links, 2)
+    one, alone = trained(links, weights, sequences, y, loss=loss, dropout_seed=2)
+    two, shared = trained(links, weights, sequences, y, loss=loss, dropout_seed=2, n_threads=2)
+    assert one == two
+    for name, gradient in alone.items():
+        np.testing.assert_array_equal(shared[name], gradient, err_msg=name)
