@@ -50,7 +50,7 @@ def dropout_kernels(dtype: np.dtype) -> SimpleNamespace:
     @kernel("drop_tokens", dtype.name)
     def drop_tokens(thread, n_threads, sizes, row_at, lengths, sequence, tokens, n_columns, column, seed,
                     stream, rate, width, x_row, X):  # fmt: skip
-        """Inverted dropout of rows of X (R, x_row), in place: all that read one token in a sequence, or none."""
+        """Inverted dropout of rows of X (R, x_row), in place; of a sequence, all that read one token."""
         scale = scalar(1.0 / (1.0 - rate))
         lo, hi = own_sequences(thread, n_threads, sizes, lengths)
         for i in range(lo, hi):

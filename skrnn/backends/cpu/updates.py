@@ -100,8 +100,9 @@ def update_kernels(solver: str, dtype: np.dtype) -> SimpleNamespace:
                      shrink, h)  # fmt: skip
 
     @kernel("update_touched", solver, dtype.name)
-    def update_touched(thread, n_threads, w, touched, n_touched, D, g, m, v, decays, alpha, momentum, nesterov,
-                       beta_1, beta_2, epsilon, max_norm, sums, rates, n_steps, number):  # fmt: skip
+    def update_touched(thread, n_threads, w, touched, n_touched, D, g, m, v, decays, alpha, momentum,
+                       nesterov, beta_1, beta_2, epsilon, max_norm, sums, rates, n_steps,
+                       number):  # fmt: skip
         """The same of the rows `touched` of a table, whose gradient is g (n_touched, D); behind `update`."""
         norm = norm_of(sums)
         if not np.isfinite(norm):

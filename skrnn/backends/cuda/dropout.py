@@ -38,7 +38,7 @@ def drop(sizes, step_of, place_of, sequence, seed, stream, width, rate, scale, p
 @kernel("drop_rows")
 def drop_rows(sizes, place_of, sequence, tokens, n_columns, column, seed, stream, rate, scale, width, x_row,
               X):  # fmt: skip
-    """Inverted dropout of rows of X (R, x_row), in place: all that read one token in a sequence, or none."""
+    """Inverted dropout of rows of X (R, x_row), in place; of a sequence, all that read one token."""
     for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
         r, j = k // width, k % width
         key = sequence_key(seed, sizes[SIZE_EPOCH], stream, sequence[place_of[r]])
