@@ -177,7 +177,8 @@ def test_rows_that_are_not_read_stay_as_they_are(solver):
     after = after_epochs(network_of(), weights, solver=solver, alpha=0.3)
     never = np.setdiff1d(np.arange(V), np.concatenate(tokens))
     not_again = np.setdiff1d(np.concatenate(tokens[: 2 * BATCH]), np.concatenate(tokens[2 * BATCH :]))
-    assert len(never) and len(not_again)
+    assert len(never)
+    assert len(not_again)
     for what in "weights", "m", "v":
         one, other = (getattr(state, what)["table.weight"] for state in (before, after))
         np.testing.assert_array_equal(one[not_again], other[not_again])

@@ -56,8 +56,8 @@ learns)``                                a time; if it learns, also the gradient
 lanes, out)``                            of `lanes` tokens.
 ``look_up_backward(rec, tokens, column,  The gradient of the table, all of which is written.
 d, width, lanes, table)``
-``touched_gradient(rec, tokens, column,  Of a row-major table: numbers of the rows that are read, each once, how
-d, width, n_tokens, name)``              many they are, and their gradient.
+``touched_gradient(rec, tokens, column,  Of a row-major table: numbers of the rows that are read, each once,
+d, width, n_tokens, name)``              how many they are, and their gradient.
 ``next_tokens(rec, choices)``            What is read while texts are written (`skrnn.decoding`): the inputs.
 ``choose(rec, scores, n_tokens,          Tokens by their scores; the rows of the next step, of texts that have
 choices)``                               not ended.
