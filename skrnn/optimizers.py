@@ -52,6 +52,12 @@ class SetUp:
         self.largest_norm = math.inf if self.max_norm is None else float(self.max_norm)
 
 
+# What a backend finds out for one step, in float64: whether it is made, the factor that clips, rate and
+# corrections.
+STEP_GOES, STEP_CLIP, STEP_RATE, STEP_CORRECTION_1, STEP_CORRECTION_2 = range(5)
+STEP_FIELDS = 5
+
+
 class Hyper(NamedTuple):
     """Hyperparameters of one step, all in the dtype of the weights."""
 

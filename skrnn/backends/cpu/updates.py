@@ -9,10 +9,20 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ...optimizers import RULES, Hyper, SetUp
+from ...optimizers import (
+    RULES,
+    STEP_CLIP,
+    STEP_CORRECTION_1,
+    STEP_CORRECTION_2,
+    STEP_FIELDS,
+    STEP_GOES,
+    STEP_RATE,
+    Hyper,
+    SetUp,
+)
 from ...recording import TableGradient
 from .elementary import keyed
-from .jit import kernel
+from .jit import inlined, kernel
 from .simd import part
 from .sums import sum_of_squares
 from .tape import Tape
@@ -41,86 +51,80 @@ def square_kernels(dtype: np.dtype) -> SimpleNamespace:
     return SimpleNamespace(squares=squares, squares_of_touched=squares_of_touched)
 
 
+@kernel("prepare")
+def prepare(sums, max_norm, rates, largest, beta_1, beta_2, n_steps, statistics, number, stop, step):
+    """The norm, and what updates need; one that is not finite leaves all as it was and stops the tape."""
+    n_steps[0] += 1
+    total = 0.0
+    for b in range(len(sums)):
+        total += sums[b]
+    norm = sqrt(total)
+    statistics[3 * number[0] + 2] = norm
+    step[STEP_GOES] = 1.0 if np.isfinite(norm) else 0.0
+    if step[STEP_GOES] == 0:
+        stop[0] = 1
+    step[STEP_CLIP] = max_norm / norm if norm > max_norm else 1.0
+    step[STEP_RATE] = min(rates[number[0]], largest)
+    step[STEP_CORRECTION_1] = 1 - beta_1 ** n_steps[0]
+    step[STEP_CORRECTION_2] = 1 - beta_2 ** n_steps[0]
+
+
 @cache
 def update_kernels(solver: str, dtype: np.dtype) -> SimpleNamespace:
-    jit, scalar, largest = keyed(solver, dtype.name), dtype.type, np.finfo(dtype).max
+    jit, scalar = keyed(solver, dtype.name), dtype.type
     rule, decoupled = RULES[solver](jit, sqrt), solver == "adamw"
 
-    @jit
-    def norm_of(sums):
-        total = 0.0
-        for b in range(len(sums)):
-            total += sums[b]
-        return sqrt(total)
-
-    @jit
-    def clipping(norm, max_norm):
-        return scalar(max_norm / norm if norm > max_norm else 1.0)
-
-    @jit
-    def decay(decays, alpha, rate):
-        """L2's part of the gradient, and what weights shrink by."""
-        l2 = scalar(alpha if decays and not decoupled else 0.0)
-        return l2, scalar(1 - rate * alpha if decays and decoupled else 1.0)
-
-    @jit
-    def hyper(rate, momentum, nesterov, beta_1, beta_2, epsilon, n_steps):
+    @inlined
+    def hyper(momentum, nesterov, beta_1, beta_2, epsilon, step):
         return Hyper(
-            scalar(rate), scalar(momentum), scalar(nesterov), scalar(beta_1), scalar(beta_2),
-            scalar(1 - beta_1), scalar(1 - beta_2), scalar(epsilon), scalar(1 - beta_1 ** n_steps),
-            scalar(1 - beta_2 ** n_steps), scalar(1),
+            scalar(step[STEP_RATE]), scalar(momentum), scalar(nesterov), scalar(beta_1), scalar(beta_2),
+            scalar(1 - beta_1), scalar(1 - beta_2), scalar(epsilon), scalar(step[STEP_CORRECTION_1]),
+            scalar(step[STEP_CORRECTION_2]), scalar(1),
         )  # fmt: skip
-
-    @jit
-    def step(w, g, m, v, clip, l2, shrink, h):
-        for i in range(len(w)):
-            g_i = g[i] * clip + l2 * w[i]
-            w[i], m[i], v[i] = rule(w[i] * shrink, g_i, m[i], v[i], h)
 
     @kernel("update", solver, dtype.name)
     def update(thread, n_threads, w, g, m, v, ranges, alpha, momentum, nesterov, beta_1, beta_2, epsilon,
-               max_norm, sums, rates, n_steps, statistics, number, stop):  # fmt: skip
-        """Clip `g` and update `w`; a norm that is not finite leaves all as it was and stops the tape."""
-        norm = norm_of(sums)
-        if thread == 0:
-            statistics[3 * number[0] + 2] = norm
-        if not np.isfinite(norm):
-            if thread == 0:
-                stop[0] = 1
+               step):  # fmt: skip
+        """ranges (3 n): first, end and whether it decays, of n stretches."""
+        if step[STEP_GOES] == 0:
             return
-        clip, rate = clipping(norm, max_norm), min(rates[number[0]], largest)
-        h = hyper(rate, momentum, nesterov, beta_1, beta_2, epsilon, n_steps[0])
+        clip, h = scalar(step[STEP_CLIP]), hyper(momentum, nesterov, beta_1, beta_2, epsilon, step)
         first, last = own_range(thread, n_threads, len(g))
         for k in range(0, len(ranges), 3):
             start, end = max(first, ranges[k]), min(last, ranges[k + 1])
-            l2, shrink = decay(ranges[k + 2] != 0, alpha, rate)
+            decay = alpha if ranges[k + 2] != 0 else 0.0
+            l2 = scalar(0.0 if decoupled else decay)
+            shrink = scalar(1 - step[STEP_RATE] * decay if decoupled else 1.0)
             if start < end:
                 n = end - start
-                step(part(w, start, n), part(g, start, n), part(m, start, n), part(v, start, n), clip, l2,
-                     shrink, h)  # fmt: skip
+                w_k, g_k, m_k, v_k = (
+                    part(w, start, n),
+                    part(g, start, n),
+                    part(m, start, n),
+                    part(v, start, n),
+                )
+                for i in range(n):
+                    g_i = g_k[i] * clip + l2 * w_k[i]
+                    w_k[i], m_k[i], v_k[i] = rule(w_k[i] * shrink, g_i, m_k[i], v_k[i], h)
 
     @kernel("update_touched", solver, dtype.name)
-    def update_touched(thread, n_threads, w, touched, n_touched, D, g, m, v, decays, alpha, momentum,
-                       nesterov, beta_1, beta_2, epsilon, max_norm, sums, rates, n_steps,
-                       number):  # fmt: skip
-        """The same of the rows `touched` of a table, whose gradient is g (n_touched, D); behind `update`."""
-        norm = norm_of(sums)
-        if not np.isfinite(norm):
+    def update_touched(thread, n_threads, w, touched, n_touched, D, g, m, v, decay, momentum, nesterov,
+                       beta_1, beta_2, epsilon, step):  # fmt: skip
+        """The same of the rows `touched` of a table, whose gradient is g (n_touched, D)."""
+        if step[STEP_GOES] == 0:
             return
-        clip, rate = clipping(norm, max_norm), min(rates[number[0]], largest)
-        h = hyper(rate, momentum, nesterov, beta_1, beta_2, epsilon, n_steps[0])
-        l2, shrink = decay(decays, alpha, rate)
+        clip, h = scalar(step[STEP_CLIP]), hyper(momentum, nesterov, beta_1, beta_2, epsilon, step)
+        l2 = scalar(0.0 if decoupled else decay)
+        shrink = scalar(1 - step[STEP_RATE] * decay if decoupled else 1.0)
         first, last = own_range(thread, n_threads, n_touched[0])
         for k in range(first, last):
             at = np.intp(touched[k]) * D
-            step(part(w, at, D), part(g, k * D, D), part(m, at, D), part(v, at, D), clip, l2, shrink, h)
+            w_k, g_k, m_k, v_k = part(w, at, D), part(g, k * D, D), part(m, at, D), part(v, at, D)
+            for i in range(D):
+                g_i = g_k[i] * clip + l2 * w_k[i]
+                w_k[i], m_k[i], v_k[i] = rule(w_k[i] * shrink, g_i, m_k[i], v_k[i], h)
 
     return SimpleNamespace(update=update, update_touched=update_touched)
-
-
-@kernel("count_update")
-def count_update(n_steps):
-    n_steps[0] += 1
 
 
 class Optimizer:
@@ -144,20 +148,22 @@ class Optimizer:
         own, tables = self.set_up, list(tables)
         parts = [g := g[: own.n_dense], *(table.gradient for table in tables)]
         ends = np.cumsum([-(-len(part) // BLOCK) for part in parts])
-        sums = np.zeros(ends[-1])
-        own_sums = np.split(sums, ends[:-1])
+        sums, step = np.zeros(ends[-1]), np.zeros(STEP_FIELDS)
+        of_g, *of_tables = np.split(sums, ends[:-1])
         squares, kernels = square_kernels(own.dtype), update_kernels(own.solver, own.dtype)
-        tape.call(count_update, self.n_steps)
-        tape.share(squares.squares, g, own_sums[0])
-        for table, some in zip(tables, own_sums[1:], strict=True):
+        tape.share(squares.squares, g, of_g)
+        for table, some in zip(tables, of_tables, strict=True):
             tape.share(squares.squares_of_touched, table.n_touched, table.width, table.gradient, some)
-        tape.share(
-            kernels.update, w, g, self.m, self.v, own.flat_ranges, *own.hyper, own.largest_norm, sums, rates,
-            self.n_steps, statistics, number, tape.stop,
+        alpha, *others = own.hyper
+        *_, beta_1, beta_2, _ = others
+        tape.call(
+            prepare, sums, own.largest_norm, rates, float(np.finfo(own.dtype).max), beta_1, beta_2,
+            self.n_steps, statistics, number, tape.stop, step,
         )  # fmt: skip
+        tape.share(kernels.update, w, g, self.m, self.v, own.flat_ranges, alpha, *others, step)
         for table in tables:
             tape.share(
                 kernels.update_touched, w[table.at], table.touched, table.n_touched, table.width,
-                table.gradient, self.m[table.at], self.v[table.at], table.decays, *own.hyper,
-                own.largest_norm, sums, rates, self.n_steps, number,
+                table.gradient, self.m[table.at], self.v[table.at], alpha if table.decays else 0.0, *others,
+                step,
             )  # fmt: skip

@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from ...optimizers import RULES, Hyper, SetUp
+from ...optimizers import (
+    RULES,
+    STEP_CLIP,
+    STEP_CORRECTION_1,
+    STEP_CORRECTION_2,
+    STEP_FIELDS,
+    STEP_GOES,
+    STEP_RATE,
+    Hyper,
+    SetUp,
+)
 from ...recording import TableGradient
 from . import turns
 from .jit import THREADS, function, kernel, numba_type
@@ -20,8 +30,6 @@ from .tape import Tape
 
 BLOCK = 16 * THREADS  # squares are added in blocks of so many
 FLOAT64 = numba_type(np.dtype(np.float64))
-# What one step needs to know, in float64: whether it is made, the factor that clips, rate and corrections.
-STEP_GOES, STEP_CLIP, STEP_RATE, STEP_CORRECTION_1, STEP_CORRECTION_2 = range(5)
 
 
 @kernel("squares")
@@ -146,7 +154,7 @@ class Optimizer:
         device, float64, own, tables = tape.device, np.dtype(np.float64), self.set_up, list(tables)
         parts = [g := g[: own.n_dense], *(table.gradient for table in tables)]
         ends = np.cumsum([-(-len(part) // BLOCK) for part in parts]).tolist()
-        sums, step = device.empty(ends[-1], float64), device.empty(5, float64)
+        sums, step = device.empty(ends[-1], float64), device.empty(STEP_FIELDS, float64)
         kernels = update_kernels(own.solver, own.dtype)
         tape.launch(squares, device.grid(len(g)), (THREADS,), g, sums[: ends[0]])
         for table, start, end in zip(tables, ends[:-1], ends[1:], strict=True):
