@@ -10,9 +10,10 @@ from passes import check_gradients, random_weights, trained
 from skrnn import backends, losses
 from skrnn.backends.cpu import tape as cpu_tape
 from skrnn.layout import Parameters
-from skrnn.links import Dense, Embedding, Last, Recurrent, Softmax
+from skrnn.links import Dense, Embedding, Last, Mate, Recurrent, Softmax
 from skrnn.network import Network
 from skrnn.optimizers import SetUp
+from skrnn.recording import MATE_TOKENS
 from skrnn.sequences import Sequences, Targets
 from skrnn.training import Data, Settings, Trainer
 
@@ -113,6 +114,28 @@ def test_gradients_are_those_of_the_whole_table(device, wide, monkeypatch):
 def test_gradients_are_central_differences():
     check_gradients(network_of(), random_weights(network_of()), SEQUENCES, Y)
     check_gradients(three_tables, random_weights(three_tables), SEQUENCES, Y)
+
+
+def test_gradients_of_pairs():
+    """A table on either side, whose minibatches have numbers of rows of their own."""
+
+    def links(backend):
+        return [
+            Embedding(backend, FLOAT, "source", V, D, read=MATE_TOKENS, updates="lazy"),
+            Recurrent(backend, FLOAT, "encoder", "source", "_e", "gru", D, H),
+            Last("theirs", "encoder", H),
+            Mate("first", "theirs", H),
+            Embedding(backend, FLOAT, "target", V, D, column=1, updates="lazy"),
+            Recurrent(backend, FLOAT, "decoder", "target", "_d", "gru", D, H, first=["first"]),
+            Last("last", "decoder", H),
+            Dense(backend, FLOAT, "out", {"head": ("last", H)}, 2),
+        ]
+
+    mates = Sequences.from_tokens(TEXTS[::-1])
+    gradients = check_gradients(links, random_weights(links), SEQUENCES, Y, mates=mates)
+    for name, column in ("source.weight", 0), ("target.weight", 1):
+        read = np.flatnonzero(gradients[name].any(axis=1))
+        np.testing.assert_array_equal(read, np.unique(SEQUENCES.tokens[:, column]))
 
 
 # --- updates ----------------------------------------------------------------------------------------
