@@ -3,6 +3,9 @@
 A link says which arrays it has, as `Section`s; a backend says how its kernels keep them, as `Place`s, which
 are laid one behind the other. So neither packs or unpacks anything by itself. A section of the same name is
 the same array: links that share it, such as an embedding and the softmax above it, keep it in one place.
+
+First lie the arrays of which a minibatch updates every number, and only they have a place in the flat vector
+of gradients; behind them tables of which it updates the rows that it reads, and last what nothing updates.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+
+DENSE, LAZY = "dense", "lazy"  # how a place is updated: all of it, or the rows that a minibatch reads
 
 
 class Section(NamedTuple):
@@ -51,6 +56,8 @@ class Place(NamedTuple):
     axes : tuple of int
         Transposed like this, it is (gate, unit, column), where the units may take several axes and their
         number may be rounded up: what nobody asks for is zero.
+    updates : {"dense", "lazy"} or None
+        Whether a minibatch updates all of it, the rows that it reads, or nothing.
     """
 
     name: str
@@ -59,6 +66,7 @@ class Place(NamedTuple):
     gates: tuple[int, ...]
     stored: tuple[int, ...]
     axes: tuple[int, ...]
+    updates: str | None = DENSE
 
 
 class Parameters:
@@ -71,11 +79,14 @@ class Parameters:
     Raises
     ------
     ValueError
-        If links that share a section would keep it in different layouts, or give it different shapes.
+        If links that share a section would keep it in different layouts, or give it different shapes, or if
+        its updates are lazy.
 
     Attributes
     ----------
     size : int
+    n_dense : int
+        How many of them come first, and have gradients in a flat vector.
     """
 
     def __init__(self, links: Sequence[Any], dtype: np.dtype) -> None:
@@ -84,11 +95,15 @@ class Parameters:
         self._kept: dict[str, dict[Place, tuple[str, slice]]] = {}  # of a section: layout, part, where
         self._shared: set[int] = set()  # where places begin that several parts use
         self._parts: dict[str, dict[str, slice]] = {}
-        for link in links:
-            for part, places in link.places():
-                self._parts[part] = own = {}
-                for place in places:
-                    own[place.name] = self._lay(place, part)
+        own = [(part, list(places)) for link in links for part, places in link.places()]
+        for updates in (DENSE, LAZY, None):
+            for part, places in own:
+                at = self._parts.setdefault(part, {})
+                at |= {place.name: self._lay(place, part) for place in places if place.updates == updates}
+            if updates == DENSE:
+                self.n_dense = self.size
+            if updates == LAZY:
+                self._n_learnt = self.size
 
     def _lay(self, place: Place, part: str) -> slice:
         """Where a place lies: behind all others, or where another part keeps the same already."""
@@ -96,7 +111,9 @@ class Parameters:
         others = {own for own, _ in known.values()} - {part}
         layout = place._replace(name="")
         if layout in known:
-            at = known[layout][1]
+            other, at = known[layout]
+            if place.updates == LAZY:
+                raise ValueError(f"{part!r} and {other!r} share {place.section}, whose updates are lazy")
             self._shared.add(at.start)
         elif others:
             raise ValueError(f"{part!r} and {min(others)!r} would keep {place.section} in different layouts")
@@ -121,9 +138,11 @@ class Parameters:
 
     @cached_property
     def decay_ranges(self) -> list[tuple[int, int, bool]]:
-        """(start, stop, decays) of stretches of the vector."""
+        """(start, stop, decays) of stretches of the vector, as far as it is dense."""
         ranges: list[tuple[int, int, bool]] = []
         for place, at in self._places:
+            if place.updates != DENSE:
+                break
             start, decays = at.start, self.sections[place.section].decays
             if ranges and ranges[-1][2] == decays:
                 start = ranges.pop()[0]
@@ -133,6 +152,14 @@ class Parameters:
     def views(self, part: str, flat: Any) -> dict[str, Any]:
         """The places of a part, each flat."""
         return {name: flat[at] for name, at in self._parts[part].items()}
+
+    def where(self, part: str, name: str) -> slice:
+        """Where a place lies."""
+        return self._parts[part][name]
+
+    def learns(self, part: str) -> bool:
+        """Whether anything of a part is updated."""
+        return any(at.start < self._n_learnt for at in self._parts[part].values())
 
     def shared(self, part: str) -> dict[str, int]:
         """Of the places of a part that other parts use too: by name, where they begin."""

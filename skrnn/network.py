@@ -127,14 +127,16 @@ class Network:
         return rec.values[self.links[-1].name]
 
     def backward(self, rec: Recording, d: Rows, *, d_input: bool = False) -> Rows | None:
-        """Record back-propagation of the outputs' gradient into ``rec.grads``, all of which is written.
+        """Record back-propagation of the outputs' gradient into ``rec.grads``, all of whose dense part is
+        written, and into ``rec.tables``.
 
         With `d_input`, returns the gradient of the input. Those of first states are left in the layers'
         `gradient_of_states`.
         """
         needed = dict.fromkeys(SIDES, False) | {INPUT: d_input}
         for link in self.links:
-            needed[link.name] = any(link.places()) or any(needed[name] for name in link.reads)
+            learns = any(self.parameters.learns(part) for part, _ in link.places())
+            needed[link.name] = learns or any(needed[name] for name in link.reads)
         gradients: dict[str, list[Rows]] = {name: [] for name in needed}
         gradients[self.links[-1].name].append(d)
         for link in reversed(self.links):

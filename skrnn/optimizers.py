@@ -23,9 +23,11 @@ class SetUp:
     ----------
     solver : {"adam", "adamw", "sgd", "rmsprop"}
     ranges : list of (start, stop, decays)
-        Stretches of the flat parameters; biases do not decay.
+        Stretches of the flat parameters, as far as each step updates all of them; biases do not decay.
     size : int
         Of the flat parameters.
+    n_dense : int
+        How many of them that are.
     max_norm : float or None
         To which gradients are clipped.
     """
@@ -43,11 +45,17 @@ class SetUp:
     max_norm: float | None
 
     def __post_init__(self) -> None:
-        self.flat_ranges = np.array(self.ranges, np.intp).ravel()
+        self.flat_ranges, self.n_dense = np.array(self.ranges, np.intp).ravel(), self.ranges[-1][1]
         epsilon = max(self.epsilon, float(np.finfo(self.dtype).tiny))  # must not become 0 in float32
         hyper = self.alpha, self.momentum, self.nesterov, self.beta_1, self.beta_2, epsilon
         self.hyper = tuple(map(float, hyper))
         self.largest_norm = math.inf if self.max_norm is None else float(self.max_norm)
+
+
+# What a backend finds out for one step, in float64: whether it is made, the factor that clips, rate and
+# corrections.
+STEP_GOES, STEP_CLIP, STEP_RATE, STEP_CORRECTION_1, STEP_CORRECTION_2 = range(5)
+STEP_FIELDS = 5
 
 
 class Hyper(NamedTuple):

@@ -75,6 +75,33 @@ class Weighed(NamedTuple):
     total: Any
 
 
+class TableGradient(NamedTuple):
+    """The gradient of a row-major table, of the rows that a minibatch reads: those of all others are zero.
+
+    Attributes
+    ----------
+    at : slice
+        Where the table lies in the flat parameters.
+    width : int
+        Numbers in a row, D.
+    decays : bool
+        Whether the penalty on large weights counts it.
+    touched : flat device array
+        Numbers of the rows, each once, in the order in which the minibatch reads them first.
+    n_touched : flat device array of shape (1,)
+        How many there are; there may be room for more.
+    gradient : flat device array
+        Of these rows, (n_touched, D).
+    """
+
+    at: slice
+    width: int
+    decays: bool
+    touched: Any
+    n_touched: Any
+    gradient: Any
+
+
 class SharedGradients(NamedTuple):
     """Of arrays that several parts of a network use."""
 
@@ -100,6 +127,8 @@ class Recording:
     carry: bool = False  # whether a later chunk of the same sequences takes over the last states
     values: dict[str, Any] = field(default_factory=dict)  # the inputs, and what links have made, by name
     kept: dict[str, Any] = field(default_factory=dict)  # what else the backward pass of a link needs
+    # By part, of tables that are not in `grads`; see `layout.LAZY`.
+    tables: dict[str, TableGradient] = field(default_factory=dict)
     # Of pairs: which side this is, and the recording of the other one, another order of the same sequences
     # on the same tape (see `Steps.mate`).
     side: int = 0

@@ -175,7 +175,8 @@ class Trainer:
         """A tape that trains on the next job: reads it, runs forward and, if it learns, updates."""
         network, jobs, (sequences, y, w, mates) = self.network, self.jobs, data
         tape = network.backend.Tape(network.n_threads)
-        grads, statistics = network.backend.aligned(network.size, network.dtype), self.statistics.reshape(-1)
+        grads = network.backend.aligned(network.parameters.n_dense, network.dtype)
+        statistics = self.statistics.reshape(-1)
         rec = network.record(
             tape, steps, self.params, grads, dropout_seed=self.seed, keep=True,
             carry=self.settings.tbptt_steps is not None,
@@ -186,7 +187,9 @@ class Trainer:
         with tape.only_if(jobs.job[JOB_LEARNS:]):
             loss.forward(rec, out)
             network.backward(rec, *loss.backward(rec, need=(True,)))
-            self.optimizer.update(tape, self.params, grads, self.rates, statistics, jobs.cursor)
+            self.optimizer.update(
+                tape, self.params, grads, self.rates, statistics, jobs.cursor, rec.tables.values()
+            )
         return tape
 
     # --- one pass over the data --------------------------------------------------------------------

@@ -191,9 +191,20 @@ def training_step(
         jobs.plan(np.arange(n) if order is None else order)
         params[:] = network.pack(weights)
         tape.run(flops=1e12)
-        return statistics[0] / statistics[1], network.unpack(grads)
+        gradients = network.unpack(grads)
+        for part, table in rec.tables.items():
+            gradients[f"{part}.weight"] = whole_table(backend, table)
+        return statistics[0] / statistics[1], gradients
 
     return step
+
+
+def whole_table(backend, table):
+    """The gradient of all rows (V, D) of a table, of which those that were touched are kept."""
+    whole = np.zeros(((table.at.stop - table.at.start) // table.width, table.width), table.gradient.dtype)
+    touched, n, gradient = map(backend.to_host, (table.touched, table.n_touched, table.gradient))
+    whole[touched[: n[0]]] = gradient.reshape(-1, table.width)[: n[0]]
+    return whole
 
 
 def check_gradients(links, weights, sequences, y, **options):

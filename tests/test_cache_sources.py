@@ -233,9 +233,9 @@ def every_kernel():
         softmax.softmax_kernel(dtype)
         embedding.embedding_kernels(dtype), decoding.decoding_kernels(dtype)
         pooling.pooling_kernels(dtype), reading.reading_kernels(dtype), dropout.dropout_kernels(dtype)
-        updates.compile_squares(dtype)
+        updates.square_kernels(dtype)
         for solver in RULES:
-            updates.compile_update(solver, dtype)
+            updates.update_kernels(solver, dtype)
         for loss in every_loss:
             compile_loss(loss.name, loss.row, dtype)
     reading.reading_kernels(TOKEN)

@@ -12,6 +12,8 @@ import subprocess
 
 import numpy as np
 import pytest
+import test_tables as tables
+from passes import random_weights
 from test_decoding import writer
 
 from benchmarks import tiles
@@ -21,7 +23,7 @@ from skrnn.batches import Jobs
 from skrnn.decoding import Choices, Decoder
 from skrnn.links import Objective
 from skrnn.network import Network
-from skrnn.optimizers import SetUp
+from skrnn.optimizers import RULES, SetUp
 from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences, Targets
 from skrnn.training import Data, Settings, Trainer
@@ -153,6 +155,11 @@ def test_every_kernel(cc, dtype, monkeypatch):
     network.backward(rec, *loss.backward(rec, need=(True,)))
     backend.add_flat(rec, params, params)
     compile_tape(tape)
+    links = tables.network_of("lazy", np.dtype(dtype), dropout=0.3)
+    weights, y = random_weights(links, dtype=dtype), Targets(tables.Y.values.astype(dtype))
+    for solver in RULES:
+        how = {"solver": solver, "device": "cuda", "dtype": np.dtype(dtype)}
+        compile_tape(tables.trainer(links, weights, tables.SEQUENCES, y, **how).tape)
     for choices in Choices(2, 3, end=0), Choices(2, temperature=1.0):
         compile_tape(Decoder(network, params, choices, sequences)._tape)
 

@@ -1,12 +1,17 @@
 """Dropout of what is no layer's states: vectors of tokens, and the row of a sequence that the head reads."""
 
+from functools import partial
+
 import gpu
 import numpy as np
 import pytest
 from passes import check_gradients, random_weights, trained
 
+from skrnn import backends
 from skrnn.backends.cpu.dropout import sequence_key, survives
+from skrnn.batches import Jobs
 from skrnn.links import Dense, Dropout, Embedding, Last, Recurrent
+from skrnn.network import Network
 from skrnn.sequences import Sequences, Targets
 
 FLOAT, V, D, H = np.dtype(np.float64), 7, 3, 5
@@ -78,5 +83,110 @@ def test_both_backends_agree(device):
     value, gradients = trained(links, weights, SEQUENCES, Y, dropout_seed=SEED)
     other, others = trained(links, weights, SEQUENCES, Y, dropout_seed=SEED, device=device)
     np.testing.assert_allclose(other, value, rtol=1e-12)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(others[name], gradient, rtol=0, atol=1e-12, err_msg=name)
+
+
+# --- dropout of whole tokens ------------------------------------------------------------------------
+REPEATED = [np.array(text) for text in ([3, 1, 3, 5, 0, 1], [1], [6, 6, 2, 1], [3, 0, 3])]
+TEXTS = Sequences.from_tokens(REPEATED)
+
+
+def tokens_dropped(backend, rate=RATE, updates="lazy", stream=5, n_tokens=V):
+    return [
+        Embedding(
+            backend, FLOAT, "table", n_tokens, D, updates=updates, dropout=rate, stream=stream
+        ),
+        Recurrent(backend, FLOAT, "states", "table", "_l0", "rnn", D, H),
+        Last("last", "states", H),
+        Dense(backend, FLOAT, "out", {"head": ("last", H)}, 2),
+    ]  # fmt: skip
+
+
+def vectors(sequences, *, order=None, epoch=0, seed=SEED, device="cpu", n_threads=1, n_tokens=V, **options):
+    """What a training pass reads from a table of ones, (R, D) of the sequences as they are given."""
+    with backends.turn(device):
+        links = tokens_dropped(backends.get(device), n_tokens=n_tokens, **options)
+        network = Network(0, links, dtype=FLOAT, device=device, n_threads=n_threads)
+        params = network.pack({k: np.ones(v) for k, v in network.parameters.shapes().items()})
+        jobs, tape, n = (
+            Jobs(sequences.lengths, len(sequences), None),
+            network.backend.Tape(n_threads),
+            len(sequences),
+        )
+        rec = network.record(tape, jobs.room(), params, dropout_seed=seed)
+        network.forward(rec, network.read(rec, sequences, jobs))
+        out = np.full((sequences.n_steps, D), np.nan)
+        network.backend.scatter(rec, rec.values["table"], sequences.offsets[1:], D, out)
+        jobs.plan(np.arange(n) if order is None else order, epoch)
+        tape.run(flops=1e12)
+        return out
+
+
+def kept(sequence, token, epoch=0, stream=5):
+    with np.errstate(over="ignore"):  # as counters do
+        return survives(sequence_key(SEED, epoch, stream, sequence), token, RATE)
+
+
+@pytest.mark.parametrize("device", ["cpu", ON_GPU])
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_tokens_are_dropped_by_type(device, epoch):
+    """All places of a token in a sequence share its fate, and each sequence and epoch has its own."""
+    factors = [[kept(i, v, epoch) / (1 - RATE) for v in text] for i, text in enumerate(REPEATED)]
+    expected = np.repeat(np.concatenate(factors)[:, None], D, axis=1)
+    np.testing.assert_array_equal(vectors(TEXTS, device=device, epoch=epoch), expected)
+    assert {kept(i, 1, epoch) for i in range(3)} == {True, False}
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_dropped_tokens_belong_to_sequences(n_threads):
+    expected = vectors(TEXTS)
+    found = vectors(TEXTS, order=np.array([2, 0, 3, 1]), n_threads=n_threads)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_share_of_tokens_that_are_dropped():
+    """And no two sequences, epochs, streams or seeds draw the same."""
+    n = 5_000
+    once = Sequences.from_tokens([np.arange(n)] * 2)
+    first = vectors(once, n_tokens=n)[:, 0].reshape(2, n)
+    others = [
+        vectors(once, n_tokens=n, **o)[:n, 0] for o in ({"epoch": 1}, {"stream": 6}, {"seed": SEED + 1})
+    ]
+    for drawn in (*first, *others):
+        np.testing.assert_allclose(np.mean(drawn == 0), RATE, atol=0.03)
+        np.testing.assert_array_equal(np.unique(drawn), [0, 1 / (1 - RATE)])
+    draws = np.stack([*first, *others]) != 0
+    agree = np.array([np.mean(a == b) for i, a in enumerate(draws) for b in draws[:i]])
+    np.testing.assert_allclose(agree, RATE**2 + (1 - RATE) ** 2, atol=0.03)
+
+
+@pytest.mark.parametrize("updates", ["dense", "lazy"])
+def test_gradients_with_tokens_dropped(updates):
+    links = partial(tokens_dropped, updates=updates)
+    gradients = check_gradients(links, random_weights(links), TEXTS, Y, dropout_seed=SEED)
+    never = [v for v in range(V) if not any(v in text and kept(i, v) for i, text in enumerate(REPEATED))]
+    assert set(never) & set(np.concatenate(REPEATED))  # read, but always dropped
+    np.testing.assert_array_equal(gradients["table.weight"][never], 0)
+
+
+def test_what_drops_no_token_records_nothing():
+    def calls(rate, seed):
+        network = Network(0, tokens_dropped(backends.get("cpu"), rate), dtype=FLOAT)
+        tape, jobs = network.backend.Tape(), Jobs(TEXTS.lengths, 4, None)
+        rec = network.record(
+            tape, jobs.room(), network.backend.aligned(network.size, FLOAT), dropout_seed=seed
+        )
+        network.forward(rec, network.read(rec, TEXTS, jobs))
+        return [call.kernel.__name__ for call in tape.calls].count("drop_tokens")
+
+    assert (calls(RATE, SEED), calls(0.0, SEED), calls(RATE, None)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("device", [ON_GPU])
+def test_both_backends_drop_the_same_tokens(device):
+    weights = random_weights(tokens_dropped)
+    _, gradients = trained(tokens_dropped, weights, TEXTS, Y, dropout_seed=SEED)
+    _, others = trained(tokens_dropped, weights, TEXTS, Y, dropout_seed=SEED, device=device)
     for name, gradient in gradients.items():
         np.testing.assert_allclose(others[name], gradient, rtol=0, atol=1e-12, err_msg=name)

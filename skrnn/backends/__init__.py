@@ -56,6 +56,8 @@ learns)``                                a time; if it learns, also the gradient
 lanes, out)``                            of `lanes` tokens.
 ``look_up_backward(rec, tokens, column,  The gradient of the table, all of which is written.
 d, width, lanes, table)``
+``touched_gradient(rec, tokens, column,  Of a row-major table: numbers of the rows that are read, each once,
+d, width, n_tokens, name)``              how many they are, and their gradient.
 ``next_tokens(rec, choices)``            What is read while texts are written (`skrnn.decoding`): the inputs.
 ``choose(rec, scores, n_tokens,          Tokens by their scores; the rows of the next step, of texts that have
 choices)``                               not ended.
@@ -64,7 +66,8 @@ choices)``                               not ended.
 y, w)``                                  their mean.
 ``add_losses(rec, losses, statistics,    A row of `statistics`: sum of weighted losses, sum of weights; then
 number)``                                the optimiser's norm.
-``Optimizer(set_up)``                    ``update(tape, w, g, rates, statistics, number)`` clips and updates;
+``Optimizer(set_up)``                    ``update(tape, w, g, rates, statistics, number, tables)`` clips and
+                                         updates, of tables (`TableGradient`) the rows that were touched;
                                          ``m``, ``v``, ``n_steps`` are its state.
 ``copy_rows(rec, source, source0,        Some columns, also of the steps in reverse. ``pad``: columns after
 target, target0, n, reverse, pad)``      them become zero.
@@ -86,6 +89,8 @@ a, dU, dv, dH)``
 rate, name)``                            unit): the same numbers on every device.
 ``drop_out(rec, X, stream, width,      Of single elements, in place; also its backward pass.
 rate)``
+``drop_tokens(rec, X, tokens, column,    Of whole rows X (R, width), by their tokens, likewise: from the seed,
+stream, width, rate)``                   epoch, stream, sequence and token.
 ``supports_bfloat16()``                  Whether layers may be made with ``bf16=True``.
 ======================================== ==================================================================
 """

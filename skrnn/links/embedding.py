@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..batches import SIZE_R
-from ..layout import Place, Section
-from ..recording import TOKENS, Recording, Rows
+from ..layout import DENSE, LAZY, Place, Section
+from ..recording import TOKENS, Recording, Rows, TableGradient
 from ..sequences import Sequences
 from .link import Link
 from .softmax import Softmax
@@ -22,22 +22,46 @@ class Embedding(Link):
     `tied`: the table is the weight of a softmax above (Press & Wolf 2017, "Using the output embedding to
     improve language models"). It lies as the product wants it, which takes more time than looking up does.
 
+    `updates`: what an update changes.
+
+    - "dense": all rows. Those that the minibatch does not read have a gradient of zero, but the momentum of
+      earlier ones goes on to move them, and decay shrinks them.
+    - "lazy": the rows that the minibatch reads, their weights and moments; those of all others stay as they
+      are, and are not decayed. The bias correction of Adam counts all updates. So are TensorFlow's LazyAdam
+      and PyTorch's SparseAdam. An update costs time for the rows that are read, whatever their table's
+      size. A plain SGD without momentum and decay does the same either way.
+    - None: nothing. The table has no gradient.
+
+    `dropout`: the share of tokens, by type, whose vectors become zero in training, drawn for each sequence
+    and epoch: at all places of a sequence that read one token, or at none (Gal & Ghahramani 2016, "A
+    theoretically grounded application of dropout in recurrent neural networks"). The others are divided by
+    1 - dropout. `stream` numbers its random numbers.
+
     Raises
     ------
     ValueError
-        If a tied table would be of another shape.
+        If a tied table would be of another shape, or is not to be updated as the softmax is.
     """
 
     per = SIZE_R
 
     def __init__(
         self, backend: ModuleType, dtype: np.dtype, name: str, n_tokens: int, width: int, *,
-        read: str = TOKENS, column: int = 0, tied: Softmax | None = None,
+        read: str = TOKENS, column: int = 0, tied: Softmax | None = None, updates: str | None = DENSE,
+        dropout: float = 0.0, stream: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(name, read)
         self.n_tokens, self.width, self.column = n_tokens, width, column
+        self.dropout, self.stream = dropout, stream
+        if updates not in (DENSE, LAZY, None):
+            raise ValueError(f"updates={updates!r} of {name!r} is none of {DENSE!r}, {LAZY!r} and None")
         if tied is None:
-            self.place = Place("table", f"{name}.weight", 1, (0,), (1, n_tokens, width, 1), (0, 1, 3, 2))
+            shape = 1, n_tokens, width, 1
+            self.place = Place("table", f"{name}.weight", 1, (0,), shape, (0, 1, 3, 2), updates)
+        elif updates != DENSE:
+            raise ValueError(
+                f"updates={updates!r} of {name!r}, whose table is tied: scores have gradients of all its rows"
+            )
         elif (tied.width, tied.product.n_in) == (n_tokens, width):
             self.place = tied.table._replace(name="table")
         else:
@@ -75,12 +99,28 @@ class Embedding(Link):
         out = rec.new_rows(self.name, "out", row=self.width)
         table = rec.weights(self.name)["table"]
         rec.backend.look_up(rec, tokens, self.column, table, self.place.stored[-1], out)
+        self._drop(rec, out)
         return out
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
         (d,), (read,) = gradients, self.reads
-        rec.backend.look_up_backward(
-            rec, rec.values[read], self.column, d, self.width, self.place.stored[-1],
-            rec.gradients(self.name)["table"],
-        )  # fmt: skip
+        backend, tokens, column, D = rec.backend, rec.values[read], self.column, self.width
+        self._drop(rec, d)
+        if self.place.updates == DENSE:
+            table = rec.gradients(self.name)["table"]
+            backend.look_up_backward(rec, tokens, column, d, D, self.place.stored[-1], table)
+        else:
+            decays = rec.parameters.sections[self.place.section].decays
+            rec.tables[self.name] = TableGradient(
+                rec.parameters.where(self.name, "table"), D, decays,
+                *backend.touched_gradient(rec, tokens, column, d, D, self.n_tokens, self.name),
+            )  # fmt: skip
         return (None,)
+
+    def _drop(self, rec: Recording, X: Rows) -> None:
+        """Record dropout of its rows, or of their gradient."""
+        if rec.dropout_seed is not None and self.dropout > 0:
+            (read,) = self.reads
+            rec.backend.drop_tokens(
+                rec, X, rec.values[read], self.column, self.stream, self.width, self.dropout
+            )

@@ -12,6 +12,7 @@ from ...batches import SIZE_B, SIZE_EPOCH, SIZE_FIRST, SIZE_R
 from ...recording import Recording, Rows
 from .elementary import keyed
 from .jit import kernel
+from .simd import part
 from .threads import own_sequences
 
 mix, sequence_key, survives, uniform = counters.functions(keyed("counters"))
@@ -46,10 +47,22 @@ def dropout_kernels(dtype: np.dtype) -> SimpleNamespace:
                 for j in range(width):
                     X[at + j] *= scale if survives(key, first + j, rate) else zero
 
-    return SimpleNamespace(
-        sequence_mask=sequence_mask,
-        drop_out=drop_out,
-    )
+    @kernel("drop_tokens", dtype.name)
+    def drop_tokens(thread, n_threads, sizes, row_at, lengths, sequence, tokens, n_columns, column, seed,
+                    stream, rate, width, x_row, X):  # fmt: skip
+        """Inverted dropout of rows of X (R, x_row), in place; of a sequence, all that read one token."""
+        scale = scalar(1.0 / (1.0 - rate))
+        lo, hi = own_sequences(thread, n_threads, sizes, lengths)
+        for i in range(lo, hi):
+            key = sequence_key(seed, sizes[SIZE_EPOCH], stream, sequence[i])
+            for t in range(lengths[i]):
+                r = row_at[t] + i
+                x = part(X, r * x_row, width)
+                factor = scale if survives(key, tokens[r * n_columns + column], rate) else zero
+                for j in range(width):
+                    x[j] *= factor
+
+    return SimpleNamespace(sequence_mask=sequence_mask, drop_out=drop_out, drop_tokens=drop_tokens)
 
 
 def sequence_mask(rec: Recording, stream: int, layer, rate: float, name: str) -> np.ndarray:
@@ -68,4 +81,15 @@ def drop_out(rec: Recording, X: Rows, stream: int, width: int, rate: float) -> N
     rec.tape.share(
         dropout_kernels(rec.work.dtype).drop_out, steps.sizes, steps.row_at, steps.lengths, steps.sequence,
         rec.dropout_seed, stream, width, float(rate), X.per, X.row, X.array,
+    )  # fmt: skip
+
+
+def drop_tokens(
+    rec: Recording, X: Rows, tokens: Rows, column: int, stream: int, width: int, rate: float
+) -> None:
+    """Dropout of whole tokens from rows X (R, width), in place; also its backward pass."""
+    steps = rec.steps
+    rec.tape.share(
+        dropout_kernels(rec.work.dtype).drop_tokens, steps.sizes, steps.row_at, steps.lengths, steps.sequence,
+        tokens.array, tokens.row, column, rec.dropout_seed, stream, float(rate), width, X.row, X.array,
     )  # fmt: skip

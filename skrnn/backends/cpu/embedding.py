@@ -3,6 +3,10 @@
 A table for V tokens of D numbers is kept in panels of `lanes` tokens, (V / lanes, D, lanes), as the product
 that it may be tied to keeps its weights; with one lane it is row-major. Token v's numbers begin at
 ``v // lanes * lanes * D + v % lanes`` and lie `lanes` apart.
+
+The rows that a minibatch touches are listed once each: ``place[v]`` is where token v stands in the list if v
+stands there, so that `place` may begin with anything (Briggs & Torczon 1993, "An efficient representation
+for sparse sets"), and rows that are not touched cost nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import numpy as np
 from ...batches import SIZE_R
 from ...recording import Recording, Rows
 from .jit import kernel
-from .simd import clear, copy
+from .simd import clear, copy, part
 from .sums import beside
 from .threads import own_range
 
@@ -57,9 +61,47 @@ def embedding_kernels(dtype: np.dtype) -> SimpleNamespace:
         for i in range(lo, hi):
             table[i] = wide[i]
 
+    @kernel("add_touched", dtype.name)
+    def add_touched(thread, n_threads, sizes, tokens, n_columns, column, place, n_touched, d, d_row, D, sums):
+        """sums (n_touched, D): of d (R, d_row), those of each token. Threads own columns and walk the rows in
+        order."""
+        lo, hi = own_range(thread, n_threads, D)
+        n = hi - lo
+        for k in range(n_touched[0]):
+            clear(sums, k * D + lo, n)
+        for r in range(sizes[SIZE_R]):
+            k = np.intp(place[tokens[r * n_columns + column]])
+            total, term = part(sums, k * D + lo, n), part(d, r * d_row + lo, n)
+            for j in range(n):
+                total[j] += term[j]
+
+    @kernel("round_touched", dtype.name)
+    def round_touched(thread, n_threads, touched, n_touched, in_table, D, wide, out):
+        """Of wide sums (n_touched, D): their rows in a table, or rows like themselves."""
+        lo, hi = own_range(thread, n_threads, n_touched[0])
+        for k in range(lo, hi):
+            to = np.intp(touched[k]) if in_table else k
+            sums, row = part(wide, k * D, D), part(out, to * D, D)
+            for j in range(D):
+                row[j] = sums[j]
+
     return SimpleNamespace(
-        look_up=look_up, clear_table=clear_table, look_up_backward=look_up_backward, round_table=round_table
-    )
+        look_up=look_up, clear_table=clear_table, look_up_backward=look_up_backward, round_table=round_table,
+        add_touched=add_touched, round_touched=round_touched,
+    )  # fmt: skip
+
+
+@kernel("list_touched")
+def list_touched(sizes, tokens, n_columns, column, place, touched, n_touched):
+    """touched (n_touched,): each token that is read, in the order in which the rows have them first."""
+    n = 0
+    for r in range(sizes[SIZE_R]):
+        v = tokens[r * n_columns + column]
+        k = place[v]
+        if k < 0 or k >= n or touched[k] != v:
+            place[v], touched[n] = n, v
+            n += 1
+    n_touched[0] = n
 
 
 def look_up(rec: Recording, tokens: Rows, column: int, table: np.ndarray, lanes: int, out: Rows) -> None:
@@ -75,6 +117,14 @@ def look_up_backward(
 ) -> None:
     """The gradient of the table, all of which is written."""
     kernels, tape = embedding_kernels(rec.work.dtype), rec.tape
+    if lanes == 1:
+        n_tokens = len(table) // width
+        wide = beside(rec.steps.max_rows, most_touched(rec, n_tokens) * width, rec.work, "wide rows")
+        if len(wide):
+            touched, n_touched = add_up(rec, tokens, column, d, width, n_tokens, wide, "touched")
+            tape.share(kernels.clear_table, table)
+            tape.share(kernels.round_touched, touched, n_touched, True, width, wide, table)
+            return
     wide = beside(rec.steps.max_rows, len(table), rec.work, "wide table")
     sums = wide if len(wide) else table
     tape.share(embedding_kernels(sums.dtype).clear_table, sums)
@@ -84,3 +134,39 @@ def look_up_backward(
     )  # fmt: skip
     if sums is wide:
         tape.share(kernels.round_table, wide, table)
+
+
+def touched_gradient(
+    rec: Recording, tokens: Rows, column: int, d: Rows, width: int, n_tokens: int, name: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of a row-major table, the numbers of the rows that are touched, how many, and their gradient."""
+    most = most_touched(rec, n_tokens)
+    gradient = rec.buffer(name, "gradient of touched", size=most * width)
+    wide = beside(rec.steps.max_rows, most * width, rec.work, "wide rows")
+    sums = wide if len(wide) else gradient
+    touched, n_touched = add_up(rec, tokens, column, d, width, n_tokens, sums, name)
+    if sums is wide:
+        rec.tape.share(
+            embedding_kernels(rec.work.dtype).round_touched, touched, n_touched, False, width, wide, gradient
+        )
+    return touched, n_touched, gradient
+
+
+def most_touched(rec: Recording, n_tokens: int) -> int:
+    return min(rec.steps.max_rows, n_tokens)
+
+
+def add_up(
+    rec: Recording, tokens: Rows, column: int, d: Rows, width: int, n_tokens: int, sums: np.ndarray, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Record the list of what is touched, and sums (n_touched, D); returns the list and its length."""
+    sizes, ints = rec.steps.sizes, tokens.array.dtype
+    place = rec.buffer("place", size=n_tokens, dtype=ints)
+    touched = rec.buffer(name, "touched", size=most_touched(rec, n_tokens), dtype=ints)
+    n_touched = rec.buffer(name, "n_touched", size=1, dtype=np.dtype(np.intp))
+    rec.tape.call(list_touched, sizes, tokens.array, tokens.row, column, place, touched, n_touched)
+    rec.tape.share(
+        embedding_kernels(rec.work.dtype).add_touched, sizes, tokens.array, tokens.row, column, place,
+        n_touched, d.array, d.row, width, sums,
+    )  # fmt: skip
+    return touched, n_touched

@@ -8,8 +8,8 @@ from . import turns as turns
 from .attention import attend, attend_backward
 from .decoding import choose, follow, next_tokens
 from .dense import Dense
-from .dropout import drop_out, sequence_mask
-from .embedding import look_up, look_up_backward
+from .dropout import drop_out, drop_tokens, sequence_mask
+from .embedding import look_up, look_up_backward, touched_gradient
 from .objective import add_losses, objective
 from .pooling import pool_max, pool_max_backward, pool_mean, pool_mean_backward
 from .reading import first_states, fold, gather, next_minibatch, next_step, scatter, start_from, unfold, watch

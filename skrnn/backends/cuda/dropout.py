@@ -35,6 +35,16 @@ def drop(sizes, step_of, place_of, sequence, seed, stream, width, rate, scale, p
         X[r * x_row + j] *= scale if survives(key, counter, rate) else 0
 
 
+@kernel("drop_rows")
+def drop_rows(sizes, place_of, sequence, tokens, n_columns, column, seed, stream, rate, scale, width, x_row,
+              X):  # fmt: skip
+    """Inverted dropout of rows of X (R, x_row), in place; of a sequence, all that read one token."""
+    for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
+        r, j = k // width, k % width
+        key = sequence_key(seed, sizes[SIZE_EPOCH], stream, sequence[place_of[r]])
+        X[r * x_row + j] *= scale if survives(key, tokens[r * n_columns + column], rate) else 0
+
+
 def sequence_mask(rec: Recording, stream: int, layer, rate: float, name: str) -> Any:
     """Recurrent dropout: flat (B, H), one mask per sequence."""
     s, size = rec.tape.steps(rec.steps), rec.steps.max_sequences * layer.n_hidden
@@ -52,4 +62,15 @@ def drop_out(rec: Recording, X: Rows, stream: int, width: int, rate: float) -> N
     rec.tape.each(
         drop, rec.room(X.per) * width, s.sizes, s.step_of, s.place_of, s.sequence, rec.dropout_seed, stream,
         width, float(rate), rec.work.dtype.type(1 / (1 - rate)), X.per, X.row, X.array,
+    )  # fmt: skip
+
+
+def drop_tokens(
+    rec: Recording, X: Rows, tokens: Rows, column: int, stream: int, width: int, rate: float
+) -> None:
+    """Dropout of whole tokens from rows X (R, width), in place; also its backward pass."""
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(
+        drop_rows, s.max_rows * width, s.sizes, s.place_of, s.sequence, tokens.array, tokens.row, column,
+        rec.dropout_seed, stream, float(rate), rec.work.dtype.type(1 / (1 - rate)), width, X.row, X.array,
     )  # fmt: skip
