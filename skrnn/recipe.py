@@ -27,6 +27,9 @@ def recurrent_network(
     return_sequences: bool = False,
     skip_steps: int | None = None,
     tables: Sequence[tuple[int, int]] = (),
+    embedding_updates: str = "dense",
+    freeze_embedding: bool = False,
+    embedding_dropout: float = 0.0,
     dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
     head_dropout: float = 0.0,
@@ -42,20 +45,24 @@ def recurrent_network(
     """
     backend, arrays = backends.get(device), array_dtype(dtype)
     directions, links = 2 if bidirectional else 1, list[Link]()
-    read = dict[str, int]()  # what the first layer does, and the widths of it
+    # Streams of random numbers: even ones for the recurrent masks of a layer's directions, odd ones for the
+    # dropout above a layer, and behind those for that of tokens.
+    read, top = dict[str, int](), num_layers - 1  # what the first layer does, and the widths of it
     for k, (n_tokens, size) in enumerate(tables):
-        links.append(Embedding(backend, arrays, table_name(k, len(tables)), n_tokens, size, column=k))
-        read[links[-1].name] = size
+        vectors = Embedding(
+            backend, arrays, table_name(k, len(tables)), n_tokens, size, column=k,
+            updates=None if freeze_embedding else embedding_updates, dropout=embedding_dropout,
+            stream=2 * (num_layers + k) + 1,
+        )  # fmt: skip
+        links.append(vectors)
+        read[vectors.name] = size
     if n_in > 0:
         read[INPUT] = n_in
     if len(read) > 1:
         links.append(Join("step", read))
         read = {"step": links[-1].width}
     ((below, width),) = step = tuple(read.items())
-    top = num_layers - 1
     for k in range(num_layers):
-        # Streams of random numbers: even ones for the recurrent masks of a layer's directions, odd ones for
-        # the dropout above a layer.
         layer = Recurrent(
             backend, arrays, f"states {k}", below, f"_l{k}", cell, width, hidden_size, directions=directions,
             recurrent_dropout=recurrent_dropout, stream=2 * k * directions, activation=activation,

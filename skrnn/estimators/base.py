@@ -40,7 +40,8 @@ MOST_CALLS = 1000  # of `partial_fit`, of which the history keeps the last
 CELL_PARAMETERS = ("activation", "reset_after")
 NETWORK_PARAMETERS = (
     "hidden_size", "num_layers", "bidirectional", "pooling", "return_sequences", "dropout",
-    "recurrent_dropout", "head_dropout", "dtype",
+    "recurrent_dropout", "head_dropout", "embedding_updates", "freeze_embedding", "embedding_dropout",
+    "dtype",
 )  # fmt: skip
 
 

@@ -156,6 +156,19 @@ class SharedParameters:
         default=None,
     )
     freeze_embedding: bool = parameter("Whether the vectors stay as they begin.", default=False)
+    embedding_updates: Literal["dense", "lazy"] = parameter(
+        'Which vectors an update changes. "dense": all, as the solver says: momentum goes on to move those of '
+        'tokens that a minibatch has not, and `alpha` shrinks them. "lazy": those of its tokens only, their '
+        "moments and their decay (as TensorFlow's LazyAdam and PyTorch's SparseAdam do), in a time that does "
+        "not depend on the size of the table.",
+        default="dense",
+    )
+    embedding_dropout: float = parameter(
+        "Share of tokens dropped in training, of each sequence by type: at all places of a token or at none "
+        "(Gal & Ghahramani 2016).",
+        SHARE,
+        default=0.0,
+    )
     solver: Literal["adam", "adamw", "sgd", "rmsprop"] = parameter(
         "Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), momentum SGD, or RMSprop (Tieleman & "
         "Hinton 2012; its smoothing is `beta_2`).",

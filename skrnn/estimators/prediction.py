@@ -344,6 +344,6 @@ class FittedNetwork(Versioned, ReadsSequences):
         for name in ("_progress", "loss_curve_", "validation_scores_"):  # are read from `history_`
             self.__dict__.pop(name, None)
         self.__dict__.setdefault("device_", "cpu")
-        before = {"skip_steps": None, "tables": (), "head_dropout": 0.0}
+        before = {"skip_steps": None, "tables": ()}  # all other parameters of a network have defaults
         self._architecture = before | self._architecture
         self._row_layout = self._given_layout | getattr(self, "_row_layout", {})

@@ -34,8 +34,8 @@ class TokenEncoder(  # type: ignore[call-arg]  # which mypy cannot see
 
     Names and meanings are those of scikit-learn's `CountVectorizer`, of whose documents this keeps the order.
     Token 0 stands for all that the vocabulary has not, and for "<unk>" in a text; an unknown token is never
-    an error. The others are numbered from 1 on, the most frequent first. The package's estimators read
-    numbers, not tokens: networks of tokens are made of `skrnn.links`, or of other libraries.
+    an error. The others are numbered from 1 on, the most frequent first. Estimators read these sequences with
+    their parameter `embedding_size`.
 
     {parameters}
     Examples
@@ -46,6 +46,15 @@ class TokenEncoder(  # type: ignore[call-arg]  # which mypy cannot see
     array([4, 2, 6, 7, 0], dtype=int32)
     >>> encoder.inverse_transform(encoder.transform(["Not now, or never"]))
     ['not now , or <unk>']
+
+    In a pipeline:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skrnn import GRUClassifier
+    >>> texts = ["a good film", "a bad film", "very good", "very bad"] * 5
+    >>> model = make_pipeline(TokenEncoder(), GRUClassifier(embedding_size=8, random_state=0))
+    >>> model.fit(texts, ["+", "-"] * 10).predict(["good, very good", "so bad"])
+    array(['+', '-'], dtype='<U1')
     """
 
     analyzer: Literal["word", "char", "tokens"] | Callable[[Any], Iterable[Any]] = parameter(
