@@ -157,7 +157,7 @@ class SharedParameters:
     )
     freeze_embedding: bool = parameter("Whether the vectors stay as they begin.", default=False)
     embedding_updates: Literal["dense", "lazy"] = parameter(
-        'Which vectors an update changes. "dense": all, as the solver says: momentum goes on to move those of '
+        'Which vectors an update changes. "dense": all, as the solver says: momentum moves also those of '
         'tokens that a minibatch has not, and `alpha` shrinks them. "lazy": those of its tokens only, their '
         "moments and their decay (as TensorFlow's LazyAdam and PyTorch's SparseAdam do), in a time that does "
         "not depend on the size of the table.",
