@@ -27,7 +27,7 @@ class Embedding(Link):
     - "dense": all rows. Those that the minibatch does not read have a gradient of zero, but the momentum of
       earlier ones goes on to move them, and decay shrinks them.
     - "lazy": the rows that the minibatch reads, their weights and moments; those of all others stay as they
-      are, and are not decayed. The bias correction of Adam counts all updates. So are TensorFlow's LazyAdam
+      are, and are not decayed. The bias correction of Adam counts all updates. So do TensorFlow's LazyAdam
       and PyTorch's SparseAdam. An update costs time for the rows that are read, whatever their table's
       size. A plain SGD without momentum and decay does the same either way.
     - None: nothing. The table has no gradient.
