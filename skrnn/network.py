@@ -17,7 +17,7 @@ from . import backends
 from .batches import SIZE_R, Jobs, Steps
 from .cells import STATES
 from .layout import Parameters
-from .links import Attention, Embedding, Link, Mate, Pool, Recurrent, Unfold
+from .links import CRF, Attention, Embedding, Link, Mate, Pool, Recurrent, Unfold
 from .recording import INPUT, INPUTS, Recording, Rows
 from .sequences import Sequences
 
@@ -39,6 +39,8 @@ class Network:
         Whether there is a row of outputs for each step.
     whole : bool
         Whether sequences cannot be read in chunks.
+    chain : CRF or None
+        The last link, if it is one.
     n_steps : int or None
         Steps that every sequence has to have.
     n_states : int
@@ -68,6 +70,7 @@ class Network:
         self.pool = next((link for link in own if isinstance(link, Pool)), None)
         self.pooling = None if self.pool is None else self.pool.kind
         self.attention = next((link for link in own if isinstance(link, Attention)), None)
+        self.chain = links[-1] if isinstance(links[-1], CRF) else None
         self.n_steps = next((link.n_steps for link in links if isinstance(link, Unfold)), None)
 
     def pack(self, weights: Mapping[str, np.ndarray]) -> Any:
