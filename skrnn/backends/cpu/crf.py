@@ -111,7 +111,11 @@ def best_paths(thread, n_threads, sizes, row_at, lengths, K, W, wide, edges, s, 
     """labels (R,) of the best path through each sequence (Viterbi 1967); of equal ones the lower label.
     came_from (R, K); room: 3 W for each thread."""
     lo, hi = own_sequences(thread, n_threads, sizes, lengths)
-    x, best, which = part(room, thread * 3 * W, W), part(room, (thread * 3 + 1) * W, W), part(room, (thread * 3 + 2) * W, W)
+    x, best, which = (
+        part(room, thread * 3 * W, W),
+        part(room, (thread * 3 + 1) * W, W),
+        part(room, (thread * 3 + 2) * W, W),
+    )
     for i in range(lo, hi):
         T = lengths[i]
         for t in range(T):
@@ -175,12 +179,16 @@ class Lattices:
         self.e, self.alpha, self.log_alpha, self.v = (
             get(name, R * W) for name in ("e", "alpha", "log alpha", "v")
         )
-        self.tops, self.spreads, self.inverse, self.q = (
-            get(name, R) for name in ("tops", "spreads", "inverse", "q")
+        self.p, self.tops, self.inverse, self.q = (
+            get("p", R * W),
+            get("tops", R),
+            get("1 / c", R),
+            get("q", R),
         )
-        self.beta, self.last, self.steep = get("beta", B * W), get("last", B), get("steep", B, INTEGERS)
+        self.beta, self.last = get("beta", B * W), get("1 / z", B)
+        self.doubt, self.steep = get("doubt", B), get("steep", B, INTEGERS)
         self.sums, self.log_sums = get("sums", K * W), get("log sums", K * W)
-        self.room = get("room", self.rec.tape.n_threads * 2 * W)
+        self.room = get("room", self.rec.tape.n_threads * W)
         self.rec.tape.share(
             lattice.transition_exponentials, K, W, self.wide, self.transposed, self.edges, self.E, self.ET,
             self.ends, self.shifts,
@@ -195,22 +203,32 @@ class Lattices:
         tape, steps, s, kernels, K, W = self.rec.tape, self.rec.steps, self.scores, self.kernels, *self.sizes
         sign, along = -1.0 if known else 1.0, (steps.sizes, steps.row_at, steps.lengths, some)
         tape.share(
-            lattice.step_exponentials, steps.sizes, some, known, labels, K, W, s.array, s.row, self.e,
-            self.tops, self.spreads,
+            lattice.step_exponentials,
+            steps.sizes,
+            some,
+            known,
+            labels,
+            K,
+            W,
+            s.array,
+            s.row,
+            self.e,
+            self.tops,
+        )
+        tape.share(
+            kernels.forward, *steps.layout, some, K, W, self.E, self.ends, self.e, self.alpha, self.inverse,
+            norm, self.last,
         )  # fmt: skip
         tape.share(
-            kernels.forward, *steps.layout, some, K, W, self.E, self.ends, self.shifts, lattice.SPREAD,
-            self.spreads, self.e, self.alpha, self.inverse, norm, self.last, self.steep,
+            kernels.backward, *steps.layout, some, K, W, self.ET, self.ends, self.shifts, self.e, self.alpha,
+            self.inverse, self.last, sign, shares, self.beta, self.p, self.doubt,
         )  # fmt: skip
         tape.share(
-            kernels.backward, *steps.layout, some, K, W, self.ET, self.ends, self.e, self.alpha, self.inverse,
-            self.last, self.steep, sign, shares, self.beta, known, d.array, d.row,
+            log_lattice, *along, self.doubt, lattice.DOUBT, self.steep, known, labels, K, W, self.wide,
+            self.transposed, self.edges, self.shifts, s.array, s.row, self.tops, sign, shares, self.room,
+            self.alpha, self.e, self.log_alpha, self.v, self.q, norm, self.p,
         )  # fmt: skip
-        tape.share(
-            log_lattice, *along, self.steep, known, labels, K, W, self.wide, self.transposed, self.edges,
-            self.shifts, s.array, s.row, self.tops, sign, shares, self.room, self.alpha, self.e,
-            self.log_alpha, self.v, self.q, norm, d.array, d.row,
-        )  # fmt: skip
+        tape.share(lattice.take_marginals, steps.sizes, some, known, K, W, self.p, d.array, d.row)
         if learns:
             tape.share(
                 kernels.neighbours, steps.sizes, steps.counts, steps.row_at, some, known, K, W, self.alpha,

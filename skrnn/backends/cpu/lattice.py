@@ -5,22 +5,26 @@ K labels, B sequences, packed rows of steps; A (K, K), a first and a last vector
 one another, begin and end, s_t (K,) those of a step. All here is float64, in rows of W elements, K rounded up
 to whole vectors, of which the last are zero unless it says otherwise. `*` is element by element:
 
-    E = exp(A - max A)       e_t = exp(s_t - max s_t), zero where a label is ruled out
-    alpha_t = (alpha_{t-1} E) * e_t / c_t      with c_t so that the sum is 1; first * e_0 / c_0 in the beginning
-    z = alpha_T . last       norm = sum of log c_t + log z, which is log Z but for the maxima
-    beta_T = last / z        g_t = e_t * beta_t / c_t      beta_{t-1} = g_t E^T
+    E = exp(A - max A)      e_t = exp(s_t - max s_t), zero where a label is ruled out
+    alpha_t = (alpha_{t-1} E) * e_t / c_t, c_t so that the sum is 1      in the beginning, exp(first) * e_0 / c_0
+    z = alpha_T . exp(last)      norm = sum of log c_t + log z, which is log Z but for the maxima
+    beta_T = exp(last) / z      g_t = e_t * beta_t / c_t      beta_{t-1} = g_t E^T
     marginals: alpha_t * beta_t of a label, alpha_{t-1}[i] E[i, j] g_t[j] of two neighbours
 
-It is exact where nothing underflows. With D, the largest spread (maximum minus minimum) of A, first and last,
-and d_t, that of s_t: E >= exp(-D) and the sum of alpha_{t-1} is 1, so alpha_{t-1} E lies between exp(-D) and
-1, c_t between exp(-D - d_t) and K, alpha_t, where it is not ruled out, above exp(-D - d_t) / K; and beta
-between exp(-D) and exp(D), since the mean of beta_t weighed by alpha_t is 1. Sequences with D + d_t <= SPREAD
-at each step go this way, the others through `log_lattice`.
+No exponential is less than FLOOR, a. So nothing underflows: the sum of alpha_{t-1} is 1, alpha_{t-1} E lies
+between a and 1, c_t between a^2 and K, alpha_t, where it is not ruled out, above a^2 / K; beta between a and
+1 / a, since the mean of beta_t weighed by alpha_t is 1, and g below 1 / a.
+
+What was below the floor has been made larger, so that the share of label sequences which use any of it is too
+large, and still bounds by how much norm and marginals are wrong. It is not more than the `doubt`: of a label
+its marginal, of all transitions of a step a times the sum of g_t. Sequences with more than DOUBT of it, such
+as those that can only begin with what is forbidden by -10,000, go through `log_lattice`.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from math import exp as exp_of_number
 from math import log
 from types import SimpleNamespace
 
@@ -35,7 +39,9 @@ from .simd import clear, copy, lanes, make_load, make_store, part, where_greater
 from .threads import own_range, own_sequences
 from .weight_gradients import ROW_BLOCK
 
-SPREAD = 600.0
+FLOOR = -300.0  # its logarithm
+DOUBT = 1e-18
+LOW = 1.001 * exp_of_number(FLOOR)  # exponentials up to here count as raised
 FLOAT64 = np.dtype(np.float64)
 L, exp, load, store = lanes(FLOAT64), exponential(FLOAT64), make_load(1), make_store(1)
 # Between these the product of some c_t waits for its logarithm: one more factor cannot under- or overflow.
@@ -68,7 +74,8 @@ def widen(K, W, x, at, out, to):
 def exponentials(K, W, x, at, largest, out, to):
     """out[to:][:W] = exp(x[at:][:W] - largest), zero beyond K."""
     for j in range(0, W, L):
-        store(out, to + j, (exp(load(x, at + j)[0] - largest),))
+        v = load(x, at + j)[0] - largest
+        store(out, to + j, (exp(where_less(v, FLOOR, FLOOR, v)),))
     clear(out, to + K, W - K)
 
 
@@ -90,10 +97,9 @@ def wide_transitions(thread, n_threads, K, W, A, first, last, wide, transposed, 
 @kernel("transition_exponentials")
 def transition_exponentials(thread, n_threads, K, W, wide, transposed, edges, E, ET, ends, shifts):
     """E, ET (K, W), ends (2, W): exp of all three, less their maxima, which are the first three of shifts;
-    then comes the largest of their spreads."""
+    then comes what the smallest of A would have been raised to, or zero where it was not."""
     top, low = extremes(wide, 0, K * W)
-    first, first_low = extremes(edges, 0, W)
-    last, last_low = extremes(edges, W, W)
+    first, last = extremes(edges, 0, W)[0], extremes(edges, W, W)[0]
     lo, hi = own_range(thread, n_threads, K)
     for i in range(lo, hi):
         exponentials(K, W, wide, i * W, top, E, i * W)
@@ -102,25 +108,41 @@ def transition_exponentials(thread, n_threads, K, W, wide, transposed, edges, E,
         exponentials(K, W, edges, 0, first, ends, 0)
         exponentials(K, W, edges, W, last, ends, W)
         shifts[0], shifts[1], shifts[2] = top, first, last
-        shifts[3] = max(top - low, max(first - first_low, last - last_low))
+        shifts[3] = 0.0 if low - top >= FLOOR else LOW
 
 
 @kernel("step_exponentials")
-def step_exponentials(thread, n_threads, sizes, some, known, labels, K, W, s, s_row, e, tops, spreads):
-    """e (R, W), tops and spreads (R,) of s (R, s_row); with `known`, labels other than those of `labels`
+def step_exponentials(thread, n_threads, sizes, some, known, labels, K, W, s, s_row, e, tops):
+    """e (R, W), and tops (R,), the maxima, of s (R, s_row); with `known`, labels other than those of `labels`
     (R,) are ruled out, where these are not -1."""
     if some[0] == 0:
         return
     lo, hi = own_range(thread, n_threads, sizes[SIZE_R])
     for r in range(lo, hi):
         widen(K, W, s, r * s_row, e, r * W)
-        top, low = extremes(e, r * W, W)
-        tops[r], spreads[r] = top, top - low
-        exponentials(K, W, e, r * W, top, e, r * W)
+        tops[r] = extremes(e, r * W, W)[0]
+        exponentials(K, W, e, r * W, tops[r], e, r * W)
         if known and labels[r] >= 0:
             own = e[r * W + labels[r]]
             clear(e, r * W, K)
             e[r * W + labels[r]] = own
+
+
+@kernel("take_marginals")
+def take_marginals(thread, n_threads, sizes, some, known, K, W, p, d, d_row):
+    """d (R, d_row) = p (R, W); of what is `known`, added to it."""
+    if some[0] == 0:
+        return
+    lo, hi = own_range(thread, n_threads, sizes[SIZE_R])
+    for r in range(lo, hi):
+        x, y = part(p, r * W, K), part(d, r * d_row, K)
+        if known:
+            for j in range(K):
+                y[j] += x[j]
+        else:
+            for j in range(K):
+                y[j] = x[j]
+            clear(d, r * d_row + K, d_row - K)
 
 
 # --- along the sequences ----------------------------------------------------------------------------
@@ -131,15 +153,14 @@ def lattice_kernels(vectors: int) -> SimpleNamespace:
     C, multiply, across = vectors * L, make_multiply(vectors), make_multiply(vectors, "beside")
 
     @kernel("lattice_forward", vectors)
-    def forward(thread, n_threads, sizes, counts, row_at, lengths, some, K, W, E, ends, shifts, limit, spreads,
-                e, alpha, inverse, norm, last, steep):  # fmt: skip
-        """alpha (R, W), inverse (R,) = 1 / c, norm (B,), last (B,) = 1 / z; steep (B,): whether the spread of
-        a sequence is beyond the limit, so that what is here is of no use."""
+    def forward(thread, n_threads, sizes, counts, row_at, lengths, some, K, W, E, ends, e, alpha, inverse, norm,
+                last):  # fmt: skip
+        """alpha (R, W), inverse (R,) = 1 / c, norm (B,), last (B,) = 1 / z."""
         if some[0] == 0:
             return
         lo, hi = own_sequences(thread, n_threads, sizes, lengths)
         for i in range(lo, hi):
-            norm[i], last[i], steep[i] = 0.0, 1.0, 0
+            norm[i], last[i] = 0.0, 1.0
         for t in range(lengths[lo] if lo < hi else 0):
             n, top = min(hi, counts[t]) - lo, row_at[t] + lo
             if t == 0:
@@ -167,8 +188,6 @@ def lattice_kernels(vectors: int) -> SimpleNamespace:
                 if not (LEAST < last[sequence] < MOST):
                     norm[sequence] += log(last[sequence])
                     last[sequence] = 1.0
-                if not (spreads[r] + shifts[3] <= limit):
-                    steep[sequence] = 1
         for i in range(lo, hi):
             at = (row_at[lengths[i] - 1] + i) * W
             total = load(alpha, at)[0] * load(ends, W)[0]
@@ -179,10 +198,10 @@ def lattice_kernels(vectors: int) -> SimpleNamespace:
             last[i] = 1.0 / z
 
     @kernel("lattice_backward", vectors)
-    def backward(thread, n_threads, sizes, counts, row_at, lengths, some, K, W, ET, ends, e, alpha, inverse,
-                 last, steep, sign, shares, beta, added, d, d_row):  # fmt: skip
-        """beta (B, W) and what becomes of it: e becomes g; d (R, d_row): the marginals, or they are `added`
-        to it. All is weighed by ``sign * shares[i]``."""
+    def backward(thread, n_threads, sizes, counts, row_at, lengths, some, K, W, ET, ends, shifts, e, alpha,
+                 inverse, last, sign, shares, beta, p, doubt):  # fmt: skip
+        """p (R, W), marginals, beta (B, W) on the way; e becomes g; doubt (B,). All is weighed by
+        ``sign * shares[i]``."""
         if some[0] == 0:
             return
         lo, hi = own_sequences(thread, n_threads, sizes, lengths)
@@ -190,39 +209,40 @@ def lattice_kernels(vectors: int) -> SimpleNamespace:
         for t in range(lengths[lo] - 1 if lo < hi else -1, -1, -1):
             n, top = min(hi, counts[t]) - lo, row_at[t] + lo
             for i in range(lo + begun, lo + n):  # those that end here
-                weight = sign * shares[i] * last[i]
+                weight, doubt[i] = sign * shares[i] * last[i], 0.0
                 for j in range(0, W, L):
                     store(beta, i * W + j, (load(ends, W + j)[0] * weight,))
-            begun = n
             for i in range(n):
-                r, own = top + i, (lo + i) * W
+                r, own = (top + i) * W, (lo + i) * W
+                raised = load(beta, own)[0] * 0.0
                 for j in range(0, W, L):
-                    (b,) = load(beta, own + j)
-                    store(e, r * W + j, (load(e, r * W + j)[0] * b * inverse[r],))
-                    store(beta, own + j, (load(alpha, r * W + j)[0] * b,))
-                if steep[lo + i] == 0:
-                    p, d_r = part(beta, own, K), part(d, r * d_row, K)
-                    if added:
-                        for j in range(K):
-                            d_r[j] += p[j]
+                    (x,), (b,) = load(e, r + j), load(beta, own + j)
+                    g, marginal = x * b * inverse[top + i], load(alpha, r + j)[0] * b
+                    store(e, r + j, (g,))
+                    store(p, r + j, (marginal,))
+                    raised = raised + where_less(x, LOW, marginal, 0.0)
+                    if t > 0:
+                        raised = raised + g * shifts[3]
                     else:
-                        for j in range(K):
-                            d_r[j] = p[j]
-                        clear(d, r * d_row + K, d_row - K)
+                        raised = raised + where_less(load(ends, j)[0], LOW, marginal, 0.0)
+                    if begun <= i:
+                        raised = raised + where_less(load(ends, W + j)[0], LOW, marginal, 0.0)
+                doubt[lo + i] += sum_across(raised)
+            begun = n
             if t > 0:
                 clear(beta, lo * W, n * W)
-                for p in range(0, W, C):
-                    multiply(n, e, top * W, W, 1, 0, ET, p, W, beta, lo * W + p, W, K, 1)
+                for q in range(0, W, C):
+                    multiply(n, e, top * W, W, 1, 0, ET, q, W, beta, lo * W + q, W, K, 1)
 
     @kernel("neighbours", vectors)
-    def neighbours(thread, n_threads, sizes, counts, row_at, some, added, K, W, alpha, g, sums):
-        """sums (K, W) = alpha_{t-1}^T g_t over all steps but the first, or `added` to them. Threads own rows
-        and walk the steps in order."""
+    def neighbours(thread, n_threads, sizes, counts, row_at, some, known, K, W, alpha, g, sums):
+        """sums (K, W) = alpha_{t-1}^T g_t over all steps but the first; of what is `known`, added to them.
+        Threads own rows and walk the steps in order."""
         if some[0] == 0:
             return
         T, R = sizes[SIZE_T], sizes[SIZE_R]
         lo, hi = own_range(thread, n_threads, K)
-        if not added:
+        if not known:
             clear(sums, lo * W, (hi - lo) * W)
         t = 1
         while t < T:  # a stretch of steps that find their past at the same distance

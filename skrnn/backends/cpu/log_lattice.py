@@ -1,10 +1,10 @@
-"""The lattice of a linear-chain CRF in logarithms, for sequences whose scores are too far apart for
-`lattice`, whose arrays these are: exact, and slower, with exponentials of all pairs of labels at each step.
+"""The lattice of a linear-chain CRF in logarithms, for sequences that leave too much doubt in `lattice`, whose
+arrays these are: exact, and slow, with exponentials of all pairs of labels at each step.
 
-Scores lie below their maxima, x_t = s_t - max s_t, -inf where a label is ruled out, and A less max A. From step
-to step logarithms are taken less their largest, so that sums of many steps do not cost digits:
+Scores lie below their maxima, x_t = s_t - max s_t, -inf where a label is ruled out, and A less max A. From
+step to step logarithms are taken less their largest, so that sums of many steps do not cost digits:
 
-    log alpha_t[j] + m_t = x_t[j] + log sum_i exp(log alpha_{t-1}[i] + A[i, j])      norm: sum of m_t, and log z
+    log alpha_t[j] + m_t = x_t[j] + log sum_i exp(log alpha_{t-1}[i] + A[i, j])      norm = sum of m_t + log z
     v_t = x_t + log beta_t      log beta_{t-1}[i] + n_{t-1} = log sum_j exp(A[i, j] + v_t[j])
     q_t = log sum exp(log alpha_t + log beta_t)
     marginals: exp(log alpha_t + log beta_t - q_t) of a label,
@@ -19,9 +19,7 @@ import numpy as np
 
 from ...batches import SIZE_B
 from .jit import inlined, kernel
-from .lattice import L, load, store
-from .lattice import exp as exp_of_vector
-from .simd import clear, part, where_greater
+from .simd import clear, part
 from .threads import own_range, own_sequences
 
 
@@ -48,23 +46,6 @@ def log_sum(K, x, at, y, to):
 
 
 @inlined
-def log_product(K, W, x, at, M, shift, some, out, to):
-    """out[to:][:W] = log of the sums over i of exp(x[at + i] + M[i] - shift), M (K, W); some (W,): room."""
-    for j in range(0, W, L):
-        most = load(M, j)[0] + x[at]
-        for i in range(1, K):
-            v = load(M, i * W + j)[0] + x[at + i]
-            most = where_greater(v, most, v, most)
-        total = exp_of_vector(load(M, j)[0] + x[at] - most)
-        for i in range(1, K):
-            total = total + exp_of_vector(load(M, i * W + j)[0] + x[at + i] - most)
-        store(out, to + j, (most - shift,))
-        store(some, j, (total,))
-    for j in range(W):
-        out[to + j] += log(some[j])
-
-
-@inlined
 def add_scores(K, s, at, top, label, out, to):
     """out[to:][:K] += s[at:][:K] - top; -inf where there is a label, and it is another one."""
     for j in range(K):
@@ -76,69 +57,64 @@ def add_scores(K, s, at, top, label, out, to):
 
 
 @kernel("log_lattice")
-def log_lattice(thread, n_threads, sizes, row_at, lengths, some, steep, known, labels, K, W, wide, transposed,
-                edges, shifts, s, s_row, tops, sign, shares, room, alpha, e, log_alpha, v, q, norm, d,
-                d_row):  # fmt: skip
-    """norm (B,), and d (R, d_row) as `lattice_backward` has it, of the steep sequences, of which alpha and e
-    become zero; log_alpha, v (R, W), q (R,), into which n is added. room: 2 W for each thread."""
+def log_lattice(thread, n_threads, sizes, row_at, lengths, some, doubt, most_doubt, steep, known, labels, K, W,
+                wide, transposed, edges, shifts, s, s_row, tops, sign, shares, room, alpha, g, log_alpha, v, q,
+                norm, p):  # fmt: skip
+    """norm (B,) and p (R, W) of the sequences with too much doubt, which are made steep (B,); of those, alpha
+    and g become zero. log_alpha, v (R, W); q (R,), into which n is added; room: W for each thread."""
     if some[0] == 0:
         return
     lo, hi = own_sequences(thread, n_threads, sizes, lengths)
-    beta, sums = part(room, thread * 2 * W, W), part(room, (thread * 2 + 1) * W, W)
+    beta = part(room, thread * W, W)
     for i in range(lo, hi):
+        steep[i] = 0 if abs(doubt[i]) <= most_doubt * shares[i] else 1
         if steep[i] == 0:
             continue
         T, total = lengths[i], 0.0
         for t in range(T):
             r = row_at[t] + i
             clear(alpha, r * W, W)
-            clear(e, r * W, W)
-            if t == 0:
-                for j in range(K):
+            clear(g, r * W, W)
+            for j in range(K):
+                if t == 0:
                     log_alpha[r * W + j] = edges[j] - shifts[1]
-            else:
-                log_product(K, W, log_alpha, (row_at[t - 1] + i) * W, wide, shifts[0], sums, log_alpha, r * W)
+                else:
+                    x = log_sum(K, log_alpha, (row_at[t - 1] + i) * W, transposed, j * W)
+                    log_alpha[r * W + j] = x - shifts[0]
             add_scores(K, s, r * s_row, tops[r], labels[r] if known else -1, log_alpha, r * W)
             total += from_the_largest(K, log_alpha, r * W)
         for j in range(K):
             beta[j] = edges[W + j] - shifts[2]
-        r = row_at[T - 1] + i
-        norm[i] = total + log_sum(K, log_alpha, r * W, beta, 0)
-        weight, n = sign * shares[i], 0.0
+        norm[i] = total + log_sum(K, log_alpha, (row_at[T - 1] + i) * W, beta, 0)
+        n = 0.0
         for t in range(T - 1, -1, -1):
             r = row_at[t] + i
-            q_r = log_sum(K, log_alpha, r * W, beta, 0)
-            q[r] = q_r + n
+            q_t = log_sum(K, log_alpha, r * W, beta, 0)
+            q[r] = q_t + n
             for j in range(K):
-                p = weight * exp(log_alpha[r * W + j] + beta[j] - q_r)
-                d[r * d_row + j] = p + np.float64(d[r * d_row + j]) if known else p
+                p[r * W + j] = sign * shares[i] * exp(log_alpha[r * W + j] + beta[j] - q_t)
                 v[r * W + j] = beta[j]
-            if not known:
-                clear(d, r * d_row + K, d_row - K)
-            for j in range(K, W):
-                v[r * W + j] = 0.0
             add_scores(K, s, r * s_row, tops[r], labels[r] if known else -1, v, r * W)
             if t > 0:
-                log_product(K, W, v, r * W, transposed, shifts[0], sums, beta, 0)
+                for j in range(K):
+                    beta[j] = log_sum(K, v, r * W, wide, j * W) - shifts[0]
                 n = from_the_largest(K, beta, 0)
 
 
 @kernel("log_neighbours")
-def log_neighbours(thread, n_threads, sizes, row_at, lengths, some, steep, added, K, W, wide, shifts, sign,
+def log_neighbours(thread, n_threads, sizes, row_at, lengths, some, steep, known, K, W, wide, shifts, sign,
                    shares, log_alpha, v, q, sums):  # fmt: skip
-    """sums (K, W) of the marginals of neighbours in steep sequences, or `added` to them. Threads own rows and
-    walk the steps in order."""
+    """sums (K, W) of the marginals of neighbours in steep sequences; of what is `known`, added to them.
+    Threads own rows and walk the steps in order."""
     if some[0] == 0:
         return
     lo, hi = own_range(thread, n_threads, K)
-    if not added:
+    if not known:
         clear(sums, lo * W, (hi - lo) * W)
     for i in range(sizes[SIZE_B]):
-        weight = sign * shares[i]
         for t in range(1, lengths[i] if steep[i] != 0 else 0):
             r, before = row_at[t] + i, row_at[t - 1] + i
-            for k in range(lo * W, hi * W, W):
-                x = log_alpha[before * W + k // W] - shifts[0] - q[before]
-                for j in range(0, W, L):
-                    p = exp_of_vector(load(wide, k + j)[0] + load(v, r * W + j)[0] + x)
-                    store(sums, k + j, (load(sums, k + j)[0] + p * weight,))
+            for k in range(lo, hi):
+                x = log_alpha[before * W + k] - shifts[0] - q[before]
+                for j in range(K):
+                    sums[k * W + j] += sign * shares[i] * exp(x + wide[k * W + j] + v[r * W + j])
