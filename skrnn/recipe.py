@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
-from .links import Attention, Dense, Dropout, Last, Link, Pool, Recurrent, Unfold
+from .links import CRF, Attention, Dense, Dropout, Last, Link, Pool, Recurrent, Unfold
 from .network import Network
 from .recording import INPUT
 
@@ -25,6 +25,7 @@ def recurrent_network(
     pooling: str = "last",
     return_sequences: bool = False,
     skip_steps: int | None = None,
+    crf: bool = False,
     dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
     dtype: np.dtype | type | str = np.float32,
@@ -33,7 +34,8 @@ def recurrent_network(
 ) -> Network:
     """Recurrent layers, pooling over time, a dense head; for the parameters see the estimators.
 
-    With `skip_steps`, the steps of every sequence, a linear map leads from all of them to the outputs.
+    With `skip_steps`, the steps of every sequence, a linear map leads from all of them to the outputs. With
+    `crf`, the outputs are scores of labels, which hang together in a chain.
     """
     backend, arrays = backends.get(device), array_dtype(dtype)
     directions, links = 2 if bidirectional else 1, list[Link]()
@@ -64,6 +66,8 @@ def recurrent_network(
         links.append(Unfold("unfolded", INPUT, skip_steps, n_in))
         maps["skip"] = "unfolded", links[-1].width
     links.append(Dense(backend, arrays, "out", maps, n_out))
+    if crf:
+        links.append(CRF("crf", "out", n_out))
     return Network(n_in, links, dtype=arrays, device=device, n_threads=n_threads)
 
 

@@ -28,6 +28,9 @@ RECURRENT = re.compile(
     r"(?P<prefix>.+\.)?(?P<name>(weight|bias)_(ih|hh)_l(?P<layer>0|[1-9][0-9]*)(_reverse)?)"
 )
 PROJECTION = re.compile(r"(.+\.)?weight_hr_l\d+(_reverse)?")
+# Of a CRF, as pytorch-crf and this package name them.
+CHAIN = re.compile(r"(?P<module>.+)\.(?P<name>(start_|end_)?transitions)")
+CHAIN_NAMES = "crf.transitions", "crf.start_transitions", "crf.end_transitions"
 # Modules whose weight without a bias may be a head: others, such as an embedding, have none either.
 HEADS = {"head", "fc", "linear", "dense", "out", "output"}
 
@@ -97,8 +100,8 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
     Returns
     -------
     dict of str to object
-        cell, hidden_size, num_layers, bidirectional, linear_skip; `reset_after` where it is known, and
-        `pooling` where it is attention.
+        cell, hidden_size, num_layers, bidirectional, linear_skip; `reset_after` where it is known, `pooling`
+        where it is attention, and `loss` and `return_sequences` where there is a CRF.
 
     Raises
     ------
@@ -110,8 +113,9 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
         if name not in arrays:
             raise ValueError(f"weights lack {weights.prefix + name!r}")
     for name, array in arrays.items():
-        if array.ndim != (2 if "weight" in name else 1):
-            axes = "two axes, outputs and inputs" if "weight" in name else "one axis"
+        is_matrix = "weight" in name or name == "crf.transitions"
+        if array.ndim != (2 if is_matrix else 1):
+            axes = "two axes, outputs and inputs" if "weight" in name else f"{1 + is_matrix} axis"
             raise ValueError(f"{names[name]} has shape {array.shape}, expected {axes}")
     (rows, hidden_size), first = arrays["weight_hh_l0"].shape, names["weight_hh_l0"]
     gates, rest = divmod(rows, hidden_size)
@@ -147,6 +151,8 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
     told: dict[str, Any] = {} if weights.reset_after is None else {"reset_after": weights.reset_after}
     if attends(arrays):
         told["pooling"] = "attention"
+    if chains(arrays):
+        told |= {"loss": "crf", "return_sequences": True}
     return told | {
         "cell": CELLS[gates],
         "hidden_size": hidden_size,
@@ -159,6 +165,11 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
 def attends(arrays: Mapping[str, np.ndarray]) -> bool:
     """Whether these are weights of a network with ``pooling="attention"``."""
     return "attention.weight" in arrays or "attention.query" in arrays
+
+
+def chains(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether these are weights of a network with ``loss="crf"``."""
+    return any(name in arrays for name in CHAIN_NAMES)
 
 
 def shapes(
@@ -181,6 +192,8 @@ def shapes(
     if "skip.weight" in arrays:
         steps = max(arrays["skip.weight"].shape[1] // n_features, 1)
         agreed["skip.weight"] = n_outputs, steps * n_features
+    if chains(arrays):
+        agreed |= dict.fromkeys(CHAIN_NAMES, (n_outputs,)) | {CHAIN_NAMES[0]: (n_outputs, n_outputs)}
     return agreed
 
 
@@ -258,9 +271,13 @@ def _from_mapping(weights: Mapping[Any, Any]) -> Weights:
 
 
 def _head(arrays: dict[str, np.ndarray], rest: Sequence[str]) -> dict[str, str]:
-    """Which of the other arrays are the head, the linear skip that regressors may have, and attention."""
+    """Which of the other arrays are the head, the linear skip that regressors may have, attention and a
+    CRF."""
     own = ("skip.weight", "attention.weight", "attention.query")
     known = {name: name for name in own if name in rest and f"{name.partition('.')[0]}.bias" not in rest}
+    found = [match for key in rest if (match := CHAIN.fullmatch(str(key)))]
+    if len({match["module"] for match in found}) == 1:  # of several, none is known
+        known |= {f"crf.{match['name']}": match[0] for match in found}
     modules = []
     for key in rest:
         module, _, kind = str(key).rpartition(".")

@@ -20,7 +20,7 @@ def small(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
 class CRF(Link):
     """Scores of label sequences (Lafferty, McCallum & Pereira 2001, "Conditional random fields"):
 
-        score(y) = start[y_1] + s_1[y_1] + sum over later steps of transitions[y_{t-1}, y_t] + s_t[y_t] + end[y_T]
+        score(y) = start[y_1] + sum of s_t[y_t] + sum of transitions[y_{t-1}, y_t] + end[y_T]
 
     with p(y) = exp(score(y)) / Z; s_t, the scores of labels at a step, are what it reads. What it makes is a
     promise, `Chain`: losses, probabilities, best paths.

@@ -16,11 +16,12 @@ from ...recording import Recording, Rows, Weighed
 from . import lattice
 from .gemm import widest
 from .jit import kernel
-from .lattice import FLOAT64, L, lattice_kernels, load, store
+from .lattice import FLOAT64, L, lattice_kernels
 from .log_lattice import log_lattice, log_neighbours
-from .simd import copy, part, where_greater
+from .simd import copy, make_load, make_store, part, where_greater
 from .threads import own_range, own_sequences
 
+load_pair, store_pair = make_load(2), make_store(2)
 INTEGERS = np.dtype(np.intp)
 ARRAYS = "transitions", "start_transitions", "end_transitions"  # of a CRF
 
@@ -51,8 +52,9 @@ def weigh_sequences(sizes, row_at, lengths, row, w, weighted, y, y_at, labels, w
 
 
 @kernel("sequence_losses")
-def sequence_losses(thread, n_threads, sizes, row_at, lengths, K, A, first, last, shifts, s, s_row, tops,
-                    labels, weights, shares, partial, norm, norm_known, values, learns, d, d_row):  # fmt: skip
+def sequence_losses(thread, n_threads, sizes, row_at, lengths, K, A, first, last, shifts, s, s_row,
+                    tops, labels, weights, shares, partial, norm, norm_known, values, learns, d,
+                    d_row):  # fmt: skip
     """values (B,), of sequences with a weight. Of those whose labels are all known, d (R, d_row) is made the
     gradient of the mean; of others it is that already."""
     lo, hi = own_sequences(thread, n_threads, sizes, lengths)
@@ -109,7 +111,7 @@ def transition_gradients(thread, n_threads, sizes, row_at, lengths, K, W, labels
 def best_paths(thread, n_threads, sizes, row_at, lengths, K, W, wide, edges, s, s_row, room, came_from,
                labels):  # fmt: skip
     """labels (R,) of the best path through each sequence (Viterbi 1967); of equal ones the lower label.
-    came_from (R, K); room: 3 W for each thread."""
+    came_from (R, K); room: 3 W for each thread; rows of an even number of vectors."""
     lo, hi = own_sequences(thread, n_threads, sizes, lengths)
     x, best, which = (
         part(room, thread * 3 * W, W),
@@ -123,15 +125,17 @@ def best_paths(thread, n_threads, sizes, row_at, lengths, K, W, wide, edges, s, 
             if t == 0:
                 copy(W, edges, 0, best, 0)
             else:
-                for j in range(0, W, L):
-                    most = load(wide, j)[0] + x[0]
-                    at = where_greater(most, most, 1.0, 0.0)  # zeros
+                for j in range(0, W, 2 * L):  # two vectors at a time, so that neither waits for the other
+                    u, v = load_pair(wide, j)
+                    most, most_v = u + x[0], v + x[0]
+                    at, at_v = where_greater(most, most, 1.0, 0.0), where_greater(v, v, 1.0, 0.0)  # zeros
                     for k in range(1, K):
-                        v = load(wide, k * W + j)[0] + x[k]
-                        at = where_greater(v, most, np.float64(k), at)
-                        most = where_greater(v, most, v, most)
-                    store(best, j, (most,))
-                    store(which, j, (at,))
+                        u, v = load_pair(wide, k * W + j)
+                        u, v, label = u + x[k], v + x[k], np.float64(k)
+                        at, at_v = where_greater(u, most, label, at), where_greater(v, most_v, label, at_v)
+                        most, most_v = where_greater(u, most, u, most), where_greater(v, most_v, v, most_v)
+                    store_pair(best, j, (most, most_v))
+                    store_pair(which, j, (at, at_v))
                 own = part(came_from, r * K, K)
                 for j in range(K):
                     own[j] = np.int32(which[j])
@@ -151,95 +155,73 @@ def best_paths(thread, n_threads, sizes, row_at, lengths, K, W, wide, edges, s, 
 class Lattices:
     """Those of the minibatches that are recorded, of scores (R, K) and the arrays of a CRF."""
 
-    def __init__(self, rec: Recording, scores: Rows, crf: dict[str, Any]) -> None:
+    def __init__(self, rec: Recording, scores: Rows, crf: dict[str, Any], multiple: int = L) -> None:
         self.rec, self.scores, self.crf = rec, scores, tuple(crf[name] for name in ARRAYS)
-        self.K = len(self.crf[1])
-        self.W = -(-self.K // L) * L
-        self.sizes, self.R = (self.K, self.W), rec.room(SIZE_R)
-        self.wide, self.transposed, self.edges = (
-            self.get(name, n * self.W) for name, n in (("A", self.K), ("A^T", self.K), ("edges", 2))
-        )
+        self.K, self.R, self.B = len(self.crf[1]), rec.room(SIZE_R), rec.room(SIZE_B)
+        self.W = -(-self.K // multiple) * multiple
+        self._add(wide=self.K * self.W, transposed=self.K * self.W, edges=2 * self.W)
         rec.tape.share(
-            lattice.wide_transitions, *self.sizes, *self.crf, self.wide, self.transposed, self.edges
+            lattice.wide_transitions, self.K, self.W, *self.crf, self.wide, self.transposed, self.edges
         )
 
     def get(self, name: str, size: int, dtype: np.dtype = FLOAT64) -> np.ndarray:
-        return self.rec.buffer("crf", name, size=size, dtype=dtype)
+        return self.rec.buffer("lattice", name, size=size, dtype=dtype)
+
+    def _add(self, **sizes: int) -> None:
+        """Buffers, as attributes."""
+        for name, size in sizes.items():
+            setattr(self, name, self.get(name, size))
 
     def begin(self) -> None:
         """Record the exponentials of the transitions."""
-        get, (K, W), R, B = self.get, self.sizes, self.R, self.rec.room(SIZE_B)
-        self.kernels = lattice_kernels(widest(W // L))
-        self.E, self.ET, self.ends, self.shifts = (
-            get("E", K * W),
-            get("E^T", K * W),
-            get("ends", 2 * W),
-            get("shifts", 4),
-        )
-        self.e, self.alpha, self.log_alpha, self.v = (
-            get(name, R * W) for name in ("e", "alpha", "log alpha", "v")
-        )
-        self.p, self.tops, self.inverse, self.q = (
-            get("p", R * W),
-            get("tops", R),
-            get("1 / c", R),
-            get("q", R),
-        )
-        self.beta, self.last = get("beta", B * W), get("1 / z", B)
-        self.doubt, self.steep = get("doubt", B), get("steep", B, INTEGERS)
-        self.sums, self.log_sums = get("sums", K * W), get("log sums", K * W)
-        self.room = get("room", self.rec.tape.n_threads * W)
+        K, W, R, B = self.K, self.W, self.R, self.B
+        self.kernels, self.steep = lattice_kernels(widest(W // L)), self.get("steep", B, INTEGERS)
+        self._add(E=K * W, ET=K * W, ends=2 * W, shifts=4, sums=K * W, log_sums=K * W)
+        self._add(e=R * W, alpha=R * W, p=R * W, log_alpha=R * W, v=R * W, tops=R, inverse=R, q=R)
+        self._add(beta=B * W, last=B, doubt=B, room=self.rec.tape.n_threads * W)
         self.rec.tape.share(
             lattice.transition_exponentials, K, W, self.wide, self.transposed, self.edges, self.E, self.ET,
             self.ends, self.shifts,
         )  # fmt: skip
 
     def record(
-        self, labels: np.ndarray, known: bool, some: np.ndarray, shares: np.ndarray, norm: np.ndarray, d: Rows,
-        learns: bool,
+        self, labels: np.ndarray, known: bool, some: np.ndarray, shares: np.ndarray, norm: np.ndarray,
+        d: Rows, learns: bool,
     ) -> None:  # fmt: skip
         """Of all label sequences; or of those that agree with what is `known`, in minibatches where there are
         `some`, to be subtracted."""
-        tape, steps, s, kernels, K, W = self.rec.tape, self.rec.steps, self.scores, self.kernels, *self.sizes
+        share, steps, s, kernels, K, W = (
+            self.rec.tape.share, self.rec.steps, (self.scores.array, self.scores.row), self.kernels, self.K,
+            self.W,
+        )  # fmt: skip
         sign, along = -1.0 if known else 1.0, (steps.sizes, steps.row_at, steps.lengths, some)
-        tape.share(
-            lattice.step_exponentials,
-            steps.sizes,
-            some,
-            known,
-            labels,
-            K,
-            W,
-            s.array,
-            s.row,
-            self.e,
-            self.tops,
-        )
-        tape.share(
+        share(lattice.step_exponentials, steps.sizes, some, known, labels, K, W, *s, self.e, self.tops)
+        share(
             kernels.forward, *steps.layout, some, K, W, self.E, self.ends, self.e, self.alpha, self.inverse,
             norm, self.last,
         )  # fmt: skip
-        tape.share(
+        share(
             kernels.backward, *steps.layout, some, K, W, self.ET, self.ends, self.shifts, self.e, self.alpha,
             self.inverse, self.last, sign, shares, self.beta, self.p, self.doubt,
         )  # fmt: skip
-        tape.share(
+        share(
             log_lattice, *along, self.doubt, lattice.DOUBT, self.steep, known, labels, K, W, self.wide,
-            self.transposed, self.edges, self.shifts, s.array, s.row, self.tops, sign, shares, self.room,
-            self.alpha, self.e, self.log_alpha, self.v, self.q, norm, self.p,
+            self.transposed, self.edges, self.shifts, *s, self.tops, sign, shares, self.room, self.alpha,
+            self.e, self.log_alpha, self.v, self.q, norm, self.p,
         )  # fmt: skip
-        tape.share(lattice.take_marginals, steps.sizes, some, known, K, W, self.p, d.array, d.row)
+        share(lattice.take_marginals, steps.sizes, some, known, K, W, self.p, d.array, d.row)
         if learns:
-            tape.share(
+            share(
                 kernels.neighbours, steps.sizes, steps.counts, steps.row_at, some, known, K, W, self.alpha,
                 self.e, self.sums,
             )  # fmt: skip
-            tape.share(
+            share(
                 log_neighbours, *along, self.steep, known, K, W, self.wide, self.shifts, sign, shares,
                 self.log_alpha, self.v, self.q, self.log_sums,
             )  # fmt: skip
 
 
+# Something is to be done in every minibatch; labels where none are known.
 ALWAYS, NO_LABELS = np.ones(1, np.intp), np.zeros(0, np.intp)
 
 
@@ -251,54 +233,52 @@ def chain_objective(
 
     y, w: Targets, and weights or None, by place in the table of all steps.
     """
-    tape, steps, B = rec.tape, rec.steps, rec.room(SIZE_B)
-    lattices, s = Lattices(rec, scores, crf), (scores.array, scores.row)
-    get, (K, W) = lattices.get, lattices.sizes
-    labels, partial, some = (
-        get(*name, INTEGERS) for name in (("labels", lattices.R), ("partial", B), ("some", 1))
-    )
-    values, weights, shares, shares_of_partial, norm, norm_known = (
-        get(name, B)
-        for name in ("values", "weights", "shares", "shares of partial", "norm", "norm of the known")
-    )
-    total = get("total", 1)
+    tape, steps, lattices, learns = rec.tape, rec.steps, Lattices(rec, scores, crf), into is not None
+    K, W, R, B = lattices.K, lattices.W, lattices.R, lattices.B
+    along, get = (steps.sizes, steps.row_at, steps.lengths), lattices.get
+    labels, partial, some = get("labels", R, INTEGERS), get("partial", B, INTEGERS), get("some", 1, INTEGERS)
+    weights, shares, shares_of_partial, norm, norm_known, values, total = (
+        get(name, size)
+        for name, size in (
+            ("weights", B), ("shares", B), ("shares of partial", B), ("norm", B), ("norm of known", B),
+            ("values", B), ("total", 1),
+        )
+    )  # fmt: skip
     tape.call(
-        weigh_sequences, steps.sizes, steps.row_at, steps.lengths, steps.row,
-        rec.work.empty if w is None else w, w is not None, y.values.reshape(-1),
-        NO_LABELS if y.at is None else y.at, labels, weights, shares, partial, shares_of_partial,
-        some, total,
+        weigh_sequences, *along, steps.row, rec.work.empty if w is None else w, w is not None,
+        y.values.reshape(-1), NO_LABELS if y.at is None else y.at, labels, weights, shares, partial,
+        shares_of_partial, some, total,
     )  # fmt: skip
     lattices.begin()
-    learns = into is not None
     lattices.record(labels, False, ALWAYS, shares, norm, d, learns)
     if w is not None:
         lattices.record(labels, True, some, shares_of_partial, norm_known, d, learns)
     tape.share(
-        sequence_losses, steps.sizes, steps.row_at, steps.lengths, K, *lattices.crf, lattices.shifts, *s,
-        lattices.tops, labels, weights, shares, partial, norm, norm_known, values, learns, d.array, d.row,
+        sequence_losses, *along, K, *lattices.crf, lattices.shifts, scores.array, scores.row, lattices.tops,
+        labels, weights, shares, partial, norm, norm_known, values, learns, d.array, d.row,
     )  # fmt: skip
     if into is not None:
         tape.share(
-            transition_gradients, steps.sizes, steps.row_at, steps.lengths, K, W, labels, shares, partial,
-            lattices.E, lattices.sums, lattices.log_sums, d.array, d.row,
-            *(into[name] for name in ARRAYS),
+            transition_gradients, *along, K, W, labels, shares, partial, lattices.E, lattices.sums,
+            lattices.log_sums, d.array, d.row, *(into[name] for name in ARRAYS),
         )  # fmt: skip
     return Weighed(Rows(values, 1, SIZE_B), weights, total)
 
 
 def chain_marginals(rec: Recording, scores: Rows, crf: dict[str, Any], out: Rows) -> None:
     """Record the probabilities of the labels at each step: rows out (R, K) in float64."""
-    lattices, B = Lattices(rec, scores, crf), rec.room(SIZE_B)
+    lattices = Lattices(rec, scores, crf)
     lattices.begin()
-    lattices.record(NO_LABELS, False, ALWAYS, np.ones(B), lattices.get("norm", B), out, False)
+    norm = lattices.get("norm", lattices.B)
+    lattices.record(NO_LABELS, False, ALWAYS, np.ones(lattices.B), norm, out, False)
 
 
 def best_path(rec: Recording, scores: Rows, crf: dict[str, Any], out: Rows) -> None:
     """Record the labels of the best paths: rows out (R, 1) of integers."""
-    lattices, steps = Lattices(rec, scores, crf), rec.steps
+    lattices, steps = Lattices(rec, scores, crf, 2 * L), rec.steps
     came_from = lattices.get("came from", lattices.R * lattices.K, np.dtype(np.int32))
     room = lattices.get("best", rec.tape.n_threads * 3 * lattices.W)
     rec.tape.share(
-        best_paths, steps.sizes, steps.row_at, steps.lengths, *lattices.sizes, lattices.wide, lattices.edges,
-        scores.array, scores.row, room, came_from, out.array,
+        best_paths, steps.sizes, steps.row_at, steps.lengths, lattices.K, lattices.W, lattices.wide,
+        lattices.edges, scores.array, scores.row, room, came_from, out.array,
     )  # fmt: skip

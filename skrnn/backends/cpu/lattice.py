@@ -6,7 +6,7 @@ one another, begin and end, s_t (K,) those of a step. All here is float64, in ro
 to whole vectors, of which the last are zero unless it says otherwise. `*` is element by element:
 
     E = exp(A - max A)      e_t = exp(s_t - max s_t), zero where a label is ruled out
-    alpha_t = (alpha_{t-1} E) * e_t / c_t, c_t so that the sum is 1      in the beginning, exp(first) * e_0 / c_0
+    alpha_t = (alpha_{t-1} E) * e_t / c_t, c_t so that the sum is 1      alpha_0 = exp(first) * e_0 / c_0
     z = alpha_T . exp(last)      norm = sum of log c_t + log z, which is log Z but for the maxima
     beta_T = exp(last) / z      g_t = e_t * beta_t / c_t      beta_{t-1} = g_t E^T
     marginals: alpha_t * beta_t of a label, alpha_{t-1}[i] E[i, j] g_t[j] of two neighbours
@@ -153,8 +153,8 @@ def lattice_kernels(vectors: int) -> SimpleNamespace:
     C, multiply, across = vectors * L, make_multiply(vectors), make_multiply(vectors, "beside")
 
     @kernel("lattice_forward", vectors)
-    def forward(thread, n_threads, sizes, counts, row_at, lengths, some, K, W, E, ends, e, alpha, inverse, norm,
-                last):  # fmt: skip
+    def forward(thread, n_threads, sizes, counts, row_at, lengths, some, K, W, E, ends, e, alpha, inverse,
+                norm, last):  # fmt: skip
         """alpha (R, W), inverse (R,) = 1 / c, norm (B,), last (B,) = 1 / z."""
         if some[0] == 0:
             return

@@ -1,5 +1,5 @@
-"""The lattice of a linear-chain CRF in logarithms, for sequences that leave too much doubt in `lattice`, whose
-arrays these are: exact, and slow, with exponentials of all pairs of labels at each step.
+"""The lattice of a linear-chain CRF in logarithms, for sequences that leave too much doubt in `lattice`,
+whose arrays these are: exact, and slow, with exponentials of all pairs of labels at each step.
 
 Scores lie below their maxima, x_t = s_t - max s_t, -inf where a label is ruled out, and A less max A. From
 step to step logarithms are taken less their largest, so that sums of many steps do not cost digits:
@@ -57,9 +57,9 @@ def add_scores(K, s, at, top, label, out, to):
 
 
 @kernel("log_lattice")
-def log_lattice(thread, n_threads, sizes, row_at, lengths, some, doubt, most_doubt, steep, known, labels, K, W,
-                wide, transposed, edges, shifts, s, s_row, tops, sign, shares, room, alpha, g, log_alpha, v, q,
-                norm, p):  # fmt: skip
+def log_lattice(thread, n_threads, sizes, row_at, lengths, some, doubt, most_doubt, steep, known, labels, K,
+                W, wide, transposed, edges, shifts, s, s_row, tops, sign, shares, room, alpha, g, log_alpha,
+                v, q, norm, p):  # fmt: skip
     """norm (B,) and p (R, W) of the sequences with too much doubt, which are made steep (B,); of those, alpha
     and g become zero. log_alpha, v (R, W); q (R,), into which n is added; room: W for each thread."""
     if some[0] == 0:
