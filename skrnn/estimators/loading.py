@@ -25,7 +25,7 @@ from .unchanged import unchanged_on_error
 class TakesWeights(FittedNetwork):
     """Mixin: `from_weights` and `set_weights`."""
 
-    loss: str
+    loss: Any
     _begin_random_numbers: Any
     _fitted_attributes: Any
 
