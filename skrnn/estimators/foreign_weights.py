@@ -113,9 +113,10 @@ def parameters_of(weights: Weights) -> dict[str, Any]:
         if name not in arrays:
             raise ValueError(f"weights lack {weights.prefix + name!r}")
     for name, array in arrays.items():
-        is_matrix = "weight" in name or name == "crf.transitions"
-        if array.ndim != (2 if is_matrix else 1):
-            axes = "two axes, outputs and inputs" if "weight" in name else f"{1 + is_matrix} axis"
+        axes = "two axes, outputs and inputs" if "weight" in name else "one axis"
+        if name == "crf.transitions":
+            axes = "two axes, labels and those after them"
+        if array.ndim != (1 if axes == "one axis" else 2):
             raise ValueError(f"{names[name]} has shape {array.shape}, expected {axes}")
     (rows, hidden_size), first = arrays["weight_hh_l0"].shape, names["weight_hh_l0"]
     gates, rest = divmod(rows, hidden_size)
