@@ -196,8 +196,9 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, Cl
         return raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw
 
     def _wanted(self, method: str) -> str:
-        of_chain = {"predict": "labels", "predict_proba": "marginals"} if self._architecture["crf"] else {}
-        return of_chain.get(method, "outputs")
+        if not (hasattr(self, "weights_") and self._architecture["crf"]):
+            return super()._wanted(method)
+        return {"predict": "labels", "predict_proba": "marginals"}.get(method, "outputs")
 
     def _answer(self, method: str) -> Callable[[np.ndarray], np.ndarray]:
         answers = {
