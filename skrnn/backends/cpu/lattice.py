@@ -11,9 +11,9 @@ to whole vectors, of which the last are zero unless it says otherwise. `*` is el
     beta_T = exp(last) / z      g_t = e_t * beta_t / c_t      beta_{t-1} = g_t E^T
     marginals: alpha_t * beta_t of a label, alpha_{t-1}[i] E[i, j] g_t[j] of two neighbours
 
-No exponential is less than FLOOR, a. So nothing underflows: the sum of alpha_{t-1} is 1, alpha_{t-1} E lies
-between a and 1, c_t between a^2 and K, alpha_t, where it is not ruled out, above a^2 / K; beta between a and
-1 / a, since the mean of beta_t weighed by alpha_t is 1, and g below 1 / a.
+No exponential is less than a, whose logarithm is FLOOR. So nothing underflows: the sum of alpha_{t-1} is 1,
+alpha_{t-1} E lies between a and 1, c_t between a^2 and K, alpha_t, where it is not ruled out, above a^2 / K;
+beta between a and 1 / a, since the mean of beta_t weighed by alpha_t is 1, and g below 1 / a.
 
 What was below the floor has been made larger, so that the share of label sequences which use any of it is too
 large, and still bounds by how much norm and marginals are wrong. It is not more than the `doubt`: of a label
@@ -39,7 +39,7 @@ from .simd import clear, copy, lanes, make_load, make_store, part, where_greater
 from .threads import own_range, own_sequences
 from .weight_gradients import ROW_BLOCK
 
-FLOOR = -300.0  # its logarithm
+FLOOR = -300.0
 DOUBT = 1e-18
 LOW = 1.001 * exp_of_number(FLOOR)  # exponentials up to here count as raised
 FLOAT64 = np.dtype(np.float64)

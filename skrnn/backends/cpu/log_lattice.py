@@ -34,7 +34,7 @@ def from_the_largest(K, x, at):
     return largest
 
 
-@inlined
+@kernel("log_sum")
 def log_sum(K, x, at, y, to):
     """Log of the sum of exp(x[at:][:K] + y[to:][:K])."""
     largest, total = x[at] + y[to], 0.0
