@@ -223,7 +223,16 @@ def test_both_ways_agree(K, lengths, dtype, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "case", ["forbidden", "only forbidden", "known and forbidden", "far apart", "against"]
+    "case",
+    [
+        "forbidden",
+        "only forbidden",
+        "known and forbidden",
+        "known beginning",
+        "known end",
+        "far apart",
+        "against",
+    ],
 )
 def test_scores_that_are_far_apart(case, device):
     """Marginals, losses and gradients are those of all label sequences, whichever way they take."""
@@ -238,6 +247,9 @@ def test_scores_that_are_far_apart(case, device):
     elif case == "known and forbidden":  # all sequences that agree with what is known
         A[:, 1] = -1e4
         problem.w[:4], problem.y[:4], problem.w[1] = 1.0, 1, 0.0
+    elif case in ("known beginning", "known end"):
+        (first if case == "known beginning" else last)[1] = -1e4
+        problem.w[:4], problem.y[:4], problem.w[2] = 1.0, 1, 0.0
     elif case == "far apart":
         problem.s *= 700
     else:  # scores and transitions, of which neither gives way

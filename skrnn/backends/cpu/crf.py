@@ -207,7 +207,7 @@ class Lattices:
         share(
             log_lattice, *along, self.doubt, lattice.DOUBT, self.steep, known, labels, K, W, self.wide,
             self.transposed, self.edges, self.shifts, *s, self.tops, sign, shares, self.room, self.alpha,
-            self.e, self.log_alpha, self.v, self.q, norm, self.p,
+            self.log_alpha, self.v, self.q, norm, self.p,
         )  # fmt: skip
         share(lattice.take_marginals, steps.sizes, some, known, K, W, self.p, d.array, d.row)
         if learns:

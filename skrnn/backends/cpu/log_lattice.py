@@ -58,10 +58,10 @@ def add_scores(K, s, at, top, label, out, to):
 
 @kernel("log_lattice")
 def log_lattice(thread, n_threads, sizes, row_at, lengths, some, doubt, most_doubt, steep, known, labels, K,
-                W, wide, transposed, edges, shifts, s, s_row, tops, sign, shares, room, alpha, g, log_alpha,
+                W, wide, transposed, edges, shifts, s, s_row, tops, sign, shares, room, alpha, log_alpha,
                 v, q, norm, p):  # fmt: skip
-    """norm (B,) and p (R, W) of the sequences with too much doubt, which are made steep (B,); of those, alpha
-    and g become zero. log_alpha, v (R, W); q (R,), into which n is added; room: W for each thread."""
+    """norm (B,) and p (R, W) of the sequences with too much doubt, which are made steep (B,); their alpha
+    becomes zero. log_alpha, v (R, W); q (R,), into which n is added; room: W for each thread."""
     if some[0] == 0:
         return
     lo, hi = own_sequences(thread, n_threads, sizes, lengths)
@@ -74,7 +74,6 @@ def log_lattice(thread, n_threads, sizes, row_at, lengths, some, doubt, most_dou
         for t in range(T):
             r = row_at[t] + i
             clear(alpha, r * W, W)
-            clear(g, r * W, W)
             for j in range(K):
                 if t == 0:
                     log_alpha[r * W + j] = edges[j] - shifts[1]
