@@ -1,9 +1,10 @@
 """Events with categories, from a DataFrame with a row for each: which visits to a shop end with an order?
 
-Each event has a kind and a department, which are categories, and the seconds since the last one, a number. Every
-category gets a table of vectors, the number goes in beside them. What makes people order is an order of events: a
-payment that fails is forgiven if help comes before the basket is emptied, and a search leads somewhere only in the
-department of the last view. A boosted tree on counts of the events, which knows no order, stands beside it.
+Each event has a kind and a department, which are categories, and the seconds since the last one, a number.
+Every category gets a table of vectors, the number goes in beside them. What makes people order is an order of
+events: a payment that fails is forgiven if help comes before the basket is emptied, and a search leads
+somewhere only in the department of the last view. A boosted tree on counts of the events, which knows no
+order, stands beside it.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """From the letters of a surname to the language it comes from.
 
-A text is a sequence of characters: `TokenEncoder` numbers them, the network learns a vector for each and reads
-them in both directions. The names are Faker's, each in one language only; a fifth of them is never trained on.
-A linear model on groups of one to four letters, the usual way without a network, stands beside it.
+A text is a sequence of characters: `TokenEncoder` numbers them, the network learns a vector for each and
+reads them in both directions. The names are Faker's, each in one language only; a fifth of them is never
+trained on. A linear model on groups of one to four letters, the usual way without a network, is beside it.
 """
 
 import numpy as np

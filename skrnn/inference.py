@@ -10,7 +10,7 @@ import numpy as np
 from .batches import SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T, Jobs, Steps
 from .interrupts import deferring
 from .network import Network
-from .recording import INPUT, TOKENS
+from .recording import INPUT, TOKENS, Recording, Rows
 from .sequences import TOKEN, Sequences, Targets, lies_on_host
 
 
@@ -47,6 +47,14 @@ class State(NamedTuple):
         return State(layers, None if self.pooled is None else self.pooled[:n].copy())
 
 
+# Rows that a pass returns, of a network, its recording, and what its last link has made.
+WANTED: dict[str, Callable[[Network, Recording, Any], Rows]] = {
+    "outputs": lambda network, rec, out: out.rows(rec),
+    "states": lambda network, rec, out: network.hidden(rec),
+    "attention": lambda network, rec, out: network.attention_weights(rec),
+    "marginals": lambda network, rec, out: out.marginals(rec),
+    "labels": lambda network, rec, out: out.labels(rec),
+}
 BATCH = 256  # sequences run together
 ROWS = 32_768  # steps run together: bounds the memory of long sequences
 
@@ -62,7 +70,7 @@ def run(
     n_threads: int | Callable[[], int] | None = None,
     **what: Any,
 ) -> tuple[np.ndarray, State | None]:
-    """Raw outputs, or the top layer's states or the weights of attention, and the last states.
+    """Raw outputs, or what else is wanted, and the last states.
 
     Parameters
     ----------
@@ -77,8 +85,7 @@ def run(
 
     Returns
     -------
-    output : ndarray of shape (n, n_out), or (n_steps, n_out) with an output per step, (n_steps, 1) with
-        `attention`
+    output : ndarray of shape (n, n_out), or (n_steps, n_out) with an output per step; or what is `wanted`
         An array of the GPU where the values of `sequences` are one.
     state : State, or None unless `last`
 
@@ -113,12 +120,13 @@ class Pass:
         Where each sequence ends among `n_steps` steps of the answer, if this is to change.
     state : State or None
         First states, in the order of `sequences`; None: zeros.
-    hidden : bool
-        Whether to return the top layer's states per step instead of the head's outputs.
-    attention : bool
-        Whether to return, in float64, the weight of each step instead.
+    wanted : {"outputs", "states", "attention", "marginals", "labels"}
+        What to return: the head's outputs; the top layer's states per step; in float64, the weight of each
+        step in attention; of a network that ends in a `CRF`, in float64, the probabilities of the labels of
+        each step, or the labels of the best path, int32.
     log_prob : Targets, optional
-        Of a network that ends in a `Softmax`: return, in float64, minus log p of these tokens instead.
+        Of a network that ends in a `Softmax` or a `CRF`: return, in float64, minus log p of these tokens
+        instead, or of each sequence of labels.
     last : bool
         Whether the last states are wanted.
     n_threads : int, optional
@@ -148,8 +156,7 @@ class Pass:
         n_steps: int | None = None,
         mates: Sequences | None = None,
         state: State | None = None,
-        hidden: bool = False,
-        attention: bool = False,
+        wanted: str = "outputs",
         log_prob: Targets | None = None,
         last: bool = False,
         n_threads: int | None = None,
@@ -159,10 +166,18 @@ class Pass:
             asked = len(sequences.values) if network.return_sequences else n
             if len(log_prob) != asked:
                 raise ValueError(f"log_prob has {len(log_prob)} targets for {asked} of the network's outputs")
-        in_float64 = attention or log_prob is not None
-        self.per_step = hidden or attention or network.return_sequences
-        width = 1 if in_float64 else network.recurrent[-1].width if hidden else network.n_out
-        dtype = np.dtype(np.float64) if in_float64 else network.dtype
+        float64 = np.dtype(np.float64)
+        self.per_step = wanted in ("states", "attention") or network.return_sequences
+        width, dtype = {
+            "outputs": (network.n_out, network.dtype),
+            "states": (network.recurrent[-1].width, network.dtype),
+            "attention": (1, float64),
+            "marginals": (network.n_out, float64),
+            "labels": (1, TOKEN),
+        }[wanted]
+        if log_prob is not None:
+            width, dtype = 1, float64
+            self.per_step = self.per_step and network.chain is None
         if ends is None or n_steps is None:
             ends, n_steps = sequences.offsets[1:], sequences.n_steps
         shape = n_steps if self.per_step else n, width
@@ -180,10 +195,11 @@ class Pass:
             for given, rows in pairs(state, *own):
                 backend.start_from(rec, np.ascontiguousarray(given), rows)
         out = network.forward(rec, inputs)
-        if hidden or attention:
-            out = network.hidden(rec) if hidden else network.attention_weights(rec)
-        out = out.rows(rec) if log_prob is None else out.objective(rec, log_prob)[0].values
-        backend.scatter(rec, out, ends, width, self.output)
+        if log_prob is None:
+            rows = WANTED[wanted](network, rec, out)
+        else:
+            rows = out.objective(rec, log_prob)[0].values
+        backend.scatter(rec, rows, ends, width, self.output)
         self.end = State.zeros(network, n) if last else None
         if self.end is not None:
             for array, rows in pairs(self.end, *own):

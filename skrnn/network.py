@@ -17,7 +17,7 @@ from . import backends
 from .batches import SIZE_R, Jobs, Steps
 from .cells import STATES
 from .layout import Parameters
-from .links import Attention, Embedding, Link, Mate, Pool, Recurrent, Unfold
+from .links import CRF, Attention, Embedding, Link, Mate, Pool, Recurrent, Unfold
 from .recording import INPUT, INPUTS, Recording, Rows
 from .sequences import Sequences
 
@@ -39,6 +39,8 @@ class Network:
         Whether there is a row of outputs for each step.
     whole : bool
         Whether sequences cannot be read in chunks.
+    chain : CRF or None
+        The last link, if it is one.
     n_steps : int or None
         Steps that every sequence has to have.
     n_columns : int
@@ -72,6 +74,7 @@ class Network:
         self.attention = next((link for link in own if isinstance(link, Attention)), None)
         columns = [1 + link.column for link in own if isinstance(link, Embedding)]
         self.n_columns = max(columns, default=0)
+        self.chain = links[-1] if isinstance(links[-1], CRF) else None
         self.n_steps = next((link.n_steps for link in links if isinstance(link, Unfold)), None)
 
     def pack(self, weights: Mapping[str, np.ndarray]) -> Any:

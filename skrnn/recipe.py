@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
-from .links import Attention, Dense, Dropout, Embedding, Join, Last, Link, Pool, Recurrent, Unfold
+from .links import CRF, Attention, Dense, Dropout, Embedding, Join, Last, Link, Pool, Recurrent, Unfold
 from .network import Network
 from .recording import INPUT
 
@@ -30,6 +30,7 @@ def recurrent_network(
     embedding_updates: str = "dense",
     freeze_embedding: bool = False,
     embedding_dropout: float = 0.0,
+    crf: bool = False,
     dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
     head_dropout: float = 0.0,
@@ -41,7 +42,8 @@ def recurrent_network(
 
     With `skip_steps`, the steps of every sequence, a linear map leads from all of them to the outputs.
     `tables` are those of vectors, tokens and numbers of each, one for each column of tokens; what they say
-    stands before the `n_in` numbers of a step.
+    stands before the `n_in` numbers of a step. With `crf`, the outputs are scores of labels, which hang
+    together in a chain.
     """
     backend, arrays = backends.get(device), array_dtype(dtype)
     directions, links = 2 if bidirectional else 1, list[Link]()
@@ -90,6 +92,8 @@ def recurrent_network(
         links.append(Unfold("unfolded", name, skip_steps, n_step))
         maps["skip"] = "unfolded", links[-1].width
     links.append(Dense(backend, arrays, "out", maps, n_out))
+    if crf:
+        links.append(CRF("crf", "out", n_out))
     return Network(n_in, links, dtype=arrays, device=device, n_threads=n_threads)
 
 

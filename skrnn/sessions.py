@@ -120,7 +120,7 @@ class Predictor:
         mates: Sequences | None = None,
         log_prob: Targets | None = None,
         n_rows: int = inference.ROWS,
-        **what: bool,
+        **what: Any,
     ) -> tuple[np.ndarray, State | None]:
         """See `inference.run`."""
         network = self.network

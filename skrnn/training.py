@@ -344,6 +344,8 @@ class Trainer:
         what: dict[str, Any] = {"mates": mates}
         if isinstance(self.network.links[-1], links.Softmax):  # whose scores are too many
             what["log_prob"] = y
+        if self.network.chain is not None:  # whose arrays may be spoilt, too
+            what["wanted"] = "marginals"
         if self.settings.tbptt_steps is not None:
             what["n_rows"] = len(batch) * self.settings.tbptt_steps
         if not np.isfinite(self.predict(sequences, **what)).all():

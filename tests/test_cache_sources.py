@@ -23,10 +23,13 @@ from skrnn import losses
 from skrnn.backends import kernel_cache
 from skrnn.backends.cpu import (
     attention,
+    crf,
     decoding,
     dense,
     dropout,
     embedding,
+    lattice,
+    log_lattice,
     pooling,
     reading,
     recurrent,
@@ -239,6 +242,9 @@ def every_kernel():
         for loss in every_loss:
             compile_loss(loss.name, loss.row, dtype)
     reading.reading_kernels(TOKEN)
+    for vectors in (1, 2, 3, 4):
+        lattice.lattice_kernels(vectors)
+    assert crf.log_lattice is log_lattice.log_lattice  # whose kernels, like those of `crf`, are of no factory
     # By `type`: asking a dead weak reference for its class raises.
     dispatchers = [o for o in gc.get_objects() if issubclass(type(o), Dispatcher)]
     kernels = defaultdict(list)

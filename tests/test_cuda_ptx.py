@@ -129,6 +129,20 @@ def test_every_kernel(cc, dtype, monkeypatch):
         for cell in CELLS:
             compile_tape(trainer(dtype, **cell, recurrent_dropout=0.3).tape)
 
+    network = recurrent_network(
+        3, 2, dtype=dtype, device="cuda", return_sequences=True, crf=True, hidden_size=4
+    )
+    sequences = Sequences.from_dense(np.zeros((2, 2, 3), dtype))
+    jobs, tape = Jobs(sequences.lengths, 2, None), backend.Tape()
+    params, grads = (backend.aligned(network.size, network.dtype) for _ in range(2))
+    rec = network.record(tape, jobs.room(), params, grads, keep=True)
+    chain = network.forward(rec, network.read(rec, sequences, jobs))
+    backend.scatter(rec, chain.labels(rec), sequences.offsets[1:], 1, np.zeros((4, 1), np.int32))
+    backend.scatter(rec, chain.marginals(rec), sequences.offsets[1:], 2, np.zeros((4, 2)))
+    for y in np.zeros((4, 1), np.int32), np.zeros((4, 1), dtype):
+        chain.objective(rec, Targets(y), np.ones(4, dtype), learns=True)
+    compile_tape(tape)
+
     network = recurrent_network(3, 2, cell="lstm", dtype=dtype, device="cuda", skip_steps=2)
     sequences = Sequences.from_dense(np.zeros((2, 2, 3), dtype))
     jobs, tape = Jobs(sequences.lengths, 2, None), backend.Tape()

@@ -253,7 +253,7 @@ def test_too_little_memory_for_an_answer_on_the_device(small_device):
         values = network.backend.to_device(some.sequences.values.ravel()).reshape(-1, 2)
     small_device(100)
     with pytest.raises(MemoryError, match="MiB"), backends.turn("cuda"):
-        run(network, params, replace(some.sequences, values=values), hidden=True)
+        run(network, params, replace(some.sequences, values=values), wanted="states")
 
 
 def test_a_turn_within_a_turn_has_its_own_account(small_device):

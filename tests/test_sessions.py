@@ -38,6 +38,7 @@ NETWORKS = [
     {"cell": "gru", "reset_after": False, "pooling": "max"},
     {"cell": "gru", "return_sequences": True},
     {"cell": "lstm", "pooling": "attention"},
+    {"cell": "gru", "return_sequences": True, "crf": True},
     {"cell": "lstm", "dtype": np.float64},
 ]
 
@@ -59,7 +60,8 @@ def test_a_session_answers_with_the_bits_of_a_new_recording(options):
     network = recurrent_network(3, 2, hidden_size=5, **options)
     params = network.pack(network.parameters.initial(np.random.RandomState(0)))
     predictor = Predictor(network, params)
-    asked = [{}, {"hidden": True}] + [{"attention": True}] * (network.attention is not None)
+    asked = [{}, {"wanted": "states"}] + [{"wanted": "attention"}] * (network.attention is not None)
+    asked += [{"wanted": "labels"}, {"wanted": "marginals"}] * (network.chain is not None)
     for n in (8, 7, 1, 8, 5):
         sequences = Sequences.from_arrays([x.astype(network.dtype) for x in RAGGED[n:0:-1]])
         for what in asked:

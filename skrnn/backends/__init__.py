@@ -85,6 +85,13 @@ dX)``
                                          float64: softmax over time of v . tanh(U). U becomes tanh(U).
 ``attend_backward(rec, dout, H, U, v,    dH: of H itself; what comes through U is in dU.
 a, dU, dv, dH)``
+``chain_objective(rec, scores, crf, y,   Of rows of scores (R, K) of the labels of steps, and of what scores
+w, d, into)``                            label sequences beside them, the arrays of a `skrnn.links.CRF`: the
+                                         losses of all sequences, `Weighed`, d, the gradient of their mean per
+                                         labelled step, and that of the arrays, unless `into` is None.
+``chain_marginals(rec, scores, crf,      The probabilities of the labels at each step, rows (R, K) in float64.
+out)``
+``best_path(rec, scores, crf, out)``     The labels of the best paths, rows (R, 1) of int32.
 ``sequence_mask(rec, stream, layer,      Dropout masks from counters (seed, epoch, stream, sequence, step,
 rate, name)``                            unit): the same numbers on every device.
 ``drop_out(rec, X, stream, width,      Of single elements, in place; also its backward pass.

@@ -9,7 +9,9 @@ weights_ : dict of str to ndarray
     ``head.bias``, and ``skip.weight`` (outputs, steps times features) with `linear_skip`, and
     ``attention.weight`` and ``attention.query``, the W and v of ``pooling="attention"``; of tokens
     ``embedding.weight`` (tokens, numbers of each), or ``embedding_0.weight``, ``embedding_1.weight``, ... of
-    several columns, whose numbers stand before the others of a step.
+    several columns, whose numbers stand before the others of a step; with ``loss="crf"`` ``crf.transitions``
+    (classes, classes), of which [i, j] scores class j after class i, ``crf.start_transitions`` and
+    ``crf.end_transitions`` (classes,).
 n_iter_ : int
     Epochs trained.
 device_ : str

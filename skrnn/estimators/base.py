@@ -249,7 +249,8 @@ class RecurrentEstimator(
         """What a fit freezes: later changes of these parameters wait for the next fit."""
         names = [*NETWORK_PARAMETERS, *(name for name in CELL_PARAMETERS if hasattr(self, name))]
         parameters = {name: as_python(getattr(self, name)) for name in names}
-        return parameters | {"cell": self._cell, "skip_steps": self._skip_steps, "tables": self._tables}
+        own = {"skip_steps": self._skip_steps, "tables": self._tables, "crf": self.loss == "crf"}
+        return parameters | {"cell": self._cell} | own
 
     @property
     def _cell(self) -> str:

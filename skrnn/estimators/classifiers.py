@@ -17,6 +17,7 @@ from ..sequences import Targets
 from ..training import Data
 from .attributes import ATTRIBUTES, CLASSES
 from .base import RecurrentEstimator
+from .chains import check_chain_parameters, check_chain_weights
 from .declare import with_parameters
 from .devices import to_host
 from .inputs import Input
@@ -88,6 +89,11 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, Cl
         rows = read_rows(y, input, self.return_sequences, name)
         labels = read_labels(rows, w, input, self.return_sequences, name)
         used = np.ones(len(labels), bool) if w is None else w > 0
+        if self.loss == "crf":
+            if labels.ndim > 1:
+                raise ValueError(f'loss="crf" wants one label for each step, {name} holds sets of labels')
+            if name == "y":  # others are weighed in a score, step by step
+                check_chain_weights(w, input)
         if reset:
             self._multilabel, self._target_names = labels.ndim > 1, rows.names
             if self._multilabel:
@@ -101,6 +107,18 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, Cl
         check_same_targets(rows.names, self._target_names, name)
         codes = self._encode(labels, used, input, self.return_sequences, name)
         return Targets(codes.reshape(len(codes), -1).astype(array_dtype(self.dtype), order="C"))
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.loss == "crf":
+            check_chain_parameters(self)
+
+    def _check_order(self, what: str) -> None:
+        super()._check_order(what)
+        if self._architecture["crf"]:
+            raise ValueError(
+                f"loss='crf' weighs the labels of a whole sequence together: the network cannot be {what}"
+            )
 
     def _migrate(self) -> None:
         super()._migrate()
@@ -139,18 +157,21 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, Cl
         return None if self._multilabel or self.return_sequences else data.y.matrix()[:, 0]
 
     def _make_loss(self) -> Loss:
-        if self._multilabel or len(self.classes_) == 2:
+        if self._multilabel or self._n_raw() == 1:
             return losses.binary_log_loss
         return losses.multiclass_log_loss
 
     def _n_raw(self) -> int:
-        return 1 if len(self.classes_) == 2 and not self._multilabel else len(self.classes_)
+        alone = len(self.classes_) == 2 and not self._multilabel and self.loss != "crf"
+        return 1 if alone else len(self.classes_)
 
     def _n_outputs(self) -> int:
         return self._n_raw()
 
     def _codes(self, raw: np.ndarray) -> np.ndarray:
         """Class numbers (m,), or label sets (m, n_labels) of 0 and 1."""
+        if raw.dtype.kind == "i":  # of best paths
+            return raw[:, 0]
         if self.label_values_ is not None:
             only_one = self.label_values_[:, 0] == self.label_values_[:, 1]
             return ((raw > 0) | only_one).astype(int)
@@ -163,13 +184,22 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, Cl
         return self.classes_[codes]
 
     def _probabilities(self, raw: np.ndarray) -> np.ndarray:
-        probability = self._make_loss().link(raw)
-        if probability.shape[1] == 1 and not self._multilabel:
-            probability = np.concatenate([1 - probability, probability], axis=1)
-        return probability
+        if self._architecture["crf"]:  # marginals
+            return raw
+        if self._multilabel:
+            return losses.sigmoid(raw)
+        if raw.shape[1] == 1:
+            probability = losses.sigmoid(raw)
+            return np.concatenate([1 - probability, probability], axis=1)
+        return losses.softmax(raw)
 
     def _scores(self, raw: np.ndarray) -> np.ndarray:
         return raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw
+
+    def _wanted(self, method: str) -> str:
+        if not (hasattr(self, "weights_") and self._architecture["crf"]):
+            return super()._wanted(method)
+        return {"predict": "labels", "predict_proba": "marginals"}.get(method, "outputs")
 
     def _answer(self, method: str) -> Callable[[np.ndarray], np.ndarray]:
         answers = {
@@ -181,7 +211,8 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, Cl
         return answers[method]
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes, or of each label: of the larger of its two values.
+        """Probabilities of the classes, or of each label: of the larger of its two values. With
+        ``loss="crf"`` those of the classes at each step, summed over all paths through the others.
 
         Parameters
         ----------
@@ -196,7 +227,8 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, Cl
         return self._ask("predict_proba", X)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Raw scores of the head: log-odds of the second class, or one score per class or label.
+        """Raw scores of the head: log-odds of the second class, or one score per class or label. With
+        ``loss="crf"`` one score per class, also of two, before the scores of transitions.
 
         Parameters
         ----------
@@ -204,7 +236,8 @@ class _Classifier(ClassifierMixin, TakesWeightsOfClasses, RecurrentEstimator, Cl
 
         Returns
         -------
-        ndarray of shape (n,) for two classes, else (n, n_classes); per step like `predict_proba`
+        ndarray of shape (n,) for two classes, else (n, n_classes); per step like `predict_proba`, with
+        ``loss="crf"`` always one column per class
         """
         return self._ask("decision_function", X)
 

@@ -13,19 +13,22 @@ from ..interrupts import deferred
 from ..recipe import array_dtype
 from ..training import Progress
 from .categories import Categories, choose
+from .chains import labels_in_order
 from .devices import device_to_read
 from .finite import problem_of
-from .foreign_weights import CALLED, Weights, parameters_of, read, shapes, tables
+from .foreign_weights import CALLED, CHAIN_NAMES, Weights, read
 from .labels import check_same_classes, in_order_of_classes, learn_outputs
 from .parameters import as_python
 from .prediction import FittedNetwork, remembering
 from .tables import each, says
 from .unchanged import unchanged_on_error
+from .weight_shapes import parameters_of, shapes, tables
 
 
 class TakesWeights(FittedNetwork):
     """Mixin: `from_weights` and `set_weights`."""
 
+    loss: Any
     _begin_random_numbers: Any
     _fitted_attributes: Any
 
@@ -42,10 +45,12 @@ class TakesWeights(FittedNetwork):
         """A fitted estimator from the weights of a network that was trained elsewhere.
 
         Arrays say `hidden_size`, `num_layers`, `bidirectional`, `linear_skip`, ``pooling="attention"`` (by
-        ``attention.weight`` and ``attention.query``, as in `weights_`), `embedding_size` and `n_tokens`, the
-        cell and the outputs. What they do not say is to be passed: `activation`, `pooling`,
-        `return_sequences`, `loss`, `dtype`, `categorical_features` where there are numbers beside tokens, the
-        layout of 2-D X and, but for Keras's lists with biases, `reset_after`.
+        ``attention.weight`` and ``attention.query``, as in `weights_`), ``loss="crf"`` with
+        `return_sequences` (by ``transitions``, ``start_transitions`` and ``end_transitions`` of a module, as
+        of pytorch-crf), `embedding_size` and `n_tokens`, the cell and the outputs. What they do not say is to
+        be passed: `activation`, `pooling`, `return_sequences`, `loss`, `dtype`, `categorical_features` where
+        there are numbers beside tokens, the layout of 2-D X and, but for Keras's lists with biases,
+        `reset_after`.
 
         The estimator has trained no epoch; `fit` with `warm_start`, and `partial_fit`, go on from here. Until
         then it takes X of either kind, 2-D or sequences, and knows no names of features; `n_features_in_` are
@@ -213,6 +218,8 @@ class TakesWeights(FittedNetwork):
                 given = value if all(map(says, of_each, values)) else given
             if given != value:
                 raise ValueError(f"{parameter}={given!r}, but the weights say {value!r}")
+        if self.loss == "crf" and "loss" not in told:
+            raise ValueError(f"loss='crf', but the weights lack {CHAIN_NAMES[0]!r}")
         attends = self.pooling == "attention" and not self.return_sequences
         if attends != ("pooling" in told):
             raise ValueError(
@@ -236,7 +243,7 @@ class TakesWeightsOfClasses(TakesWeights):
         ----------
         weights : mapping of str to array, list of arrays, or path of an .npz archive
             See `RNNRegressor.from_weights`. A head of one output, the log-odds of the second class, is for
-            two classes; one of two outputs, of a softmax, is made into that.
+            two classes; one of two outputs, of a softmax, is made into that, unless a CRF is behind it.
         classes : array-like of shape (n_classes,) or (n_labels, 2), default=None
             The classes in the order of the head's outputs; or, where these are label sets, the two values of
             each label, as in `label_values_`. None: classes 0, 1, 2, ...
@@ -292,6 +299,10 @@ class TakesWeightsOfClasses(TakesWeights):
                 self._multilabel, self._target_names = values is not None, None
             else:
                 check_same_classes(classes, self.classes_, self.label_values_)
+        if self.loss == "crf" if first else self._architecture["crf"]:
+            if self._multilabel or len(head["head.bias"]) < 2:
+                raise ValueError('loss="crf" needs a head with an output for each of two or more classes')
+            return labels_in_order(weights, (*head, *CHAIN_NAMES), order)
         if self._multilabel:
             return weights
         return weights | {name: in_order_of_classes(rows, order) for name, rows in head.items()}

@@ -348,8 +348,16 @@ class RegressorParameters:
 class ClassifierParameters:
     """Of classifiers."""
 
-    loss: Literal["log_loss"] = parameter(
-        "What the network minimises: the cross-entropy.", default="log_loss"
+    loss: Literal["log_loss", "crf"] = parameter(
+        'What the network minimises. "log_loss": the cross-entropy. "crf", with `return_sequences`: that of '
+        "the labels of all steps of a sequence together, by a conditional random field (Lafferty, McCallum & "
+        "Pereira 2001), which also scores how labels follow on one another, begin and end; like biases, "
+        "these scores do not decay. `predict` then gives the best path (Viterbi 1967), `predict_proba` "
+        "marginal probabilities, and `loss_` is the mean over labelled steps. A step of weight 0 is "
+        "unlabelled, and summed over; other weights are equal within a sequence. For one label per step; not "
+        "with `class_weight` or `tbptt_steps`. Whole sequences are needed, so that such a network cannot be "
+        "streamed.",
+        default="log_loss",
     )
     class_weight: dict | Literal["balanced"] | None = parameter(
         "Weights of the classes in training, as in scikit-learn; for label sets a dict for each column, from "

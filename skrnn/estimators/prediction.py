@@ -61,8 +61,12 @@ class FittedNetwork(Versioned, ReadsSequences):
 
     def _ask(self, method: str, X: Any) -> Any:
         """That method's answer in X's form, where X is."""
-        input, raw, _ = self._run(X)
+        input, raw, _ = self._run(X, wanted=self._wanted(method))
         return self._shape(input, in_kind_of(X, self._answer(method)(raw)))
+
+    def _wanted(self, method: str) -> str:
+        """What the network has to return for that method; see `skrnn.inference.Pass`."""
+        return "outputs"
 
     def _turn(self, X: Any = None) -> AbstractContextManager[str]:
         """A turn on the device for predictions, which is given; the CPU's, with a warning, where there is no
@@ -130,16 +134,15 @@ class FittedNetwork(Versioned, ReadsSequences):
         X: Any,
         *,
         state: Any = None,
-        hidden: bool = False,
-        attention: bool = False,
+        wanted: str = "outputs",
         last: bool = False,
         **changed: Any,
     ) -> tuple[Input, np.ndarray, Any]:
-        """(Input, raw outputs, hidden states or weights of attention in X's float type, last states, as users
-        see them, if they are wanted), of a network with some parameters `changed`.
+        """(Input, what is `wanted`, in X's float type but for labels, and, if asked for, the last states, as
+        users see them), of a network with some parameters `changed`.
 
-        Hidden states and weights lie where X does. Raw outputs, which are few, are made into answers on the
-        host.
+        Hidden states and weights of attention lie where X does. Raw outputs, which are few, are made into
+        answers on the host.
         """
         if not hasattr(self, "weights_"):
             check_is_fitted(self)  # which asks for tags, first
@@ -152,10 +155,11 @@ class FittedNetwork(Versioned, ReadsSequences):
                 check_equal_lengths(input.sequences, network.n_steps)
             first = None if state is None else read_state(state, len(input.sequences), network)
             raw, end = predictor.run(
-                input.sequences, partial(effective_threads, self.n_jobs), state=first, hidden=hidden,
-                attention=attention, last=last,
+                input.sequences, partial(effective_threads, self.n_jobs), state=first, wanted=wanted,
+                last=last,
             )  # fmt: skip
-            raw = (raw if hidden or attention else to_host(raw)).astype(input.float_type, copy=False)
+            raw = raw if wanted in ("states", "attention") else to_host(raw)
+            raw = raw if wanted == "labels" else raw.astype(input.float_type, copy=False)
         return input, raw, None if end is None else shown(end, network)
 
     @property
@@ -198,8 +202,8 @@ class FittedNetwork(Versioned, ReadsSequences):
         ------
         ValueError
             For a bidirectional network, which would have to know the sequence's end; with `linear_skip`,
-            which reads whole windows; with ``pooling="attention"``, which weighs whole sequences; for a
-            `state` of another shape or network.
+            which reads whole windows; with ``pooling="attention"`` or ``loss="crf"``, which weigh whole
+            sequences; for a `state` of another shape or network.
         """
         check_is_fitted(self)
         self._check_order("read piece by piece")
@@ -233,8 +237,8 @@ class FittedNetwork(Versioned, ReadsSequences):
         ------
         ValueError
             For a bidirectional network, which would have to know the sequence's end; with `linear_skip`,
-            which reads whole windows; with ``pooling="attention"``, which weighs whole sequences; for a
-            `batch` below 1; for a `method` that the estimator has not, or not with its loss.
+            which reads whole windows; with ``pooling="attention"`` or ``loss="crf"``, which weigh whole
+            sequences; for a `batch` below 1; for a `method` that the estimator has not, or not with its loss.
         """
         check_is_fitted(self)
         if not isinstance(batch, Integral) or batch < 1:
@@ -257,7 +261,7 @@ class FittedNetwork(Versioned, ReadsSequences):
         ndarray of shape (n, T, hidden_size * directions), or 1-D object array of n arrays of shape
         (T_i, hidden_size * directions) where X is a list or an object array
         """
-        input, states, _ = self._run(X, hidden=True)
+        input, states, _ = self._run(X, wanted="states")
         return shape_like(input, in_kind_of(X, states))
 
     def attention_weights(self, X: Any) -> np.ndarray:
@@ -282,7 +286,7 @@ class FittedNetwork(Versioned, ReadsSequences):
         if not self._attends:
             fitted = {name: self._architecture[name] for name in ("pooling", "return_sequences")}
             raise ValueError(f"attention_weights are those of pooling='attention': the fit had {fitted}")
-        input, a, _ = self._run(X, attention=True)
+        input, a, _ = self._run(X, wanted="attention")
         return shape_like(input, in_kind_of(X, a.reshape(-1)))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -308,7 +312,7 @@ class FittedNetwork(Versioned, ReadsSequences):
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[np.ndarray, TargetRows, np.ndarray | None, Input, bool]:
         """Predictions, targets and weights as flat rows."""
-        input, raw, _ = self._run(X)
+        input, raw, _ = self._run(X, wanted=self._wanted("predict"))
         per_step = self._architecture["return_sequences"]
         rows = read_rows(opened_on_host(y), input, per_step)
         check_same_targets(rows.names, self._target_names)
@@ -344,6 +348,10 @@ class FittedNetwork(Versioned, ReadsSequences):
         for name in ("_progress", "loss_curve_", "validation_scores_"):  # are read from `history_`
             self.__dict__.pop(name, None)
         self.__dict__.setdefault("device_", "cpu")
-        before = {"skip_steps": None, "tables": ()}  # all other parameters of a network have defaults
+        before = {
+            "skip_steps": None,
+            "tables": (),
+            "crf": False,
+        }  # other parameters of a network have defaults
         self._architecture = before | self._architecture
         self._row_layout = self._given_layout | getattr(self, "_row_layout", {})

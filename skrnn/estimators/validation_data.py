@@ -86,7 +86,8 @@ class Validated(FittedNetwork):
         return validation
 
     def _validation_score(self, trainer: Trainer, validation: Data) -> float:
-        raw = to_host(trainer.predict(validation.sequences))
+        wanted = "outputs" if trainer.network.chain is None else "labels"
+        raw = to_host(trainer.predict(validation.sequences, wanted=wanted))
         if not np.isfinite(raw).all():
             raise Diverged("The output", trainer.settings)
         rows = target_rows(validation, self.return_sequences)

@@ -6,6 +6,7 @@ and its adjoint in each backend.
 """
 
 from .attention import Attention
+from .crf import CRF
 from .dense import Dense
 from .dropout import Dropout
 from .embedding import Embedding
@@ -19,6 +20,7 @@ from .softmax import Softmax
 from .unfolding import Unfold
 
 __all__ = [
+    "CRF",
     "Attention",
     "Dense",
     "Dropout",

@@ -9,6 +9,7 @@ import numpy as np
 from ..losses import Loss, multiclass_log_loss
 from ..recording import Recording, Rows
 from ..sequences import Targets
+from .crf import Chain
 from .link import Link
 from .softmax import Scores
 
@@ -27,9 +28,10 @@ class Objective(Link):
     def forward(self, rec: Recording, raw: Any) -> None:
         """What it makes are numbers in `statistics`; the gradient is found in the same pass."""
         loss, y, w, *to = self.arguments
-        if isinstance(raw, Scores):
+        if isinstance(raw, Scores | Chain):
             if loss is not multiclass_log_loss:
-                raise ValueError(f"the loss of a softmax over tokens is the log loss, got {loss.name}")
+                what = "softmax over tokens" if isinstance(raw, Scores) else "CRF"
+                raise ValueError(f"the loss of a {what} is the log loss, got {loss.name}")
             losses, d = raw.objective(rec, y, w, learns=True)
         else:
             d = rec.new_rows(self.name, "d", row=raw.row, per=raw.per)

@@ -2,6 +2,7 @@
 
 from .attention import attend, attend_backward
 from .bfloat16 import available as supports_bfloat16
+from .crf import best_path, chain_marginals, chain_objective
 from .decoding import choose, follow, next_tokens
 from .dense import Dense
 from .dropout import drop_out, drop_tokens, sequence_mask

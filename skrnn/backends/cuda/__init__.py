@@ -6,6 +6,7 @@ The only place that imports `numba.cuda`, and CuPy. A network on a GPU lives ins
 from . import arrays as arrays
 from . import turns as turns
 from .attention import attend, attend_backward
+from .crf import best_path, chain_marginals, chain_objective
 from .decoding import choose, follow, next_tokens
 from .dense import Dense
 from .dropout import drop_out, drop_tokens, sequence_mask
