@@ -1,7 +1,7 @@
 """Loaders for the real data behind the benchmarks. The files are not part of the package.
 
 They are looked for in ``SKRNN_DATA``, else in ``../shared/data`` beside the repository. Sequences
-come as lists of (T_i, F) float64 arrays, oldest step first.
+come as lists of (T_i, F) float64 arrays, oldest step first; texts as lists of strings or of words.
 """
 
 from __future__ import annotations
@@ -105,3 +105,49 @@ def load_co2() -> pd.Series:
     import statsmodels.api as sm
 
     return sm.datasets.co2.load_pandas().data["co2"]
+
+
+def load_names18() -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
+    """Surnames of 18 languages: X_train, y_train, X_test, y_test, each pair of a name and a language once.
+
+    A name that several languages have lies in one part only, so that what is tested was never seen: the
+    test part are the first fifth of the distinct names, in an order drawn with seed 0.
+    """
+    languages: dict[str, set[str]] = {}
+    folder = data_file("names18", "English.txt").parent
+    for path in sorted(folder.glob("[A-Z][a-z]*.txt")):  # not SOURCE.txt
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if name := line.strip():
+                languages.setdefault(name, set()).add(path.stem)
+    names = sorted(languages)
+    np.random.default_rng(0).shuffle(names)
+    n_test = len(names) // 5
+
+    def pairs(names: list[str]) -> tuple[list[str], np.ndarray]:
+        rows = [(name, language) for name in names for language in sorted(languages[name])]
+        return [name for name, _ in rows], np.array([language for _, language in rows])
+
+    return *pairs(names[n_test:]), *pairs(names[:n_test])
+
+
+def load_rt_polarity() -> tuple[list[str], np.ndarray]:
+    """Sentences of film reviews (Pang & Lee 2005): 5,331 that pan, 0, and 5,331 that praise, 1."""
+    texts, y = [], []
+    for label, ending in enumerate(("neg", "pos")):
+        path = data_file("rt_polarity", f"rt-polarity.{ending}")
+        lines = path.read_text(encoding="utf-8", errors="replace").strip("\n").split("\n")
+        texts += [line.strip() for line in lines]
+        y += [label] * len(lines)
+    return texts, np.array(y)
+
+
+def load_snips(part: str) -> tuple[list[list[str]], list[list[str]], list[str]]:
+    """Requests to an assistant, the "train", "valid" or "test" part: words, a tag for each, and the intents."""
+    words, tags, intents = (
+        data_file("snips", part, name).read_text(encoding="utf-8").strip("\n").split("\n")
+        for name in ("seq.in", "seq.out", "label")
+    )
+    sentences, tags = [line.split() for line in words], [line.split() for line in tags]
+    if list(map(len, sentences)) != list(map(len, tags)) or len(sentences) != len(intents):
+        raise ValueError(f"snips, {part}: words, tags and intents do not go together")
+    return sentences, tags, [line.strip() for line in intents]
