@@ -142,7 +142,7 @@ def load_rt_polarity() -> tuple[list[str], np.ndarray]:
 
 
 def load_snips(part: str) -> tuple[list[list[str]], list[list[str]], list[str]]:
-    """Requests to an assistant, the "train", "valid" or "test" part: words, a tag for each, and the intents."""
+    """Requests to an assistant, "train", "valid" or "test": words, a tag for each, and the intents."""
     words, tags, intents = (
         data_file("snips", part, name).read_text(encoding="utf-8").strip("\n").split("\n")
         for name in ("seq.in", "seq.out", "label")

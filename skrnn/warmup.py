@@ -58,6 +58,11 @@ def fits(cells: list[str], dtypes: list[str], hidden_sizes: list[int] | None) ->
             yield RNNClassifier(size, **cell), letter
             yield RNNClassifier(size, early_stopping=True, **cell), number > 0.5
             yield RNNRegressor(size, return_sequences=True, **cell), np.ones((8, 3)) * number[:, None]
+            masks = {"embedding_dropout": 0.1, "head_dropout": 0.1}
+            for options in ({}, {"embedding_updates": "lazy"}, masks):
+                yield RNNClassifier(size, embedding_size=4, **options, **cell), letter
+            tags = np.repeat(letter[:, None], 3, axis=1)
+            yield RNNClassifier(size, embedding_size=4, return_sequences=True, loss="crf", **cell), tags
 
 
 def main() -> None:
@@ -80,16 +85,19 @@ def main() -> None:
 
     start = time.perf_counter()
     X = np.arange(48, dtype=np.float32).reshape(8, 3, 2) / 48
+    tokens = np.arange(24).reshape(8, 3)
     tasks = list(fits(options.cells or ["rnn", "lstm", "gru"], options.dtype, options.hidden_sizes))
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "compiled kernels are not kept")
         try:
             compile_help_out()
             for estimator, y in tqdm(tasks, desc="kernels", unit="fit"):
-                estimator.fit(X, y).predict(X)
-                if not estimator.bidirectional and estimator.pooling != "attention":
-                    estimator.predict_with_state(X, estimator.predict_with_state(X)[1])
-                    estimator.stream().step(X[0, 0])
+                given = X if estimator.embedding_size is None else tokens
+                estimator.fit(given, y).predict(given)
+                whole = estimator.bidirectional or estimator.pooling == "attention" or estimator.loss == "crf"
+                if not whole:
+                    estimator.predict_with_state(given, estimator.predict_with_state(given)[1])
+                    estimator.stream().step(given[0, 0])
         except RuntimeWarning as warning:
             sys.exit(str(warning))
     print(f"compiled, or found compiled, in {time.perf_counter() - start:.0f} s:", *sorted(kernel_cache.used))

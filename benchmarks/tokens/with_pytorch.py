@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence, pad_sequence
 
+from benchmarks.peers.pytorch import LAYERS
 from benchmarks.work import Unavailable
 
-LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 SOLVERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 # Parameters that a fit follows; others must be as they are by default.
 CARRIED = {
@@ -65,9 +65,7 @@ class TokenNetwork(torch.nn.Module):
         read = torch.cat([table(column) for table, column in zip(self.tables, columns)], dim=-1)
         read = self.vector_dropout(read)
         if packed:
-            read = PackedSequence(
-                read, tokens.batch_sizes, tokens.sorted_indices, tokens.unsorted_indices
-            )
+            read = PackedSequence(read, tokens.batch_sizes, tokens.sorted_indices, tokens.unsorted_indices)
         states, last = self.rnn(read)
         if not self.return_sequences and self.pooling == "last":
             h = last[0] if isinstance(last, tuple) else last
@@ -153,7 +151,10 @@ class Learner:
         without_decay = [p for n, p in named if "bias" in n or n.startswith("chain")]
         with_decay = [p for n, p in named if not ("bias" in n or n.startswith("chain"))]
         self.clipped, self.max_norm = with_decay + without_decay, max_norm
-        groups = [{"params": with_decay, "weight_decay": alpha}, {"params": without_decay, "weight_decay": 0.0}]
+        groups = [
+            {"params": with_decay, "weight_decay": alpha},
+            {"params": without_decay, "weight_decay": 0.0},
+        ]
         self.optimizers: list[Any] = [SOLVERS[solver](groups, lr=rate, fused=True)]
         if tables:
             self.optimizers.append(torch.optim.SparseAdam(tables, lr=rate))
