@@ -116,9 +116,8 @@ class SharedParameters:
     )
     embedding_size: int | Literal["auto"] | Sequence[int] | None = parameter(
         "Of sequences of tokens, such as the words of a text (`skrnn.text.TokenEncoder` numbers them), and "
-        'of steps with categories: numbers in the vector of each, which are learnt. "auto" takes '
-        "1.6 V^0.56 for V tokens, from 2 to 128; of several categories a list says it for each. None: X are "
-        "numbers.",
+        'of steps with categories: numbers in the vector of each, which are learnt. "auto" takes as many as '
+        "there are tokens, 128 at most; of several categories a list says it for each. None: X are numbers.",
         COUNT,
         list,
         tuple,

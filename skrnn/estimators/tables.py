@@ -71,8 +71,12 @@ def says(given: Any, value: int) -> bool:
 
 
 def auto_size(n_tokens: int) -> int:
-    """Numbers in a vector of so many tokens: fastai's rule, with a limit of our own."""
-    return int(np.clip(round(1.6 * n_tokens**0.56), 2, MOST_NUMBERS))
+    """Numbers in a vector of so many tokens.
+
+    As many as could tell all of them apart. fastai's rule for categories, 1.6 V^0.56, gives fewer: 16 for 60
+    letters, with which surnames are told to come from 76 % of the right languages, and from 77 % with 64.
+    """
+    return min(n_tokens, MOST_NUMBERS)
 
 
 def _warn_of_large_table(sequences: Sequences, k: int, n_rows: int) -> None:
