@@ -44,7 +44,7 @@ class Network:
     n_steps : int or None
         Steps that every sequence has to have.
     n_columns : int
-        Of tokens.
+        Columns of tokens that its tables read.
     n_states : int
         Layers times directions.
     n_numbers : int

@@ -49,7 +49,7 @@ def recurrent_network(
     directions, links = 2 if bidirectional else 1, list[Link]()
     # Streams of random numbers: even ones for the recurrent masks of a layer's directions, odd ones for the
     # dropout above a layer, and behind those for that of tokens.
-    read, top = dict[str, int](), num_layers - 1  # what the first layer does, and the widths of it
+    parts, top = dict[str, int](), num_layers - 1  # parts: the widths of what makes up a step, by name
     for k, (n_tokens, size) in enumerate(tables):
         vectors = Embedding(
             backend, arrays, table_name(k, len(tables)), n_tokens, size, column=k,
@@ -57,13 +57,14 @@ def recurrent_network(
             stream=2 * (num_layers + k) + 1,
         )  # fmt: skip
         links.append(vectors)
-        read[vectors.name] = size
+        parts[vectors.name] = size
     if n_in > 0:
-        read[INPUT] = n_in
-    if len(read) > 1:
-        links.append(Join("step", read))
-        read = {"step": links[-1].width}
-    ((below, width),) = step = tuple(read.items())
+        parts[INPUT] = n_in
+    if len(parts) > 1:
+        links.append(Join("step", parts))
+        parts = {"step": links[-1].width}
+    step, step_width = next(iter(parts.items()))
+    below, width = step, step_width
     for k in range(num_layers):
         layer = Recurrent(
             backend, arrays, f"states {k}", below, f"_l{k}", cell, width, hidden_size, directions=directions,
@@ -88,8 +89,7 @@ def recurrent_network(
         below = links[-1].name
     maps: dict[str, Any] = {"head": (below, width)}
     if skip_steps is not None:
-        ((name, n_step),) = step
-        links.append(Unfold("unfolded", name, skip_steps, n_step))
+        links.append(Unfold("unfolded", step, skip_steps, step_width))
         maps["skip"] = "unfolded", links[-1].width
     links.append(Dense(backend, arrays, "out", maps, n_out))
     if crf:

@@ -123,8 +123,8 @@ class Sequences:
 
     @classmethod
     def from_tokens(cls, arrays: Sequence[np.ndarray], dtype: Any = np.float32) -> Sequences:
-        """Concatenate arrays of integers, of shape (T_i,) or (T_i, n_columns); there are no numbers, of that
-        type."""
+        """Concatenate arrays of integers, of shape (T_i,) or (T_i, n_columns). `dtype` is the type of the
+        numbers beside them, of which there are none."""
         lengths = np.array([len(array) for array in arrays], dtype=np.intp)
         if len(lengths) and lengths.min() < 1:
             raise ValueError(f"sequence {lengths.argmin()} has no time steps")
@@ -163,6 +163,21 @@ class Sequences:
     def token_range(self) -> np.ndarray:
         """The smallest and the largest of each column of `tokens`: (2, n_columns)."""
         return np.array([self.tokens.min(axis=0, initial=0), self.tokens.max(axis=0, initial=-1)])
+
+    def token_beyond(self, column: int, n_tokens: int) -> tuple[int, int, int] | None:
+        """Sequence, step and number of the first token that is none of 0 to n_tokens - 1, if there is one."""
+        tokens: Any = self.tokens
+        least, most = self.token_range[:, column]
+        if least >= 0 and most < n_tokens:
+            return None
+        # rows of the table that no sequence reads may hold anything
+        for i, (start, n) in enumerate(zip(self.starts, self.lengths, strict=True)):
+            own = tokens[start : start + n, column]
+            outside = (own < 0) | (own >= n_tokens)
+            if outside.any():
+                step = int(outside.argmax())
+                return i, step, int(own[step])
+        return None
 
     def take(self, rows: Any) -> Sequences:
         """The sequences that an index array, a mask or a slice picks; `values` and `tokens` are shared."""

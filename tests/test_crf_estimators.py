@@ -300,7 +300,7 @@ def test_refused_before_anything_runs(fitted):
     w = [np.ones(len(x)) for x in X]
     w[5][:2] = 0.0, 0.5
     message = (
-        r"sample_weight\[5\] at step 1 is 0.5 and that of another step 1, but a CRF weighs whole sequences"
+        r"sample_weight\[5\] at step 1 differs from that of another step, but a CRF weighs whole sequences"
     )
     with pytest.raises(ValueError, match=message):
         tagger().fit(X, y, w)

@@ -111,7 +111,7 @@ def test_streams_answer_as_predict_does(kind, per_step):
         (9, "sequence 0, step 0: token 9 is beyond the table, whose tokens are 0 to 8"),
         (-1, "sequence 0: -1 in feature 0 is no token"),
         (0.5, "sequence 0: 0.5 in feature 0 is no token"),
-        ([1, 2], r"x has shape \(2,\), expected"),
+        ([1, 2], r"x has shape \(2,\), expected \(batch,\) = \(1,\)"),
     ],
 )
 def test_a_stream_refuses_what_is_no_token(step, message):
@@ -121,6 +121,14 @@ def test_a_stream_refuses_what_is_no_token(step, message):
     with pytest.raises(ValueError, match=message):
         stream.step(step)
     np.testing.assert_array_equal(stream.state, before)
+
+
+def test_a_stream_says_what_is_no_number():
+    stream = model(categorical_features=[0, 2]).fit(EVENTS, LABELS).stream()
+    with pytest.raises(ValueError, match="sequence 0: NaN in feature 1"):
+        stream.step([1, np.nan, 2])
+    with pytest.raises(ValueError, match="sequence 0, step 0: token 3 of feature 2 is beyond the table"):
+        stream.step([1, 0.5, 3])
 
 
 def test_a_stream_of_values():

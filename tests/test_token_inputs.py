@@ -7,7 +7,7 @@ import pytest
 from skrnn import RNNClassifier, RNNRegressor, from_long_frame
 from skrnn.estimators.categories import Categories
 from skrnn.estimators.tables import auto_size
-from skrnn.estimators.token_inputs import split
+from skrnn.estimators.token_inputs import numbers_and_tokens
 from skrnn.text import TokenEncoder
 
 rng = np.random.default_rng(0)
@@ -151,6 +151,31 @@ def test_frames(features):
     np.testing.assert_array_equal(model.predict_proba(strange), by_hand.predict_proba(unknown))
 
 
+def test_integers_may_be_values():
+    """Of a categorical column they are what tokens stand for, in whatever form they come later."""
+    made = [
+        frame.assign(kind=event[:, 0].astype(int) * 10) for frame, event in zip(frames(), EVENTS, strict=True)
+    ]
+    model = fitted([f.astype({"kind": "category"}) for f in made], categorical_features="from_dtype")
+    assert model.categories_[0].tolist() == [0, 10, 20, 30, 40, 50, 60]
+    expected = model.predict_proba([f.astype({"kind": "category"}) for f in made])
+    np.testing.assert_array_equal(model.predict_proba(made), expected)
+    longest = max(made, key=len)
+    stream = model.stream(method="predict_proba")
+    answers = [stream.step(row) for row in longest.to_numpy()]
+    np.testing.assert_array_equal(answers[-1], model.predict_proba([longest])[0])
+
+
+def test_frames_in_another_order_or_of_other_widths():
+    model, made = fitted(frames(), categorical_features=["kind"]), frames()
+    with pytest.raises(ValueError, match=r"sequence 0: The feature names should match"):
+        model.predict([frame[["amount", "kind", "place"]] for frame in made])
+    with pytest.raises(ValueError, match="sequence 1 has 2 features, expected 3"):
+        fitted([made[0], made[1][["kind", "amount"]]], [0, 1], categorical_features=["kind"])
+    with pytest.raises(ValueError, match=r"sequence 1 has shape \(4,\), expected"):
+        fitted([np.ones((2, 3), int), np.ones(4, int)], [0, 1])
+
+
 def test_strings_in_arrays_of_objects():
     words = [np.array([[LETTERS[k], f"-{k % 2}"] for k in text], object) for text in TEXTS]
     model = fitted(words)
@@ -240,7 +265,7 @@ BAD_EVENTS = {
     "half": ([[0.5, 1, 1]], "sequence 0, step 0: 0.5 in feature 0 is no token"),
     "negative": ([[1, 1, 1], [1, 1, -2]], "sequence 0, step 1: -2 in feature 2 is no token"),
     "NaN": ([[np.nan, 1, 1]], "sequence 0 contains NaN at step 0"),
-    "too large": ([[1, 1e300, 1]], r"sequence 0, step 0: 1e\+300 in feature 1 is too large for float32"),
+    "too large": ([[1, 1e300, 1]], "sequence 0, step 0: a value too large for float32 in feature 1"),
 }
 
 
@@ -264,12 +289,18 @@ def test_mistakes_in_features_are_named(case):
         ({"categorical_features": [[0]]}, "must be a list of features"),
         ({"categorical_features": "from_dtype"}, "no frames of pandas with categorical columns"),
         ({"categorical_features": [0, 2], "n_tokens": [5]}, "1 values for 2 columns"),
-        ({"categorical_features": [0, 2], "n_tokens": [7, 0]}, "must hold integers of at least 1"),
+        (
+            {"categorical_features": [0, 2], "n_tokens": [7, 0]},
+            r"n_tokens\[1\] must be an integer",
+        ),
         (
             {"categorical_features": [0], "n_tokens": 4},
-            "5 is beyond the table, whose tokens are 0 to 3",
+            "5 of feature 0 is beyond the table, whose tokens are 0 to 3",
         ),
-        ({"categorical_features": [0], "embedding_size": [2.5]}, "must hold integers of at least 1"),
+        (
+            {"categorical_features": [0], "embedding_size": [None]},
+            r"embedding_size\[0\] must be an int",
+        ),
         ({"categorical_features": [0], "embedding_weights": VECTORS[:, :2]}, "ask for .7, 3."),
         ({"categorical_features": [0], "embedding_weights": [VECTORS] * 2}, "2 tables for 1 columns"),
         (
@@ -277,6 +308,8 @@ def test_mistakes_in_features_are_named(case):
             "of shape .n_tokens, embedding_size.",
         ),
         ({"categorical_features": [0], "embedding_weights": VECTORS + np.nan}, "NaN or infinity in row 0"),
+        ({"categorical_features": [0, 2], "n_tokens": ["auto", 3]}, r"n_tokens\[0\] must be an integer"),
+        ({"n_tokens": 7, "embedding_size": None}, "n_tokens needs embedding_size"),
         ({"categorical_features": [0], "embedding_size": None}, "categorical_features needs embedding_size"),
         ({"embedding_weights": VECTORS, "embedding_size": None}, "embedding_weights needs embedding_size"),
     ],
@@ -319,7 +352,7 @@ def test_labels_of_the_wrong_length():
 
 def test_tokens_far_apart_are_told():
     X = [[1, 2], [200_000]]
-    with pytest.warns(UserWarning, match="column 0 holds 3 different tokens, up to 200000"):
+    with pytest.warns(UserWarning, match="X has 3 different tokens, up to 200000"):
         fitted(X, [0, 1], embedding_size=1, hidden_size=1)
 
 
@@ -331,7 +364,7 @@ def test_numbers_are_read_as_before():
 
 def test_large_tokens_do_not_lose_digits():
     """Numbers beside them become float32, which could not hold them."""
-    numbers, tokens = split(
+    numbers, tokens = numbers_and_tokens(
         np.array([[2.0**24 + 1, 0.5]]), Categories((0,), 2, (None,), False), np.dtype(np.float32)
     )
     assert tokens.tolist() == [[2**24 + 1]]

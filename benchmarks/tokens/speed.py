@@ -40,6 +40,7 @@ NETWORKS = (
     Measured("classifier, characters", Reader(32, 50, 64, 32, 128), 2.0),
     Measured("tagger, CRF", Reader(32, 25, 5_000, 100, 64, K=20, tagger=True), None),
 )
+NOT_FUSED = "pytorch_not_fused"
 UPDATES, DRAWN = ("dense", "lazy"), ("uniform", "Zipf")
 STEPS = 3  # before results are compared
 TEXT = f"""\
@@ -48,7 +49,8 @@ K classes of the last state; of the tagger, both directions, and a CRF over the 
 pass, log loss, back-propagation through time, clipping to norm 1, Adam. {BATCHES} minibatches in turn, of
 tokens that are all as frequent, or drawn by Zipf's law with exponent {ZIPF}, as in a text. Updates: "dense"
 is `nn.Embedding` with the fused Adam in PyTorch; "lazy" is `embedding_updates="lazy"` here, and there
-`nn.Embedding(sparse=True)` with SparseAdam, the fused Adam for the rest, and clipping without the table.
+`nn.Embedding(sparse=True)` with SparseAdam, the fused Adam for the rest, and clipping without the table. The
+next column is PyTorch with the Adam that it takes when `fused` is not said. Targets are for the fused one.
 Float32; milliseconds, medians of interleaved rounds; in brackets the ratio to ours. The sequences are equally
 long, so that PyTorch needs neither packing nor masks.
 """
@@ -64,6 +66,7 @@ def row(measured: Measured, updates: str, drawn: str, threads: int, plan: timing
         from benchmarks.tokens import steps_pytorch
 
         theirs["pytorch"] = partial(steps_pytorch.step, *what)
+        theirs[NOT_FUSED] = partial(steps_pytorch.step, *what, fused=False)
     return compare({"skrnn": ours(*what)}, theirs, absent, plan, threads, STEPS)
 
 
@@ -73,7 +76,7 @@ def cells(
     """A row of the table, and whether its target is met, if there is one."""
     reader, target, ratio = measured.reader, measured.target, found["ratios"].get("pytorch", {}).get("ratio")
     sizes = ", ".join(f"{value:,}" for value in reader[:6])
-    times = [timed(found, name) for name in ("skrnn", "pytorch")]
+    times = [timed(found, name) for name in ("skrnn", "pytorch", NOT_FUSED)]
     met = target is None or ratio is None or ratio >= target
     verdict = "" if target is None else "met" if met else "**missed**"
     if ratio is None:
@@ -99,7 +102,8 @@ def main() -> int:
                         print(" | ".join(line), flush=True)
                         rows.append(line)
                         all_met &= met
-    header = ["network", "B, T, V, D, H, K", "updates", "tokens", "threads", "skrnn", "PyTorch", "target", ""]
+    header = ["network", "B, T, V, D, H, K", "updates", "tokens", "threads", "skrnn", "PyTorch"]
+    header += ["PyTorch, default Adam", "target", ""]
     command = f"python -m benchmarks.tokens.speed --threads {' '.join(map(str, options.threads))}"
     text = (
         f"## Training steps\n\n`{command}{' --short' if options.short else ''}`; {os.cpu_count()} cores, "

@@ -18,8 +18,8 @@ from skrnn.training import Data, Settings, Trainer
 
 BATCHES = 64  # different ones, so that a table is read all over
 ZIPF = 1.1  # its exponent in a text
-# PyTorch's SparseAdam adds it before the bias correction, Adam and ours behind it: vectors with small gradients
-# would differ for the usual 1e-8.
+# PyTorch's SparseAdam adds it before the bias correction, its Adam and ours behind it: with the usual 1e-8,
+# vectors with small gradients would differ.
 EPSILON = 1e-16
 
 
@@ -80,21 +80,11 @@ def ours(reader: Reader, updates: str, drawn: str, threads: int) -> Work:
         early_stopping=False,
     )  # fmt: skip
     data = Data(sequences, Targets(labels.reshape(-1, 1).astype(FLOAT)), None)
-    optimizer = net.backend.Optimizer(
-        SetUp(
-            "adam",
-            net.parameters.decay_ranges,
-            net.size,
-            FLOAT,
-            alpha=0.0,
-            momentum=0.9,
-            nesterov=True,
-            beta_1=BETAS[0],
-            beta_2=BETAS[1],
-            epsilon=EPSILON,
-            max_norm=MAX_NORM,
-        )  # fmt: skip
-    )
+    set_up = SetUp(
+        "adam", net.parameters.decay_ranges, net.size, FLOAT, alpha=0.0, momentum=0.9, nesterov=True,
+        beta_1=BETAS[0], beta_2=BETAS[1], epsilon=EPSILON, max_norm=MAX_NORM,
+    )  # fmt: skip
+    optimizer = net.backend.Optimizer(set_up)
     trainer = Trainer(
         net, net.pack(reader.weights()), optimizer, losses.multiclass_log_loss, settings, None, 0, data
     )

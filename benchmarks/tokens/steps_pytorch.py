@@ -14,8 +14,8 @@ from benchmarks.tokens.with_pytorch import Learner, TokenNetwork
 from benchmarks.work import Work, work
 
 
-def step(reader: Reader, updates: str, drawn: str, threads: int) -> Work:
-    """With "lazy" updates, a sparse table and SparseAdam; else the fused Adam for all."""
+def step(reader: Reader, updates: str, drawn: str, threads: int, fused: bool = True) -> Work:
+    """With "lazy" updates, a sparse table and SparseAdam; else Adam for all."""
     torch.set_num_threads(threads)
     net = TokenNetwork(
         "lstm", [(reader.V, reader.D)], reader.K, crf=reader.tagger, sparse=updates == "lazy",
@@ -23,7 +23,7 @@ def step(reader: Reader, updates: str, drawn: str, threads: int) -> Work:
     )  # fmt: skip
     load(net, reader.weights())
     net.train()
-    learn = Learner(net, LEARNING_RATE, max_norm=MAX_NORM, epsilon=EPSILON)
+    learn = Learner(net, LEARNING_RATE, max_norm=MAX_NORM, epsilon=EPSILON, fused=fused)
     tokens, labels = reader.tokens(drawn), reader.labels()
     X = [torch.from_numpy(np.ascontiguousarray(own.T[:, :, None])) for own in tokens]
     y = [torch.from_numpy(np.ascontiguousarray(own.T)) for own in labels]

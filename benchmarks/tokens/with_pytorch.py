@@ -144,7 +144,7 @@ class Learner:
 
     def __init__(
         self, net: TokenNetwork, rate: float, *, solver: str = "adam", alpha: float = 0.0,
-        max_norm: float | None = 1.0, epsilon: float = 1e-8,
+        max_norm: float | None = 1.0, epsilon: float = 1e-8, fused: bool = True,
     ) -> None:  # fmt: skip
         tables = [table.weight for table in net.tables if table.sparse]
         named = [(n, p) for n, p in net.named_parameters() if all(p is not table for table in tables)]
@@ -155,7 +155,7 @@ class Learner:
             {"params": with_decay, "weight_decay": alpha},
             {"params": without_decay, "weight_decay": 0.0},
         ]
-        self.optimizers: list[Any] = [SOLVERS[solver](groups, lr=rate, eps=epsilon, fused=True)]
+        self.optimizers: list[Any] = [SOLVERS[solver](groups, lr=rate, eps=epsilon, fused=fused)]
         if tables:
             self.optimizers.append(torch.optim.SparseAdam(tables, lr=rate, eps=epsilon))
 

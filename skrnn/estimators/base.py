@@ -286,7 +286,7 @@ class RecurrentEstimator(
         rng = np.random.RandomState()
         rng.set_state(state_of(self._rng))
         if not again:
-            weights = self._with_vectors(network.parameters.initial(rng), data)
+            weights = self._begin_tables(network.parameters.initial(rng), data)
         else:
             weights = self.weights_
             self._check_shapes(weights, network)

@@ -32,6 +32,11 @@ class Categories(NamedTuple):
     per_step: bool
 
     @property
+    def learnt(self) -> bool:
+        """Whether X holds values, for which tokens stand."""
+        return any(values is not None for values in self.values)
+
+    @property
     def numbers(self) -> list[int]:
         """The other features."""
         return [j for j in range(self.n_features) if j not in self.columns]

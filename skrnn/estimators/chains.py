@@ -36,9 +36,8 @@ def check_chain_weights(w: np.ndarray | None, input: Input) -> None:
     if other.any():
         row = int(other.argmax())
         raise ValueError(
-            f"{place(row, input, True, 'sample_weight')} is {w[row]:g} and that of another step "
-            f"{of_sequence[row]:g}, but a CRF weighs whole sequences: the weights of a sequence's steps are "
-            "equal, or 0 where a step is not labelled"
+            f"{place(row, input, True, 'sample_weight')} differs from that of another step, but a CRF weighs "
+            "whole sequences: the weights of a sequence's steps are equal, or 0 where a step is not labelled"
         )
 
 

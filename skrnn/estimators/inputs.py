@@ -176,7 +176,7 @@ def shape_like(input: Input, flat: np.ndarray) -> np.ndarray:
 
 
 def check_kind(estimator: Any, kind: str, X: Any = None) -> None:
-    """Raise a ValueError where the estimator was fitted on the other kind of X."""
+    """Raise a ValueError where the estimator was fitted on another kind of X."""
     fitted_kind = getattr(estimator, "_input_kind", kind)
     if kind != fitted_kind:
         shape: tuple[int, ...] = ()

@@ -20,7 +20,7 @@ from .foreign_weights import CALLED, CHAIN_NAMES, Weights, read
 from .labels import check_same_classes, in_order_of_classes, learn_outputs
 from .parameters import as_python
 from .prediction import FittedNetwork, remembering
-from .tables import each, says
+from .tables import NOT_SAID, per_column
 from .unchanged import unchanged_on_error
 from .weight_shapes import parameters_of, shapes, tables
 
@@ -184,7 +184,7 @@ class TakesWeights(FittedNetwork):
     def _take_tables(self, arrays: Mapping[str, np.ndarray]) -> None:
         """The tables of vectors, and which features of a step are the tokens."""
         self._tables = tuple(tables(arrays).values())
-        self._seen, self._categories = [np.full(n_tokens, True) for n_tokens, _ in self._tables], None
+        self._seen_tokens, self._categories = [np.full(n_tokens, True) for n_tokens, _ in self._tables], None
         if not self._tables:
             return
         n, width, n_in = len(self._tables), sum(size for _, size in self._tables), self.n_features_in_
@@ -214,8 +214,9 @@ class TakesWeights(FittedNetwork):
             given = as_python(getattr(self, parameter, value))
             if parameter in ("n_tokens", "embedding_size"):
                 values = value if isinstance(value, list) else [value]
-                of_each = each(parameter, given, len(values))
-                given = value if all(map(says, of_each, values)) else given
+                asked = per_column(parameter, given, len(values))
+                open_ = NOT_SAID[parameter]
+                given = value if all(a in (open_, v) for a, v in zip(asked, values, strict=True)) else given
             if given != value:
                 raise ValueError(f"{parameter}={given!r}, but the weights say {value!r}")
         if self.loss == "crf" and "loss" not in told:

@@ -347,7 +347,8 @@ class FittedNetwork(Versioned, ReadsSequences):
             return
         for name in ("_progress", "loss_curve_", "validation_scores_"):  # are read from `history_`
             self.__dict__.pop(name, None)
-        self.__dict__.setdefault("device_", "cpu")
+        for name, value in (("device_", "cpu"), ("n_tokens_", None), ("categories_", None)):
+            self.__dict__.setdefault(name, value)
         before = {
             "skip_steps": None,
             "tables": (),

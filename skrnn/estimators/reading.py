@@ -14,7 +14,7 @@ from .categories import Categories
 from .devices import arrays_for
 from .inputs import Input, read_X
 from .parameters import SharedParameters, as_python
-from .tables import Tables, check_tokens, read_vectors, seen_in, tables_of, with_means
+from .tables import Tables, check_tokens, read_vectors, seen_in, tables_of, unseen_as_means
 from .token_inputs import read_tokens
 
 
@@ -25,7 +25,7 @@ class ReadsSequences(SharedParameters):
     _row_layout: dict[str, Any]
     _categories: Categories | None = None  # where X holds tokens
     _tables: Tables = ()
-    _seen: list[np.ndarray]  # of each table, which tokens had a part in training
+    _seen_tokens: list[np.ndarray]  # of each table, which tokens had a part in training
 
     @property
     def _given_layout(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class ReadsSequences(SharedParameters):
         )
 
     def _check_parameters_of_tokens(self) -> None:
-        for name in "categorical_features", "embedding_weights":
+        for name in "n_tokens", "categorical_features", "embedding_weights":
             if self.embedding_size is None and getattr(self, name) is not None:
                 raise InvalidParameterError(f"{name} needs embedding_size, without which X are numbers")
 
@@ -74,12 +74,12 @@ class ReadsSequences(SharedParameters):
             self._tables = tables_of(
                 input.sequences, self._categories, self.n_tokens, self.embedding_size, vectors
             )
-            check_tokens(input.sequences, self._tables)
+            check_tokens(input.sequences, self._categories, self._tables)
 
-    def _with_vectors(self, weights: dict[str, np.ndarray], data: Data) -> dict[str, np.ndarray]:
+    def _begin_tables(self, weights: dict[str, np.ndarray], data: Data) -> dict[str, np.ndarray]:
         """Weights to begin with, and the vectors that are given in their place."""
         vectors = read_vectors(self.embedding_weights, len(self._tables))
-        self._seen = [
+        self._seen_tokens = [
             np.full(n_tokens, table is not None) for (n_tokens, _), table in zip(self._tables, vectors)
         ]
         for name, table in zip(self._table_names, vectors, strict=True):
@@ -93,8 +93,8 @@ class ReadsSequences(SharedParameters):
         if not self._tables:
             return weights
         seen = seen_in(data.sequences, self._tables)
-        self._seen = [known | new for known, new in zip(self._seen, seen, strict=True)]
-        return with_means(weights, dict(zip(self._table_names, self._seen, strict=True)))
+        self._seen_tokens = [known | new for known, new in zip(self._seen_tokens, seen, strict=True)]
+        return unseen_as_means(weights, dict(zip(self._table_names, self._seen_tokens, strict=True)))
 
     @property
     def _table_names(self) -> list[str]:
@@ -115,7 +115,7 @@ class ReadsSequences(SharedParameters):
             raise ValueError(
                 f"X has {n_features} features per step, expected {expected}{alone * (input.kind == 'rows')}"
             )
-        check_tokens(input.sequences, self._tables)
+        check_tokens(input.sequences, self._categories, self._tables)
 
 
 def check_equal_lengths(sequences: Sequences, steps: int | None = None) -> int:

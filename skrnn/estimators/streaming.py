@@ -17,7 +17,7 @@ from .devices import in_turn, to_host
 from .names import check_step
 from .states import read_state, shown
 from .tables import Tables, check_tokens
-from .token_inputs import split
+from .token_inputs import numbers_and_tokens
 
 if TYPE_CHECKING:
     from .prediction import FittedNetwork
@@ -84,18 +84,19 @@ class Stream:
             On Ctrl-C, before or after the step has been read, never amid it: who goes on after one sets
             `state` to that of an earlier step, or calls `reset`.
         """
-        if type(x) is not np.ndarray or x.dtype != self._dtype:
+        if type(x) is not np.ndarray or x.dtype != self._dtype or self._categories is not None:
             check_step(self._estimator, x)
             x = read_numbers(x) if self._categories is None else as_numbers(x, self._categories)
         shape = x.shape
         alone = shape == self._shape_alone
         if not alone and shape != self._shape:
-            raise ValueError(f"x has shape {shape}, expected (batch, n_features) = {self._shape}")
+            wanted = "(batch,)" if len(self._shape) == 1 else "(batch, n_features)"
+            raise ValueError(f"x has shape {shape}, expected {wanted} = {self._shape}")
         if self._categories is None:
             self._x[:] = x
         else:
             steps = x.reshape(self._batch, -1)
-            self._x[:], self._tokens[:] = with_vectors(steps, self._categories, self._dtype, self._tables)
+            self._x[:], self._tokens[:] = checked_step(steps, self._categories, self._dtype, self._tables)
         if not self._advance():
             row, column = np.argwhere(~np.isfinite(self._x))[0]
             raise ValueError(f"x holds {self._x[row, column]} in feature {column} of sequence {row}")
@@ -132,9 +133,9 @@ def resumed(estimator: FittedNetwork, batch: int, method: str, state: Any) -> St
 
 
 def as_numbers(x: Any, categories: Categories) -> np.ndarray:
-    """`x` as an array of numbers, those of the tokens of values among them."""
+    """`x` as an array of numbers, the tokens of values among them."""
     array = np.asarray(to_host(x))
-    if array.dtype.kind not in "OUS":
+    if array.dtype.kind not in "OUS" and not categories.learnt:
         return read_numbers(array)
     if array.size % categories.n_features:
         raise ValueError(f"x has shape {array.shape}, expected {categories.n_features} features")
@@ -142,14 +143,14 @@ def as_numbers(x: Any, categories: Categories) -> np.ndarray:
     return read_numbers(steps.astype(np.float64).reshape(array.shape))
 
 
-def with_vectors(
+def checked_step(
     steps: np.ndarray, categories: Categories, dtype: Any, tables: Tables
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers and tokens of a step of each sequence, all of which have a vector."""
-    numbers, tokens = split(steps, categories, dtype)
-    if any(tokens[:, k].max() >= n_tokens for k, (n_tokens, _) in enumerate(tables)):
+    numbers, tokens = numbers_and_tokens(steps, categories, dtype)
+    if (tokens >= [n_tokens for n_tokens, _ in tables]).any():  # to find out which takes longer
         n = len(tokens)
-        check_tokens(Sequences(numbers, np.arange(n), np.ones(n, np.intp), tokens=tokens), tables)
+        check_tokens(Sequences(numbers, np.arange(n), np.ones(n, np.intp), tokens=tokens), categories, tables)
     return numbers, tokens
 
 

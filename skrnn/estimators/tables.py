@@ -1,5 +1,5 @@
-"""Tables of vectors, one for each column of tokens: their sizes, what they begin with, and what is read where
-nothing was learnt."""
+"""Tables of vectors, one for each column of tokens: their sizes, what they begin with, and the mean for
+tokens that were never seen."""
 
 from __future__ import annotations
 
@@ -26,66 +26,60 @@ def tables_of(
     Raises
     ------
     ValueError
-        If they contradict each other, or the tokens.
+        If they contradict each other.
     """
-    n = len(categories.columns)
-    asked = each("n_tokens", n_tokens, n)
-    sizes = each("embedding_size", size, n)
-    tables = []
-    for k, (rows, size, known, given) in enumerate(
-        zip(asked, sizes, categories.values, weights, strict=True)
-    ):
-        largest = int(sequences.token_range[1, k])
-        if rows is None:
-            rows = len(given) if given is not None else 1 + (largest if known is None else len(known))
-            if known is None and given is None and rows >= LARGE:
-                _warn_of_large_table(sequences, k, rows)
-        width = auto_size(rows) if size == "auto" else size
-        if given is not None:
-            width = given.shape[1] if size == "auto" else width
-            if given.shape != (rows, width):
-                raise ValueError(
-                    f"embedding_weights has shape {given.shape}, but {rows} tokens and embedding_size="
-                    f"{size!r} ask for {(int(rows), width)}"
-                )
-        tables.append((int(rows), width))
+    n, tables = len(categories.columns), []
+    asked = zip(per_column("n_tokens", n_tokens, n), per_column("embedding_size", size, n), strict=True)
+    for k, (rows, width) in enumerate(asked):
+        known, given = categories.values[k], weights[k]
+        if rows is None and given is not None:
+            rows = len(given)
+        elif rows is None:
+            rows = 1 + (int(sequences.token_range[1, k]) if known is None else len(known))
+            if known is None and rows >= LARGE:
+                _warn_of_large_table(sequences, categories, k, rows)
+        if width == "auto":
+            width = auto_size(rows) if given is None else given.shape[1]
+        if given is not None and given.shape != (rows, width):
+            raise ValueError(
+                f"embedding_weights{f'[{k}]' * (n > 1)} has shape {given.shape}, but {rows} tokens and "
+                f"embedding_size={size!r} ask for {(rows, width)}"
+            )
+        tables.append((rows, width))
     return tuple(tables)
 
 
-def each(name: str, value: Any, n: int) -> list[Any]:
+NOT_SAID = {"n_tokens": None, "embedding_size": "auto"}  # by parameters of columns
+
+
+def per_column(name: str, value: Any, n: int) -> list[Any]:
     """What a parameter says of each of n columns: it holds one value for all, or a list of them."""
     if not isinstance(value, list | tuple | np.ndarray):
         return [as_python(value)] * n
     values = [as_python(one) for one in value]
     if len(values) != n:
         raise ValueError(f"{name}={value!r} has {len(values)} values for {n} columns of tokens")
-    for one in values:
-        if not (isinstance(one, int) and not isinstance(one, bool) and one > 0) and one not in ("auto", None):
-            raise ValueError(f"{name}={value!r} must hold integers of at least 1")
+    for k, one in enumerate(values):
+        if one != NOT_SAID[name] and (not isinstance(one, int) or isinstance(one, bool) or one < 1):
+            raise ValueError(
+                f"{name}[{k}] must be an integer of at least 1 or {NOT_SAID[name]!r}, got {one!r}"
+            )
     return values
 
 
-def says(given: Any, value: int) -> bool:
-    """Whether a value that was given for a column lets this be."""
-    return given in (None, "auto", value)
-
-
 def auto_size(n_tokens: int) -> int:
-    """Numbers in a vector of so many tokens.
-
-    As many as could tell all of them apart. fastai's rule for categories, 1.6 V^0.56, gives fewer: 16 for 60
-    letters, with which surnames are told to come from 76 % of the right languages, and from 77 % with 64.
-    """
+    """Numbers in a vector: as many as there are tokens, within a limit. fastai's rule for categories,
+    1.6 V^0.56, gives too few for characters."""
     return min(n_tokens, MOST_NUMBERS)
 
 
-def _warn_of_large_table(sequences: Sequences, k: int, n_rows: int) -> None:
+def _warn_of_large_table(sequences: Sequences, categories: Categories, k: int, n_rows: int) -> None:
     tokens = sequences.tokens
     n_distinct = 0 if tokens is None else len(np.unique(tokens[:, k]))
     if n_rows > SPARSE * n_distinct:
         warn_the_caller(
-            f"column {k} holds {n_distinct} different tokens, up to {n_rows - 1}, and its table has a row "
-            "for each number up to there: number them, for example with pandas.factorize",
+            f"{feature(categories, k)} has {n_distinct} different tokens, up to {n_rows - 1}, and its table "
+            "a row for each number up to there: number them, for example with pandas.factorize",
             UserWarning,
         )
 
@@ -120,22 +114,23 @@ def read_vectors(weights: Any, n: int) -> list[np.ndarray | None]:
     return tables
 
 
-def check_tokens(sequences: Sequences, tables: Tables) -> None:
+def feature(categories: Categories, k: int) -> str:
+    """What a user calls column k of the tokens."""
+    return "X" if categories.n_features == 1 else f"feature {categories.columns[k]}"
+
+
+def check_tokens(sequences: Sequences, categories: Categories | None, tables: Tables) -> None:
     """Raise a ValueError for a token that has no row in its table."""
-    tokens: Any = sequences.tokens
     for k, (n_tokens, _) in enumerate(tables):
-        if sequences.token_range[1, k] < n_tokens:
-            continue
-        of = f" in column {k} of the tokens" if len(tables) > 1 else ""
-        for i, (start, n) in enumerate(zip(sequences.starts, sequences.lengths, strict=True)):
-            own = tokens[start : start + n, k]
-            if own.max() >= n_tokens:
-                t = int(np.argmax(own >= n_tokens))
-                raise ValueError(
-                    f"sequence {i}, step {t}: token {own[t]}{of} is beyond the table, whose tokens are 0 to "
-                    f"{n_tokens - 1}. They have to be those of the fit, by the same encoder; n_tokens makes "
-                    "room for later ones, 0 stands for what is unknown"
-                )
+        beyond = sequences.token_beyond(k, n_tokens)
+        if beyond is not None and categories is not None:
+            i, step, token = beyond
+            of = f" of {feature(categories, k)}" * (categories.n_features > 1)
+            raise ValueError(
+                f"sequence {i}, step {step}: token {token}{of} is beyond the table, whose tokens are 0 to "
+                f"{n_tokens - 1}. They have to be those of the fit, by the same encoder; n_tokens makes room "
+                "for later ones, 0 stands for what is unknown"
+            )
 
 
 # --- tokens that were never seen ----------------------------------------------------------------------
@@ -150,7 +145,7 @@ def seen_in(sequences: Sequences, tables: Tables) -> list[np.ndarray]:
     return seen
 
 
-def with_means(weights: dict[str, np.ndarray], seen: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def unseen_as_means(weights: dict[str, np.ndarray], seen: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Weights, with the mean of the others for each vector that nothing was learnt for; themselves, if there
     is none."""
     changed = {}

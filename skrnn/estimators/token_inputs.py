@@ -16,8 +16,9 @@ from ..sequences import TOKEN, Sequences
 from .categories import Categories, choose, encoded, hold_values
 from .containers import depth_of, opened_on_host
 from .devices import holds_arrays
-from .finite import all_finite, first_bad
+from .finite import all_finite, first_bad, problem_of
 from .inputs import Input, check_kind, read_X, recognise
+from .names import check_names
 
 
 def read_tokens(
@@ -57,44 +58,26 @@ def read_tokens(
     """
     known: Categories | None = None if reset else estimator._categories
     if isinstance(X, Sequences):
-        if X.tokens is None or X.values.dtype != dtype:
-            raise ValueError(f"X has to hold tokens, and values of {np.dtype(dtype)}")
-        n_tables, n_features = X.tokens.shape[1], X.tokens.shape[1] + X.n_features
-        if reset:
-            estimator._input_kind = "sequences"
-        own = Categories(tuple(range(n_tables)), n_features, (None,) * n_tables, per_step)
-        return Input(X, "sequences", True, X.values.dtype.type), known or own
+        return _read_given(estimator, X, known, dtype, per_step)
     X = opened_on_host(X)
     _check_no_texts(X)
     of_rows = getattr(estimator, "_input_kind", None) == "rows" and not reset
-    if features is None and not of_rows and _reads_rows_of_tokens(X, layout):
-        ragged = not isinstance(X, np.ndarray) or X.dtype == object
-        if not reset:
-            check_kind(estimator, "tokens")
-        own = known or Categories((0,), 1, (None,), per_step)
-        sequences = _rows_of_tokens(X, own.per_step, dtype)
-        if reset:
-            estimator._input_kind, estimator.n_features_in_ = "tokens", 1
-            for name in ("feature_names_in_", "step_columns_"):
-                vars(estimator).pop(name, None)
-        return Input(sequences, "tokens", ragged, np.float64), own
-    X, kind, _ = recognise(X)
-    columns, values = None if known is None else known.columns, None if known is None else known.values
-    if kind == "sequences":
-        tables = list(X)
-        if any(map(hold_values, tables)) and not layout["channels_first"]:
-            columns = columns or choose(features, np.shape(tables[0])[1], tables[0])
-            X, values = encoded(tables, columns, values)
-        elif columns is None and not layout["channels_first"]:
-            columns = choose(features, np.shape(tables[0])[1], tables[0])
-    if features is None and reset:
-        _check_integers(X)
-    input = read_X(estimator, X, reset=reset, dtype=np.float64, by_name=True, **layout)
-    n_features = input.sequences.n_features
+    if features is None and not of_rows and _holds_rows_of_tokens(X, layout):
+        return _read_rows_of_tokens(estimator, X, known, dtype, per_step)
+    return _read_steps(estimator, X, known, dtype, features, per_step, layout)
+
+
+def _read_given(
+    estimator: Any, X: Sequences, known: Categories | None, dtype: Any, per_step: bool
+) -> tuple[Input, Categories]:
+    """Sequences that the package itself passes."""
+    if X.tokens is None or X.values.dtype != dtype:
+        raise ValueError(f"X has to hold tokens, and values of {np.dtype(dtype)}")
+    n = X.tokens.shape[1]
     if known is None:
-        columns = columns or choose(features, n_features)
-        known = Categories(columns, n_features, values or (None,) * len(columns), per_step)
-    return replace(input, sequences=_split(input.sequences, known, dtype)), known
+        estimator._input_kind = "sequences"
+        known = Categories(tuple(range(n)), n + X.n_features, (None,) * n, per_step)
+    return Input(X, "sequences", True, X.values.dtype.type), known
 
 
 # --- sequences of tokens ------------------------------------------------------------------------------
@@ -119,7 +102,7 @@ def _check_no_texts(X: Any) -> None:
             )
 
 
-def _reads_rows_of_tokens(X: Any, layout: dict[str, Any]) -> bool:
+def _holds_rows_of_tokens(X: Any, layout: dict[str, Any]) -> bool:
     """Whether X holds one token for each step, and no features."""
     if layout["newest_first"] or layout["static_columns"] is not None or layout["features_per_step"] > 1:
         return False
@@ -129,34 +112,87 @@ def _reads_rows_of_tokens(X: Any, layout: dict[str, Any]) -> bool:
     return bool(items) and max(map(depth_of, items)) <= 1
 
 
-def _rows_of_tokens(X: Any, per_step: bool, dtype: Any) -> Sequences:
-    """Sequences of tokens, of which none is empty."""
-    rows = []
-    for i, item in enumerate(X):
-        if np.ndim(item) == 0:
-            raise ValueError(
-                f"X[{i}] is {item!r}, and no sequence of tokens: one sequence alone is passed as [X]"
-            )
-        row = np.asarray(item)
-        if row.size == 0:
-            if per_step:
-                raise ValueError(
-                    f"sequence {i} has no tokens, and with return_sequences=True nothing to answer: leave it "
-                    "out"
-                )
-            row = np.zeros(1, TOKEN)
-        elif row.dtype == object or row.dtype.kind not in "iu":
-            raise ValueError(
-                f"sequence {i} holds {row.dtype}, {row[0]!r} first: tokens are integers. Steps of numbers "
-                "need a second axis, of features, of which categorical_features names the tokens"
-            )
-        rows.append(row)
+def _read_rows_of_tokens(
+    estimator: Any, X: Any, known: Categories | None, dtype: Any, per_step: bool
+) -> tuple[Input, Categories]:
+    if known is not None:
+        check_kind(estimator, "tokens")
+    own = known or Categories((0,), 1, (None,), per_step)
+    rows = [_row_of_tokens(item, i, own.per_step) for i, item in enumerate(X)]
     if not rows:
         raise ValueError("X contains no sequences")
-    return Sequences.from_tokens(rows, dtype)
+    sequences = Sequences.from_tokens(rows, dtype)
+    if known is None:
+        estimator._input_kind, estimator.n_features_in_ = "tokens", 1
+        for name in ("feature_names_in_", "step_columns_"):
+            vars(estimator).pop(name, None)
+    ragged = not isinstance(X, np.ndarray) or X.dtype == object
+    return Input(sequences, "tokens", ragged, np.float64), own
+
+
+def _row_of_tokens(item: Any, i: int, per_step: bool) -> np.ndarray:
+    """Sequence number i, which is not empty any more."""
+    if np.ndim(item) == 0:
+        raise ValueError(
+            f"X[{i}] is {item!r}, and no sequence of tokens: one sequence alone is passed as [X]"
+        )
+    row = np.asarray(item)
+    if row.size == 0:
+        if per_step:
+            raise ValueError(
+                f"sequence {i} has no tokens, and with return_sequences=True nothing to answer: leave it out"
+            )
+        return np.zeros(1, TOKEN)
+    if row.dtype.kind not in "iu":
+        raise ValueError(
+            f"sequence {i} holds {row.dtype}, {row[0]!r} first: tokens are integers. Steps of numbers need a "
+            "second axis, of features, of which categorical_features names the tokens"
+        )
+    return row
 
 
 # --- steps of features --------------------------------------------------------------------------------
+def _read_steps(
+    estimator: Any, X: Any, known: Categories | None, dtype: Any, features: Any, per_step: bool,
+    layout: dict[str, Any],
+) -> tuple[Input, Categories]:  # fmt: skip
+    """Steps of which some features are tokens."""
+    reset = known is None
+    X, kind, _ = recognise(X)
+    columns, values = (None, None) if known is None else (known.columns, known.values)
+    if kind == "sequences" and not layout["channels_first"]:
+        steps = list(X)
+        width = _check_widths(steps)
+        columns = columns or choose(features, width, steps[0])
+        if any(map(hold_values, steps)) or (known is not None and known.learnt):
+            if not reset:
+                check_names(estimator, steps, False)
+            if width <= max(columns):
+                raise ValueError(f"sequence 0 has {width} features, expected {estimator.n_features_in_}")
+            X, values = encoded(steps, columns, values)
+    if features is None and reset:
+        _check_integers(X)
+    input = read_X(estimator, X, reset=reset, dtype=np.float64, by_name=True, **layout)
+    sequences = input.sequences
+    if known is None:
+        columns = columns or choose(features, sequences.n_features)
+        known = Categories(columns, sequences.n_features, values or (None,) * len(columns), per_step)
+    numbers, tokens = numbers_and_tokens(sequences.values, known, dtype, sequences)
+    apart = Sequences(numbers, sequences.starts, sequences.lengths, tokens=tokens)
+    return replace(input, sequences=apart), known
+
+
+def _check_widths(steps: list[Any]) -> int:
+    """Features of a step, which all sequences have."""
+    shapes = [np.shape(item) for item in steps]
+    for i, shape in enumerate(shapes):
+        if len(shape) != 2:
+            raise ValueError(f"sequence {i} has shape {shape}, expected (time steps, features)")
+        if shape[1] != shapes[0][1]:
+            raise ValueError(f"sequence {i} has {shape[1]} features, expected {shapes[0][1]}")
+    return shapes[0][1]
+
+
 def _check_integers(X: Any) -> None:
     """Raise a ValueError where features are to be tokens, all of them, and are not integers."""
     for item in X if isinstance(X, list) else [X]:
@@ -169,13 +205,7 @@ def _check_integers(X: Any) -> None:
                 )
 
 
-def _split(sequences: Sequences, categories: Categories, dtype: Any) -> Sequences:
-    """Tokens apart from numbers."""
-    values, tokens = split(sequences.values, categories, dtype, sequences)
-    return Sequences(values, sequences.starts, sequences.lengths, tokens=tokens)
-
-
-def split(
+def numbers_and_tokens(
     steps: np.ndarray, categories: Categories, dtype: Any, sequences: Sequences | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers and tokens of steps (n, n_features); `sequences` say where each of them is, else they are one
@@ -184,7 +214,7 @@ def split(
     Raises
     ------
     ValueError
-        For a token that is no integer from 0 on, or a number that is too large.
+        For a token that is no integer from 0 on, or a number that is not finite.
     """
 
     def place(row: int) -> str:
@@ -206,5 +236,5 @@ def split(
     if not all_finite(numbers, False):
         row, k = first_bad(numbers, False)
         j = categories.numbers[k]
-        raise ValueError(f"{place(row)}: {steps[row, j]:g} in feature {j} is too large for {numbers.dtype}")
+        raise ValueError(f"{place(row)}: {problem_of(steps[row, j], numbers.dtype)} in feature {j}")
     return numbers, np.ascontiguousarray(found, TOKEN)

@@ -69,7 +69,7 @@ class Validated(FittedNetwork):
             input = self._read_X(X_val, reset=False, device=self.device_)
             if self._skip_steps is not None:
                 check_equal_lengths(input.sequences, self._skip_steps)
-            check_tokens(input.sequences, self._tables)
+            check_tokens(input.sequences, self._categories, self._tables)
         except ValueError as error:
             raise ValueError(f"X_val: {error}") from error
         check_not_cut(len(input.sequences), n_train)

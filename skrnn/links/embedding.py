@@ -16,7 +16,7 @@ from .link import Link
 from .softmax import Softmax
 
 # Of vectors before training. PyTorch's standard normal numbers are so large that words which occur a few
-# times speak louder than what has been learnt: held-back accuracy on review sentences 0.74, with 0.3 0.78.
+# times speak louder than what has been learnt (benchmarks/results/TOKENS.md).
 DEVIATION = 0.3
 
 
@@ -89,18 +89,11 @@ class Embedding(Link):
         if tokens is None or tokens.shape[1] <= self.column:
             n = 0 if tokens is None else tokens.shape[1]
             raise ValueError(f"{self.name!r} reads column {self.column} of tokens, and there are {n}")
-        least, most = sequences.token_range[:, self.column]
-        if least >= 0 and most < self.n_tokens:
-            return
-        # rows of the table that no sequence reads may hold anything
-        for i, (start, n) in enumerate(zip(sequences.starts, sequences.lengths, strict=True)):
-            own = tokens[start : start + n, self.column]
-            outside = (own < 0) | (own >= self.n_tokens)
-            if outside.any():
-                step = int(outside.argmax())
-                raise ValueError(
-                    f"sequence {i}, step {step}: token {own[step]} has no row in a table of {self.n_tokens}"
-                )
+        if (beyond := sequences.token_beyond(self.column, self.n_tokens)) is not None:
+            i, step, token = beyond
+            raise ValueError(
+                f"sequence {i}, step {step}: token {token} has no row in a table of {self.n_tokens}"
+            )
 
     def forward(self, rec: Recording, tokens: Any) -> Rows:
         out = rec.new_rows(self.name, "out", row=self.width)
