@@ -101,7 +101,10 @@ class RecurrentEstimator(
         ----------
         X : array of shape (n, T, F), list or object array of n arrays or frames of shape (T_i, F), or 2-D
             array-like of shape (n, T * features_per_step), with `static_columns` beside them
-            Sequences, oldest step first. With a GPU as `device`, also arrays that lie there: of CuPy, of
+            Sequences, oldest step first. With `embedding_size` also sequences of tokens, a list or object
+            array of n arrays of integers (T_i,) or an array of integers (n, T); and steps of which some
+            features are categories, which may be strings. A sequence without tokens is read as one unknown
+            token, 0; with `return_sequences` it is refused. With a GPU as `device`, also arrays that lie there: of CuPy, of
             PyTorch, or of others with ``__cuda_array_interface__`` or DLPack. They are read in place.
         y : array-like of shape (n,) or (n, k); with `return_sequences` (n, T), (n, T, k), or a list
             or object array of arrays of shape (T_i,) or (T_i, k)

@@ -126,7 +126,8 @@ class SharedParameters:
     )
     n_tokens: Any = parameter(
         "Rows of the table of vectors: tokens are 0 to n_tokens - 1; of several columns a list. Needed where "
-        "a later call brings tokens that the first one has not. None: one more than the largest token.",
+        "a later call brings tokens that the first one has not. None: those of `embedding_weights`, or one "
+        "more than the largest token, or than there are values of a category.",
         COUNT,
         "array-like",
         None,
@@ -154,7 +155,9 @@ class SharedParameters:
         kind="array-like, list of them or None",
         default=None,
     )
-    freeze_embedding: bool = parameter("Whether the vectors stay as they begin.", default=False)
+    freeze_embedding: bool = parameter(
+        "Whether the vectors stay as they begin; `embedding_updates` is then of no effect.", default=False
+    )
     embedding_updates: Literal["dense", "lazy"] = parameter(
         'Which vectors an update changes. "dense": all, as the solver says: momentum moves also those of '
         'tokens that a minibatch has not, and `alpha` shrinks them. "lazy": those of its tokens only, their '

@@ -165,7 +165,9 @@ n_vectors_ : int
         Raises
         ------
         TypeError, ValueError
-            If a document is no text, or no list of tokens, which is named; if no token is left.
+            If a document is no text, or no list of tokens, which is named; if no token is left, `min_df` asks
+            for more than `max_df` leaves, or `vocabulary` is none; if `max_length` would cut documents whose
+            y has a target for each token.
         """
         if self.vocabulary is not None:
             vocabulary = given_vocabulary(self.vocabulary, library_of(self) is not None)
@@ -348,6 +350,18 @@ n_vectors_ : int
         -----
         UserWarning
             Where it has fewer than half of them.
+
+        Examples
+        --------
+        >>> from skrnn import GRUClassifier
+        >>> from skrnn.text import TokenEncoder
+        >>> encoder = TokenEncoder().fit(["good film", "bad film"])
+        >>> table = encoder.vectors({"good": [1.0, 0.0], "bad": [-1.0, 0.0], "film": [0.0, 1.0]})
+        >>> table.shape, encoder.n_vectors_
+        ((4, 2), 3)
+        >>> model = GRUClassifier(embedding_size="auto", embedding_weights=table, freeze_embedding=True)
+        >>> model.fit(encoder.transform(["good film", "bad film"]), [1, 0]).n_tokens_
+        [4]
         """
         names = self.get_feature_names_out()
         other = [name.lower() for name in names]

@@ -20,7 +20,7 @@ def cut_padding(X: Any, padding: Any = 0, *, lengths: Any = None) -> np.ndarray:
     padding : scalar, default=0
         What it is filled with; a step is padding if all of its columns are. It is cut off at both ends,
         never from within.
-    lengths : array-like of shape (n,), optional
+    lengths : array-like of shape (n,), default=None
         Steps of each sequence, which begin at the first column, in the place of `padding`: for targets, and
         where padding may also be a token.
 
@@ -32,7 +32,8 @@ def cut_padding(X: Any, padding: Any = 0, *, lengths: Any = None) -> np.ndarray:
     Raises
     ------
     ValueError
-        If X has another number of dimensions, or a length is not one of 0 to T.
+        If X has another number of dimensions, a length is not one of 0 to T, or `padding` is no scalar, or no
+        text where X is.
 
     Examples
     --------

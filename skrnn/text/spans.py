@@ -89,6 +89,7 @@ def span_f1_score(
     y_true, y_pred : iterables of n sequences of tags
         See `find_spans`.
     scheme : {"BIO", "BIOES"} or None, default=None
+        What counts as a span: see `find_spans`.
     average : {"micro", "macro", "weighted"} or None, default="micro"
         Over all spans; the mean over kinds, equally or by how many spans of each there are; None: of each
         kind, in order of their names.
@@ -101,7 +102,8 @@ def span_f1_score(
     Raises
     ------
     ValueError
-        If a tag is none, or numbers of sequences or steps differ; the sequence is named.
+        If a tag is none, or numbers of sequences or steps differ; the sequence is named. For an unknown
+        `scheme` or `average`.
 
     Examples
     --------
