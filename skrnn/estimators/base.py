@@ -104,9 +104,8 @@ class RecurrentEstimator(
             Sequences, oldest step first. With `embedding_size` also sequences of tokens, a list or object
             array of n arrays of integers (T_i,) or an array of integers (n, T); and steps of which some
             features are categories, which may be strings. A sequence without tokens is read as one unknown
-            token, 0; with `return_sequences` it is refused. With a GPU as `device`, also arrays that lie
-            there: of CuPy, of PyTorch, or of others with ``__cuda_array_interface__`` or DLPack. They are read
-            in place.
+            token, 0; with `return_sequences` it is refused. With a GPU as `device`, numbers may lie there: of
+            CuPy, of PyTorch, or with ``__cuda_array_interface__`` or DLPack. They are read in place.
         y : array-like of shape (n,) or (n, k); with `return_sequences` (n, T), (n, T, k), or a list
             or object array of arrays of shape (T_i,) or (T_i, k)
             Targets; those per step in time order, oldest first, also with `newest_first`. Labels per step
