@@ -16,7 +16,7 @@ from .link import Link
 from .softmax import Softmax
 
 # Of vectors before training. PyTorch's standard normal numbers are so large that words which occur a few
-# times speak louder than what has been learnt (benchmarks/results/TOKENS.md).
+# times speak louder than what has been learnt (benchmarks/tokens/first_vectors.py).
 DEVIATION = 0.3
 
 
