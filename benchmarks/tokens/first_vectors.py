@@ -1,10 +1,10 @@
-"""How large the vectors of tokens begin, and how many numbers they have: held-back accuracy of several choices.
+"""How large the vectors of tokens begin, and how many numbers they have: what several choices reach.
 
     python -m benchmarks.tokens.first_vectors
 
-On parts held back of the training data of rt_polarity (words; 12 % of two folds) and names18 (characters; a fifth
-of the names, two draws), with the settings of `benchmarks.tokens.tasks`. By it `skrnn.links.embedding` has its
-deviation, and ``embedding_size="auto"`` its rule.
+Accuracy on parts held back of the training data of rt_polarity (words; 12 % of two folds) and names18
+(characters; a fifth of the names, two draws), with the settings of `benchmarks.tokens.tasks` and one layer. By
+it `skrnn.links.embedding` has its deviation, and ``embedding_size="auto"`` its rule.
 """
 
 from __future__ import annotations
