@@ -3,8 +3,8 @@
     python -m benchmarks.tokens.first_vectors
 
 Accuracy on parts held back of the training data of rt_polarity (words; 12 % of two folds) and names18
-(characters; a fifth of the names, two draws), with the settings of `benchmarks.tokens.tasks` and one layer. By
-it `skrnn.links.embedding` has its deviation, and ``embedding_size="auto"`` its rule.
+(characters; a fifth of the names, two draws), with one layer and the settings of `benchmarks.tokens.tasks`.
+By it `skrnn.links.embedding` has its deviation, and ``embedding_size="auto"`` its rule.
 """
 
 from __future__ import annotations

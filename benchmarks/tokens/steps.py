@@ -89,11 +89,8 @@ def ours(reader: Reader, updates: str, drawn: str, threads: int) -> Work:
         net, net.pack(reader.weights()), optimizer, losses.multiclass_log_loss, settings, None, 0, data
     )
     trainer.rates[:] = LEARNING_RATE
-    jobs, order, flops = (
-        trainer.jobs,
-        np.arange(len(sequences)),
-        net.flops(reader.B * reader.T, training=True),
-    )
+    jobs, order = trainer.jobs, np.arange(len(sequences))
+    flops = net.flops(reader.B * reader.T, training=True)
     done = 0
 
     def step() -> None:

@@ -18,11 +18,11 @@ from skrnn.text import TokenEncoder, span_f1_score
 
 # --- settings -------------------------------------------------------------------------------------
 NAMES18: dict[str, Any] = {
-    "hidden_size": 128, "num_layers": 2, "bidirectional": True, "embedding_size": 32, "dropout": 0.3,
-    "recurrent_dropout": 0.2, "head_dropout": 0.3, "learning_rate": "cosine", "learning_rate_init": 3e-3,
-    "max_iter": 10, "batch_size": 64,
+    "hidden_size": 128, "num_layers": 2, "bidirectional": True, "embedding_size": 64, "dropout": 0.4,
+    "recurrent_dropout": 0.2, "head_dropout": 0.4, "learning_rate": "cosine", "learning_rate_init": 5e-3,
+    "max_iter": 15, "batch_size": 64,
 }  # fmt: skip
-NAMES18_BALANCE = 0.2  # see `balanced`
+NAMES18_BALANCE = 0.1  # see `balanced`
 RT_POLARITY: dict[str, Any] = {
     "hidden_size": 64, "bidirectional": True, "pooling": "mean", "embedding_size": 100,
     "embedding_dropout": 0.3, "head_dropout": 0.5, "learning_rate": "cosine", "learning_rate_init": 2e-3,
@@ -35,7 +35,7 @@ SNIPS_SLOTS: dict[str, Any] = CHAIN | {
     "max_iter": 10, "batch_size": 16,
 }  # fmt: skip
 SNIPS_INTENTS: dict[str, Any] = {
-    "hidden_size": 64, "bidirectional": True, "pooling": "mean", "embedding_size": 100,
+    "hidden_size": 64, "bidirectional": True, "pooling": "max", "embedding_size": 100,
     "embedding_dropout": 0.1, "head_dropout": 0.5, "learning_rate": "cosine", "learning_rate_init": 2e-3,
     "max_iter": 6, "batch_size": 32,
 }  # fmt: skip
