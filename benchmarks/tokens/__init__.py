@@ -1,2 +1,2 @@
 """Networks that read tokens: `python -m benchmarks.tokens.accuracy` on real data, `python -m
-benchmarks.tokens.speed` for training steps. Both write parts of ``results/TOKENS.md``."""
+benchmarks.tokens.speed` for training steps; both have parts in ``results/TOKENS.md``."""

@@ -49,8 +49,8 @@ K classes of the last state; of the tagger, both directions, and a CRF over the 
 pass, log loss, back-propagation through time, clipping to norm 1, Adam. {BATCHES} minibatches in turn, of
 tokens that are all as frequent, or drawn by Zipf's law with exponent {ZIPF}, as in a text. Updates: "dense"
 is `nn.Embedding` with Adam in PyTorch; "lazy" is `embedding_updates="lazy"` here, and there
-`nn.Embedding(sparse=True)` with SparseAdam, Adam for the rest, and clipping without the table. Adam is the one
-that PyTorch takes when `fused` is not said, for which the targets are; the next column is with the fused one.
+`nn.Embedding(sparse=True)` with SparseAdam, Adam for the rest, and clipping without the table. Adam is the
+one that PyTorch takes when `fused` is not said, for which the targets are; the next column is the fused one.
 Float32; milliseconds, medians of interleaved rounds; in brackets the ratio to ours. The sequences are equally
 long, so that PyTorch needs neither packing nor masks.
 """
