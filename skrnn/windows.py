@@ -128,7 +128,8 @@ def from_long_frame(
     -------
     sequences : 1-D object array of n arrays of shape (T_i, n_features)
         In time order; float32 where all features are, else float64. NaN is kept. A category is its place in
-        the column's ``cat.categories``, from 1 on; a missing one is 0.
+        the column's ``cat.categories``, from 1 on, which have to be the same in a later frame; a missing one
+        is 0.
     labels : ndarray of shape (n,), 1-D object array of n arrays of shape (T_i,), or None
         One label per sequence where the label is constant within EVERY id, else one per step. None
         without `label_col`.

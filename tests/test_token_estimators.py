@@ -152,6 +152,51 @@ def test_training_goes_on(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_tables_do_not_change_where_training_goes_on(kind):
+    X, features = KINDS[kind]
+    fitted = model(warm_start=True, **features).fit(X, LABELS)
+    for given, message in (
+        ({"embedding_size": 64}, r"embedding_size=64, but training goes on from a fit with \[5"),
+        ({"n_tokens": 500}, r"n_tokens=500, but training goes on from a fit with \[9"),
+    ):
+        for train in (fitted.fit, fitted.partial_fit):
+            fitted.set_params(**given)
+            with pytest.raises(ValueError, match=message):
+                train(X, LABELS)
+            fitted.set_params(embedding_size=5, n_tokens=None)
+    if kind == "tokens":
+        with pytest.raises(
+            ValueError, match="embedding_size=None, but training goes on from a fit with vectors"
+        ):
+            fitted.set_params(embedding_size=None).fit(X, LABELS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lazy_updates_leave_the_vectors_of_other_tokens(kind):
+    """With dense ones Adam's momentum and the decay move them."""
+    X, features = KINDS[kind]
+    name = "embedding.weight" if kind == "tokens" else "embedding_0.weight"
+    lazy, dense = (model(embedding_updates=how, **features).fit(X, LABELS) for how in ("lazy", "dense"))
+    own, rest = [x for x in X if not (x.reshape(len(x), -1)[:, 0] == 7).any()], lazy.weights_[name][7].copy()
+    others = dense.weights_[name][7].copy()
+    for fitted in (lazy, dense):
+        fitted.partial_fit(own[:5], LABELS[:5])
+    np.testing.assert_array_equal(lazy.weights_[name][7], rest)
+    assert (dense.weights_[name][7] != others).all()
+    assert abs(lazy.weights_[name] - dense.weights_[name]).max() > 1e-4
+
+
+def test_vectors_that_came_with_weights_stay():
+    """Also of tokens that no fit has seen."""
+    fitted = model(n_tokens=12).fit(TOKENS, LABELS)
+    weights = {name: array.copy() for name, array in fitted.weights_.items()}
+    weights["embedding.weight"][10] = 7
+    for taken in (fitted.set_weights(weights), LSTMClassifier.from_weights(weights)):
+        taken.set_params(embedding_updates="lazy").partial_fit(TOKENS[:5], LABELS[:5])
+        np.testing.assert_array_equal(taken.weights_["embedding.weight"][10], 7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_weights_come_and_go(kind):
     X, features = KINDS[kind]
     fitted = model(**features).fit(X, LABELS)
@@ -188,6 +233,14 @@ def test_a_network_of_pytorch():
     ours = LSTMClassifier.from_weights(tagger.state_dict(), return_sequences=True)
     expected = tagger(torch.tensor(X)).detach().numpy()
     np.testing.assert_allclose(ours.decision_function(X), expected, rtol=0, atol=1e-6)
+
+
+def test_weights_of_several_columns_ask_for_several():
+    X = [np.column_stack([t, t % 3]) for t in TOKENS]
+    made = LSTMClassifier.from_weights(model().fit(X, LABELS).weights_)
+    with pytest.raises(ValueError, match="X has 1 features per step, expected 2"):
+        made.predict(np.ones((2, 3), int))
+    assert made.stream().step([1, 2]) == made.predict([[[1, 2]]])[0]
 
 
 def test_a_skip_from_all_steps():

@@ -41,6 +41,7 @@ FORMS = {
     "object array": lambda X: np.array([*X, None], object)[:-1],
     "int8": lambda X: [x.astype(np.int8) for x in X],
     "unsigned": lambda X: [x.astype(np.uint64) for x in X],
+    "objects": lambda X: [x.astype(object) for x in X],
     "Series of arrays": lambda X: pd.Series(list(X)),
     "tuple": lambda X: tuple(X),
 }
@@ -151,6 +152,15 @@ def test_frames(features):
     np.testing.assert_array_equal(model.predict_proba(strange), by_hand.predict_proba(unknown))
 
 
+def test_the_size_of_vectors():
+    assert [auto_size(n) for n in (2, 60, 128, 20_000)] == [2, 60, 128, 128]
+
+
+def test_categories_where_there_is_one_feature():
+    with pytest.raises(ValueError, match=r"categorical_features=\[0\] is for steps of several features"):
+        fitted(categorical_features=[0])
+
+
 def test_integers_may_be_values():
     """Of a categorical column they are what tokens stand for, in whatever form they come later."""
     made = [
@@ -248,6 +258,9 @@ BAD = {
     "float array": (np.ones((2, 3)), "sequence 0 holds float64"),
     "bool": ([[True, False], [True]], "sequence 0 holds bool"),
     "None": ([[1, None], [1]], "sequence 0 holds object"),
+    "masked": ([np.ma.array([1, 2], mask=[0, 1]), [1]], "sequence 0 is a masked array; cut what is padding"),
+    "Series of texts": (pd.Series(["good film", "bad"]), "X holds texts, 'good film' first: .*TokenEncoder"),
+    "frame of texts": (pd.DataFrame({"text": ["good film", "bad"]}), "X holds texts, 'good film' first"),
     "huge": ([[2**40], [1]], "sequence 0, step 0: 1099511627776 is no token"),
     "no sequences": ([], "no sequences"),
     "float features": (EVENTS[:2], "X holds float64: name those that are tokens in categorical_features"),
@@ -309,6 +322,11 @@ def test_mistakes_in_features_are_named(case):
         ),
         ({"categorical_features": [0], "embedding_weights": VECTORS + np.nan}, "NaN or infinity in row 0"),
         ({"categorical_features": [0, 2], "n_tokens": ["auto", 3]}, r"n_tokens\[0\] must be an integer"),
+        (
+            {"categorical_features": [0], "embedding_weights": [[[1, 2], [1]]]},
+            "embedding_weights.*be read as an",
+        ),
+        ({"categorical_features": [0], "embedding_weights": VECTORS + 1e39}, "a value too large for float32"),
         ({"n_tokens": 7, "embedding_size": None}, "n_tokens needs embedding_size"),
         ({"categorical_features": [0], "embedding_size": None}, "categorical_features needs embedding_size"),
         ({"embedding_weights": VECTORS, "embedding_size": None}, "embedding_weights needs embedding_size"),
@@ -358,7 +376,7 @@ def test_tokens_far_apart_are_told():
 
 def test_numbers_are_read_as_before():
     """Without embedding_size nothing is a token."""
-    with pytest.raises(ValueError, match="a list of 1-D arrays is read as 2-D X"):
+    with pytest.raises(ValueError, match=r"1-D arrays is read as 2-D X.*tokens need embedding_size"):
         RNNRegressor().fit([[1, 2], [1]], [0.0, 1.0])
 
 

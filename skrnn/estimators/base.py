@@ -234,10 +234,10 @@ class RecurrentEstimator(
             )
         # Weights that came without a fit go with either kind of X: this is the first one.
         input = self._read_X(X, reset or not hasattr(self, "_input_kind"), self.device_)
-        if not reset:
-            self._check_features(input)
-        else:
+        if reset:
             self._learn_tables(input)
+        else:
+            self._check_same_tables(input)
         y = opened_on_host(y)
         w = self._read_weights(sample_weight, y, input, "sample_weight")
         self._skip_steps = None

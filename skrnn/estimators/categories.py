@@ -142,8 +142,8 @@ def encoded(
 
 def _values(tables: list[Any], j: int, cells: list[Any]) -> np.ndarray | None:
     """What a column holds, in order; None where that are numbers, and not of a categorical type."""
-    first = tables[0]
-    categorical = hasattr(first, "iloc") and getattr(first.dtypes.iloc[j], "name", None) == "category"
+    frames = [table for table in tables if hasattr(table, "iloc")]
+    categorical = any(getattr(frame.dtypes.iloc[j], "name", None) == "category" for frame in frames)
     found = {cell for cell in cells if not _is_missing(cell)}
     if not categorical and not any(isinstance(cell, str) for cell in found):
         return None

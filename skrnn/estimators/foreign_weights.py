@@ -89,7 +89,9 @@ def read(weights: Any, reset_after: bool = True) -> Weights:
         # numpy.savez(file, *weights) has made these names
         weights = [weights[name] for name in sorted(weights, key=lambda name: int(name[4:]))]
     if isinstance(weights, list | tuple):
-        return _from_list([_numbers(array, f"weights[{i}]") for i, array in enumerate(weights)], reset_after)
+        return _from_list(
+            [real_numbers(array, f"weights[{i}]") for i, array in enumerate(weights)], reset_after
+        )
     asked = [f": pass its {name}()" for name in ("state_dict", "get_weights") if hasattr(weights, name)]
     raise TypeError(
         "weights must be a mapping of names to arrays (PyTorch's state_dict), a list of arrays (Keras's "
@@ -98,7 +100,7 @@ def read(weights: Any, reset_after: bool = True) -> Weights:
 
 
 # --- arrays and archives ----------------------------------------------------------------------------------
-def _numbers(value: Any, name: str) -> np.ndarray:
+def real_numbers(value: Any, name: str) -> np.ndarray:
     """An array or a tensor as real numbers of NumPy."""
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array; fill it first")
@@ -155,7 +157,7 @@ def _from_mapping(weights: Mapping[Any, Any]) -> Weights:
             f"weights hold several recurrent modules, {', '.join(repr(p or '') for p in prefixes)}: leave "
             "out those of another network, or rename them to layers of one, weight_ih_l0, weight_ih_l1, ..."
         )
-    arrays = {key: _numbers(weights[key], f"weights[{key!r}]") for key in weights}
+    arrays = {key: real_numbers(weights[key], f"weights[{key!r}]") for key in weights}
     keys |= _head(arrays, rest)
     unknown = sorted(set(map(str, rest)) - set(map(str, keys.values())))
     if unknown:

@@ -293,7 +293,8 @@ def _check_equal_lengths(rows: list[Any]) -> None:
                 f"a list of 1-D arrays is read as 2-D X, but item {i} has "
                 f"{'no length' if length is None else f'length {length}'} and item 0 has length "
                 f"{len(rows[0])}. For sequences of different lengths, shape each as (T, 1), for "
-                "example with array.reshape(-1, 1): X = [numpy.array(x).reshape(-1, 1) for x in X]"
+                "example with array.reshape(-1, 1): X = [numpy.array(x).reshape(-1, 1) for x in X]. "
+                "Sequences of tokens need embedding_size"
             )
 
 

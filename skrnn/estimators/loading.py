@@ -20,7 +20,7 @@ from .foreign_weights import CALLED, CHAIN_NAMES, Weights, read
 from .labels import check_same_classes, in_order_of_classes, learn_outputs
 from .parameters import as_python
 from .prediction import FittedNetwork, remembering
-from .tables import NOT_SAID, per_column
+from .tables import allows
 from .unchanged import unchanged_on_error
 from .weight_shapes import parameters_of, shapes, tables
 
@@ -153,6 +153,7 @@ class TakesWeights(FittedNetwork):
         with deferred():
             ordered = {name: arrays[name] for name in network.parameters.shapes()}
             self.__dict__.update(remembering(ordered))
+            self._seen_tokens = [np.full(n_tokens, True) for n_tokens, _ in self._tables]
             self._moments: Any = None  # they belong to the old weights
         return self
 
@@ -214,9 +215,7 @@ class TakesWeights(FittedNetwork):
             given = as_python(getattr(self, parameter, value))
             if parameter in ("n_tokens", "embedding_size"):
                 values = value if isinstance(value, list) else [value]
-                asked = per_column(parameter, given, len(values))
-                open_ = NOT_SAID[parameter]
-                given = value if all(a in (open_, v) for a, v in zip(asked, values, strict=True)) else given
+                given = value if allows(parameter, given, values) else given
             if given != value:
                 raise ValueError(f"{parameter}={given!r}, but the weights say {value!r}")
         if self.loss == "crf" and "loss" not in told:

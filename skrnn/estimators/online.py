@@ -54,7 +54,9 @@ def parameters_key(estimator: Any) -> tuple[Any, ...] | None:
     """The estimator's parameters as something to compare; None where that cannot be."""
     own = vars(estimator)
     try:
-        return tuple([as_key(own[name]) for name in estimator._parameter_names if name in own])
+        # Vectors to begin with may be large, and have no part in what follows the first call.
+        names = [name for name in estimator._parameter_names if name != "embedding_weights"]
+        return tuple([as_key(own[name]) for name in names if name in own])
     except NoKey:
         return None
 

@@ -14,7 +14,7 @@ from .categories import Categories
 from .devices import arrays_for
 from .inputs import Input, read_X
 from .parameters import SharedParameters, as_python
-from .tables import Tables, check_tokens, read_vectors, seen_in, tables_of, unseen_as_means
+from .tables import Tables, allows, check_tokens, read_vectors, seen_in, tables_of, unseen_as_means
 from .token_inputs import read_tokens
 
 
@@ -76,6 +76,20 @@ class ReadsSequences(SharedParameters):
             )
             check_tokens(input.sequences, self._categories, self._tables)
 
+    def _check_same_tables(self, input: Input) -> None:
+        """Raise a ValueError where training goes on, but the parameters ask for other tables, or X does."""
+        n, fitted = len(self._tables), [list(column) for column in zip(*self._tables, strict=True)]
+        if (self.embedding_size is None) != (n == 0):
+            raise ValueError(
+                f"embedding_size={self.embedding_size!r}, but training goes on from a fit with"
+                f"{'' if n else 'out'} vectors of tokens"
+            )
+        for name, own in zip(("n_tokens", "embedding_size"), fitted, strict=False):
+            given = getattr(self, name)
+            if not allows(name, given, own):
+                raise ValueError(f"{name}={given!r}, but training goes on from a fit with {own}")
+        self._check_features(input)
+
     def _begin_tables(self, weights: dict[str, np.ndarray], data: Data) -> dict[str, np.ndarray]:
         """Weights to begin with, and the vectors that are given in their place."""
         vectors = read_vectors(self.embedding_weights, len(self._tables))
@@ -84,7 +98,10 @@ class ReadsSequences(SharedParameters):
         ]
         for name, table in zip(self._table_names, vectors, strict=True):
             if table is not None:
-                weights[name] = table.astype(weights[name].dtype)
+                with np.errstate(over="ignore"):
+                    weights[name] = table.astype(weights[name].dtype)
+                if not np.isfinite(weights[name]).all():
+                    raise ValueError(f"embedding_weights holds a value too large for {weights[name].dtype}")
         return self._with_means(weights, data)
 
     def _with_means(self, weights: dict[str, np.ndarray], data: Data) -> dict[str, np.ndarray]:
@@ -92,7 +109,10 @@ class ReadsSequences(SharedParameters):
         others; no new ones, if there is none."""
         if not self._tables:
             return weights
-        seen = seen_in(data.sequences, self._tables)
+        sequences, w = data.sequences, data.w
+        if w is not None and len(w) == len(sequences) and not self.return_sequences:
+            sequences = sequences.take(np.flatnonzero(w))
+        seen = seen_in(sequences, self._tables)
         self._seen_tokens = [known | new for known, new in zip(self._seen_tokens, seen, strict=True)]
         return unseen_as_means(weights, dict(zip(self._table_names, self._seen_tokens, strict=True)))
 

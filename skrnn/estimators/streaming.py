@@ -54,6 +54,7 @@ class Stream:
         self._categories, self._tables = estimator._categories, estimator._tables
         if self._categories is not None:
             one_token = getattr(estimator, "_input_kind", "tokens") == "tokens"
+            one_token = one_token and self._categories.n_features == 1
             self._shape = (batch,) if one_token else (batch, self._categories.n_features)
         # a lone sequence's step may come without its axis
         self._shape_alone = self._shape[1:] if batch == 1 else None
@@ -134,9 +135,9 @@ def resumed(estimator: FittedNetwork, batch: int, method: str, state: Any) -> St
 
 def as_numbers(x: Any, categories: Categories) -> np.ndarray:
     """`x` as an array of numbers, the tokens of values among them."""
-    array = np.asarray(to_host(x))
-    if array.dtype.kind not in "OUS" and not categories.learnt:
-        return read_numbers(array)
+    if not categories.learnt:
+        return read_numbers(x)
+    array = np.asarray(to_host(x), object)
     if array.size % categories.n_features:
         raise ValueError(f"x has shape {array.shape}, expected {categories.n_features} features")
     (steps,), _ = encoded([array.reshape(-1, categories.n_features)], categories.columns, categories.values)

@@ -9,7 +9,9 @@ import numpy as np
 
 from ..sequences import Sequences
 from .categories import Categories
+from .containers import depth_of
 from .devices import warn_the_caller
+from .foreign_weights import real_numbers
 from .parameters import as_python
 
 Tables = tuple[tuple[int, int], ...]  # tokens of each, and numbers in the vector of one
@@ -54,8 +56,8 @@ NOT_SAID = {"n_tokens": None, "embedding_size": "auto"}  # by parameters of colu
 
 def per_column(name: str, value: Any, n: int) -> list[Any]:
     """What a parameter says of each of n columns: it holds one value for all, or a list of them."""
-    if not isinstance(value, list | tuple | np.ndarray):
-        return [as_python(value)] * n
+    if np.ndim(value) == 0:
+        return [as_python(value.item() if isinstance(value, np.ndarray) else value)] * n
     values = [as_python(one) for one in value]
     if len(values) != n:
         raise ValueError(f"{name}={value!r} has {len(values)} values for {n} columns of tokens")
@@ -65,6 +67,12 @@ def per_column(name: str, value: Any, n: int) -> list[Any]:
                 f"{name}[{k}] must be an integer of at least 1 or {NOT_SAID[name]!r}, got {one!r}"
             )
     return values
+
+
+def allows(name: str, given: Any, own: list[int]) -> bool:
+    """Whether what a parameter says of columns lets them have these values."""
+    asked = per_column(name, given, len(own))
+    return all(a in (NOT_SAID[name], value) for a, value in zip(asked, own, strict=True))
 
 
 def auto_size(n_tokens: int) -> int:
@@ -95,7 +103,7 @@ def read_vectors(weights: Any, n: int) -> list[np.ndarray | None]:
     if weights is None:
         return [None] * n
     several = isinstance(weights, list | tuple) and (
-        n > 1 or any(w is None or np.ndim(w) == 2 for w in weights)
+        n > 1 or any(w is None or depth_of(w) == 2 for w in weights)
     )
     given = list(weights) if several else [weights]
     if len(given) != n:
@@ -103,8 +111,8 @@ def read_vectors(weights: Any, n: int) -> list[np.ndarray | None]:
     tables = []
     for k, table in enumerate(given):
         name = f"embedding_weights[{k}]" if several else "embedding_weights"
-        array = None if table is None else np.asarray(table)
-        if array is not None and (array.ndim != 2 or array.dtype.kind not in "fiu" or 0 in array.shape):
+        array = None if table is None else real_numbers(table, name)
+        if array is not None and array.ndim != 2:
             raise ValueError(f"{name} must be numbers of shape (n_tokens, embedding_size), got {array.shape}")
         if array is not None and not np.isfinite(array).all():
             raise ValueError(

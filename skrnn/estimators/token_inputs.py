@@ -61,8 +61,13 @@ def read_tokens(
         return _read_given(estimator, X, known, dtype, per_step)
     X = opened_on_host(X)
     _check_no_texts(X)
-    of_rows = getattr(estimator, "_input_kind", None) == "rows" and not reset
-    if features is None and not of_rows and _holds_rows_of_tokens(X, layout):
+    kind = getattr(estimator, "_input_kind", None)  # None: its weights came without a fit
+    fits = known is None or known.n_features == 1 or kind is not None
+    if not (kind == "rows" and not reset) and fits and _holds_rows_of_tokens(X, layout):
+        if features is not None:
+            raise ValueError(
+                f"categorical_features={features!r} is for steps of several features: X has one token in each"
+            )
         return _read_rows_of_tokens(estimator, X, known, dtype, per_step)
     return _read_steps(estimator, X, known, dtype, features, per_step, layout)
 
@@ -90,6 +95,10 @@ def _check_no_texts(X: Any) -> None:
         raise ValueError(f"X is a text, {X[:30]!r}: pass a list of texts, and {advice}")
     if isinstance(X, np.ndarray) and X.dtype.kind in "US":
         raise ValueError(f"X holds texts: {advice}")
+    if hasattr(X, "iloc"):
+        cell = X.iloc[0] if X.ndim == 1 and len(X) else X.iloc[0, 0] if X.size else None
+        if isinstance(cell, str):
+            raise ValueError(f"X holds texts, {cell[:30]!r} first: {advice}")
     if not holds_arrays(X):
         return
     for i, item in enumerate(X):
@@ -136,7 +145,11 @@ def _row_of_tokens(item: Any, i: int, per_step: bool) -> np.ndarray:
         raise ValueError(
             f"X[{i}] is {item!r}, and no sequence of tokens: one sequence alone is passed as [X]"
         )
+    if isinstance(item, np.ma.MaskedArray):
+        raise ValueError(f"sequence {i} is a masked array; cut what is padding, with skrnn.text.cut_padding")
     row = np.asarray(item)
+    if row.dtype == object:
+        row = np.array(row.tolist())
     if row.size == 0:
         if per_step:
             raise ValueError(
@@ -174,6 +187,8 @@ def _read_steps(
         _check_integers(X)
     input = read_X(estimator, X, reset=reset, dtype=np.float64, by_name=True, **layout)
     sequences = input.sequences
+    if known is not None and sequences.n_features != known.n_features:
+        raise ValueError(f"X has {sequences.n_features} features per step, expected {known.n_features}")
     if known is None:
         columns = columns or choose(features, sequences.n_features)
         known = Categories(columns, sequences.n_features, values or (None,) * len(columns), per_step)
