@@ -19,10 +19,10 @@ from skrnn.text import TokenEncoder, span_f1_score
 # --- settings -------------------------------------------------------------------------------------
 NAMES18: dict[str, Any] = {
     "hidden_size": 128, "num_layers": 2, "bidirectional": True, "embedding_size": 64, "dropout": 0.4,
-    "recurrent_dropout": 0.2, "head_dropout": 0.4, "learning_rate": "cosine", "learning_rate_init": 5e-3,
-    "max_iter": 15, "batch_size": 64,
+    "recurrent_dropout": 0.2, "head_dropout": 0.5, "embedding_dropout": 0.05, "learning_rate": "cosine",
+    "learning_rate_init": 5e-3, "max_iter": 25, "batch_size": 64,
 }  # fmt: skip
-NAMES18_BALANCE = 0.05  # see `balanced`
+NAMES18_BALANCE = 0.1  # see `balanced`
 RT_POLARITY: dict[str, Any] = {
     "hidden_size": 64, "bidirectional": True, "pooling": "mean", "embedding_size": 100,
     "embedding_dropout": 0.3, "head_dropout": 0.5, "learning_rate": "cosine", "learning_rate_init": 2e-3,
