@@ -125,7 +125,7 @@ TASKS = {
     "names18": TokenTask(
         "the language of a surname, by its characters; the test part are other names",
         names18,
-        lambda: TokenEncoder("char"),
+        lambda: TokenEncoder("char", lowercase=False),
         GRUClassifier,
         NAMES18,
         SHORTEST,
