@@ -240,6 +240,8 @@ def test_weights_of_several_columns_ask_for_several():
     made = LSTMClassifier.from_weights(model().fit(X, LABELS).weights_)
     with pytest.raises(ValueError, match="X has 1 features per step, expected 2"):
         made.predict(np.ones((2, 3), int))
+    with pytest.raises(ValueError, match="X has 1 tokens per step, expected 2"):
+        LSTMClassifier.from_weights(made.weights_).partial_fit([[1, 2], [3]], [0, 1])
     assert made.stream().step([1, 2]) == made.predict([[[1, 2]]])[0]
 
 

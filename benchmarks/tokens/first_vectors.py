@@ -4,7 +4,7 @@
 
 Accuracy on parts held back of the training data of rt_polarity (words; 12 % of two folds) and names18
 (characters; a fifth of the names, two draws), with one layer and the settings of `benchmarks.tokens.tasks`.
-By it `skrnn.links.embedding` has its deviation, and ``embedding_size="auto"`` its rule.
+By comparisons of this kind `skrnn.links.embedding` has its deviation, and ``embedding_size="auto"`` its rule.
 """
 
 from __future__ import annotations

@@ -135,6 +135,9 @@ class ReadsSequences(SharedParameters):
             raise ValueError(
                 f"X has {n_features} features per step, expected {expected}{alone * (input.kind == 'rows')}"
             )
+        tokens = input.sequences.tokens
+        if (n := 0 if tokens is None else tokens.shape[1]) != len(self._tables):
+            raise ValueError(f"X has {n} tokens per step, expected {len(self._tables)}")
         check_tokens(input.sequences, self._categories, self._tables)
 
 
