@@ -200,6 +200,12 @@ def check(links: Sequence[Link]) -> dict[str, int]:
     for link in links:
         if link.name not in read:
             raise ValueError(f"nothing reads what {link.name!r} makes")
+    for table in links:
+        if isinstance(table, Embedding) and table.folded:
+            readers = [link for link in links if table.name in link.reads]
+            if len(readers) > 1 or not isinstance(readers[0], Recurrent):
+                names = " and ".join(repr(link.name) for link in readers)
+                raise ValueError(f"{table.name!r} is folded: for one recurrent link, not for {names}")
     side = SIDES.copy()
     for link in links:
         sides, crosses = {side[name] for name in link.reads}, isinstance(link, Mate)

@@ -58,6 +58,34 @@ class Rows(NamedTuple):
         return out
 
 
+class Distinct(NamedTuple):
+    """The rows of a minibatch's steps, of which those that are alike are kept once.
+
+    Attributes
+    ----------
+    kept : Rows
+        As of sequences of one step.
+    steps : Steps
+        Of these sequences.
+    which : flat device array of shape (R,)
+        The row that each step has.
+    """
+
+    kept: Rows
+    steps: Steps
+    which: Any
+
+    def rows(self, rec: Recording) -> Distinct:
+        """Itself: only a recurrent link reads it."""
+        return self
+
+    def mirrored(self, rec: Recording, name: str) -> Distinct:
+        """Of every sequence from its own end."""
+        which = rec.buffer(name, "mirrored", size=rec.steps.max_rows, dtype=self.which.dtype)
+        rec.backend.folding.mirror(rec, self.which, which)
+        return self._replace(which=which)
+
+
 class Weighed(NamedTuple):
     """The losses of a minibatch's rows, as kernels write them in float64.
 
@@ -147,6 +175,10 @@ class Recording:
         """Its other side, in the order of these steps: values and all else are shared."""
         self.mates = replace(self, steps=steps, side=1)
         return self.mates
+
+    def along(self, steps: Steps) -> Recording:
+        """The same with other steps."""
+        return replace(self, steps=steps)
 
     def read(self, sequences: Sequences, jobs: Jobs) -> dict[str, Rows]:
         """Record the reading of the next of `jobs`, which fills the steps; the network's inputs.

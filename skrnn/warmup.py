@@ -46,6 +46,7 @@ def fits(cells: list[str], dtypes: list[str], hidden_sizes: list[int] | None) ->
             for size in sizes:
                 for options in ({}, {"num_layers": 2}, {"num_layers": 2, "bidirectional": True}):
                     yield RNNRegressor(size, **options, **cell), number
+                yield RNNClassifier(size, embedding_size=4, **cell), letter
             for options in (
                 {"dropout": 0.1, "num_layers": 2},
                 {"recurrent_dropout": 0.1},
@@ -59,7 +60,7 @@ def fits(cells: list[str], dtypes: list[str], hidden_sizes: list[int] | None) ->
             yield RNNClassifier(size, early_stopping=True, **cell), number > 0.5
             yield RNNRegressor(size, return_sequences=True, **cell), np.ones((8, 3)) * number[:, None]
             masks = {"embedding_dropout": 0.1, "head_dropout": 0.1}
-            for options in ({}, {"embedding_updates": "lazy"}, masks):
+            for options in ({"bidirectional": True}, {"embedding_updates": "lazy"}, masks):
                 yield RNNClassifier(size, embedding_size=4, **options, **cell), letter
             tags = np.repeat(letter[:, None], 3, axis=1)
             yield RNNClassifier(size, embedding_size=4, return_sequences=True, loss="crf", **cell), tags

@@ -178,7 +178,11 @@ def to_device(flat):
 
 
 # What the contract's table names, in its first column.
-NAMES = {name for line in backends.__doc__.splitlines() for name in re.findall(r"``(\w+)\(", line[:40])}
+NAMES = {
+    name
+    for line in backends.__doc__.splitlines()
+    for name in re.findall(r"(?:``|^``)(\w+)(?=\(|`` {9})", line[:40])
+}
 BACKEND = SimpleNamespace(
     **{name: getattr(cpu, name) for name in NAMES}
     | {

@@ -5,6 +5,11 @@ import numpy as np
 import pytest
 from passes import check_gradients, random_weights, trained
 
+from skrnn import backends
+from skrnn.batches import SIZE_R, Jobs
+from skrnn.links import Dense, Embedding, Recurrent, Softmax
+from skrnn.losses import multiclass_log_loss
+from skrnn.network import Network
 from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences, Targets
 
@@ -111,6 +116,100 @@ def test_a_gpu_has_the_same(form, options, device):
     np.testing.assert_allclose(found, value, rtol=1e-10)
     for name, gradient in gradients.items():
         np.testing.assert_allclose(others[name], gradient, rtol=0, atol=1e-10, err_msg=name)
+
+
+# --- folded tables ----------------------------------------------------------------------------------
+def reading_words(cell, folded, dtype=FLOAT, updates="dense", n_tokens=30, width=5, tied=False, hidden=20):
+    """From a backend to links: both directions over one table, and an output for each step."""
+
+    def links(backend):
+        top = Softmax(backend, dtype, "decoder", "top", width, n_tokens)
+        return [
+            Embedding(backend, dtype, "table", n_tokens, width, updates=updates, folded=folded,
+                      tied=top if tied else None),
+            Recurrent(backend, dtype, "states", "table", "_l0", cell, width, hidden, directions=2),
+            Dense(backend, dtype, "top", {"to": ("states", 2 * hidden)}, width),
+            *([top] if tied else []),
+        ]  # fmt: skip
+
+    return links
+
+
+def words(lengths, n_tokens=30):
+    rng = np.random.default_rng(0)
+    return Sequences.from_tokens([rng.integers(0, n_tokens, n) for n in lengths])
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("updates", ["dense", "lazy", None])
+@pytest.mark.parametrize("lengths", [[3, 1, 5, 5, 2], [1200, 7, 90]], ids=["short", "long"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.sampled(5)
+def test_folded_tables(cell, updates, lengths, dtype):
+    """Each token's vector is multiplied once: the same losses to the bit, the same gradients; and with two
+    threads the same bits."""
+    dtype, sequences = np.dtype(dtype), words(lengths)
+    y = Targets(np.random.default_rng(1).standard_normal((sum(lengths), 5)).astype(dtype))
+    weights = random_weights(reading_words(cell, False, dtype, updates), dtype=dtype)
+
+    def learnt(folded, n_threads=1):
+        links = reading_words(cell, folded, dtype, updates)
+        return trained(links, weights, sequences, y, dtype=dtype, n_threads=n_threads)
+
+    (value, expected), (folded, found), (shared, again) = learnt(False), learnt(True), learnt(True, 2)
+    assert value == folded == shared
+    for name, gradient in expected.items():
+        np.testing.assert_array_equal(found[name], again[name], err_msg=name)
+        scale = np.abs(gradient).max(initial=0)
+        np.testing.assert_allclose(
+            found[name], gradient, rtol=0, atol=100 * np.finfo(dtype).eps * scale, err_msg=name
+        )
+
+
+def test_a_folded_tied_table():
+    """Which lies as the softmax wants it."""
+    sequences, y = words(LENGTHS), Targets(words(LENGTHS).tokens)
+    weights = random_weights(reading_words("lstm", False, tied=True))
+    results = [
+        trained(reading_words("lstm", folded, tied=True), weights, sequences, y, loss=multiclass_log_loss)
+        for folded in (False, True)
+    ]
+    assert results[0][0] == results[1][0]
+    for name, gradient in results[0][1].items():
+        np.testing.assert_allclose(results[1][1][name], gradient, rtol=0, atol=1e-14, err_msg=name)
+
+
+def test_what_folding_saves():
+    """Products with the input are made of 3 rows, not of 50; where tokens are dropped, of all."""
+    links = recurrent_network(0, 2, cell="lstm", tables=[(7, 4)], embedding_dropout=0.5).links
+    names = []
+    for seed in None, 0:
+        network, jobs = Network(0, links, dtype=np.dtype(np.float32)), Jobs(np.full(5, 10), 5, None)
+        rec = network.record(network.backend.Tape(), jobs.room(), network.pack(network.parameters.initial(
+            np.random.RandomState(0))), keep=True, dropout_seed=seed)  # fmt: skip
+        sequences = Sequences.from_tokens([np.arange(10) % 3] * 5, np.dtype(np.float32))
+        network.forward(rec, network.read(rec, sequences, jobs))
+        jobs.plan(np.arange(5))
+        rec.tape.run()
+        names.append([call.kernel.__name__ for call in rec.tape.calls])
+        if seed is None:
+            assert rec.kept["embedding"].steps.sizes[SIZE_R] == 3
+    assert "project" in names[0]
+    assert "project" not in names[1]
+
+
+@pytest.mark.parametrize("other", [Dense, Recurrent])
+def test_one_recurrent_link_reads_a_folded_table(other):
+    def links(backend):
+        table, states, top = reading_words("rnn", True)(backend)
+        below = Recurrent(backend, FLOAT, "also", "table", "_also", "rnn", 5, 20)
+        maps = {"to": ("states", 40), "of": ("table", 5) if other is Dense else ("also", 20)}
+        own = [] if other is Dense else [below]
+        return [table, states, *own, Dense(backend, FLOAT, "top", maps, 5)]
+
+    name = "top" if other is Dense else "also"
+    with pytest.raises(ValueError, match=f"'table' is folded: .* not for 'states' and '{name}'"):
+        Network(0, links(backends.get("cpu")), dtype=FLOAT)
 
 
 def test_threads_do_not_change_bits():

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..batches import SIZE_R
+from ..batches import SIZE_B, SIZE_R
 from ..layout import DENSE, LAZY, Place, Section
-from ..recording import TOKENS, Recording, Rows, TableGradient
+from ..recording import TOKENS, Distinct, Recording, Rows, TableGradient
 from ..sequences import Sequences
 from .link import Link
 from .softmax import Softmax
@@ -45,6 +45,10 @@ class Embedding(Link):
     theoretically grounded application of dropout in recurrent neural networks"). The others are divided by
     1 - dropout. `stream` numbers its random numbers.
 
+    `folded`: one recurrent link, and nothing else, reads it, which is to multiply the vector of each token
+    once in a minibatch, however often it is read there. Outputs are the same to the bit; gradients are summed
+    in another order. Where tokens are dropped, or the backend does not do it, all steps' are multiplied.
+
     Raises
     ------
     ValueError
@@ -56,11 +60,11 @@ class Embedding(Link):
     def __init__(
         self, backend: ModuleType, dtype: np.dtype, name: str, n_tokens: int, width: int, *,
         read: str = TOKENS, column: int = 0, tied: Softmax | None = None, updates: str | None = DENSE,
-        dropout: float = 0.0, stream: int = 0,
+        dropout: float = 0.0, stream: int = 0, folded: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(name, read)
         self.n_tokens, self.width, self.column = n_tokens, width, column
-        self.dropout, self.stream = dropout, stream
+        self.dropout, self.stream, self.folded = dropout, stream, folded and backend.folding is not None
         if updates not in (DENSE, LAZY, None):
             raise ValueError(f"updates={updates!r} of {name!r} is none of {DENSE!r}, {LAZY!r} and None")
         if tied is None:
@@ -95,31 +99,47 @@ class Embedding(Link):
                 f"sequence {i}, step {step}: token {token} has no row in a table of {self.n_tokens}"
             )
 
-    def forward(self, rec: Recording, tokens: Any) -> Rows:
+    def forward(self, rec: Recording, tokens: Any) -> Rows | Distinct:
+        table, lanes = rec.weights(self.name)["table"], self.place.stored[-1]
+        if self.folded and rec.steps.max_steps > 1 and not self._drops(rec):
+            distinct = rec.backend.folding.distinct_tokens(rec, tokens, self.column, self.n_tokens, self.name)
+            of = rec.along(distinct.steps)
+            out = of.new_rows(self.name, "out", row=self.width)
+            rec.backend.look_up(of, distinct.kept, 0, table, lanes, out)
+            rec.kept[self.name] = distinct
+            return distinct._replace(kept=out)
         out = rec.new_rows(self.name, "out", row=self.width)
-        table = rec.weights(self.name)["table"]
-        rec.backend.look_up(rec, tokens, self.column, table, self.place.stored[-1], out)
+        rec.backend.look_up(rec, tokens, self.column, table, lanes, out)
         self._drop(rec, out)
         return out
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
         (d,), (read,) = gradients, self.reads
         backend, tokens, column, D = rec.backend, rec.values[read], self.column, self.width
+        distinct = rec.kept.get(self.name)  # what d has the rows of, then
         self._drop(rec, d)
         if self.place.updates == DENSE:
-            table = rec.gradients(self.name)["table"]
-            backend.look_up_backward(rec, tokens, column, d, D, self.place.stored[-1], table)
+            table, lanes = rec.gradients(self.name)["table"], self.place.stored[-1]
+            if distinct is None:
+                backend.look_up_backward(rec, tokens, column, d, D, lanes, table)
+            else:
+                backend.folding.write_table(rec, distinct, d, D, lanes, table)
+            return (None,)
+        if distinct is None:
+            touched = backend.touched_gradient(rec, tokens, column, d, D, self.n_tokens, self.name)
         else:
-            decays = rec.parameters.sections[self.place.section].decays
-            rec.tables[self.name] = TableGradient(
-                rec.parameters.where(self.name, "table"), D, decays,
-                *backend.touched_gradient(rec, tokens, column, d, D, self.n_tokens, self.name),
-            )  # fmt: skip
+            own = d._replace(per=SIZE_B).copied(rec.along(distinct.steps), self.name, D)
+            touched = distinct.kept.array, distinct.steps.sizes, own.array
+        at, section = rec.parameters.where(self.name, "table"), rec.parameters.sections[self.place.section]
+        rec.tables[self.name] = TableGradient(at, D, section.decays, *touched)
         return (None,)
+
+    def _drops(self, rec: Recording) -> bool:
+        return rec.dropout_seed is not None and self.dropout > 0
 
     def _drop(self, rec: Recording, X: Rows) -> None:
         """Record dropout of its rows, or of their gradient."""
-        if rec.dropout_seed is not None and self.dropout > 0:
+        if self._drops(rec):
             (read,) = self.reads
             rec.backend.drop_tokens(
                 rec, X, rec.values[read], self.column, self.stream, self.width, self.dropout

@@ -11,7 +11,7 @@ import numpy as np
 from ..batches import SIZE_B, SIZE_R
 from ..cells import GATES, STATES, read_by
 from ..layout import Place, Section
-from ..recording import Recording, Rows
+from ..recording import Distinct, Recording, Rows
 from .initial import glorot, orthogonal_gates, zeros
 from .link import Link
 
@@ -110,7 +110,9 @@ class Recurrent(Link):
             if rec.dropout_seed is not None and self.recurrent_dropout > 0:
                 mask = backend.sequence_mask(rec, self.stream + 2 * d, layer, self.recurrent_dropout, part)
             read = X
-            if d:  # every sequence from its own end
+            if d and isinstance(X, Distinct):
+                read = X.mirrored(rec, part)
+            elif d:  # every sequence from its own end
                 read = rec.new_rows(part, "reversed", row=self.n_in)
                 backend.copy_rows(rec, X, 0, read, 0, self.n_in, reverse=True)
             if first:
@@ -146,7 +148,10 @@ class Recurrent(Link):
                     backend.copy_rows(rec, rows, 0, d, column, self.n_hidden)
             column += self.n_hidden
         if len(dX) == 2 and need[0]:
-            backend.add_reversed(rec, *dX)
+            if isinstance(trace.X, Distinct):
+                backend.add(rec.along(trace.X.steps), *dX)
+            else:
+                backend.add_reversed(rec, *dX)
         return dX[0], *d_first
 
     def _begin(self, rec: Recording, direction: int, carried: list[Rows], first: tuple[Any, ...]) -> None:

@@ -1,5 +1,6 @@
 """Numba kernels on SIMD vectors; see `skrnn.backends` for what a backend offers."""
 
+from . import folding as folding
 from .attention import attend, attend_backward
 from .bfloat16 import available as supports_bfloat16
 from .crf import best_path, chain_marginals, chain_objective

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ...batches import SIZE_R
-from ...recording import Recording, Rows
+from ...batches import SIZE_B, SIZE_R, SIZE_T, Steps
+from ...recording import Distinct, Recording, Rows
 from .jit import kernel
 from .simd import clear, copy, part
 from .sums import beside
@@ -62,16 +62,15 @@ def embedding_kernels(dtype: np.dtype) -> SimpleNamespace:
             table[i] = wide[i]
 
     @kernel("add_touched", dtype.name)
-    def add_touched(thread, n_threads, sizes, tokens, n_columns, column, place, n_touched, d, d_row, D, sums):
+    def add_touched(thread, n_threads, sizes, which, touched_sizes, d, d_row, D, sums):
         """sums (n_touched, D): of d (R, d_row), those of each token. Threads own columns and walk the rows in
         order."""
         lo, hi = own_range(thread, n_threads, D)
         n = hi - lo
-        for k in range(n_touched[0]):
+        for k in range(touched_sizes[SIZE_R]):
             clear(sums, k * D + lo, n)
         for r in range(sizes[SIZE_R]):
-            k = np.intp(place[tokens[r * n_columns + column]])
-            total, term = part(sums, k * D + lo, n), part(d, r * d_row + lo, n)
+            total, term = part(sums, which[r] * D + lo, n), part(d, r * d_row + lo, n)
             for j in range(n):
                 total[j] += term[j]
 
@@ -92,16 +91,19 @@ def embedding_kernels(dtype: np.dtype) -> SimpleNamespace:
 
 
 @kernel("list_touched")
-def list_touched(sizes, tokens, n_columns, column, place, touched, n_touched):
-    """touched (n_touched,): each token that is read, in the order in which the rows have them first."""
+def list_touched(sizes, tokens, n_columns, column, place, touched, which, touched_sizes, touched_counts):
+    """touched (n_touched,): each token that is read, in the order in which the rows have them first; and
+    which of them each row reads. They are counted as sequences of one step."""
     n = 0
     for r in range(sizes[SIZE_R]):
         v = tokens[r * n_columns + column]
-        k = place[v]
+        k = np.intp(place[v])
         if k < 0 or k >= n or touched[k] != v:
-            place[v], touched[n] = n, v
+            k = n
+            place[v], touched[k] = k, v
             n += 1
-    n_touched[0] = n
+        which[r] = k
+    touched_sizes[SIZE_B], touched_sizes[SIZE_T], touched_sizes[SIZE_R], touched_counts[0] = n, 1, n, n
 
 
 def look_up(rec: Recording, tokens: Rows, column: int, table: np.ndarray, lanes: int, out: Rows) -> None:
@@ -121,19 +123,30 @@ def look_up_backward(
         n_tokens = len(table) // width
         wide = beside(rec.steps.max_rows, most_touched(rec, n_tokens) * width, rec.work, "wide rows")
         if len(wide):
-            touched, n_touched = add_up(rec, tokens, column, d, width, n_tokens, wide, "touched")
+            touched = distinct_tokens(rec, tokens, column, n_tokens, "touched")
+            add_up(rec, touched, d, width, wide)
             tape.share(kernels.clear_table, table)
-            tape.share(kernels.round_touched, touched, n_touched, True, width, wide, table)
+            tape.share(
+                kernels.round_touched, touched.kept.array, touched.steps.sizes, True, width, wide, table
+            )
             return
     wide = beside(rec.steps.max_rows, len(table), rec.work, "wide table")
     sums = wide if len(wide) else table
-    tape.share(embedding_kernels(sums.dtype).clear_table, sums)
+    add_to_table(rec, tokens, column, d, width, lanes, sums)
+    if sums is wide:
+        tape.share(kernels.round_table, wide, table)
+
+
+def add_to_table(
+    rec: Recording, tokens: Rows, column: int, d: Rows, width: int, lanes: int, sums: np.ndarray
+) -> None:
+    """Record sums in a table's layout, all of which is written."""
+    kernels, tape = embedding_kernels(sums.dtype), rec.tape
+    tape.share(kernels.clear_table, sums)
     tape.share(
         kernels.look_up_backward, rec.steps.sizes, tokens.array, tokens.row, column, d.array, d.row, lanes,
         width, sums,
     )  # fmt: skip
-    if sums is wide:
-        tape.share(kernels.round_table, wide, table)
 
 
 def touched_gradient(
@@ -144,29 +157,37 @@ def touched_gradient(
     gradient = rec.buffer(name, "gradient of touched", size=most * width)
     wide = beside(rec.steps.max_rows, most * width, rec.work, "wide rows")
     sums = wide if len(wide) else gradient
-    touched, n_touched = add_up(rec, tokens, column, d, width, n_tokens, sums, name)
+    touched = distinct_tokens(rec, tokens, column, n_tokens, name)
+    add_up(rec, touched, d, width, sums)
+    numbers, n_touched = touched.kept.array, touched.steps.sizes
     if sums is wide:
         rec.tape.share(
-            embedding_kernels(rec.work.dtype).round_touched, touched, n_touched, False, width, wide, gradient
+            embedding_kernels(rec.work.dtype).round_touched, numbers, n_touched, False, width, wide, gradient
         )
-    return touched, n_touched, gradient
+    return numbers, n_touched, gradient
+
+
+def distinct_tokens(rec: Recording, tokens: Rows, column: int, n_tokens: int, name: str) -> Distinct:
+    """Those that are read, each once, in the order in which the rows have them first."""
+    most, ints = most_touched(rec, n_tokens), tokens.array.dtype
+    place = rec.buffer("place", size=n_tokens, dtype=ints)
+    touched = rec.buffer(name, "touched", size=most, dtype=ints)
+    which = rec.buffer(name, "which", size=rec.steps.max_rows, dtype=np.dtype(np.intp))
+    steps = Steps(most, 1, most)
+    rec.tape.call(
+        list_touched, rec.steps.sizes, tokens.array, tokens.row, column, place, touched, which, steps.sizes,
+        steps.counts,
+    )  # fmt: skip
+    return Distinct(Rows(touched, 1), steps, which)
 
 
 def most_touched(rec: Recording, n_tokens: int) -> int:
     return min(rec.steps.max_rows, n_tokens)
 
 
-def add_up(
-    rec: Recording, tokens: Rows, column: int, d: Rows, width: int, n_tokens: int, sums: np.ndarray, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Record the list of what is touched, and sums (n_touched, D); returns the list and its length."""
-    sizes, ints = rec.steps.sizes, tokens.array.dtype
-    place = rec.buffer("place", size=n_tokens, dtype=ints)
-    touched = rec.buffer(name, "touched", size=most_touched(rec, n_tokens), dtype=ints)
-    n_touched = rec.buffer(name, "n_touched", size=1, dtype=np.dtype(np.intp))
-    rec.tape.call(list_touched, sizes, tokens.array, tokens.row, column, place, touched, n_touched)
+def add_up(rec: Recording, touched: Distinct, d: Rows, width: int, sums: np.ndarray) -> None:
+    """Record sums (n_touched, D) of the rows of each token."""
     rec.tape.share(
-        embedding_kernels(rec.work.dtype).add_touched, sizes, tokens.array, tokens.row, column, place,
-        n_touched, d.array, d.row, width, sums,
+        embedding_kernels(rec.work.dtype).add_touched, rec.steps.sizes, touched.which, touched.steps.sizes,
+        d.array, d.row, width, sums,
     )  # fmt: skip
-    return touched, n_touched

@@ -15,10 +15,11 @@ import numpy as np
 
 from ... import cells
 from ...batches import SIZE_B, SIZE_CARRIED, SIZE_R
-from ...recording import Recording, Rows
+from ...recording import Distinct, Recording, Rows
 from ..layer import Layer
 from . import bfloat16
 from .elementary import functions, keyed
+from .folding import alike_kernels, projection_kernel
 from .gemm import widest
 from .jit import kernel
 from .recurrent_kernels import INPUT_ROWS, Panels, backward_kernel, forward_kernel
@@ -33,14 +34,15 @@ BF16 = np.dtype(np.uint16)  # what holds a bfloat16
 
 @cache
 def compiled(cell: str, activation: str, reset_after: bool, dtype: np.dtype, units: int, bf16: bool):
-    """The cell, and its kernels: ``forward``, ``weight_gradients`` and a factory for ``backward(wide)``; each
-    is compiled when first called."""
+    """The cell, and its kernels: ``forward``, ``project``, ``weight_gradients`` and a factory for
+    ``backward(wide)``; each is compiled when first called."""
     key = f"{cell} {activation} {reset_after}"
     named_after_cell = functions(dtype)._replace(jit=keyed(key, dtype.name))
     built = cells.build(named_after_cell, cell, activation, reset_after)
     panels = Panels(built, key, dtype, units, bf16)
     return built, SimpleNamespace(
         forward=forward_kernel(panels),
+        project=projection_kernel(panels),
         backward=cache(partial(backward_kernel, panels)),
         weight_gradients=weight_gradients_kernel(panels),
     )
@@ -89,7 +91,7 @@ def layer_kernels(dtype: np.dtype) -> SimpleNamespace:
 class Trace:
     """What a recorded forward pass leaves."""
 
-    X: Rows
+    X: Rows | Distinct
     H: np.ndarray
     A: np.ndarray
     C: np.ndarray
@@ -130,7 +132,7 @@ class RecurrentLayer(Layer):
     def stored(self, columns: int, n_slots: int) -> tuple[int, ...]:
         return self.panels, columns, self.units, n_slots, self.lanes
 
-    def forward(self, rec: Recording, X: Rows, mask, name: str, begun: bool = False) -> Trace:
+    def forward(self, rec: Recording, X: Rows | Distinct, mask, name: str, begun: bool = False) -> Trace:
         """Record a pass over time with the parameters of the part `name`: of rows X (R, F), with recurrent
         dropout, `mask` flat (B, Hp), from the first states in `carried` if they are `begun` there."""
         cell, Hp, P, keep = self.cell, self.width, self.panels, rec.keep
@@ -155,7 +157,23 @@ class RecurrentLayer(Layer):
             tape.call(kernels.mask_first, steps.sizes, Hp, H, mask, A)
         weights = {part: views[f"{part} weight"] for part in self.ranges}
         A2 = RH2 = empty
-        read = X
+        read, which, n_distinct, Z = X, steps.row, steps.sizes, empty
+        if alike := isinstance(X, Distinct):
+            if self.bf16:
+                raise ValueError(f"{name!r} multiplies in bfloat16, and its input is folded")
+            read, which, n_distinct = X.kept, X.which, X.steps.sizes
+            Z = rec.buffer(name, "Z", size=P * X.steps.max_rows * self.z_row)
+            tape.share(
+                self.kernels.project,
+                n_distinct,
+                self.n_in,
+                P,
+                read.array,
+                read.row,
+                weights["input"],
+                bias,
+                Z,
+            )
         if self.bf16:
             A2, RH2 = (rec.buffer(name, k, size=n * Hp, dtype=BF16) for k, n in (("A2", B + R), ("RH2", B)))
             tape.call(bfloat16.bf16_first, steps.sizes, Hp, A, A2)
@@ -168,7 +186,7 @@ class RecurrentLayer(Layer):
         tape.share(
             self.kernels.forward, *steps.layout, self.n_in, self.n_hidden, P, read.array, read.row, read.past,
             weights["input"], weights["hidden"], weights.get("late", empty), bias, H, A, A2, C, G, RH, RH2,
-            empty if mask is None else mask, mask is not None, keep,
+            empty if mask is None else mask, mask is not None, keep, which, n_distinct, Z, alike,
         )  # fmt: skip
         return Trace(X, H, A, C, G, RH, mask)
 
@@ -240,10 +258,18 @@ class RecurrentLayer(Layer):
         sums = rec.buffer(name, "bias sums", size=P * z_row)
         n_weights = sum(len(into[f"{part} weight"]) for part in self.ranges)
         wide_sums = beside(steps.max_rows, n_weights + P * z_row, work, name, "wide sums")
+        dW, dU, dV = (into.get(f"{part} weight", empty) for part in ("input", "hidden", "late"))
+        alike, of, X, dZ = isinstance(trace.X, Distinct), rec, trace.X, trace.G
+        if alike:
+            of, X, dZ = rec.along(trace.X.steps), trace.X.kept, self._sum_alike(rec, trace, name)
+            tape.share(
+                self.kernels.weight_gradients, of.steps.sizes, of.steps.counts, of.steps.row_at, F, 0, P,
+                X.array, X.row, X.past, empty, empty, dZ, dW, empty, empty, empty, wide_sums,
+            )  # fmt: skip
         tape.share(
-            self.kernels.weight_gradients, steps.sizes, steps.counts, steps.row_at, F, H, P, trace.X.array,
-            trace.X.row, trace.X.past, trace.A, trace.RH, trace.G, into["input weight"],
-            into["hidden weight"], into.get("late weight", empty), sums, wide_sums,
+            self.kernels.weight_gradients, steps.sizes, steps.counts, steps.row_at, 0 if alike else F, H, P,
+            X.array, X.row, X.past, trace.A, trace.RH, trace.G, empty if alike else dW, dU, dV, sums,
+            wide_sums,
         )  # fmt: skip
         for part, (lo, _) in self.ranges.items():
             tape.call(
@@ -252,11 +278,22 @@ class RecurrentLayer(Layer):
         if not need_dX:
             return None
         vectors = -(-F // self.lanes)
-        dX = rec.buffer(name, "dX", size=steps.max_rows * vectors * self.lanes)
+        dX = rec.buffer(name, "dX", size=of.steps.max_rows * vectors * self.lanes)
         lo, _ = self.ranges["input"]
         tape.share(
-            make_input_gradient(self.dtype, wide["input"]), steps.sizes, SIZE_R, P, trace.G, z_row,
+            make_input_gradient(self.dtype, wide["input"]), of.steps.sizes, SIZE_R, P, dZ, z_row,
             lo * self.lanes, self.rows["input"], vectors // wide["input"], transposed["input"],
             P * self.rows["input"], dX,
         )  # fmt: skip
         return Rows(dX, vectors * self.lanes)
+
+    def _sum_alike(self, rec: Recording, trace: Trace, name: str) -> np.ndarray:
+        """The gradients in G of all rows that are alike, added up."""
+        row, most = self.z_row, trace.X.steps.max_rows
+        sums = rec.buffer(name, "dZ", size=self.panels * most * row)
+        wide = beside(rec.steps.max_rows, rec.tape.n_threads * most * row, rec.work, name, "wide dZ")
+        rec.tape.share(
+            alike_kernels(self.dtype).sum_alike, rec.steps.sizes, trace.X.which, trace.X.steps.sizes,
+            self.panels, row, trace.G, sums, wide,
+        )  # fmt: skip
+        return sums

@@ -24,6 +24,8 @@ W, U, V  (P, F|H|H, w L)  panels of input, recurrent and late weights
 UT, VT   (Q, P w L,       the same transposed, in Q panels of `wide` vectors for a product that gives
           wide L)         hidden units
 bias     (P, units, S, L)
+Z        (P, N, units,    bias + x W of N distinct rows of inputs, where many are alike: packed row r has that
+          S, L)           of row ``which[r]``
 mask     (B, Hp)          recurrent dropout
 ======== ================ ===========================================================================
 
@@ -42,7 +44,7 @@ from ...cells import Cell
 from .bfloat16 import store_bf16
 from .gemm import make_multiply, make_preactivations
 from .jit import kernel
-from .simd import clear, lanes, make_load, make_store
+from .simd import clear, copy, lanes, make_load, make_store
 from .threads import own_sequences
 
 INPUT_ROWS = 64  # of the input that several steps multiply together, where each has few of its own
@@ -132,9 +134,11 @@ def forward_kernel(panels: Panels):
 
     @kernel("forward", key, dtype.name, units, bf16)
     def forward(thread, n_threads, sizes, counts, row_at, lengths, F, n_hidden, P, X, x_row, x_past,
-                W, U, V, bias, H, A, A2, C, G, RH, RH2, mask, masked, keep):  # fmt: skip
+                W, U, V, bias, H, A, A2, C, G, RH, RH2, mask, masked, keep, which, n_distinct, Z,
+                alike):  # fmt: skip
         """Where a panel's weights are many, the inputs of several steps are multiplied together before them;
-        every sum has its terms in the same order in any case."""
+        where many rows are `alike`, all distinct ones have been, and Z has them. Every sum has its terms in
+        the same order in any case."""
         lo, hi = own_sequences(thread, n_threads, sizes, lengths)
         B, T, R = sizes[SIZE_B], sizes[SIZE_T], sizes[SIZE_R]
         Hp, z_row = P * units * L, width * L
@@ -146,7 +150,11 @@ def forward_kernel(panels: Panels):
             read, read_late = A2, RH2
         else:
             read, read_late = A, RH
-        apart = w_panel + u_panel > most and w_panel >= most // 4  # or else there is nothing to gain
+        N = n_distinct[SIZE_R] if alike else 0
+        if alike:
+            x_row = 0  # X is not read
+        # or else there is nothing to gain
+        apart = not alike and w_panel + u_panel > most and w_panel >= most // 4
         begin, end = 0, 0  # the steps whose inputs are multiplied together
         for t in range(T):
             n = min(counts[t], hi)
@@ -179,8 +187,11 @@ def forward_kernel(panels: Panels):
                 else:
                     p, first, after = q, row_at[t] + lo, row_at[t] + n
                 g = (p * G_rows + first - g_first) * z_row
-                if q >= 0 and apart:
+                if q >= 0 and (apart or alike):
                     x_terms, start, start0, start_row = 0, G, g, z_row
+                if alike:
+                    for row in range(first, after):
+                        copy(z_row, Z, (p * N + which[row]) * z_row, G, g + (row - first) * z_row)
                 preactivations(after - first, X, (x_first + first) * x_row, x_row, x_terms, W, p * w_panel,
                                read, (prev + lo) * Hp, Hp, h_terms, U, p * u_panel, start, start0, start_row,
                                G, g, z_row)  # fmt: skip

@@ -44,8 +44,9 @@ def weight_gradients_kernel(panels: Panels):
                          dW, dU, dV, sums, wide):  # fmt: skip
         """dW, dU, dV, like W, U and V: what each product read, transposed, times the gradients in G.
 
-        With bfloat16, that in float32. sums, like the bias: of the gradients over all rows. wide: as many
-        numbers, one behind the other, where float32 has more than SPAN rows to add.
+        With bfloat16, that in float32. sums, like the bias: of the gradients over all rows; may be empty, as
+        may dW (F = 0) or the others (n_hidden = 0). wide: as many numbers, one behind the other, where
+        float32 has more than SPAN rows to add.
         """
         B, T, R = sizes[SIZE_B], sizes[SIZE_T], sizes[SIZE_R]
         Hp, z_row, x_first = P * units * L, width * L, B if x_past else 0
@@ -53,16 +54,18 @@ def weight_gradients_kernel(panels: Panels):
         splits = (n_threads + P - 1) // P  # threads to a panel
         first, last = own_range(thread, n_threads, P * splits)
         wide_u, wide_v, wide_sums = len(dW), len(dW) + len(dU), len(dW) + len(dU) + len(dV)
-        together = max(1, TOGETHER // (F * w_row + n_hidden * (u_row + v_row)))
+        together = max(1, TOGETHER // max(1, F * w_row + n_hidden * (u_row + v_row)))
+        sums_row = z_row if len(sums) > 0 else 0
         for begin in range(first, last, together):
             items = range(begin, min(begin + together, last))
             for item in items:
-                p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, z_row)
+                p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, sums_row)
                 clear(dW, (p * F + i) * w_row, n_i * w_row)
                 clear(dU, (p * n_hidden + j) * u_row, n_j * u_row)
                 if two_stage:
                     clear(dV, (p * n_hidden + j) * v_row, n_j * v_row)
-                clear(sums, p * z_row, n_sums)
+                if n_sums > 0:
+                    clear(sums, p * z_row, n_sums)
             t, in_span, spans = 0, 0, 0
             while t < T:  # a stretch of steps that find their past at the same distance; of step 0 it is B
                 before = counts[max(t - 1, 0)]
@@ -74,7 +77,7 @@ def weight_gradients_kernel(panels: Panels):
                     depth = min(ROW_BLOCK, end - r)
                     if narrow and in_span + depth > SPAN:
                         for item in items:
-                            p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, z_row)
+                            p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, sums_row)
                             w0, u0 = (p * F + i) * w_row, (p * n_hidden + j) * u_row
                             v0 = (p * n_hidden + j) * v_row
                             set_aside(dW, w0, n_i * w_row, wide, w0, spans == 0)
@@ -84,21 +87,23 @@ def weight_gradients_kernel(panels: Panels):
                         in_span, spans = 0, spans + 1
                     in_span += depth
                     for item in items:
-                        p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, z_row)
+                        p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, sums_row)
                         g = (p * R + r) * z_row
                         if n_sums > 0:
                             column_sums(depth, G, g, z_row, sums, p * z_row)
-                        across_in(n_i, X, (x_first + r) * x_row + i, 1, x_row, 0, G, g + in_lo * L, z_row,
-                                  dW, (p * F + i) * w_row, w_row, depth, 1)  # fmt: skip
-                        across_hidden(n_j, A, (r + past) * Hp + j, 1, Hp, 0, G, g + hidden_lo * L, z_row,
-                                      dU, (p * n_hidden + j) * u_row, u_row, depth, 1)  # fmt: skip
-                        if two_stage:
+                        if n_i > 0:
+                            across_in(n_i, X, (x_first + r) * x_row + i, 1, x_row, 0, G, g + in_lo * L, z_row,
+                                      dW, (p * F + i) * w_row, w_row, depth, 1)  # fmt: skip
+                        if n_j > 0:
+                            across_hidden(n_j, A, (r + past) * Hp + j, 1, Hp, 0, G, g + hidden_lo * L, z_row,
+                                          dU, (p * n_hidden + j) * u_row, u_row, depth, 1)  # fmt: skip
+                        if two_stage and n_j > 0:
                             across_late(n_j, RH, (r + past) * Hp + j, 1, Hp, 0, G, g + late_lo * L, z_row,
                                         dV, (p * n_hidden + j) * v_row, v_row, depth, 1)  # fmt: skip
                     r += depth
             if narrow and spans > 0:
                 for item in items:
-                    p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, z_row)
+                    p, i, n_i, j, n_j, n_sums = share_of_panel(item, splits, F, n_hidden, sums_row)
                     w0, u0 = (p * F + i) * w_row, (p * n_hidden + j) * u_row
                     v0 = (p * n_hidden + j) * v_row
                     take_back(dW, w0, n_i * w_row, wide, w0)

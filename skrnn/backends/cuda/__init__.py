@@ -21,6 +21,8 @@ from .tape import Tape
 from .updates import Optimizer
 from .workspace import Workspace, aligned, to_device, to_host
 
+folding = None  # recurrent layers read all rows
+
 
 def supports_bfloat16() -> bool:
     """Products in bfloat16 are the CPU's."""

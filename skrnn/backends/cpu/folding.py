@@ -1,0 +1,95 @@
+"""Rows that many steps of a minibatch read, such as vectors of words: products with them are made once; see
+`skrnn.recording.Distinct`.
+
+The input's share of the pre-activations is a row's own, b + x W, so that each step copies it; and going
+back, the gradients of all steps that read a row are added up before anything is multiplied by them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+
+from ...batches import SIZE_R, SIZE_T
+from ...recording import Distinct, Recording, Rows
+from .embedding import add_to_table, distinct_tokens
+from .gemm import make_preactivations
+from .jit import inlined, kernel
+from .recurrent_kernels import Panels
+from .rows import mirrored
+from .simd import clear, lanes, part
+from .threads import own_range
+
+__all__ = ["distinct_tokens", "mirror", "write_table"]  # what links ask for
+
+
+def projection_kernel(panels: Panels):
+    cell, key, dtype, units, _ = panels
+    L, in_width, width = lanes(dtype), panels.width_of(cell.input_slots), panels.width
+    preactivations = make_preactivations(
+        width, panels.columns(cell.input_slots), panels.columns(cell.hidden_slots)
+    )
+
+    @kernel("project", key, dtype.name, units)
+    def project(thread, n_threads, sizes, F, P, X, x_row, W, bias, Z):
+        """Z (P, N, units, S, L) = bias + X W, for N rows X (N, x_row)."""
+        N, z_row = sizes[SIZE_R], width * L
+        lo, hi = own_range(thread, n_threads, N)
+        for p in range(P):
+            preactivations(hi - lo, X, lo * x_row, x_row, F, W, p * F * in_width * L, X, 0, 0, 0, W, 0,
+                           bias, p * z_row, 0, Z, (p * N + lo) * z_row, z_row)  # fmt: skip
+
+    return project
+
+
+@inlined
+def add_alike(R, N, which, z_row, G, g, sums, s):
+    """sums[s:] (N, z_row): of G[g:] (R, z_row), in the order of the rows."""
+    clear(sums, s, N * z_row)
+    for r in range(R):
+        total, term = part(sums, s + which[r] * z_row, z_row), part(G, g + r * z_row, z_row)
+        for j in range(z_row):
+            total[j] += term[j]
+
+
+@cache
+def alike_kernels(dtype: np.dtype) -> SimpleNamespace:
+    @kernel("sum_alike", dtype.name)
+    def sum_alike(thread, n_threads, sizes, which, distinct_sizes, P, z_row, G, sums, wide):
+        """sums (P, N, z_row): of G (P, R, z_row), the rows of each of N. wide: in it, for each thread, one
+        panel's, where float32 has too many to add."""
+        R, N = sizes[SIZE_R], distinct_sizes[SIZE_R]
+        first, last = own_range(thread, n_threads, P)
+        room = len(wide) // n_threads
+        for p in range(first, last):
+            if room > 0:
+                add_alike(R, N, which, z_row, G, p * R * z_row, wide, thread * room)
+                x, y = part(wide, thread * room, N * z_row), part(sums, p * N * z_row, N * z_row)
+                for j in range(len(x)):
+                    y[j] = x[j]
+            else:
+                add_alike(R, N, which, z_row, G, p * R * z_row, sums, p * N * z_row)
+
+    return SimpleNamespace(sum_alike=sum_alike)
+
+
+@kernel("mirror_which")
+def mirror_which(thread, n_threads, sizes, counts, row_at, lengths, which, out):
+    lo, hi = own_range(thread, n_threads, sizes[SIZE_T])
+    for t in range(lo, hi):
+        for i in range(counts[t]):
+            out[row_at[t] + i] = which[mirrored(row_at, lengths, t, i)]
+
+
+def mirror(rec: Recording, which: np.ndarray, out: np.ndarray) -> None:
+    """What each step reads, as of the mirrored one."""
+    rec.tape.share(mirror_which, *rec.steps.layout, which, out)
+
+
+def write_table(
+    rec: Recording, distinct: Distinct, d: Rows, width: int, lanes: int, table: np.ndarray
+) -> None:
+    """The gradient of the table, all of which is written, from that of each distinct token."""
+    add_to_table(rec.along(distinct.steps), distinct.kept, 0, d, width, lanes, table)
