@@ -5,9 +5,9 @@
 
 For each task the best settings stand beside their target, and beside them the shortest call, which says
 only what a network has to be told; models that are no networks; and with ``--peers`` the same network in
-PyTorch. Writes its part of ``benchmarks/results/TOKENS.md``, unless ``--only`` leaves tasks out.
-``--rehearse`` goes through all of it with a few documents and one epoch, and writes nothing without
-``--output``. The exit status is 1 when a target is missed.
+PyTorch. Writes a part of ``benchmarks/results/TOKENS.md`` for each task. ``--rehearse`` goes through all of
+it with a few documents and one epoch, and writes nothing without ``--output``. The exit status is 1 when a
+target is missed.
 
 How the settings were chosen: of names18 and rt_polarity on a part held back of the training data (a fifth
 of the names; 12 % of the sentences of two folds), of snips on the validation part, which nothing is trained
@@ -37,19 +37,8 @@ from benchmarks.tokens.tasks import TASKS, Metric, TokenTask
 from benchmarks.work import Unavailable
 
 FEW, FEW_TESTED = 200, 100  # documents of a rehearsal
-OURS, SHORTEST, THEIRS = "best", "shortest", "pytorch"
-ORDER = OURS, THEIRS, SHORTEST
-TEXT = """\
-Settings are in `benchmarks/tokens/tasks.py`; targets are for the best ones, the first row of each task. The
-shortest call is the same pipeline with only `embedding_size="auto"`, `max_iter=20` and, for slots,
-`loss="crf"` and `return_sequences=True`. Means are over the seeds, and over the folds where there are some.
-
-Seconds are those of one fit: of networks on tokens that are ready, after a first fit of one epoch, so that
-nothing is compiled in them; of other models on documents. In brackets: how many times as long PyTorch takes.
-Its network is of the same sizes and learns from as many minibatches of the same size, with the same optimiser
-and learning rates; it has no dropout of hidden units in time, and drops single numbers of vectors in the
-place of tokens.
-"""
+OURS, SHORTEST, THEIRS, TOGETHER = "best", "shortest", "pytorch", "together"
+ORDER = OURS, TOGETHER, THEIRS, SHORTEST
 
 
 class Reached:
@@ -110,7 +99,7 @@ def run(task: TokenTask, options: argparse.Namespace) -> dict[str, Reached]:
                 reached[name].add(task.metrics, None, split.y_test, answer(split))
             except Unavailable as problem:
                 print(f"  {name} left out: {problem}")
-        tokens = numbered(task.encoder(), split)
+        tokens, own = numbered(task.encoder(), split), list[Answer]()
         for seed in options.seeds:
             for name, answer in [*networks.items()]:
                 make = task.plain if name == SHORTEST else task.best
@@ -123,9 +112,20 @@ def run(task: TokenTask, options: argparse.Namespace) -> dict[str, Reached]:
                     del networks[name]
                     continue
                 reached[name].add(task.metrics, seed, tokens.y_test, found)
+                if name == OURS:
+                    own.append(found)
                 last = ", ".join(f"{reached[name].scores[m.name][seed][-1]:.4f}" for m in task.metrics)
                 print(f"  split {fold}, seed {seed}, {name}: {last}, {found.seconds:.1f} s", flush=True)
+        if len(own) > 1 and not own[0].model.return_sequences:
+            reached[TOGETHER].add(task.metrics, None, tokens.y_test, together(own, tokens))
     return {name: found for name, found in reached.items() if found.seconds}
+
+
+def together(answers: list[Answer], split: Split) -> Answer:
+    """By the mean of what several networks think probable."""
+    mean = np.mean([answer.model.predict_proba(split.X_test) for answer in answers], axis=0)
+    classes = answers[0].model.classes_
+    return Answer(classes[mean.argmax(axis=1)], sum(answer.seconds for answer in answers), None)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -139,9 +139,10 @@ def described(task: TokenTask) -> str:
     return f"{layers}{directions}{name} of {settings['hidden_size']}, {top}, {settings['max_iter']} epochs"
 
 
-def lines(key: str, task: TokenTask, reached: dict[str, Reached]) -> Iterator[tuple[list[str], bool]]:
+def lines(task: TokenTask, reached: dict[str, Reached]) -> Iterator[tuple[list[str], bool]]:
     """Rows of the table, and whether a target is met, where there is one."""
     names = {OURS: described(task), THEIRS: "the same in PyTorch", SHORTEST: "shortest call"}
+    names[TOGETHER] = "mean of their probabilities"
     ordered = [name for name in ORDER if name in reached]
     ours = float(np.mean(reached[OURS].seconds))
     for metric in task.metrics:
@@ -152,17 +153,28 @@ def lines(key: str, task: TokenTask, reached: dict[str, Reached]) -> Iterator[tu
             verdict = "" if name != OURS else "met" if met else "**missed**"
             yield (
                 [
-                    key,
                     names.get(name, name),
                     metric.name,
                     f"{mean:.4f}",
-                    each if name in ORDER else "–",
+                    each if name in ORDER and name != TOGETHER else "–",
                     f">= {metric.target} (aim {metric.aim})" if name == OURS else "",
                     f"{verdict}, and the aim" if name == OURS and mean >= metric.aim else verdict,
                     number(seconds) + (f" ({seconds / ours:.2f}×)" if name == THEIRS else ""),
                 ],
                 met,
             )
+
+
+def part(name: str, rows: list[list[str]], options: argparse.Namespace) -> str:
+    """A task's part of the page."""
+    command = (
+        f"python -m benchmarks.tokens.accuracy --only {name} --seeds {' '.join(map(str, options.seeds))}"
+    )
+    command += f" --threads {options.threads}{' --peers' if options.peers else ''}"
+    command += " --rehearse" if options.rehearse else ""
+    header = ["model", "metric", "mean", "each seed", "target", "", "seconds"]
+    about = f"`{command}`; {os.cpu_count()} cores, {platform.machine()}."
+    return f"### {name}: {TASKS[name].title}\n\n{about}\n\n{table(header, rows)}\n"
 
 
 def main() -> int:
@@ -177,30 +189,18 @@ def main() -> int:
     if options.peers and (absent := missing("pytorch")):
         print(f"PyTorch left out: {absent}")
         options.peers = False
-    rows, all_met = [], True
+    all_met = True
     for name in [name for name in TASKS if name in (options.only or TASKS)]:
         print(name, flush=True)
         with threadpool_limits(options.threads):
             reached = run(TASKS[name], options)
-        for row, met in lines(name, TASKS[name], reached):
+        rows = []
+        for row, met in lines(TASKS[name], reached):
             print(" | ".join(row), flush=True)
             rows.append(row)
             all_met &= met
-    header = ["task", "model", "metric", "mean", "each seed", "target", "", "seconds"]
-    command = f"python -m benchmarks.tokens.accuracy --seeds {' '.join(map(str, options.seeds))}"
-    command += f" --threads {options.threads}{' --peers' if options.peers else ''}"
-    command += " --rehearse" if options.rehearse else ""
-    titles = "\n".join(f"- {name}: {task.title}" for name, task in TASKS.items())
-    text = (
-        f"## Accuracy\n\n`{command}`; {os.cpu_count()} cores, {platform.machine()}.\n\n"
-        f"{titles}\n\n{TEXT}\n{table(header, rows)}\n"
-    )
-    print("\n" + text)
-    output = options.output
-    if output is None and options.only is None and not options.rehearse:
-        output = page.PAGE
-    if output is not None:
-        page.write(output, "accuracy", text)
+        if options.output is not None or not options.rehearse:
+            page.write(options.output or page.PAGE, name, part(name, rows, options))
     return 0 if all_met else 1
 
 

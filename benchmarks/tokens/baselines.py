@@ -29,10 +29,11 @@ class Split(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Predictions for the test part, and the seconds that learning took."""
+    """Predictions for the test part, the seconds that learning took, and by what was learnt."""
 
     predicted: Any
     seconds: float
+    model: Any
 
 
 def answered(fit: Callable[[Any, Any], Any], split: Split) -> Answer:
@@ -40,7 +41,7 @@ def answered(fit: Callable[[Any, Any], Any], split: Split) -> Answer:
     start = time.perf_counter()
     model = fit(split.X_train, split.y_train)
     seconds = time.perf_counter() - start
-    return Answer(model.predict(split.X_test), seconds)
+    return Answer(model.predict(split.X_test), seconds, model)
 
 
 def linear(C: float, **vectorizer: Any) -> Callable[[Split], Answer]:
