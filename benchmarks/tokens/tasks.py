@@ -35,8 +35,8 @@ SNIPS_SLOTS: dict[str, Any] = CHAIN | {
     "max_iter": 10, "batch_size": 16,
 }  # fmt: skip
 SNIPS_INTENTS: dict[str, Any] = {
-    "hidden_size": 64, "bidirectional": True, "pooling": "max", "embedding_size": 100,
-    "embedding_dropout": 0.1, "head_dropout": 0.5, "learning_rate": "cosine", "learning_rate_init": 4e-3,
+    "hidden_size": 64, "bidirectional": True, "pooling": "max", "embedding_size": [100, 30, 30, 10],
+    "embedding_dropout": 0.3, "head_dropout": 0.5, "learning_rate": "cosine", "learning_rate_init": 2e-3,
     "max_iter": 6, "batch_size": 32,
 }  # fmt: skip
 SHORTEST: dict[str, Any] = {"embedding_size": "auto", "max_iter": 20}
@@ -162,7 +162,7 @@ TASKS = {
     "snips_intents": TokenTask(
         "what such a request asks for, of seven; the data's own split",
         snips_intents,
-        lambda: TokenEncoder("tokens"),
+        ViewEncoder,
         LSTMClassifier,
         SNIPS_INTENTS,
         SHORTEST,
