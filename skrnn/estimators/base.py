@@ -13,13 +13,14 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import InvalidParameterError
 
 from .. import backends
+from ..history import Progress
 from ..interrupts import deferred, deferring
 from ..losses import Loss
 from ..network import Network
 from ..recipe import array_dtype
 from ..rooms import Room
 from ..sequences import Targets
-from ..training import Data, Progress, Trainer
+from ..training import Data, Trainer
 from .containers import opened_on_host
 from .devices import device_for, device_to_read
 from .fitted import remembering

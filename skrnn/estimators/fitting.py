@@ -11,12 +11,13 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ..history import Progress
 from ..interrupts import deferred
 from ..losses import Loss
 from ..network import Network
 from ..optimizers import SetUp
 from ..rooms import Room
-from ..training import Data, Progress, Settings, Trainer
+from ..training import Data, Settings, Trainer
 from .devices import warn_the_caller
 from .fitted import Fitted
 from .online import state_of

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..history import Progress
 from ..interrupts import deferred
 from ..recipe import array_dtype
-from ..training import Progress
 from .categories import Categories, choose
 from .chains import labels_in_order
 from .devices import device_to_read
