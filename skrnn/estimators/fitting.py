@@ -121,11 +121,14 @@ class Fits(Fitted, CallbackSupportMixin):
         sample_weight: Any = None,
     ) -> None:
         """The epochs, with progress bar and scikit-learn's callbacks."""
+        most = trainer.settings.max_iter
         with deferred():  # amid of it scikit-learn would miss what its own end looks for
-            context = self._init_callback_context(max_subtasks=as_python(self.max_iter))
+            context = self._init_callback_context(
+                max_subtasks=most if trainer.settings.steps_per_row is None else None
+            )
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-        with progress_bar(self.verbose, type(self).__name__, as_python(self.max_iter)) as show:
+        with progress_bar(self.verbose, type(self).__name__, most, progress.n_iter) as show:
 
             def on_epoch(row: dict[str, float]) -> bool:
                 show(row)
