@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,58 +27,39 @@ class Vocabulary(NamedTuple):
     def n_tokens(self) -> int:
         return self.n_known + 3
 
-
-class Corpus(NamedTuple):
-    """Texts one behind the other, each as read and as predicted, a token later.
-
-    Attributes
-    ----------
-    read, next : ndarray of shape (n,), int32
-        A text is read from its `begin` on; what follows on its last token is predicted of documents, its
-        `end`, and not of a text that goes on.
-    lengths : ndarray of shape (n_texts,), intp
-        Tokens of each that are predicted.
-    """
-
-    read: np.ndarray
-    next: np.ndarray
-    lengths: np.ndarray
-
-    @classmethod
-    def of(cls, texts: Iterable[np.ndarray], vocabulary: Vocabulary, ends: bool) -> Corpus:
-        """Of the tokens of each; `ends`: whether they are documents."""
-        begin, end = np.array([[vocabulary.begin], [vocabulary.end]], TOKEN)
-        read, after = list[np.ndarray](), list[np.ndarray]()
-        for tokens in texts:
-            read += [begin, tokens] if ends else [begin[: len(tokens)], tokens[:-1]]
-            after += [tokens, end] if ends else [tokens]
-        lengths = np.array([len(tokens) + ends for tokens in after[:: 1 + ends]], np.intp)
-        return cls(np.concatenate(read), np.concatenate(after), lengths)
-
-    def cut(self, starts: np.ndarray, lengths: np.ndarray, dtype: np.dtype) -> tuple[Sequences, Targets]:
-        """Stretches of it, for a network of that type."""
-        values = np.empty((len(self.read), 0), dtype)
-        tokens, after = (np.ascontiguousarray(part[:, None]) for part in (self.read, self.next))
-        return Sequences(values, starts, lengths, tokens=tokens), Targets(after)
-
-    @property
-    def starts(self) -> np.ndarray:
-        """Where each text begins."""
-        return np.cumsum(self.lengths) - self.lengths
+    def read(self, texts: Sequence[np.ndarray], dtype: np.dtype) -> tuple[Sequences, Targets]:
+        """Texts that are not empty as a network of that type reads them, each from the begin on, and what it
+        is to predict: their tokens."""
+        lengths = np.array([len(tokens) for tokens in texts], np.intp)
+        after = np.concatenate(texts, dtype=TOKEN)
+        tokens, starts = np.empty_like(after), np.cumsum(lengths) - lengths
+        tokens[1:], tokens[starts] = after[:-1], self.begin
+        values = np.empty((len(tokens), 0), dtype)
+        return Sequences(values, starts, lengths, tokens=tokens[:, None]), Targets(after[:, None])
 
 
-def streams(begin: int, end: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and lengths of n stretches of a text, which are as long as one another but for a token."""
-    bounds = np.linspace(begin, end, n + 1).astype(np.intp)
-    return bounds[:-1], np.diff(bounds)
+def streams(tokens: np.ndarray, n: int) -> list[np.ndarray]:
+    """A text cut into n, which are as long as one another but for a token."""
+    return np.array_split(tokens, n)
 
 
-def blocks(starts: np.ndarray, lengths: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and lengths of the blocks that texts are cut into, of `size` tokens but for each last one."""
-    n_blocks = -(-lengths // size)
-    number = np.arange(n_blocks.sum()) - np.repeat(np.cumsum(n_blocks) - n_blocks, n_blocks)
-    own = np.repeat(starts, n_blocks) + number * size
-    return own, np.minimum(size, np.repeat(starts + lengths, n_blocks) - own)
+class Piece(NamedTuple):
+    """Tokens, of which the first ones are read and do not count."""
+
+    tokens: np.ndarray
+    skipped: int
+
+
+def pieces(tokens: np.ndarray, skipped: int, size: int | None) -> list[Piece]:
+    """A text whose first tokens do not count, whole or cut into blocks of `size` that do, each behind the
+    token before it."""
+    if size is None:
+        return [Piece(tokens, skipped)]
+    found = []
+    for start in range(skipped, len(tokens), size):
+        before = min(start, 1)
+        found.append(Piece(tokens[start - before : start + size], before))
+    return found
 
 
 def texts_of(X: Any, name: str = "X") -> tuple[list[Any], bool]:

@@ -24,8 +24,9 @@ from ..interrupts import deferred
 from ..losses import multiclass_log_loss
 from ..network import Network
 from ..recipe import array_dtype, language_network
+from ..sequences import TOKEN
 from ..training import Data, Diverged, Settings, Trainer
-from .corpus import Corpus, Vocabulary, blocks, streams, texts_of
+from .corpus import Vocabulary, streams, texts_of
 from .encoder import TokenEncoder
 from .generation import Generates
 from .likelihood import Likelihood
@@ -41,6 +42,8 @@ CELL_PARAMETERS = "activation", "reset_after"
 ROWS_OF_A_PASS, LEAST_STEPS = 10, 100  # steps_per_row=None
 LEAST_UPDATES = 100  # of a pass, with batch_size="auto"
 UPDATES, PASSES = 5000, (10, 100)  # max_iter="auto"
+LONG = 4000  # tokens of a text for validation, of which parts are then read side by side
+Texts = list[np.ndarray]  # of tokens
 
 
 class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMeta):
@@ -101,11 +104,13 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         """
         with unchanged_on_error(self):
             again = self.warm_start and hasattr(self, "weights_")
-            corpus, held_back = self._read_texts(X, again)
+            texts, held_back = self._read_texts(X, again)
             if X_val is not None:
-                held_back = self._corpus(X_val, "X_val")
+                held_back = self._tokens_of(texts_of(X_val, "X_val")[0])
+                if not sum(map(len, held_back)):
+                    raise ValueError("X_val has no token")
             self.device_ = device_to_read(self.device, self.dtype)
-            trainer_of = self._prepare(corpus)
+            trainer_of = self._prepare(texts)
             with backends.turn(self.device_, self.allow_tf32):
                 trainer, progress = trainer_of(again), self._progress() if again else Progress()
                 score = None if held_back is None else self._scorer(trainer, held_back)
@@ -138,9 +143,9 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         """
         with unchanged_on_error(self):
             again = hasattr(self, "weights_")
-            corpus, _ = self._read_texts(X, again, hold_back=False)
+            texts, _ = self._read_texts(X, again, hold_back=False)
             self.device_ = device_to_read(self.device, self.dtype)
-            trainer_of, rate = self._prepare(corpus), float(self.learning_rate_init)
+            trainer_of, rate = self._prepare(texts), float(self.learning_rate_init)
             with backends.turn(self.device_, self.allow_tf32):
                 trainer, progress = trainer_of(again), self._progress() if again else Progress()
                 with deferred():
@@ -151,35 +156,37 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         return self
 
     # --- data ------------------------------------------------------------------------------------------
-    def _read_texts(self, X: Any, again: bool, hold_back: bool = True) -> tuple[Corpus, Corpus | None]:
+    def _read_texts(self, X: Any, again: bool, hold_back: bool = True) -> tuple[Texts, Texts | None]:
         """Those to train on and those to validate on; learns the vocabulary, unless it goes on."""
         texts, one = texts_of(X)
         if again and one != self._one_text:
             kinds = "documents", "one text"
             raise ValueError(f"training goes on from {kinds[self._one_text]}: X cannot be {kinds[one]}")
+        nothing = "X is an empty text" if one else "X are documents without a token"
+        if not any(len(text) for text in texts if hasattr(text, "__len__")):
+            raise ValueError(nothing)
         if not again:
             self._one_text = one
             self.encoder_ = self._fitted_encoder(texts)
         tokens = self._tokens_of(texts)
         if not sum(map(len, tokens)):
-            raise ValueError("X is an empty text" if one else "X are documents without a token")
+            raise ValueError(nothing)
         if not (hold_back and self.early_stopping):
-            return self._corpus_of(tokens), None
+            return tokens, None
         fraction = as_python(self.validation_fraction)
         if one:
             (text,) = tokens
             n = int(len(text) * fraction)
-            parts = [[text[: len(text) - n]], [text[len(text) - n :]]]
+            learnt, held_back = [text[: len(text) - n]], [text[len(text) - n :]]
         else:
             n = int(np.ceil(len(tokens) * fraction))
             order = np.random.RandomState(self._split_seed(again)).permutation(len(tokens))
-            parts = [[tokens[i] for i in own] for own in (np.sort(order[n:]), order[:n])]
-        if not all(sum(map(len, part)) for part in parts):
+            learnt, held_back = ([tokens[i] for i in own] for own in (np.sort(order[n:]), order[:n]))
+        if not (sum(map(len, learnt)) and sum(map(len, held_back))):
             raise ValueError(
                 f"early_stopping holds back {n} of {len(text) if one else len(tokens)} "
                 f"{'tokens' if one else 'documents'}: too few are left, or held back"
             )
-        learnt, held_back = map(self._corpus_of, parts)
         return learnt, held_back
 
     def _split_seed(self, again: bool) -> int:
@@ -198,30 +205,24 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(len(self.encoder_.get_feature_names_out()) - 1)
 
-    def _tokens_of(self, texts: list[Any]) -> list[np.ndarray]:
-        return list(self.encoder_.transform(texts))
-
-    def _corpus(self, X: Any, name: str) -> Corpus:
-        tokens = self._tokens_of(texts_of(X, name)[0])
-        if not sum(map(len, tokens)):
-            raise ValueError(f"{name} has no token")
-        return self._corpus_of(tokens)
-
-    def _corpus_of(self, tokens: list[np.ndarray]) -> Corpus:
-        return Corpus.of(tokens, self._vocabulary, ends=not self._one_text)
-
-    def _prepare(self, corpus: Corpus) -> Callable[[bool], Trainer]:
-        """What makes a trainer on these texts, on the device that is chosen here."""
-        starts, lengths = corpus.starts, corpus.lengths
+    def _tokens_of(self, texts: list[Any]) -> Texts:
+        """Those that are predicted: of documents their end, too."""
+        found = list(self.encoder_.transform(texts))
         if self._one_text:
-            starts, lengths = streams(0, len(corpus.read), self._n_streams(len(corpus.read)))
-        elif (lengths == 0).any():
-            starts, lengths = starts[lengths > 0], lengths[lengths > 0]
-        sequences, y = corpus.cut(starts, lengths, array_dtype(self.dtype))
+            return found
+        end = np.array([self._vocabulary.end], TOKEN)
+        return [np.concatenate([tokens, end]) for tokens in found]
+
+    def _prepare(self, texts: Texts) -> Callable[[bool], Trainer]:
+        """What makes a trainer on these texts, on the device that is chosen here."""
+        if self._one_text:
+            (text,) = texts
+            texts = streams(text, self._n_streams(len(text)))
+        self._n_updates = self._updates_of(np.array([*map(len, texts)]))
+        sequences, y = self._vocabulary.read(texts, array_dtype(self.dtype))
         data, parameters = Data(sequences, y, None), self._network_parameters()
-        self._n_updates = self._updates_of(lengths)
         if self.device == "auto" and self.device_ == "cpu" and self.dtype != "bfloat16":
-            n_rows = min(self._batch_size(len(sequences)) * int(self.tbptt_steps), sequences.n_steps)
+            n_rows = min(self._batch_size(len(texts)) * int(self.tbptt_steps), sequences.n_steps)
             self.device_ = device_for(self._fitted_network(parameters, "cpu").flops(n_rows, training=True))
 
         def trainer(again: bool) -> Trainer:
@@ -261,12 +262,11 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
             settings.steps_per_row = max(LEAST_STEPS, n_updates // ROWS_OF_A_PASS)
         return settings
 
-    def _scorer(self, trainer: Trainer, held_back: Corpus) -> Callable[[], float]:
-        """Mean log-likelihood of a token, of texts that are read from cut to cut."""
-        starts, lengths = held_back.starts, held_back.lengths
-        if self._one_text:  # a sequence by itself takes long
-            starts, lengths = blocks(starts, lengths, max(1000, int(lengths.max()) // BATCH_SIZE))
-        sequences, y = held_back.cut(starts[lengths > 0], lengths[lengths > 0], trainer.network.dtype)
+    def _scorer(self, trainer: Trainer, texts: Texts) -> Callable[[], float]:
+        """Mean log-likelihood of a token."""
+        if self._one_text:  # which takes long by itself
+            texts = [part for text in texts for part in streams(text, 1 + len(text) // LONG)]
+        sequences, y = self._vocabulary.read([text for text in texts if len(text)], trainer.network.dtype)
 
         def score() -> float:
             log_prob = trainer.predict(sequences, log_prob=y)

@@ -14,7 +14,7 @@ from ..estimators.devices import to_host
 from ..estimators.fitted import Fitted
 from ..estimators.n_jobs import effective_threads
 from ..sequences import object_array
-from .corpus import Corpus, Vocabulary, blocks, texts_of
+from .corpus import Piece, Vocabulary, pieces, texts_of
 
 
 class Likelihood(Fitted):
@@ -151,25 +151,24 @@ class Likelihood(Fitted):
         if block_size is not None and block_size < 1:
             raise ValueError(f"block_size must be at least 1, got {block_size!r}")
         texts, one = texts_of(X)
-        tokens = self._tokens_of(texts)
-        before = self._contexts(context, len(texts), one)
-        corpus = Corpus.of(map(np.concatenate, zip(before, tokens)), self._vocabulary, not self._one_text)
-        skipped = np.array([len(each) for each in before], np.intp)
-        starts, lengths = corpus.starts, corpus.lengths
-        if block_size is not None:
-            starts, lengths = blocks(starts + skipped, lengths - skipped, int(block_size))
-        some = lengths > 0
-        if not some.any():
-            return [np.zeros(0) for _ in texts], one
+        found, own = [[np.zeros(0)] for _ in texts], list[Piece]()
+        places = list[int]()  # of each piece, the text that it belongs to
+        for i, (before, tokens) in enumerate(
+            zip(self._contexts(context, len(texts), one), self._tokens_of(texts), strict=True)
+        ):
+            whole = np.concatenate([before, tokens])
+            cut = [] if not len(tokens) else pieces(whole, len(before), block_size)
+            own, places = own + cut, places + [i] * len(cut)
+        if not own:
+            return [part for (part,) in found], one
         with self._turn() as device:
             predictor = self._predictor(device)
-            sequences, y = corpus.cut(starts[some], lengths[some], predictor.network.dtype)
+            read = self._vocabulary.read([piece.tokens for piece in own], predictor.network.dtype)
             threads = partial(effective_threads, self.n_jobs)
-            rows = to_host(predictor.run(sequences, threads, log_prob=y)[0]).reshape(-1)
-        if block_size is not None:
-            return np.split(rows, np.cumsum(corpus.lengths - skipped)[:-1]), one
-        whole = np.split(rows, np.cumsum(corpus.lengths)[:-1])
-        return [each[n:] for each, n in zip(whole, skipped)], one
+            rows = to_host(predictor.run(read[0], threads, log_prob=read[1])[0]).reshape(-1)
+        for i, piece, part in zip(places, own, read[0].split(rows), strict=True):
+            found[i].append(part[piece.skipped :])
+        return [np.concatenate(parts) for parts in found], one
 
     def _contexts(self, context: Any, n: int, one: bool) -> list[np.ndarray]:
         if context is None:
@@ -177,4 +176,4 @@ class Likelihood(Fitted):
         found, is_one = texts_of(context, "context")
         if is_one != one or len(found) != n:
             raise ValueError(f"{n} texts need as many contexts in the same form, got {len(found)}")
-        return self._tokens_of(found)
+        return list(self.encoder_.transform(found))
