@@ -151,3 +151,9 @@ def load_snips(part: str) -> tuple[list[list[str]], list[list[str]], list[str]]:
     if list(map(len, sentences)) != list(map(len, tags)) or len(sentences) != len(intents):
         raise ValueError(f"snips, {part}: words, tags and intents do not go together")
     return sentences, tags, [line.strip() for line in intents]
+
+
+def load_tinyshakespeare() -> tuple[str, str]:
+    """A text to learn from, and its last 111,540 characters."""
+    text = data_file("tinyshakespeare", "input.txt").read_text(encoding="utf-8")
+    return text[:-111_540], text[-111_540:]

@@ -1,0 +1,62 @@
+"""The network of a language model in PyTorch, and its training as users write it."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from benchmarks.peers.pytorch import LAYERS
+
+
+class CharacterNetwork(torch.nn.Module):
+    """Vectors of tokens, layers, scores of the next one; texts (T, B)."""
+
+    def __init__(self, cell: str, n_tokens: int, size: int, hidden: int, layers: int = 1) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(n_tokens, size)
+        self.rnn = LAYERS[cell](size, hidden, layers)
+        self.decoder = torch.nn.Linear(hidden, n_tokens)
+
+    def forward(self, tokens: Any, state: Any = None) -> Any:
+        states, state = self.rnn(self.embedding(tokens), state)
+        return self.decoder(states), state
+
+
+class Characters:
+    """Trains the network of a fitted model on the same text with the same minibatches."""
+
+    def __init__(self, model: Any, text: str, threads: int, n_streams: int = 32) -> None:
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        (tokens,) = model.encoder_.transform([text])
+        n = len(tokens) // n_streams
+        own = torch.from_numpy(tokens[: n * n_streams].astype(np.int64)).reshape(n_streams, n).T.contiguous()
+        self.read, self.after, self.steps = own[:-1], own[1:], int(model.tbptt_steps)
+        a = model._architecture
+        self.net = CharacterNetwork(a["cell"], a["n_tokens"], a["embedding_size"], a["hidden_size"])
+        self.rate, self.max_norm = model.learning_rate_init, model.max_grad_norm
+
+    def passes(self, n: int) -> float:
+        """Seconds of n passes, the rate falling to zero."""
+        optimizer = torch.optim.Adam(self.net.parameters(), self.rate)
+        start, done = time.perf_counter(), 0
+        n_updates = n * math.ceil(len(self.read) / self.steps)
+        for _ in range(n):
+            state = None
+            for at in range(0, len(self.read), self.steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = self.rate * 0.5 * (1 + math.cos(math.pi * done / n_updates))
+                scores, state = self.net(self.read[at : at + self.steps], state)
+                state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
+                loss = cross_entropy(scores.flatten(0, 1), self.after[at : at + self.steps].flatten())
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.max_norm)
+                optimizer.step()
+                done += 1
+        return time.perf_counter() - start
