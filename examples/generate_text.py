@@ -1,9 +1,9 @@
 """A network learns to write from a text, character by character.
 
-The text is Python's own documentation of its language, which comes with the standard library; its last tenth is
-never trained on. How well a model knows it is told by its perplexity: between how many characters, as it were,
-the next one has to be guessed. Beside the network is a model of characters that follow on up to seven others,
-the best one without a network. At the end the network writes some of its own.
+The text is Python's own documentation of its language, which comes with the standard library; its last tenth
+is never trained on. How well a model knows it is told by its perplexity: between how many characters, as it
+were, the next one has to be guessed. Beside the network is a model of characters that follow on up to seven
+others, the best one without a network. At the end the network writes some of its own.
 """
 
 import textwrap

@@ -21,20 +21,26 @@ def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Call
     _, sequence_key, _, uniform = counters.functions(jit)
 
     @jit
-    def log_sum(scores, at, V):
-        """The largest of scores[at:][:V], and the logarithm of the sum of their exponentials."""
-        largest, total = np.float64(scores[at]), 0.0
+    def largest_of(scores, at, V):
+        """Of scores[at:][:V]."""
+        largest = np.float64(scores[at])
         for v in range(1, V):
             largest = max(largest, np.float64(scores[at + v]))
+        return largest
+
+    @jit
+    def log_sum(scores, at, V, largest):
+        """The logarithm of the sum of the scores' exponentials."""
+        total = 0.0
         for v in range(V):
             total += exp(np.float64(scores[at + v]) - largest)
-        return largest, largest + log(total)
+        return largest + log(total)
 
     @jit
     def best_tokens(scores, at, V, so_far, values, tokens, first, n):
         """tokens[first:][:n]: those of the n highest of scores[at:][:V], best first; values: the log
         probabilities of what they would make of a text that has `so_far`."""
-        _, norm = log_sum(scores, at, V)
+        norm = log_sum(scores, at, V, largest_of(scores, at, V))
         last = first + n - 1
         for k in range(first, first + n):
             values[k], tokens[k] = -inf, 0
@@ -83,11 +89,11 @@ def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Call
         return high, n, total
 
     @jit
-    def nucleus(scores, at, V, largest, temperature, top_k, top_p):
+    def nucleus(scores, at, V, largest, total, temperature, top_k, top_p):
         """The most probable tokens, of equally probable ones the first: the `top_k` best and, of these, the
         fewest that have at least the share `top_p` of their probability (Holtzman et al. 2020). The lowest
-        score among them, how many have it, and the sum of exp((s - largest) / temperature)."""
-        lowest, n_lowest, total = -inf, 0, above(scores, at, V, -inf, largest, temperature)[1]
+        score among them, how many have it, and the sum of exp((s - largest) / temperature), of all `total`."""
+        lowest, n_lowest = -inf, 0
         if top_k < V:
             lowest, n, total = cut(scores, at, V, largest, temperature, True, np.float64(top_k))
             for v in range(V):
@@ -107,8 +113,10 @@ def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Call
     def sampled_token(scores, at, V, temperature, top_k, top_p, seed, sequence, step, so_far):
         """A token by its probability, softmax(scores / temperature) of the most probable ones, and the log
         probability of the text."""
-        largest, norm = log_sum(scores, at, V)
-        lowest, n_lowest, total = nucleus(scores, at, V, largest, temperature, top_k, top_p)
+        largest = largest_of(scores, at, V)
+        total = above(scores, at, V, -inf, largest, temperature)[1]
+        norm = largest + log(total) if temperature == 1 else log_sum(scores, at, V, largest)
+        lowest, n_lowest, total = nucleus(scores, at, V, largest, total, temperature, top_k, top_p)
         share = total * uniform(sequence_key(seed, 0, STREAM, sequence), step)
         sum_before, token = 0.0, 0
         for v in range(V):

@@ -16,11 +16,15 @@ from benchmarks.peers.pytorch import LAYERS
 class CharacterNetwork(torch.nn.Module):
     """Vectors of tokens, layers, scores of the next one; texts (T, B)."""
 
-    def __init__(self, cell: str, n_tokens: int, size: int, hidden: int, layers: int = 1) -> None:
+    def __init__(
+        self, cell: str, n_tokens: int, size: int, hidden: int, layers: int = 1, tied: bool = False
+    ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = torch.nn.Embedding(n_tokens, size)
         self.rnn = LAYERS[cell](size, hidden, layers)
         self.decoder = torch.nn.Linear(hidden, n_tokens)
+        if tied:
+            self.embedding.weight = self.decoder.weight
 
     def forward(self, tokens: Any, state: Any = None) -> Any:
         states, state = self.rnn(self.embedding(tokens), state)
