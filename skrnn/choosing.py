@@ -92,7 +92,8 @@ def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Call
     def nucleus(scores, at, V, largest, total, temperature, top_k, top_p):
         """The most probable tokens, of equally probable ones the first: the `top_k` best and, of these, the
         fewest that have at least the share `top_p` of their probability (Holtzman et al. 2020). The lowest
-        score among them, how many have it, and the sum of exp((s - largest) / temperature), of all `total`."""
+        score among them, how many have it, and the sum of exp((s - largest) / temperature), which is `total`
+        for all tokens."""
         lowest, n_lowest = -inf, 0
         if top_k < V:
             lowest, n, total = cut(scores, at, V, largest, temperature, True, np.float64(top_k))
