@@ -7,6 +7,7 @@ come as lists of (T_i, F) float64 arrays, oldest step first; texts as lists of s
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,16 @@ def load_snips(part: str) -> tuple[list[list[str]], list[list[str]], list[str]]:
     if list(map(len, sentences)) != list(map(len, tags)) or len(sentences) != len(intents):
         raise ValueError(f"snips, {part}: words, tags and intents do not go together")
     return sentences, tags, [line.strip() for line in intents]
+
+
+def load_tinyshakespeare() -> tuple[str, str]:
+    """A text to learn from, and its last 111,540 characters."""
+    text = data_file("tinyshakespeare", "input.txt").read_text(encoding="utf-8")
+    return text[:-111_540], text[-111_540:]
+
+
+def load_eng_fra() -> list[tuple[str, str]]:
+    """English sentences and their French translations; either may occur several times."""
+    with zipfile.ZipFile(data_file("eng_fra_2017", "fra-eng.zip")) as archive:
+        lines = archive.read("fra.txt").decode("utf-8").splitlines()
+    return [(english, french) for english, french, *_ in (line.split("\t") for line in lines)]

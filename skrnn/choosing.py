@@ -21,20 +21,26 @@ def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Call
     _, sequence_key, _, uniform = counters.functions(jit)
 
     @jit
-    def log_sum(scores, at, V):
-        """The largest of scores[at:][:V], and the logarithm of the sum of their exponentials."""
-        largest, total = np.float64(scores[at]), 0.0
+    def largest_of(scores, at, V):
+        """Of scores[at:][:V]."""
+        largest = np.float64(scores[at])
         for v in range(1, V):
             largest = max(largest, np.float64(scores[at + v]))
+        return largest
+
+    @jit
+    def log_sum(scores, at, V, largest):
+        """The logarithm of the sum of the scores' exponentials."""
+        total = 0.0
         for v in range(V):
             total += exp(np.float64(scores[at + v]) - largest)
-        return largest, largest + log(total)
+        return largest + log(total)
 
     @jit
     def best_tokens(scores, at, V, so_far, values, tokens, first, n):
         """tokens[first:][:n]: those of the n highest of scores[at:][:V], best first; values: the log
         probabilities of what they would make of a text that has `so_far`."""
-        _, norm = log_sum(scores, at, V)
+        norm = log_sum(scores, at, V, largest_of(scores, at, V))
         last = first + n - 1
         for k in range(first, first + n):
             values[k], tokens[k] = -inf, 0
@@ -48,18 +54,81 @@ def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Call
                 values[k], tokens[k] = value, v
 
     @jit
-    def sampled_token(scores, at, V, temperature, seed, sequence, step, so_far):
-        """A token by its probability, softmax(scores / temperature), and the log probability of the text."""
-        largest, norm = log_sum(scores, at, V)
-        total, sum_before, token = 0.0, 0.0, 0
+    def above(scores, at, V, bound, largest, temperature):
+        """Number of the scores above a bound, and the sum of their exp((s - largest) / temperature)."""
+        n, total = 0, 0.0
         for v in range(V):
-            total += exp((np.float64(scores[at + v]) - largest) / temperature)
+            s = np.float64(scores[at + v])
+            if s > bound:
+                n += 1
+                total += exp((s - largest) / temperature)
+        return n, total
+
+    @jit
+    def cut(scores, at, V, largest, temperature, by_count, wanted):
+        """The lowest of the best scores that are `wanted` in number, or in the sum of exp((s - largest) /
+        temperature); and number and sum of those above it, which are too few. Found by halving the range of
+        scores, down to neighbours among the numbers of float64."""
+        low, high = largest, largest
+        for v in range(V):
+            s = np.float64(scores[at + v])
+            if s > -inf:
+                low = min(low, s)
+        n, total = above(scores, at, V, low, largest, temperature)
+        if (np.float64(n) if by_count else total) < wanted:
+            high = low
+        middle = low + (high - low) / 2
+        while low < middle < high:
+            n, total = above(scores, at, V, middle, largest, temperature)
+            if (np.float64(n) if by_count else total) < wanted:
+                high = middle
+            else:
+                low = middle
+            middle = low + (high - low) / 2
+        n, total = above(scores, at, V, high, largest, temperature)
+        return high, n, total
+
+    @jit
+    def nucleus(scores, at, V, largest, total, temperature, top_k, top_p):
+        """The most probable tokens, of equally probable ones the first: the `top_k` best and, of these, the
+        fewest that have at least the share `top_p` of their probability (Holtzman et al. 2020). The lowest
+        score among them, how many have it, and the sum of exp((s - largest) / temperature), which is `total`
+        for all tokens."""
+        lowest, n_lowest = -inf, 0
+        if top_k < V:
+            lowest, n, total = cut(scores, at, V, largest, temperature, True, np.float64(top_k))
+            for v in range(V):
+                if n < top_k and np.float64(scores[at + v]) == lowest:
+                    n, n_lowest, total = n + 1, n_lowest + 1, total + exp((lowest - largest) / temperature)
+        if top_p < 1:
+            wanted, before, n_before = top_p * total, lowest, n_lowest
+            lowest, n, total = cut(scores, at, V, largest, temperature, False, wanted)
+            n_lowest = 0
+            for v in range(V):
+                enough = total >= wanted or (lowest == before and n_lowest == n_before)
+                if not enough and np.float64(scores[at + v]) == lowest:
+                    n_lowest, total = n_lowest + 1, total + exp((lowest - largest) / temperature)
+        return lowest, n_lowest, total
+
+    @jit
+    def sampled_token(scores, at, V, temperature, top_k, top_p, seed, sequence, step, so_far):
+        """A token by its probability, softmax(scores / temperature) of the most probable ones, and the log
+        probability of the text."""
+        largest = largest_of(scores, at, V)
+        total = above(scores, at, V, -inf, largest, temperature)[1]
+        norm = largest + log(total) if temperature == 1 else log_sum(scores, at, V, largest)
+        lowest, n_lowest, total = nucleus(scores, at, V, largest, total, temperature, top_k, top_p)
         share = total * uniform(sequence_key(seed, 0, STREAM, sequence), step)
-        while token < V - 1:
-            sum_before += exp((np.float64(scores[at + token]) - largest) / temperature)
-            if sum_before > share:
-                break
-            token += 1
+        sum_before, token = 0.0, 0
+        for v in range(V):
+            s = np.float64(scores[at + v])
+            if s > lowest or (s == lowest and n_lowest > 0):
+                if s == lowest:
+                    n_lowest -= 1
+                token = v  # the last of them, where sums are rounded
+                sum_before += exp((s - largest) / temperature)
+                if sum_before > share:
+                    break
         return token, so_far + (np.float64(scores[at + token]) - norm)
 
     @jit

@@ -38,10 +38,17 @@ class Choices:
         The token that ends a text; -1: none.
     temperature : float
         Tokens are sampled from softmax(scores / temperature); 0: the best are searched for.
+    top_k : int or None
+        Of so many most probable tokens; None: of all.
+    top_p : float
+        Of these, the fewest that have at least this share of their probability (Holtzman et al. 2020, "The
+        curious case of neural text degeneration").
     length_penalty : float
         Searches rank texts that have ended by log p / length ** length_penalty.
     seed : int
         With the text's number and that of the step it makes the random number of a choice.
+    first : int
+        The number of the first text.
 
     Attributes
     ----------
@@ -66,6 +73,9 @@ class Choices:
     temperature: float = 0.0
     length_penalty: float = 0.0
     seed: int = 0
+    top_k: int | None = None
+    top_p: float = 1.0
+    first: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -77,6 +87,10 @@ class Choices:
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
         if self.temperature > 0 and self.width > 1:
             raise ValueError("texts are sampled, with a temperature, or searched for, with a width")
         n_rows = self.n_rows
@@ -103,6 +117,12 @@ class Choices:
         return self.max_steps, self.end, float(self.length_penalty)
 
     @property
+    def sampling(self) -> tuple[float, int, float, int, int]:
+        """What chance goes by."""
+        top_k = np.iinfo(np.int32).max if self.top_k is None else int(self.top_k)
+        return float(self.temperature), top_k, float(self.top_p), self.seed, self.first
+
+    @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """What it fills."""
         return (
@@ -125,16 +145,21 @@ class Choices:
 
     def texts(self, i: int) -> list[Text]:
         """What has been found for text i, best first."""
-        n_rows, found = self.n_rows, []
+        found = []
         for at in range(i * self.width, i * self.width + self.n_ended[i]):
-            tokens, row = [self.ended_token[at]], self.ended_row[at]
-            for step in range(self.ended_step[at] - 1, -1, -1):
-                tokens.append(self.written[step * n_rows + row])
-                row = self.came_from[step * n_rows + row]
-            ended = tokens[0] == self.end
-            text = Text(np.array(tokens[::-1], TOKEN), float(self.ended_total[at]), bool(ended))
+            tokens = [*self.path(self.ended_step[at], self.ended_row[at]), self.ended_token[at]]
+            ended = tokens[-1] == self.end
+            text = Text(np.array(tokens, TOKEN), float(self.ended_total[at]), bool(ended))
             found.append((-self.ended_rank[at], at, text))
         return [text for _, _, text in sorted(found, key=lambda item: item[:2])]
+
+    def path(self, n_steps: int, row: int) -> list[int]:
+        """What leads in the first steps to the row that has made the last of them, or goes on from there."""
+        tokens, n_rows = list[int](), self.n_rows
+        for step in range(n_steps - 1, -1, -1):
+            tokens.append(int(self.written[step * n_rows + row]))
+            row = self.came_from[step * n_rows + row]
+        return tokens[::-1]
 
 
 class Text(NamedTuple):
@@ -214,7 +239,13 @@ class Decoder:
         state : State or None
             First states, as after what has been read before; None: zeros, or what the links make.
         """
-        n, steps, choices, tape = self._choices.n, self._steps, self._choices, self._tape
+        self.begin(tokens, state)
+        self.go_on(self._choices.max_steps)
+        return self.found()
+
+    def begin(self, tokens: np.ndarray, state: State | None = None) -> None:
+        """The same, of which nothing is written yet."""
+        n, steps, choices = self._choices.n, self._steps, self._choices
         first = Sequences.from_tokens(np.asarray(tokens)[:, None])
         if len(first) != n:
             raise ValueError(f"{n} texts, but {len(first)} first tokens")
@@ -234,12 +265,35 @@ class Decoder:
             raise ValueError(f"first states of shapes {[p.shape for p in parts]}, expected {shapes}")
         for states, part in zip(self._first, parts, strict=True):
             states[:] = part
-        self._begins[0], tape.stop[0] = 1, 0
-        tape.run(1, self._flops)
-        self._begins[0] = 0
-        if choices.max_steps > 1 and not tape.stop[0]:
-            tape.run(choices.max_steps - 1, self._flops)
-        found = [choices.texts(i) for i in range(n)]
+        self._begins[0], self._tape.stop[0] = 1, 0
+
+    def go_on(self, n_steps: int) -> bool:
+        """Write up to so many more tokens of each; False when all texts have ended."""
+        choices, tape = self._choices, self._tape
+        for most in (1, n_steps - 1) if self._begins[0] else (n_steps,):
+            left = min(most, choices.max_steps - int(choices.step[0]))
+            if left > 0 and not tape.stop[0]:
+                tape.run(left, self._flops)
+            self._begins[0] = 0
+        return not tape.stop[0]
+
+    def written(self, i: int) -> list[int]:
+        """Of text i, which is sampled, as far as it has come."""
+        (rows,) = np.nonzero(self._steps.sequence[: self._steps.sizes[SIZE_B]] == i)
+        if len(rows):
+            return self._choices.path(int(self._choices.step[0]), int(rows[0]))
+        (text,) = self._choices.texts(i)
+        return text.tokens.tolist()
+
+    def found(self) -> list[list[Text]]:
+        """The texts that have ended, best first.
+
+        Raises
+        ------
+        ValueError
+            If scores were not finite.
+        """
+        found = [self._choices.texts(i) for i in range(self._choices.n)]
         for i, own in enumerate(found):
             if not all(np.isfinite(text.log_prob) for text in own):
                 raise ValueError(f"the scores of text {i} are not finite")

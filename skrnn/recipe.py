@@ -8,7 +8,20 @@ from typing import Any
 import numpy as np
 
 from . import backends
-from .links import CRF, Attention, Dense, Dropout, Embedding, Join, Last, Link, Pool, Recurrent, Unfold
+from .links import (
+    CRF,
+    Attention,
+    Dense,
+    Dropout,
+    Embedding,
+    Join,
+    Last,
+    Link,
+    Pool,
+    Recurrent,
+    Softmax,
+    Unfold,
+)
 from .network import Network
 from .recording import INPUT
 
@@ -97,6 +110,67 @@ def recurrent_network(
     if crf:
         links.append(CRF("crf", "out", n_out))
     return Network(n_in, links, dtype=arrays, device=device, n_threads=n_threads)
+
+
+def language_network(
+    n_tokens: int,
+    *,
+    cell: str = "rnn",
+    hidden_size: int = 32,
+    num_layers: int = 1,
+    embedding_size: int = 32,
+    tie_weights: bool = False,
+    activation: str = "tanh",
+    reset_after: bool = True,
+    embedding_dropout: float = 0.0,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    dtype: np.dtype | type | str = np.float32,
+    device: str = "cpu",
+    n_threads: int = 1,
+) -> Network:
+    """Vectors of tokens, recurrent layers, a softmax over the next token; for the parameters see the language
+    models.
+
+    With tied weights, vectors and those of the softmax are the same, and where the layers are of another size
+    a linear map leads to them.
+    """
+    backend, arrays, links = backends.get(device), array_dtype(dtype), list[Link]()
+    narrows = tie_weights and embedding_size != hidden_size
+    top, width = "projection" if narrows else f"states {num_layers - 1}", hidden_size
+    if narrows:
+        width = embedding_size
+    elif dropout > 0:
+        top = f"dropout {num_layers - 1}"
+    decoder = Softmax(backend, arrays, "decoder", top, width, n_tokens)
+    # Streams of random numbers as of `recurrent_network`.
+    links.append(
+        Embedding(
+            backend, arrays, "embedding", n_tokens, embedding_size, tied=decoder if tie_weights else None,
+            dropout=embedding_dropout, stream=2 * num_layers + 1,
+            folded=dropout == 0 and dtype != "bfloat16",
+        )
+    )  # fmt: skip
+    below, size = "embedding", embedding_size
+    if dropout > 0:
+        links.append(Dropout("dropout", below, size, dropout, stream=2 * num_layers + 3))
+        below = "dropout"
+    for k in range(num_layers):
+        links.append(
+            Recurrent(
+                backend, arrays, f"states {k}", below, f"_l{k}", cell, size, hidden_size,
+                recurrent_dropout=recurrent_dropout, stream=2 * k, activation=activation,
+                reset_after=reset_after, bf16=dtype == "bfloat16",
+            )
+        )  # fmt: skip
+        below, size = links[-1].name, hidden_size
+        if dropout > 0:
+            links.append(Dropout(f"dropout {k}", below, size, dropout, stream=2 * k + 1))
+            below = links[-1].name
+    if narrows:
+        links.append(Dense(backend, arrays, "projection", {"projection": (below, size)}, embedding_size))
+    links.append(decoder)
+    return Network(0, links, dtype=arrays, device=device, n_threads=n_threads)
 
 
 def table_name(k: int, n_tables: int) -> str:

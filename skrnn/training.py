@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from . import links
 from .batches import JOB_COUNT, JOB_FIRST, JOB_LEARNS, JOB_SIZE, JOB_START, Jobs, Steps
+from .history import Progress
 from .interrupts import deferred, look
 from .losses import Loss
 from .network import Network
@@ -43,7 +44,10 @@ class Data(NamedTuple):
 
 @dataclass
 class Settings:
-    """What the loop needs to know; see the estimators' parameters of the same names."""
+    """What the loop needs to know; see the estimators' parameters of the same names.
+
+    `steps_per_row`: updates of a row of the history, which are those of an epoch otherwise.
+    """
 
     batch_size: int
     learning_rate: str
@@ -56,59 +60,7 @@ class Settings:
     tol: float
     n_iter_no_change: int
     early_stopping: bool
-
-
-HISTORY = ("epoch", "loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
-
-
-@dataclass
-class Progress:
-    """How far a fit has come.
-
-    Attributes
-    ----------
-    before : dict of str to ndarray
-        The `history` of earlier calls, which stays as it is.
-    columns : dict of str to list
-        Of `HISTORY`, a value for each epoch of this one; NaN where there is none.
-    best_loss, best_score : float or None
-        Of all epochs.
-    """
-
-    before: dict[str, np.ndarray] | None = None
-    best_loss: float | None = None
-    best_score: float | None = None
-    columns: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in HISTORY})
-    interrupted: bool = False
-
-    @property
-    def n_iter(self) -> int:
-        """Epochs so far."""
-        earlier = 0 if self.before is None or not len(self.before["epoch"]) else int(self.before["epoch"][-1])
-        return earlier + len(self.columns["epoch"])
-
-    def add(self, row: dict[str, float]) -> None:
-        """One more epoch."""
-        for name, column in self.columns.items():
-            column.append(row.get(name, math.nan))
-        loss, score = row["loss"], row.get("validation_score", math.nan)
-        self.best_loss = loss if self.best_loss is None else min(self.best_loss, loss)
-        if not math.isnan(score):
-            self.best_score = score if self.best_score is None else max(self.best_score, score)
-
-    def history(self, most: int | None = None) -> dict[str, np.ndarray]:
-        """Columns ready for ``pandas.DataFrame``; of the last epochs, if there are more than `most` of them
-        and than before."""
-        found = {}
-        for name, column in self.columns.items():
-            own = np.array(column, int if name == "epoch" else float)
-            if self.before is not None:
-                earlier = self.before[name]
-                own = np.concatenate([earlier, own])
-                if most is not None:
-                    own = own[-max(most, len(earlier)) :]
-            found[name] = own
-        return found
+    steps_per_row: int | None = None
 
 
 class Diverged(ValueError):
@@ -195,28 +147,43 @@ class Trainer:
     # --- one pass over the data --------------------------------------------------------------------
     def epoch(self, number: int, rate: Callable[[float], float]) -> dict[str, float]:
         """Train on every minibatch once; `rate(done)` is the learning rate after that share of it."""
+        ((_, row),) = self.parts(number, rate, None)
+        return row
+
+    def parts(
+        self, number: int, rate: Callable[[float], float], n_steps: int | None
+    ) -> Iterator[tuple[float, dict[str, float]]]:
+        """The same in parts of about `n_steps` updates: the share of the epoch that is behind after each."""
         s, jobs, n = self.settings, self.jobs, len(self.data.sequences)
         table = jobs.plan(self.rng.permutation(n) if s.shuffle else np.arange(n), number)
         table = self._mark_learning(table)
         learns = np.flatnonzero(table[:, JOB_LEARNS])
         if not len(learns):  # every weight was zero in every minibatch
-            return {"loss": math.nan, "learning_rate": s.learning_rate_init, "gradient_norm": math.nan}
+            yield 1.0, {"loss": math.nan, "learning_rate": s.learning_rate_init, "gradient_norm": math.nan}
+            return
         n_batches = -(-n // jobs.batch_size)
         longest = self.data.sequences.lengths[jobs.order[table[:, JOB_START]]]
         done = (table[:, JOB_START] // jobs.batch_size + table[:, JOB_FIRST] / longest) / n_batches
-        self.rates[learns] = [rate(share) for share in done[learns].tolist()]
         self.statistics[:] = 0
         mean_rows, flops = self.data.sequences.n_steps / len(table), self.network.flops
-        self.tape.run(len(table), flops(mean_rows, training=True), flops(self.rows, training=True))
-        if self.tape.stop[0]:
-            value, _, _ = self.statistics[jobs.cursor[0]]
-            raise Diverged("The gradient" if math.isfinite(value) else "The loss", s)
-        values, weights, norms = self.statistics[learns].T
-        return {
-            "loss": float(values.sum() / weights.sum()),
-            "learning_rate": float(self.rates[learns[-1]]),
-            "gradient_norm": float(norms.mean()),
-        }
+        n_parts = 1 if n_steps is None else max(1, round(len(learns) / n_steps))
+        end = 0
+        for part in np.array_split(learns, n_parts):
+            self.rates[part] = [rate(share) for share in done[part].tolist()]
+            begin, end = end, int(part[-1]) + 1 if part[-1] < learns[-1] else len(table)
+            self.tape.run(end - begin, flops(mean_rows, training=True), flops(self.rows, training=True))
+            if self.tape.stop[0]:
+                value, _, _ = self.statistics[jobs.cursor[0]]
+                raise Diverged("The gradient" if math.isfinite(value) else "The loss", s)
+            values, weights, norms = self.statistics[part].T
+            yield (
+                end / len(table),
+                {
+                    "loss": float(values.sum() / weights.sum()),
+                    "learning_rate": float(self.rates[part[-1]]),
+                    "gradient_norm": float(norms.mean()),
+                },
+            )
 
     def _mark_learning(self, table: np.ndarray) -> np.ndarray:
         """Set JOB_LEARNS where a job has a target with a weight; drop the jobs after a minibatch's last
@@ -282,10 +249,12 @@ class Trainer:
         best = self.params.copy() if s.early_stopping else None
         waiting, started, n_steps = 0, time.perf_counter(), self.optimizer.n_steps[0]
         try:
-            for epoch in range(s.max_iter):
+            rows = self._rows(progress, schedule)
+            while True:
                 with deferred():  # an interrupt falls between minibatches, where the tape looks, or hereafter
-                    row = {"epoch": progress.n_iter + 1}
-                    row |= self.epoch(progress.n_iter, partial(schedule.rate, epoch))
+                    row = next(rows, None)
+                    if row is None:
+                        break
                     if score is not None:
                         row["validation_score"] = score()
                     row["seconds"] = time.perf_counter() - started
@@ -329,6 +298,14 @@ class Trainer:
                     ):  # it must reach an enclosing search, which may go on after errors
                         raise KeyboardInterrupt from None
                     raise
+
+    def _rows(self, progress: Progress, schedule: Schedule) -> Iterator[dict[str, float]]:
+        """Of the history, as training goes on."""
+        n_steps = self.settings.steps_per_row
+        for epoch in range(self.settings.max_iter):
+            number = progress.n_iter
+            for done, row in self.parts(number, partial(schedule.rate, epoch), n_steps):
+                yield {"epoch": number + 1 if n_steps is None else number + done} | row
 
     def check(self) -> None:
         """Raise `Diverged` if the last update has spoilt the outputs for the minibatch it saw."""

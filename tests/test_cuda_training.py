@@ -10,11 +10,12 @@ import pytest
 from gpu import needs_gpu
 
 from skrnn import backends, losses
+from skrnn.history import Progress
 from skrnn.inference import Stepper, run
 from skrnn.optimizers import SetUp
 from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences, Targets
-from skrnn.training import Data, Diverged, Progress, Settings, Trainer
+from skrnn.training import Data, Diverged, Settings, Trainer
 
 pytestmark = needs_gpu
 

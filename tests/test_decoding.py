@@ -21,7 +21,7 @@ ON_GPU = pytest.param("cuda", marks=gpu.needs_gpu)
 SOURCES = Sequences.from_tokens([np.array(text) for text in ([1, 2, 3], [3], [2, 2], [1, 0, 3, 3, 2])])
 
 
-def writer(cell, pairs=False, dtype=FLOAT):
+def writer(cell, pairs=False, dtype=FLOAT, n_tokens=V):
     """From a backend to links: a language model, with `pairs` of what an encoder has read."""
 
     def links(backend):
@@ -39,17 +39,17 @@ def writer(cell, pairs=False, dtype=FLOAT):
                 first.append(f"first {state}")
         return [
             *made,
-            Embedding(backend, dtype, "target", V, 2),
+            Embedding(backend, dtype, "target", n_tokens, 2),
             Recurrent(backend, dtype, "decoder", "target", "_decoder", cell, 2, H, first=first),
-            Softmax(backend, dtype, "out", "decoder", H, V),
+            Softmax(backend, dtype, "out", "decoder", H, n_tokens),
         ]
 
     return links
 
 
-def made(cell, pairs=False, device="cpu", n_threads=1, seed=0):
+def made(cell, pairs=False, device="cpu", n_threads=1, seed=0, n_tokens=V):
     """A network and its parameters; scores are far enough apart to make a search worth while."""
-    links = writer(cell, pairs)
+    links = writer(cell, pairs, n_tokens=n_tokens)
     weights = {name: 1.5 * array for name, array in random_weights(links, seed=seed).items()}
     network = Network(0, links(backends.get(device)), dtype=FLOAT, device=device, n_threads=n_threads)
     return network, network.pack(weights)
@@ -188,6 +188,61 @@ def test_samples_have_the_probabilities_of_the_network(temperature):
     assert statistic < 35  # 12 degrees of freedom: one in two thousand, and the seed is fixed
 
 
+def kept(scores, temperature, top_k, top_p):
+    """Probabilities of the tokens that are left: the best in number, then in probability."""
+    p = np.exp((scores - scores.max()) / temperature)
+    order = np.argsort(-scores, kind="stable")[:top_k]
+    shares = np.cumsum(p[order]) / p[order].sum()
+    order = order[: np.searchsorted(shares, top_p - 1e-12) + 1]
+    found = np.zeros_like(p)
+    found[order] = p[order] / p[order].sum()
+    return found
+
+
+@pytest.mark.parametrize("device", ["cpu", ON_GPU])
+@pytest.mark.parametrize(
+    ("top_k", "top_p"), [(None, 1.0), (1, 1.0), (3, 1.0), (None, 0.3), (None, 0.9), (5, 0.6), (40, 0.999)]
+)
+def test_only_probable_tokens_are_drawn(top_k, top_p, device):
+    """Exactly those, with their probabilities; of equal ones, of which there are many, the first."""
+    n, rng = 60 if device == "cuda" else 3000, np.random.default_rng(0)
+    bias = np.round(rng.standard_normal(12) * 2) / 2
+    bias[5] = -np.inf  # is never written
+    with backends.turn(device):
+        network, _ = made("gru", device=device, n_tokens=12)
+        weights = {name: np.zeros(shape) for name, shape in network.parameters.shapes().items()}
+        choices = Choices(n, max_steps=1, temperature=0.7, seed=1, top_k=top_k, top_p=top_p)
+        decoder = Decoder(network, network.pack(weights | {"out.bias": bias}), choices)
+        found = decoder.write(np.zeros(n, int))
+    counts = np.bincount([text.tokens[0] for (text,) in found], minlength=12)
+    expected = n * kept(bias, 0.7, top_k, top_p)
+    assert not counts[expected == 0].any()
+    some = expected > 0
+    assert ((counts[some] - expected[some]) ** 2 / expected[some]).sum() < 35
+
+
+@pytest.mark.parametrize("device", ["cpu", ON_GPU])
+def test_in_parts(device):
+    """Text after text, also those that have ended meanwhile; and numbers of texts that are written later."""
+    with backends.turn(device):
+        network, params = made("gru", device=device)
+        options = {"max_steps": 12, "end": END, "temperature": 1.0, "seed": 4}
+        whole = [
+            text.tokens.tolist()
+            for (text,) in Decoder(network, params, Choices(5, **options)).write(np.ones(5, int))
+        ]
+        assert len(set(map(len, whole))) > 1
+        decoder, steps, goes_on = Decoder(network, params, Choices(5, **options)), 0, True
+        decoder.begin(np.ones(5, int))
+        while goes_on:
+            goes_on, steps = decoder.go_on(3), steps + 3
+            assert [decoder.written(i) for i in range(5)] == [tokens[:steps] for tokens in whole]
+        assert not decoder.go_on(3)
+        assert [text.tokens.tolist() for (text,) in decoder.found()] == whole
+        later = Decoder(network, params, Choices(2, first=3, **options)).write(np.ones(2, int))
+    assert [text.tokens.tolist() for (text,) in later] == whole[3:]
+
+
 def test_seeds():
     network, params = made("gru")
 
@@ -244,6 +299,9 @@ def test_what_cannot_be_written():
         ({"width": 2, "temperature": 1.0}, "temperature"),
         ({"length_penalty": -1.0}, "length_penalty"),
         ({"max_steps": 0}, "max_steps"),
+        ({"top_k": 0}, "top_k must be at least 1"),
+        ({"top_p": 0.0}, "top_p must be above 0"),
+        ({"top_p": 1.1}, "top_p must be above 0 and at most 1, got 1.1"),
     ):
         with pytest.raises(ValueError, match=message):
             Choices(1, **options)

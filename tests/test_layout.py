@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "sequences": set(),
     "batches": set(),
     "interrupts": set(),
+    "history": set(),
     "layout": set(),
     "rooms": {"batches", "sequences"},
     "recording": {"batches", "layout", "sequences"},
@@ -53,6 +54,7 @@ MAY_IMPORT = {
     "decoding": {"batches", "inference", "interrupts", "links", "network", "recording", "sequences"},
     "training": {
         "batches",
+        "history",
         "interrupts",
         "links",
         "losses",
@@ -64,6 +66,7 @@ MAY_IMPORT = {
     },
     "estimators": {
         "backends",
+        "history",
         "inference",
         "interrupts",
         "losses",
@@ -374,7 +377,8 @@ def test_the_backend_offers_the_contract_and_the_network_asks_for_no_more():
         "inference",
         "decoding",
         "training",
-        "estimators/base",
+        "estimators/fitted",
+        "estimators/fitting",
         "estimators/prediction",
     )
     for path in (*(PACKAGE / f"{module}.py" for module in modules), *(PACKAGE / "links").glob("*.py")):

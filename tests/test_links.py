@@ -11,13 +11,14 @@ from passes import Forward, PackedSteps
 
 from skrnn import backends, losses
 from skrnn.backends.cpu.jit import kernel
+from skrnn.history import Progress
 from skrnn.layout import Parameters, Place, Section
 from skrnn.links import Dense, Dropout, Last, Link, Objective, Pool, Recurrent
 from skrnn.network import Network
 from skrnn.optimizers import SetUp
 from skrnn.recording import INPUT
 from skrnn.sequences import Sequences, Targets
-from skrnn.training import Data, Progress, Settings, Trainer
+from skrnn.training import Data, Settings, Trainer
 
 FLOAT = np.dtype(np.float64)
 

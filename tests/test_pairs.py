@@ -7,13 +7,14 @@ from passes import check_gradients, random_weights, trained
 
 from skrnn import backends, inference
 from skrnn.batches import Jobs
+from skrnn.history import Progress
 from skrnn.links import Dense, Embedding, Last, Mate, Pool, Recurrent, Softmax
 from skrnn.losses import multiclass_log_loss as LOSS
 from skrnn.network import Network
 from skrnn.optimizers import SetUp
 from skrnn.recording import INPUT, MATE_INPUT, MATE_TOKENS
 from skrnn.sequences import Sequences, Targets
-from skrnn.training import Data, Progress, Settings, Trainer
+from skrnn.training import Data, Settings, Trainer
 
 FLOAT = np.dtype(np.float64)
 N_IN, N_MATE, H, V = 2, 3, 3, 7

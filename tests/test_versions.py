@@ -32,7 +32,7 @@ from skrnn import (
 from skrnn.estimators import versions
 from skrnn.forecasting import GRUForecaster, LSTMForecaster, RNNForecaster
 from skrnn.forecasting.storage import from_plain, to_plain
-from skrnn.training import Progress
+from skrnn.history import Progress
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 5, 2))

@@ -8,34 +8,32 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import Tags, check_random_state
+from sklearn.callback import with_callbacks
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.validation import check_is_fitted
 
 from .. import backends
+from ..history import Progress
 from ..interrupts import deferred, deferring
 from ..losses import Loss
 from ..network import Network
-from ..optimizers import SetUp
 from ..recipe import array_dtype
 from ..rooms import Room
 from ..sequences import Targets
-from ..training import Data, Progress, Settings, Trainer
+from ..training import Data, Trainer
 from .containers import opened_on_host
-from .devices import device_for, device_to_read, warn_the_caller
+from .devices import device_for, device_to_read
+from .fitted import remembering
+from .fitting import Fits, Weights
 from .inputs import Input
 from .lags import same_layout
 from .loading import TakesWeights
-from .online import Kept, LearnsOnline, Shuffled, moments_of, state_of
+from .online import Kept, LearnsOnline, Shuffled, moments_of
 from .parameters import as_python
-from .prediction import remembering
-from .progress import progress_bar
 from .reading import check_equal_lengths
 from .unchanged import unchanged_on_error
 from .validation_data import Validated, check_validation_split, target_rows
 
-BATCH_SIZE = 32  # batch_size="auto"
 MOST_CALLS = 1000  # of `partial_fit`, of which the history keeps the last
 CELL_PARAMETERS = ("activation", "reset_after")
 NETWORK_PARAMETERS = (
@@ -45,9 +43,7 @@ NETWORK_PARAMETERS = (
 )  # fmt: skip
 
 
-class RecurrentEstimator(
-    Validated, LearnsOnline, TakesWeights, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
-):
+class RecurrentEstimator(Validated, LearnsOnline, TakesWeights, Fits, BaseEstimator, metaclass=ABCMeta):
     """Parameters, validation, fit and state; subclasses know targets and predictions.
 
     Beside the public methods the package itself, its forecasters first, uses two doors. `Sequences` in the
@@ -149,60 +145,11 @@ class RecurrentEstimator(
             with backends.turn(self.device_, self.allow_tf32):
                 trainer = self._trainer(self._with_training_weights(data), again)
                 progress = self._progress() if again else Progress()
-                self._run_fit(trainer, validation, progress, X, y, sample_weight)
+                score = None if validation is None else partial(self._validation_score, trainer, validation)
+                self._run_fit(trainer, score, progress, X, y, sample_weight)
                 del trainer  # and with it memory of the device, while it is this fit's turn
-        if progress.interrupted:
-            try:
-                warn_the_caller(
-                    f"Training was interrupted after {progress.n_iter} epochs; this {type(self).__name__} "
-                    "keeps the best weights so far."
-                )
-            finally:  # also where warnings are errors
-                raise KeyboardInterrupt
+        self._raise_if_interrupted(progress)
         return self
-
-    def _run_fit(
-        self,
-        trainer: Trainer,
-        validation: Data | None,
-        progress: Progress,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-    ) -> None:
-        """The epochs, with progress bar and scikit-learn's callbacks."""
-        with deferred():  # amid of it scikit-learn would miss what its own end looks for
-            context = self._init_callback_context(max_subtasks=as_python(self.max_iter))
-        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-        with progress_bar(self.verbose, type(self).__name__, as_python(self.max_iter)) as show:
-
-            def on_epoch(row: dict[str, float]) -> bool:
-                show(row)
-                epoch = context.subcontext(task_name="epoch")
-                epoch.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-                return epoch.call_on_fit_task_end(
-                    estimator=self,
-                    X=X,
-                    y=y,
-                    metadata=metadata,
-                    reconstruction_attributes=lambda: self._fitted_attributes(
-                        trainer.network.unpack(trainer.params), progress
-                    ),
-                )
-
-            trainer.fit(
-                progress,
-                score=None if validation is None else partial(self._validation_score, trainer, validation),
-                on_epoch=on_epoch,
-            )
-        self._store(trainer, progress)
-        context.call_on_fit_task_end(
-            estimator=self, X=X, y=y, metadata=metadata, reconstruction_attributes=dict
-        )
-
-    def _progress(self) -> Progress:
-        return Progress(self.history_, self.best_loss_, self.best_validation_score_)
 
     # --- parameters and data -------------------------------------------------------------------------
     def _check_parameters(self) -> None:
@@ -282,65 +229,10 @@ class RecurrentEstimator(
 
     @deferring
     def _trainer(self, data: Data, again: bool, room: Room | None = None) -> Trainer:
-        network, moments = self._network_for(data, self.device_), None
-        if not again:
-            self._begin_random_numbers()
-        # The generator's state is stored only by `_store`, so that a failed fit does not move it.
-        rng = np.random.RandomState()
-        rng.set_state(state_of(self._rng))
-        if not again:
-            weights = self._begin_tables(network.parameters.initial(rng), data)
-        else:
-            weights = self.weights_
-            self._check_shapes(weights, network)
-            if self._moments is not None:
-                solver, *moments = self._moments
-                moments = moments if solver == self.solver else None
-        optimizer = network.backend.Optimizer(
-            SetUp(
-                self.solver,
-                network.parameters.decay_ranges,
-                network.size,
-                network.dtype,
-                alpha=as_python(self.alpha),
-                momentum=as_python(self.momentum),
-                nesterov=self.nesterovs_momentum,
-                beta_1=as_python(self.beta_1),
-                beta_2=as_python(self.beta_2),
-                epsilon=as_python(self.epsilon),
-                max_norm=as_python(self.max_grad_norm),
-            )
-        )
-        if moments is not None:
-            optimizer.n_steps[0], *both = moments
-            optimizer.m, optimizer.v = map(network.pack, both)
-        n = len(data.sequences) if room is None else room.n
-        return Trainer(
-            network,
-            network.pack(weights),
-            optimizer,
-            self._make_loss(),
-            self._settings(n),
-            rng,
-            self._dropout_seed,
-            data,
-            room,
-        )
+        return self._new_trainer(self._network_for(data, self.device_), data, again, self._make_loss(), room)
 
-    def _begin_random_numbers(self) -> None:
-        rng: np.random.RandomState = check_random_state(self.random_state)
-        if rng is np.random.mtrand._rand or rng is self.random_state:
-            # A private one, so that the fitted estimator does not share a caller's generator.
-            rng = np.random.RandomState(rng.randint(np.iinfo(np.int32).max))
-        self._dropout_seed = int(rng.randint(np.iinfo(np.int32).max))
-        self._rng = rng.get_state(legacy=False)
-
-    def _settings(self, n: int) -> Settings:
-        """For n sequences."""
-        names = Settings.__dataclass_fields__
-        values = {name: as_python(getattr(self, name)) for name in names if name != "batch_size"}
-        batch = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
-        return Settings(batch_size=min(int(batch), n), **values)
+    def _first_weights(self, network: Network, rng: np.random.RandomState, data: Data) -> Weights:
+        return self._begin_tables(network.parameters.initial(rng), data)
 
     @abstractmethod
     def _n_raw(self) -> int:
@@ -363,17 +255,6 @@ class RecurrentEstimator(
             "n_tokens_": [n_tokens for n_tokens, _ in self._tables] or None,
             "categories_": None if self._categories is None else [*self._categories.values],
         }
-
-    @property
-    def loss_curve_(self) -> list[float]:
-        check_is_fitted(self)
-        return self.history_["loss"].tolist()
-
-    @property
-    def validation_scores_(self) -> list[float] | None:
-        check_is_fitted(self)
-        scores = self.history_["validation_score"]
-        return scores[~np.isnan(scores)].tolist() or None
 
     @abstractmethod
     def _n_outputs(self) -> int: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from types import NoneType
 from typing import Any, Literal, TypeVar, dataclass_transform, get_args, get_origin
 
@@ -47,7 +47,12 @@ def parameter(
     return Parameter(text, list(constraints), default, kind, kw_only)
 
 
-@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(parameter,))
+def like(cls: Any, name: str, *, default: Any) -> Any:
+    """A parameter as another class declares it."""
+    return replace(cls._declared[name], default=default)
+
+
+@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(parameter, like))
 def with_parameters(cls: Class) -> Class:
     """A class decorator: the constructor, what it lets pass, and a section of the docstring, in the place of
     ``{parameters}``; of the parameters that the class and its bases declare, those of the last base first.
@@ -58,8 +63,9 @@ def with_parameters(cls: Class) -> Class:
     cls._declared = own = {}  # type: ignore[attr-defined]
     for name, hint in inspect.get_annotations(cls, eval_str=True).items():
         if isinstance(declared := vars(cls).get(name), Parameter):
-            declared.hint = hint
-            complete(declared)
+            if declared.hint is None:
+                declared.hint = hint
+                complete(declared)
             own[name] = declared
             setattr(cls, name, declared.default)
     every: dict[str, Parameter] = {}

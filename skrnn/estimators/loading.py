@@ -9,17 +9,18 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..history import Progress
 from ..interrupts import deferred
 from ..recipe import array_dtype
-from ..training import Progress
 from .categories import Categories, choose
 from .chains import labels_in_order
 from .devices import device_to_read
 from .finite import problem_of
+from .fitted import remembering
 from .foreign_weights import CALLED, CHAIN_NAMES, Weights, read
 from .labels import check_same_classes, in_order_of_classes, learn_outputs
 from .parameters import as_python
-from .prediction import FittedNetwork, remembering
+from .prediction import FittedNetwork
 from .tables import allows
 from .unchanged import unchanged_on_error
 from .weight_shapes import parameters_of, shapes, tables

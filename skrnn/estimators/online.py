@@ -9,12 +9,13 @@ from typing import Any, Self
 import numpy as np
 
 from .. import backends
+from ..history import Progress
 from ..interrupts import deferred
 from ..network import Network
 from ..rooms import Room, fits
 from ..sequences import FLOATS, lies_on_host
 from ..sessions import Memory, are_the_same, keep
-from ..training import Data, Progress, Trainer
+from ..training import Data, Trainer
 from .devices import device_to_read
 from .prediction import FittedNetwork
 from .unchanged import unchanged_on_error

@@ -25,8 +25,11 @@ def progress(iterable: Iterable[T], verbose: bool | int, name: str, total: int, 
 
 
 @contextmanager
-def progress_bar(verbose: bool | int, name: str, n_epochs: int) -> Iterator[Callable[[Row], None]]:
-    """A function that shows one more row of the history: on a tqdm bar, or not at all."""
+def progress_bar(
+    verbose: bool | int, name: str, n_epochs: int, n_before: int = 0
+) -> Iterator[Callable[[Row], None]]:
+    """A function that shows one more row of the history: on a tqdm bar, or not at all. `n_before`: epochs of
+    earlier fits."""
     if not verbose:
         yield lambda row: None
         return
@@ -38,7 +41,7 @@ def progress_bar(verbose: bool | int, name: str, n_epochs: int) -> Iterator[Call
                 shown["validation score"] = f"{row['validation_score']:.4g}"
             with deferred():
                 bar.set_postfix(shown, refresh=False)
-                bar.update()
+                bar.update(row["epoch"] - n_before - bar.n)
 
         yield show
 

@@ -13,9 +13,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
-from ..estimators.base import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.base import RecurrentEstimator
 from ..estimators.declare import with_parameters
+from ..estimators.fitting import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.n_jobs import effective_threads
 from ..estimators.parameters import as_python
 from ..estimators.progress import progress

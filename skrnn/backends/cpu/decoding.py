@@ -28,12 +28,12 @@ def decoding_kernels(dtype: np.dtype) -> SimpleNamespace:
             best(scores, i * row, V, total[i], values, tokens, i * n, n)
 
     @kernel("sampled_tokens", dtype.name)
-    def sampled_tokens(thread, n_threads, sizes, sequence, step, scores, row, V, seed, temperature, total,
-                       values, tokens):  # fmt: skip
+    def sampled_tokens(thread, n_threads, sizes, sequence, step, scores, row, V, temperature, top_k, top_p,
+                       seed, first, total, values, tokens):  # fmt: skip
         lo, hi = own_range(thread, n_threads, sizes[SIZE_B])
         for i in range(lo, hi):
             tokens[i], values[i] = sampled(
-                scores, i * row, V, temperature, seed, sequence[i], step[0], total[i]
+                scores, i * row, V, temperature, top_k, top_p, seed, first + sequence[i], step[0], total[i]
             )
 
     @kernel("follow", dtype.name)
@@ -63,7 +63,7 @@ def choose(rec: Recording, scores: Rows, n_tokens: int, choices: Any) -> None:
     if c.temperature > 0:
         tape.share(
             kernels.sampled_tokens, steps.sizes, steps.sequence, c.step, scores.array, scores.row, n_tokens,
-            c.seed, float(c.temperature), c.total, values, candidates,
+            *c.sampling, c.total, values, candidates,
         )  # fmt: skip
     else:
         tape.share(

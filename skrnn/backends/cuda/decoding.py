@@ -26,9 +26,12 @@ def best_tokens(sizes, scores, row, V, n, total, values, tokens):
 
 
 @kernel("sampled_tokens")
-def sampled_tokens(sizes, sequence, step, scores, row, V, seed, temperature, total, values, tokens):
+def sampled_tokens(sizes, sequence, step, scores, row, V, temperature, top_k, top_p, seed, first, total,
+                   values, tokens):  # fmt: skip
     for i in range(cuda.grid(1), sizes[SIZE_B], cuda.gridsize(1)):
-        tokens[i], values[i] = sampled(scores, i * row, V, temperature, seed, sequence[i], step[0], total[i])
+        tokens[i], values[i] = sampled(
+            scores, i * row, V, temperature, top_k, top_p, seed, first + sequence[i], step[0], total[i]
+        )
 
 
 @kernel("follow_rows")
@@ -56,7 +59,7 @@ def choose(rec: Recording, scores: Rows, n_tokens: int, choices: Any) -> None:
     if c.temperature > 0:
         tape.each(
             sampled_tokens, c.n_rows, s.sizes, s.sequence, twin(c.step), scores.array, scores.row, n_tokens,
-            c.seed, float(c.temperature), twin(c.total), values, candidates,
+            *c.sampling, twin(c.total), values, candidates,
         )  # fmt: skip
     else:
         tape.each(

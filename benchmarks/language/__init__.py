@@ -1,0 +1,1 @@
+"""Language models, beside the same networks in PyTorch."""

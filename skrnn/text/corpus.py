@@ -1,0 +1,77 @@
+"""What a language model reads of texts, and what it is to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..sequences import TOKEN, Sequences, Targets
+
+
+class Vocabulary(NamedTuple):
+    """Of an encoder with so many tokens: 0 is the unknown one; two more begin a text and end a document."""
+
+    n_known: int
+
+    @property
+    def begin(self) -> int:
+        return self.n_known + 1
+
+    @property
+    def end(self) -> int:
+        return self.n_known + 2
+
+    @property
+    def n_tokens(self) -> int:
+        return self.n_known + 3
+
+    def read(self, texts: Sequence[np.ndarray], dtype: np.dtype) -> tuple[Sequences, Targets]:
+        """Texts that are not empty as a network of that type reads them, each from the begin on, and what it
+        is to predict: their tokens."""
+        lengths = np.array([len(tokens) for tokens in texts], np.intp)
+        after = np.concatenate(texts, dtype=TOKEN)
+        tokens, starts = np.empty_like(after), np.cumsum(lengths) - lengths
+        tokens[1:], tokens[starts] = after[:-1], self.begin
+        values = np.empty((len(tokens), 0), dtype)
+        return Sequences(values, starts, lengths, tokens=tokens[:, None]), Targets(after[:, None])
+
+
+def streams(tokens: np.ndarray, n: int) -> list[np.ndarray]:
+    """A text cut into n, which are as long as one another but for a token."""
+    return np.array_split(tokens, n)
+
+
+class Piece(NamedTuple):
+    """Tokens, of which the first ones are read and do not count."""
+
+    tokens: np.ndarray
+    skipped: int
+
+
+def pieces(tokens: np.ndarray, skipped: int, size: int | None) -> list[Piece]:
+    """A text whose first tokens do not count, whole or cut into blocks of `size` that do, each behind the
+    token before it."""
+    if size is None:
+        return [Piece(tokens, skipped)]
+    found = []
+    for start in range(skipped, len(tokens), size):
+        before = min(start, 1)
+        found.append(Piece(tokens[start - before : start + size], before))
+    return found
+
+
+def texts_of(X: Any, name: str = "X") -> tuple[list[Any], bool]:
+    """The texts, and whether X is one of them and no list.
+
+    Raises
+    ------
+    TypeError
+        If X is neither.
+    """
+    if isinstance(X, str):
+        return [X], True
+    if isinstance(X, bytes) or not isinstance(X, Iterable):
+        raise TypeError(f"{name} must be a text or a list of texts, got {type(X).__name__}")
+    return list(X), False

@@ -1,0 +1,270 @@
+"""What a language model writes."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from .. import losses
+from ..decoding import Choices, Decoder
+from ..estimators.devices import to_host
+from ..estimators.fitted import Fitted
+from ..estimators.n_jobs import effective_threads
+from ..inference import State
+from ..sequences import TOKEN, Sequences
+from .corpus import Vocabulary
+
+BEGIN, END = "<begin>", "<end>"  # what the tokens are called that no encoder has
+PIECE = 32  # tokens that are written before anybody looks
+
+
+class Generates(Fitted):
+    """Mixin of language models."""
+
+    encoder: Any
+    encoder_: Any
+    n_jobs: Any
+    random_state: Any
+    _one_text: bool
+
+    @property
+    @abstractmethod
+    def _vocabulary(self) -> Vocabulary: ...
+
+    def predict_next(self, prompt: Any = "", top: int | None = 10) -> pd.DataFrame:
+        """The most probable next tokens.
+
+        Parameters
+        ----------
+        prompt : str, or list of tokens, default=""
+            What has been read, from the begin of a text on.
+        top : int, default=10
+            How many; None: all.
+
+        Returns
+        -------
+        DataFrame with the columns "token" and "probability"
+            The most probable first. "<unk>" is any token that the vocabulary has not, "<end>" the end of a
+            document.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the prompt is no text, or `top` is below 1.
+
+        Examples
+        --------
+        >>> from skrnn.text import GRULanguageModel
+        >>> model = GRULanguageModel(16, max_iter=40, tbptt_steps=16, random_state=0)
+        >>> model = model.fit("to be or not " * 40)
+        >>> model.predict_next("to b", top=1)["token"].tolist()
+        ['e']
+        """
+        check_is_fitted(self)
+        if top is not None and top < 1:
+            raise ValueError(f"top must be at least 1, got {top!r}")
+        with self._turn() as device:
+            state, last = self._read_prompt(prompt, device)
+            predictor = self._predictor(device)
+            step = Sequences.from_tokens([np.array([last])], predictor.network.dtype)
+            scores = to_host(predictor.run(step, partial(effective_threads, self.n_jobs), state=state)[0])
+        p = losses.softmax(scores.astype(np.float64))[0]
+        order = np.argsort(-p, kind="stable")[:top]
+        names = np.array([*self.encoder_.get_feature_names_out(), BEGIN, END], object)
+        return pd.DataFrame({"token": names[order], "probability": p[order]})
+
+    def generate(
+        self, prompt: Any = "", max_tokens: int = 200, n: int = 1, *, temperature: float = 1.0,
+        top_k: int | None = None, top_p: float | None = None, stop: str | Sequence[str] | None = None,
+        random_state: Any = None,
+    ) -> Any:  # fmt: skip
+        """Write what may follow on a prompt.
+
+        Parameters
+        ----------
+        prompt : str, or list of tokens, default=""
+            What comes before; it is read, and no part of what is returned.
+        max_tokens : int, default=200
+            Tokens, at most: a document may end before.
+        n : int, default=1
+            Texts, which are written side by side.
+        temperature : float, default=1.0
+            Tokens are drawn by softmax(scores / temperature): below 1 the probable ones become more probable.
+            0: always the most probable one.
+        top_k : int, default=None
+            Draw from so many most probable tokens.
+        top_p : float, default=None
+            Draw from the fewest of these that have at least this share of their probability (Holtzman et al.
+            2020).
+        stop : str or list of str, default=None
+            A text ends before the first of them that it comes to.
+        random_state : int, RandomState or None, default=None
+            The same seed writes the same texts, for any `n` the same first ones, and for any `n_jobs`. None:
+            other ones each time.
+
+        Returns
+        -------
+        str, or list of n of them if ``n > 1``
+            Of an encoder with ``analyzer="tokens"`` lists of tokens. Unknown tokens are never written.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the prompt is no text, or a parameter is out of its range.
+
+        Examples
+        --------
+        >>> from skrnn.text import GRULanguageModel
+        >>> model = GRULanguageModel(16, max_iter=40, tbptt_steps=16, random_state=0)
+        >>> model = model.fit("to be or not " * 40)
+        >>> model.generate("to be or", max_tokens=9, temperature=0)
+        ' not to b'
+        """
+        stops = _stops(stop)
+        decoder = self._decoder(prompt, max_tokens, n, temperature, top_k, top_p, random_state)
+        goes_on, texts, cuts = True, list[Any](), list[Any]()
+        while goes_on:
+            goes_on = decoder.go_on(PIECE if stops else max_tokens)
+            texts = [self._text(decoder.written(i)) for i in range(n)]
+            cuts = [_cut(text, stops) for text in texts]
+            goes_on = goes_on and any(cut is None for cut in cuts)
+        decoder.found()
+        texts = [text if cut is None else cut for text, cut in zip(texts, cuts)]
+        return texts[0] if n == 1 else texts
+
+    def write(
+        self, prompt: Any = "", max_tokens: int = 200, *, temperature: float = 1.0, top_k: int | None = None,
+        top_p: float | None = None, stop: str | Sequence[str] | None = None, random_state: Any = None,
+    ) -> Iterator[str]:  # fmt: skip
+        """The same, piece by piece, as it is written.
+
+        Parameters
+        ----------
+        prompt, max_tokens, temperature, top_k, top_p, stop, random_state
+            See `generate`.
+
+        Yields
+        ------
+        str
+            Some more of the text: joined, what `generate` returns.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `generate`; for an encoder with ``analyzer="tokens"``.
+
+        Examples
+        --------
+        >>> from skrnn.text import GRULanguageModel
+        >>> model = GRULanguageModel(16, max_iter=40, tbptt_steps=16, random_state=0)
+        >>> model = model.fit("to be or not " * 40)
+        >>> "".join(model.write("to be or", 9, temperature=0))
+        ' not to b'
+        """
+        stops = _stops(stop)
+        decoder = self._decoder(prompt, max_tokens, 1, temperature, top_k, top_p, random_state)
+        return self._pieces(decoder, stops)
+
+    def _pieces(self, decoder: Decoder, stops: list[str]) -> Iterator[str]:
+        """Of the text, as it is written. What may be the begin of a stop waits for the next piece, and so
+        does the last token, whose blanks depend on what follows."""
+        given, goes_on, held_back = "", True, max(map(len, stops), default=1)
+        while goes_on:
+            goes_on = decoder.go_on(PIECE)
+            text = self._text(decoder.written(0))
+            if not isinstance(text, str):
+                raise TypeError("write gives pieces of a text: use generate for lists of tokens")
+            cut = _cut(text, stops)
+            goes_on = goes_on and cut is None
+            text = text if cut is None else cut
+            ready = text if not goes_on else text[: max(len(given), len(text) - held_back)]
+            if len(ready) > len(given):
+                yield ready[len(given) :]
+                given = ready
+        decoder.found()
+
+    # --- the prompt, and the decoder ---------------------------------------------------------------------
+    def _read_prompt(self, prompt: Any, device: str) -> tuple[State | None, int]:
+        """The state before the last token of what has been read, and that token."""
+        if not isinstance(prompt, str) and self.encoder_.analyzer in ("char", "word"):
+            raise TypeError(f"prompt must be a text, got {type(prompt).__name__}")
+        (tokens,) = self.encoder_.transform([prompt])
+        read = np.concatenate([[self._vocabulary.begin], tokens]).astype(TOKEN)
+        if len(read) == 1:
+            return None, int(read[-1])
+        predictor = self._predictor(device)
+        before = Sequences.from_tokens([read[:-1]], predictor.network.dtype)
+        threads = partial(effective_threads, self.n_jobs)
+        _, state = predictor.run(before, threads, wanted="states", last=True)
+        return state, int(read[-1])
+
+    def _decoder(
+        self, prompt: Any, max_tokens: int, n: int, temperature: float, top_k: int | None,
+        top_p: float | None, random_state: Any,
+    ) -> Decoder:  # fmt: skip
+        """That has begun."""
+        check_is_fitted(self)
+        if max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, got {max_tokens!r}")
+        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        choices = Choices(
+            int(n), max_steps=int(max_tokens), end=-1 if self._one_text else self._vocabulary.end, seed=seed,
+            temperature=float(temperature), top_k=top_k, top_p=1.0 if top_p is None else float(top_p),
+        )  # fmt: skip
+        with self._turn() as device:
+            state, last = self._read_prompt(prompt, device)
+            network = self._predictor(device).network
+            decoder = Decoder(network, network.pack(self._writing_weights()), choices)
+            decoder.begin(np.full(n, last, TOKEN), None if state is None else _of_each(state, n))
+        return decoder
+
+    def _writing_weights(self) -> dict[str, np.ndarray]:
+        """Those by which what no text has is never chosen."""
+        vocabulary, bias = self._vocabulary, self.weights_["decoder.bias"].copy()
+        bias[[0, vocabulary.begin]] = -np.inf
+        if self._one_text:
+            bias[vocabulary.end] = -np.inf
+        return self.weights_ | {"decoder.bias": bias}
+
+    def _text(self, tokens: list[int]) -> Any:
+        """Of tokens, without the end of a document."""
+        known = [token for token in tokens if token <= self._vocabulary.n_known]
+        (text,) = self.encoder_.inverse_transform([np.array(known, TOKEN)])
+        return tidy(text) if self.encoder == "word" else text
+
+
+def tidy(text: str) -> str:
+    """Words and signs with the blanks that are usual between them."""
+    text = re.sub(r" ?\n ?", "\n", text)
+    text = re.sub(r" ([.,;:!?)\]}])", r"\1", text)
+    return re.sub(r"([(\[{]) | (['’]) ?(?=\w)", r"\1\2", text)
+
+
+def _of_each(state: State, n: int) -> State:
+    """One text's state, for n texts."""
+    layers = [(h.repeat(n, axis=0), None if c is None else c.repeat(n, axis=0)) for h, c in state.layers]
+    return State(layers, None)
+
+
+def _stops(stop: str | Sequence[str] | None) -> list[str]:
+    stops = [] if stop is None else [stop] if isinstance(stop, str) else list(stop)
+    if not all(isinstance(each, str) and each for each in stops):
+        raise ValueError(f"stop must be texts that are not empty, got {stop!r}")
+    return stops
+
+
+def _cut(text: Any, stops: list[str]) -> Any:
+    """What stands before the first stop, or None if there is none."""
+    if not isinstance(text, str):  # tokens
+        found = [k for k, token in enumerate(text) if token in stops]
+        return text[: found[0]] if found else None
+    places = [at for at in map(text.find, stops) if at >= 0]
+    return text[: min(places)] if places else None
