@@ -85,12 +85,14 @@ class Choices:
             ("temperature", 0),
             ("length_penalty", 0),
         ):
-            if getattr(self, name) < least:
+            if not getattr(self, name) >= least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+        if self.temperature < np.finfo(np.float64).tiny:  # what kernels take for zero
+            self.temperature = 0.0
         if self.temperature > 0 and self.width > 1:
             raise ValueError("texts are sampled, with a temperature, or searched for, with a width")
         n_rows = self.n_rows
@@ -243,6 +245,7 @@ class Decoder:
         self.go_on(self._choices.max_steps)
         return self.found()
 
+    @deferring
     def begin(self, tokens: np.ndarray, state: State | None = None) -> None:
         """The same, of which nothing is written yet."""
         n, steps, choices = self._choices.n, self._steps, self._choices
@@ -267,6 +270,7 @@ class Decoder:
             states[:] = part
         self._begins[0], self._tape.stop[0] = 1, 0
 
+    @deferring
     def go_on(self, n_steps: int) -> bool:
         """Write up to so many more tokens of each; False when all texts have ended."""
         choices, tape = self._choices, self._tape

@@ -33,9 +33,14 @@ class Progress:
     @property
     def n_iter(self) -> int:
         """Whole epochs so far."""
+        return int(self.epoch)
+
+    @property
+    def epoch(self) -> float:
+        """Epochs so far, also a part of one."""
         for epochs in (self.columns["epoch"], [] if self.before is None else self.before["epoch"]):
             if len(epochs):
-                return int(epochs[-1])
+                return epochs[-1]
         return 0
 
     def add(self, row: dict[str, float]) -> None:

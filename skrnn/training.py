@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -303,9 +303,9 @@ class Trainer:
         """Of the history, as training goes on."""
         n_steps = self.settings.steps_per_row
         for epoch in range(self.settings.max_iter):
-            number = progress.n_iter
+            number, before = progress.n_iter, float(progress.epoch)
             for done, row in self.parts(number, partial(schedule.rate, epoch), n_steps):
-                yield {"epoch": number + 1 if n_steps is None else number + done} | row
+                yield {"epoch": number + 1 if n_steps is None else before + done} | row
 
     def check(self) -> None:
         """Raise `Diverged` if the last update has spoilt the outputs for the minibatch it saw."""
@@ -323,8 +323,18 @@ class Trainer:
             what["log_prob"] = y
         if self.network.chain is not None:  # whose arrays may be spoilt, too
             what["wanted"] = "marginals"
-        if self.settings.tbptt_steps is not None:
-            what["n_rows"] = len(batch) * self.settings.tbptt_steps
+        if self.settings.tbptt_steps is not None:  # the last chunk of them will do
+            first, size = jobs.job[JOB_FIRST], jobs.job[JOB_SIZE]
+            goes_on = sequences.lengths > first
+            sequences = sequences.take(goes_on)
+            sequences = replace(
+                sequences,
+                starts=sequences.starts + first,
+                lengths=np.minimum(sequences.lengths - first, size),
+            )
+            y = y if self.network.return_sequences else y.take(goes_on)
+            if "log_prob" in what:
+                what["log_prob"] = y
         if not np.isfinite(self.predict(sequences, **what)).all():
             raise Diverged("The output", self.settings)
 

@@ -2,11 +2,13 @@
 
 import pickle
 
+import gpu
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
+from skrnn import backends
 from skrnn.text import GRULanguageModel, LSTMLanguageModel, RNNLanguageModel, TokenEncoder
 from skrnn.text.corpus import Vocabulary, pieces
 from skrnn.text.generation import tidy
@@ -73,6 +75,11 @@ def test_log_prob_is_made_of_next_tokens(of_names, of_text):
         np.testing.assert_allclose(model.bits_per_character(text), -sum(expected) / np.log(2) / len(text))
 
 
+def test_texts_may_come_one_by_one(of_names):
+    for ask in of_names.score, of_names.bits_per_character, of_names.perplexity:
+        assert ask(name for name in NAMES) == ask(NAMES)
+
+
 def test_texts_do_not_mix(of_names):
     """The same bits alone or among others."""
     together = of_names.log_prob(NAMES[:6])
@@ -127,6 +134,7 @@ def test_greedy_and_cut(of_text):
     greedy = of_text.generate("the", 30, temperature=0)
     assert greedy == of_text.generate("the", 30, top_k=1, random_state=1)
     assert greedy == of_text.generate("the", 30, top_p=1e-9, random_state=1)
+    assert greedy == of_text.generate("the", 30, temperature=1e-320, random_state=1)
     best = of_text.predict_next("the", top=3)
     assert greedy[0] == best["token"][0]
     assert set(of_text.generate("the", 1, 300, top_k=3, random_state=0)) == set(best["token"])
@@ -148,7 +156,11 @@ def test_words():
     model = RNNLanguageModel(24, cell="gru", encoder="word", tbptt_steps=16, random_state=0).fit(text)
     written = model.generate("It's (very) quick, the", 9, temperature=0)
     assert written == "fox: it jumps!\n\nThen it"
-    assert "".join(model.write("It's (very) quick, the", 9, temperature=0)) == written
+    for seed in range(10):  # several pieces
+        whole = model.generate("It's", 100, random_state=seed)
+        parts = list(model.write("It's", 100, random_state=seed))
+        assert "".join(parts) == whole
+        assert len(parts) > 2
     assert model.predict_next("It's (very) quick, the", 1)["token"].tolist() == ["fox"]
     assert tidy("a ( b ) , c ' s \n d") == "a (b), c's\nd"
 
@@ -159,8 +171,10 @@ def test_lists_of_tokens():
     assert model.log_prob([["x", "y"]]).shape == (1,)
     written = model.generate(["x"], 5, 3, random_state=0)
     assert all(set(tokens) <= {"x", "y", "z"} for tokens in written)
+    assert model.generate(max_tokens=5, random_state=0) == model.generate([], 5, random_state=0)
+    assert len(model.predict_next(top=None)) == model.n_tokens_
     with pytest.raises(TypeError, match="use generate for lists of tokens"):
-        list(model.write(["x"], 5))
+        model.write(["x"], 5)
     with pytest.raises(TypeError, match="lists of tokens have no characters"):
         model.bits_per_character(documents)
 
@@ -185,16 +199,50 @@ def test_rows_of_the_history():
         np.testing.assert_array_equal(model.weights_[name], array)
     more = GRULanguageModel(**QUICK | {"warm_start": True}).fit(TEXT).fit(TEXT)
     assert more.n_iter_ == 6
-    assert (np.diff(more.history_["epoch"]) > 0).all()
+    stops = {"warm_start": True, "steps_per_row": 5, "n_iter_no_change": 3, "tol": 10.0, "max_iter": 2}
+    often = GRULanguageModel(**QUICK | stops).fit(TEXT).fit(TEXT)  # each within a pass
+    for model in more, often:
+        assert (np.diff(model.history_["epoch"]) > 0).all()
 
 
 @pytest.mark.parametrize("X", [TEXT, NAMES], ids=["text", "documents"])
 def test_early_stopping(X):
-    model = GRULanguageModel(**QUICK | {"early_stopping": True, "max_iter": 4}).fit(X)
-    best = model.validation_scores_.index(max(model.validation_scores_))
-    assert model.best_validation_score_ == model.validation_scores_[best]
-    given = GRULanguageModel(**QUICK).fit(X, X_val=X)
-    np.testing.assert_allclose(given.validation_scores_[-1], given.score(X), rtol=0.02)
+    """The weights that are kept are those that scored best; what is given is scored as by `score`."""
+    other = X[::-1] if isinstance(X, str) else [name[::-1] for name in X]  # is soon not what is learnt
+    options = QUICK | {"early_stopping": True, "max_iter": 6, "learning_rate_init": 0.05}
+    model = GRULanguageModel(**options).fit(X, X_val=other)
+    assert model.best_validation_score_ == max(model.validation_scores_) > model.validation_scores_[-1]
+    np.testing.assert_allclose(model.score(other), model.best_validation_score_, rtol=1e-9)
+    held_back = GRULanguageModel(**options).fit(X)
+    assert held_back.best_validation_score_ == max(held_back.validation_scores_)
+    everything = GRULanguageModel(**QUICK).fit(X, X_val=X)  # nothing is held back
+    also = GRULanguageModel(**QUICK | {"early_stopping": True, "tol": 0.0}).fit(X, X_val=X)
+    np.testing.assert_array_equal(also.history_["loss"], everything.history_["loss"])
+
+
+def test_unknown_tokens_are_validated_as_they_are_read():
+    upper = "THE QUICK BROWN fox JUMPS"
+    model = GRULanguageModel(**QUICK).fit(TEXT, X_val=upper)
+    np.testing.assert_allclose(model.validation_scores_[-1], model.score(upper), rtol=1e-6)
+    np.testing.assert_allclose(
+        model.weights_["embedding.weight"][0], model.weights_["embedding.weight"][1:-2].mean(axis=0)
+    )
+
+
+def test_what_was_learnt_of_unknown_tokens_stays():
+    model = GRULanguageModel(**QUICK).partial_fit("abc " * 100).partial_fit("a?c " * 100)
+    learnt = model.weights_["embedding.weight"]
+    model.set_params(learning_rate_init=1e-9).partial_fit("abc " * 10)
+    np.testing.assert_allclose(model.weights_["embedding.weight"], learnt, atol=1e-6)
+    assert not np.allclose(learnt[0], learnt[1:-2].mean(axis=0), atol=1e-3)
+
+
+def test_how_many_are_read_side_by_side():
+    """Fewer than 32 where a pass would have less than 100 updates."""
+    long, short = ["ab" * 400] * 40, ["ab"] * 400
+    for texts, size in (long, 4), (short, 4), (short * 10, 32):
+        model = GRULanguageModel(4, max_iter=1, tbptt_steps=80, random_state=0).fit(texts)
+        assert model._batch_size == size
 
 
 @pytest.mark.parametrize("X", [TEXT, NAMES], ids=["text", "documents"])
@@ -231,8 +279,15 @@ def test_an_encoder_of_ones_own():
     assert model.encoder_.transform(["az"])[0].tolist() == [1, 0]
     assert "<unk>" in model.predict_next("the ", top=20)["token"].tolist()
     assert "<unk>" not in model.generate("the ", 300, random_state=0)
-    fitted = TokenEncoder("char").fit([TEXT])
-    assert GRULanguageModel(**QUICK, encoder=fitted).fit(TEXT).encoder_ is fitted
+    fitted = TokenEncoder("char").fit([TEXT + "?"])
+    model = GRULanguageModel(**QUICK, encoder=fitted).fit(TEXT)
+    assert "?" in model.encoder_.vocabulary_
+    before, written = model.log_prob("the fox"), model.generate("the", random_state=0)
+    fitted.fit(["abc"])
+    assert model.log_prob("the fox") == before
+    assert model.generate("the", random_state=0) == written
+    with pytest.raises(ValueError, match="max_length would cut texts and prompts"):
+        GRULanguageModel(encoder=TokenEncoder("char", max_length=5)).fit(TEXT)
 
 
 # --- mistakes ---------------------------------------------------------------------------------------
@@ -263,15 +318,16 @@ def test_a_text_shorter_than_a_chunk():
 def test_what_cannot_be_asked(of_text, of_names):
     for call, error, message in (
         (lambda: of_text.generate(top_p=0), ValueError, "top_p must be above 0"),
-        (lambda: of_text.generate(top_k=0), ValueError, "top_k must be at least 1"),
+        (lambda: of_text.generate(top_k=0), ValueError, "top_k must be an integer of at least 1"),
         (lambda: of_text.generate(temperature=-1), ValueError, "temperature must be at least 0"),
-        (lambda: of_text.generate(max_tokens=0), ValueError, "max_tokens must be at least 1"),
-        (lambda: of_text.generate(n=0), ValueError, "n must be at least 1"),
+        (lambda: of_text.generate(temperature=np.nan), ValueError, "temperature must be at least 0"),
+        (lambda: of_text.generate(max_tokens=0), ValueError, "max_tokens must be an integer of at least 1"),
+        (lambda: of_text.generate(n=2.0), ValueError, "n must be an integer of at least 1, got 2.0"),
         (lambda: of_text.generate(stop=""), ValueError, "stop must be texts that are not empty"),
         (lambda: of_text.generate(["a"]), TypeError, "prompt must be a text, got list"),
-        (lambda: of_text.predict_next("a", top=0), ValueError, "top must be at least 1"),
+        (lambda: of_text.predict_next("a", top=0), ValueError, "top must be an integer of at least 1"),
         (lambda: of_text.score(""), ValueError, "X has no token"),
-        (lambda: of_text.log_prob("a", block_size=0), ValueError, "block_size must be at least 1"),
+        (lambda: of_text.log_prob("a", block_size=0), ValueError, "block_size must be an integer of at"),
         (lambda: of_names.log_prob(["a", "b"], context="c"), ValueError, "2 texts need as many contexts"),
         (lambda: of_names.log_prob(["a", "b"], context=["c"]), ValueError, "2 texts need as many contexts"),
         (lambda: GRULanguageModel().generate(), Exception, "not fitted"),
@@ -280,3 +336,25 @@ def test_what_cannot_be_asked(of_text, of_names):
             call()
     unknown = of_text.generate("§§§", 5, temperature=0)  # read as unknown tokens
     assert len(unknown) == 5
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=gpu.needs_gpu)])
+def test_on_a_gpu(device, monkeypatch):
+    """The same texts, probabilities and weights; and whatever is replayed is so in a turn."""
+    options = QUICK | {"hidden_size": 4, "max_iter": 1}
+    here, there = (GRULanguageModel(**options, device=where).fit(NAMES[:12]) for where in ("cpu", device))
+    for name, array in here.weights_.items():
+        np.testing.assert_allclose(there.weights_[name], array, rtol=0, atol=1e-10, err_msg=name)
+    np.testing.assert_allclose(there.log_prob(NAMES[:4]), here.log_prob(NAMES[:4]), atol=1e-9)
+    turns, run = backends.get(device).turns, backends.get(device).Tape.run
+    replayed = []
+
+    def in_turn(tape, *args, **options):
+        replayed.append(turns.current())  # raises outside of one
+        return run(tape, *args, **options)
+
+    monkeypatch.setattr(backends.get(device).Tape, "run", in_turn)
+    asked = {"max_tokens": 6, "random_state": 0}
+    assert there.generate("a", n=2, **asked) == here.generate("a", n=2, **asked)
+    assert "".join(there.write("a", **asked)) == here.generate("a", **asked)
+    assert replayed

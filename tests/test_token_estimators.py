@@ -302,3 +302,17 @@ def test_an_encoder_that_was_fitted_elsewhere():
     with pytest.raises(ValueError, match=r"sequence 1, step 0: token \d+ is beyond the table.* same encoder"):
         fitted[-1].predict(X)
     assert fitted.predict(["words that were not there"]).shape == (1,)
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_dropout": 0.2}, {"freeze_embedding": True}])
+def test_a_copy_goes_on_with_the_same_bits(options):
+    """Also where the other has room for more steps, whose sums float64 makes."""
+    rng = np.random.default_rng(0)
+    large, small = ([rng.integers(0, 30, 100) for _ in range(n)] for n in (12, 8))
+    model = GRUClassifier(6, embedding_size=5, n_tokens=30, random_state=0, **options)
+    model.partial_fit(large, np.arange(12) % 2, classes=[0, 1])
+    copied = pickle.loads(pickle.dumps(model))
+    for each in model, copied:
+        each.partial_fit(small, np.arange(8) % 2)
+    for name, array in model.weights_.items():
+        np.testing.assert_array_equal(copied.weights_[name], array, err_msg=name)

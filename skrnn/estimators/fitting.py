@@ -128,7 +128,7 @@ class Fits(Fitted, CallbackSupportMixin):
             )
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-        with progress_bar(self.verbose, type(self).__name__, most, progress.n_iter) as show:
+        with progress_bar(self.verbose, type(self).__name__, most, progress.epoch) as show:
 
             def on_epoch(row: dict[str, float]) -> bool:
                 show(row)

@@ -26,7 +26,7 @@ def progress(iterable: Iterable[T], verbose: bool | int, name: str, total: int, 
 
 @contextmanager
 def progress_bar(
-    verbose: bool | int, name: str, n_epochs: int, n_before: int = 0
+    verbose: bool | int, name: str, n_epochs: int, n_before: float = 0
 ) -> Iterator[Callable[[Row], None]]:
     """A function that shows one more row of the history: on a tqdm bar, or not at all. `n_before`: epochs of
     earlier fits."""

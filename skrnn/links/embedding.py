@@ -101,7 +101,7 @@ class Embedding(Link):
 
     def forward(self, rec: Recording, tokens: Any) -> Rows | Distinct:
         table, lanes = rec.weights(self.name)["table"], self.place.stored[-1]
-        if self.folded and rec.steps.max_steps > 1 and not self._drops(rec):
+        if self._folds(rec):
             distinct = rec.backend.folding.distinct_tokens(rec, tokens, self.column, self.n_tokens, self.name)
             of = rec.along(distinct.steps)
             out = of.new_rows(self.name, "out", row=self.width)
@@ -133,6 +133,12 @@ class Embedding(Link):
         at, section = rec.parameters.where(self.name, "table"), rec.parameters.sections[self.place.section]
         rec.tables[self.name] = TableGradient(at, D, section.decays, *touched)
         return (None,)
+
+    def _folds(self, rec: Recording) -> bool:
+        """Whether products are made of distinct tokens. Without a backward pass they take more memory than
+        those of each few steps, which has to be worth it."""
+        steps, few = rec.steps, rec.keep or 2 * self.n_tokens <= rec.steps.max_rows
+        return self.folded and steps.max_steps > 1 and few and not self._drops(rec)
 
     def _drops(self, rec: Recording) -> bool:
         return rec.dropout_seed is not None and self.dropout > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,3 +76,9 @@ def texts_of(X: Any, name: str = "X") -> tuple[list[Any], bool]:
     if isinstance(X, bytes) or not isinstance(X, Iterable):
         raise TypeError(f"{name} must be a text or a list of texts, got {type(X).__name__}")
     return list(X), False
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise a ValueError unless it is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

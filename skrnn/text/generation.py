@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,15 +13,16 @@ import pandas as pd
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .. import losses
+from .. import backends, losses
 from ..decoding import Choices, Decoder
 from ..estimators.devices import to_host
 from ..estimators.fitted import Fitted
 from ..estimators.n_jobs import effective_threads
 from ..inference import State
 from ..sequences import TOKEN, Sequences
-from .corpus import Vocabulary
+from .corpus import Vocabulary, check_count
 
+InWords = Callable[[list[list[int]]], list[Any]]
 BEGIN, END = "<begin>", "<end>"  # what the tokens are called that no encoder has
 PIECE = 32  # tokens that are written before anybody looks
 
@@ -29,11 +30,10 @@ PIECE = 32  # tokens that are written before anybody looks
 class Generates(Fitted):
     """Mixin of language models."""
 
-    encoder: Any
     encoder_: Any
     n_jobs: Any
-    random_state: Any
     _one_text: bool
+    _tidies: bool
 
     @property
     @abstractmethod
@@ -69,8 +69,8 @@ class Generates(Fitted):
         ['e']
         """
         check_is_fitted(self)
-        if top is not None and top < 1:
-            raise ValueError(f"top must be at least 1, got {top!r}")
+        if top is not None:
+            check_count("top", top)
         with self._turn() as device:
             state, last = self._read_prompt(prompt, device)
             predictor = self._predictor(device)
@@ -128,15 +128,17 @@ class Generates(Fitted):
         >>> model.generate("to be or", max_tokens=9, temperature=0)
         ' not to b'
         """
-        stops = _stops(stop)
-        decoder = self._decoder(prompt, max_tokens, n, temperature, top_k, top_p, random_state)
-        goes_on, texts, cuts = True, list[Any](), list[Any]()
-        while goes_on:
-            goes_on = decoder.go_on(PIECE if stops else max_tokens)
-            texts = [self._text(decoder.written(i)) for i in range(n)]
-            cuts = [_cut(text, stops) for text in texts]
-            goes_on = goes_on and any(cut is None for cut in cuts)
-        decoder.found()
+        self._check_prompt(prompt)
+        stops, goes_on, texts, cuts = _stops(stop), True, list[Any](), list[Any]()
+        with self._turn() as device:
+            decoder = self._decoder(device, prompt, max_tokens, n, temperature, top_k, top_p, random_state)
+            in_words = self._in_words()
+            while goes_on:
+                goes_on = decoder.go_on(PIECE if stops else max_tokens)
+                texts = in_words([decoder.written(i) for i in range(n)])
+                cuts = [_cut(text, stops) for text in texts]
+                goes_on = goes_on and any(cut is None for cut in cuts)
+            decoder.found()
         texts = [text if cut is None else cut for text, cut in zip(texts, cuts)]
         return texts[0] if n == 1 else texts
 
@@ -169,19 +171,23 @@ class Generates(Fitted):
         >>> "".join(model.write("to be or", 9, temperature=0))
         ' not to b'
         """
+        if not self._check_prompt(prompt):
+            raise TypeError("write gives pieces of a text: use generate for lists of tokens")
         stops = _stops(stop)
-        decoder = self._decoder(prompt, max_tokens, 1, temperature, top_k, top_p, random_state)
-        return self._pieces(decoder, stops)
+        with self._turn() as device:
+            decoder = self._decoder(device, prompt, max_tokens, 1, temperature, top_k, top_p, random_state)
+        return self._pieces(device, decoder, self._in_words(), stops)
 
-    def _pieces(self, decoder: Decoder, stops: list[str]) -> Iterator[str]:
-        """Of the text, as it is written. What may be the begin of a stop waits for the next piece, and so
-        does the last token, whose blanks depend on what follows."""
-        given, goes_on, held_back = "", True, max(map(len, stops), default=1)
+    def _pieces(self, device: str, decoder: Decoder, in_words: InWords, stops: list[str]) -> Iterator[str]:
+        """Of the text, as it is written. What may be the begin of a stop waits for the next piece, and so do
+        the last two characters, of which a word that follows may take a blank away."""
+        given, goes_on, held_back = "", True, max(2, *map(len, stops), 0)
         while goes_on:
-            goes_on = decoder.go_on(PIECE)
-            text = self._text(decoder.written(0))
-            if not isinstance(text, str):
-                raise TypeError("write gives pieces of a text: use generate for lists of tokens")
+            with backends.turn(device, self.allow_tf32):
+                goes_on = decoder.go_on(PIECE)
+                (text,) = in_words([decoder.written(0)])
+                if not goes_on:
+                    decoder.found()
             cut = _cut(text, stops)
             goes_on = goes_on and cut is None
             text = text if cut is None else cut
@@ -189,14 +195,22 @@ class Generates(Fitted):
             if len(ready) > len(given):
                 yield ready[len(given) :]
                 given = ready
-        decoder.found()
 
     # --- the prompt, and the decoder ---------------------------------------------------------------------
+    def _check_prompt(self, prompt: Any) -> bool:
+        """Raise a TypeError unless it is what texts are; whether these are strings."""
+        check_is_fitted(self)
+        are_strings = self.encoder_.analyzer in ("char", "word")
+        if are_strings and not isinstance(prompt, str):
+            raise TypeError(f"prompt must be a text, got {type(prompt).__name__}")
+        return are_strings
+
     def _read_prompt(self, prompt: Any, device: str) -> tuple[State | None, int]:
         """The state before the last token of what has been read, and that token."""
-        if not isinstance(prompt, str) and self.encoder_.analyzer in ("char", "word"):
-            raise TypeError(f"prompt must be a text, got {type(prompt).__name__}")
-        (tokens,) = self.encoder_.transform([prompt])
+        self._check_prompt(prompt)
+        tokens = np.zeros(0, TOKEN)
+        if not (isinstance(prompt, str) and prompt == ""):  # which no encoder takes for a list of tokens
+            (tokens,) = self.encoder_.transform([prompt])
         read = np.concatenate([[self._vocabulary.begin], tokens]).astype(TOKEN)
         if len(read) == 1:
             return None, int(read[-1])
@@ -207,23 +221,21 @@ class Generates(Fitted):
         return state, int(read[-1])
 
     def _decoder(
-        self, prompt: Any, max_tokens: int, n: int, temperature: float, top_k: int | None,
+        self, device: str, prompt: Any, max_tokens: int, n: int, temperature: float, top_k: int | None,
         top_p: float | None, random_state: Any,
     ) -> Decoder:  # fmt: skip
-        """That has begun."""
-        check_is_fitted(self)
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, got {max_tokens!r}")
+        """That has begun. To be used in a turn on the device."""
+        for name, value in {"max_tokens": max_tokens, "n": n, "top_k": 1 if top_k is None else top_k}.items():
+            check_count(name, value)
         seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         choices = Choices(
             int(n), max_steps=int(max_tokens), end=-1 if self._one_text else self._vocabulary.end, seed=seed,
             temperature=float(temperature), top_k=top_k, top_p=1.0 if top_p is None else float(top_p),
         )  # fmt: skip
-        with self._turn() as device:
-            state, last = self._read_prompt(prompt, device)
-            network = self._predictor(device).network
-            decoder = Decoder(network, network.pack(self._writing_weights()), choices)
-            decoder.begin(np.full(n, last, TOKEN), None if state is None else _of_each(state, n))
+        state, last = self._read_prompt(prompt, device)
+        network = self._predictor(device).network
+        decoder = Decoder(network, network.pack(self._writing_weights()), choices)
+        decoder.begin(np.full(n, last, TOKEN), None if state is None else _of_each(state, n))
         return decoder
 
     def _writing_weights(self) -> dict[str, np.ndarray]:
@@ -234,11 +246,16 @@ class Generates(Fitted):
             bias[vocabulary.end] = -np.inf
         return self.weights_ | {"decoder.bias": bias}
 
-    def _text(self, tokens: list[int]) -> Any:
-        """Of tokens, without the end of a document."""
-        known = [token for token in tokens if token <= self._vocabulary.n_known]
-        (text,) = self.encoder_.inverse_transform([np.array(known, TOKEN)])
-        return tidy(text) if self.encoder == "word" else text
+    def _in_words(self) -> InWords:
+        """A function from lists of tokens, without the end of a document, to texts, as of this fit."""
+        encoder, n_known, tidies = self.encoder_, self._vocabulary.n_known, self._tidies
+
+        def in_words(texts: list[list[int]]) -> list[Any]:
+            rows = [np.array([token for token in tokens if token <= n_known], TOKEN) for tokens in texts]
+            found = encoder.inverse_transform(rows)
+            return [tidy(text) for text in found] if tidies else found
+
+        return in_words
 
 
 def tidy(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Self
 
 import numpy as np
@@ -64,6 +65,9 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
     max_iter: Any
     _one_text: bool
     _n_updates: int
+    _batch_size: int
+    _n_known: int
+    _knows_the_unknown: bool
 
     @property
     @abstractmethod
@@ -80,7 +84,8 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         X : str or list of str
             One text, which is read in `batch_size` streams side by side; or documents, whose begin and end
             are learnt, and whose states do not mix. With an encoder of ``analyzer="tokens"`` documents are
-            lists of tokens.
+            lists of tokens. Searches and cross-validation need documents: of a string they would take
+            single characters.
         y : ignored
         X_val : like X, default=None
             Validation data, instead of a part of X with `early_stopping`.
@@ -104,15 +109,15 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         """
         with unchanged_on_error(self):
             again = self.warm_start and hasattr(self, "weights_")
-            texts, held_back = self._read_texts(X, again)
+            texts, held_back = self._read_texts(X, again, hold_back=X_val is None)
             if X_val is not None:
                 held_back = self._tokens_of(texts_of(X_val, "X_val")[0])
                 if not sum(map(len, held_back)):
                     raise ValueError("X_val has no token")
             self.device_ = device_to_read(self.device, self.dtype)
-            trainer_of = self._prepare(texts)
+            trainer_of = self._prepare(texts, again)
             with backends.turn(self.device_, self.allow_tf32):
-                trainer, progress = trainer_of(again), self._progress() if again else Progress()
+                trainer, progress = trainer_of(), self._progress() if again else Progress()
                 score = None if held_back is None else self._scorer(trainer, held_back)
                 self._run_fit(trainer, score, progress, X)
                 del trainer
@@ -145,9 +150,9 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
             again = hasattr(self, "weights_")
             texts, _ = self._read_texts(X, again, hold_back=False)
             self.device_ = device_to_read(self.device, self.dtype)
-            trainer_of, rate = self._prepare(texts), float(self.learning_rate_init)
+            trainer_of, rate = self._prepare(texts, again), float(self.learning_rate_init)
             with backends.turn(self.device_, self.allow_tf32):
-                trainer, progress = trainer_of(again), self._progress() if again else Progress()
+                trainer, progress = trainer_of(), self._progress() if again else Progress()
                 with deferred():
                     row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
                     trainer.check()
@@ -167,7 +172,8 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
             raise ValueError(nothing)
         if not again:
             self._one_text = one
-            self.encoder_ = self._fitted_encoder(texts)
+            self.encoder_, self._tidies = self._fitted_encoder(texts), self.encoder == "word"
+            self._n_known = len(self.encoder_.get_feature_names_out()) - 1
         tokens = self._tokens_of(texts)
         if not sum(map(len, tokens)):
             raise ValueError(nothing)
@@ -198,12 +204,14 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
     def _fitted_encoder(self, texts: list[Any]) -> Any:
         if isinstance(self.encoder, str):
             return TokenEncoder(**ENCODERS[self.encoder]).fit(texts)
+        if getattr(self.encoder, "max_length", None) is not None:
+            raise ValueError("an encoder's max_length would cut texts and prompts: leave it None")
         fitted = getattr(self.encoder, "vocabulary_", None) is not None
-        return self.encoder if fitted else clone(self.encoder).fit(texts)
+        return deepcopy(self.encoder) if fitted else clone(self.encoder).fit(texts)
 
     @property
     def _vocabulary(self) -> Vocabulary:
-        return Vocabulary(len(self.encoder_.get_feature_names_out()) - 1)
+        return Vocabulary(self._n_known)
 
     def _tokens_of(self, texts: list[Any]) -> Texts:
         """Those that are predicted: of documents their end, too."""
@@ -213,19 +221,21 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         end = np.array([self._vocabulary.end], TOKEN)
         return [np.concatenate([tokens, end]) for tokens in found]
 
-    def _prepare(self, texts: Texts) -> Callable[[bool], Trainer]:
+    def _prepare(self, texts: Texts, again: bool) -> Callable[[], Trainer]:
         """What makes a trainer on these texts, on the device that is chosen here."""
         if self._one_text:
             (text,) = texts
             texts = streams(text, self._n_streams(len(text)))
-        self._n_updates = self._updates_of(np.array([*map(len, texts)]))
+        self._plan(np.array([*map(len, texts)]))
         sequences, y = self._vocabulary.read(texts, array_dtype(self.dtype))
+        known = again and self._knows_the_unknown
+        self._knows_the_unknown = known or bool((y.values == 0).any())
         data, parameters = Data(sequences, y, None), self._network_parameters()
         if self.device == "auto" and self.device_ == "cpu" and self.dtype != "bfloat16":
-            n_rows = min(self._batch_size(len(texts)) * int(self.tbptt_steps), sequences.n_steps)
+            n_rows = min(self._batch_size * int(self.tbptt_steps), sequences.n_steps)
             self.device_ = device_for(self._fitted_network(parameters, "cpu").flops(n_rows, training=True))
 
-        def trainer(again: bool) -> Trainer:
+        def trainer() -> Trainer:
             network = self._fitted_network(parameters, self.device_)
             return self._new_trainer(network, data, again, multiclass_log_loss)
 
@@ -237,29 +247,26 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
             return min(int(self.batch_size), n_tokens)
         return max(1, min(BATCH_SIZE, n_tokens // (LEAST_UPDATES * int(self.tbptt_steps))))
 
-    def _updates_of(self, lengths: np.ndarray) -> int:
-        """About, of a pass."""
+    def _plan(self, lengths: np.ndarray) -> None:
+        """How many texts make a minibatch, and about how many updates a pass."""
         chunks = -(-lengths // int(self.tbptt_steps))
-        if self._one_text:
-            return int(chunks.max())
-        return max(1, int(chunks.sum()) // self._batch_size(len(lengths)))
-
-    def _batch_size(self, n: int) -> int:
-        """Of n streams."""
-        if self._one_text:
-            return n  # all of them are one minibatch
-        if self.batch_size != "auto":
-            return min(int(self.batch_size), n)
-        return max(1, min(BATCH_SIZE, n // LEAST_UPDATES))
+        if self._one_text:  # all its streams are one minibatch
+            self._batch_size, self._n_updates = len(lengths), int(chunks.max())
+            return
+        total = int(chunks.sum())
+        size = total // LEAST_UPDATES if self.batch_size == "auto" else int(self.batch_size)
+        most = BATCH_SIZE if self.batch_size == "auto" else len(lengths)
+        self._batch_size = max(1, min(size, most, len(lengths)))
+        self._n_updates = max(1, total // self._batch_size)
 
     def _settings(self, n: int) -> Settings:
-        settings, n_updates = super()._settings(n), self._n_updates
-        settings.batch_size = self._batch_size(n)
+        settings = super()._settings(n)
+        settings.batch_size = self._batch_size
         settings.shuffle = settings.shuffle and not self._one_text
         if self.max_iter == "auto":
-            settings.max_iter = int(np.clip(round(UPDATES / n_updates), *PASSES))
+            settings.max_iter = int(np.clip(round(UPDATES / self._n_updates), *PASSES))
         if settings.steps_per_row is None:
-            settings.steps_per_row = max(LEAST_STEPS, n_updates // ROWS_OF_A_PASS)
+            settings.steps_per_row = max(LEAST_STEPS, self._n_updates // ROWS_OF_A_PASS)
         return settings
 
     def _scorer(self, trainer: Trainer, texts: Texts) -> Callable[[], float]:
@@ -269,6 +276,7 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         sequences, y = self._vocabulary.read([text for text in texts if len(text)], trainer.network.dtype)
 
         def score() -> float:
+            trainer.params[:] = trainer.network.pack(self._with_the_unknown(trainer))
             log_prob = trainer.predict(sequences, log_prob=y)
             if not np.isfinite(log_prob).all():
                 raise Diverged("The output", trainer.settings)
@@ -311,18 +319,18 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
 
     def _store(self, trainer: Trainer, progress: Progress) -> None:
         with deferred():  # after an interrupted training, a second Ctrl-C must not lose what it has learnt
-            weights = self._with_the_unknown(trainer.network.unpack(trainer.params), trainer.data)
+            weights = self._with_the_unknown(trainer)
             self.__dict__.update(self._fitted_attributes(weights, progress))
             self._moments: Any = moments_of(trainer, self.solver)
             self._rng = trainer.rng.get_state(False)
 
-    def _with_the_unknown(self, weights: Weights, data: Data) -> Weights:
-        """A token 0 that was never read gets the mean of the vectors, unless these are the softmax's, too."""
-        tokens: Any = data.sequences.tokens
-        if (tokens == 0).any() or "embedding.weight" not in weights:
-            return weights
-        table = weights["embedding.weight"]
-        table[0] = table[1 : self._vocabulary.begin].mean(axis=0)
+    def _with_the_unknown(self, trainer: Trainer) -> Weights:
+        """A trainer's weights, where a token 0 that was never read has the mean of the vectors, unless these
+        are the softmax's, too."""
+        weights = trainer.network.unpack(trainer.params)
+        table = weights.get("embedding.weight")
+        if table is not None and not self._knows_the_unknown:
+            table[0] = table[1 : self._vocabulary.begin].mean(axis=0)
         return weights
 
     def __getstate__(self) -> dict[str, Any]:

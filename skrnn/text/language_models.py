@@ -12,7 +12,8 @@ encoder_ : TokenEncoder
     Fitted: from texts to tokens and back.
 weights_ : dict of str to ndarray
     ``embedding.weight`` (the vectors of tokens; with `tie_weights` those of ``decoder.weight``), arrays of
-    the layers with PyTorch's names, ``decoder.weight`` and ``decoder.bias`` of the softmax; read-only.
+    the layers with PyTorch's names, ``decoder.weight`` and ``decoder.bias`` of the softmax, and where a map
+    leads to tied weights ``projection.weight`` and ``projection.bias``; read-only.
 n_tokens_ : int
     Rows of the table: the unknown token, 0, those of the encoder, and two for the begin of a text and the end
     of a document.
@@ -21,8 +22,8 @@ history_ : dict of str to ndarray
     ``gradient_norm`` and ``seconds``, a value for each row; see `steps_per_row`.
 n_iter_ : int
     Whole passes.
-loss_, best_loss_ : float
-    Of the last row, and the lowest.
+loss_, best_loss_ : float or None
+    Of the last row, and the lowest; None where training was interrupted within the first.
 best_validation_score_ : float or None
 device_ : str
     Where it was trained.

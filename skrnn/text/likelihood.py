@@ -14,7 +14,7 @@ from ..estimators.devices import to_host
 from ..estimators.fitted import Fitted
 from ..estimators.n_jobs import effective_threads
 from ..sequences import object_array
-from .corpus import Piece, Vocabulary, pieces, texts_of
+from .corpus import Piece, Vocabulary, check_count, pieces, texts_of
 
 
 class Likelihood(Fitted):
@@ -136,20 +136,21 @@ class Likelihood(Fitted):
         TypeError, ValueError
             As of `score`; for lists of tokens.
         """
-        texts, _ = texts_of(X)
+        texts, one = texts_of(X)
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("bits_per_character needs texts: lists of tokens have no characters")
         n = sum(map(len, texts))
         if not n:
             raise ValueError("X has no character")
+        X = texts[0] if one else texts  # it may have come from a generator
         log_prob = np.sum(self.log_prob(X, context=context, block_size=block_size))
         return float(-log_prob / log(2) / n)
 
     def _log_probs(self, X: Any, context: Any, block_size: int | None) -> tuple[list[np.ndarray], bool]:
         """Of the tokens of each text, and whether X is one."""
         check_is_fitted(self)
-        if block_size is not None and block_size < 1:
-            raise ValueError(f"block_size must be at least 1, got {block_size!r}")
+        if block_size is not None:
+            check_count("block_size", block_size)
         texts, one = texts_of(X)
         found, own = [[np.zeros(0)] for _ in texts], list[Piece]()
         places = list[int]()  # of each piece, the text that it belongs to

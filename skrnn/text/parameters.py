@@ -20,9 +20,10 @@ class LanguageModelParameters:
     encoder: Any = parameter(
         'What a token is: "char", each character; "word", words and, one by one, signs of punctuation and '
         "the ends of lines; or a `TokenEncoder`, fitted or not, which is copied. One that is not fitted "
-        "learns its vocabulary from the texts.",
+        "learns its vocabulary from the texts. What one has learnt is lost where the model is cloned, as by "
+        "searches: pass it as the encoder's `vocabulary` then.",
         StrOptions({"char", "word"}),
-        HasMethods(["fit", "transform", "inverse_transform"]),
+        HasMethods(["fit", "transform", "inverse_transform", "get_feature_names_out"]),
         default="char",
         kind='{"char", "word"} or TokenEncoder',
     )

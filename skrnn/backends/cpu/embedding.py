@@ -18,10 +18,22 @@ import numpy as np
 
 from ...batches import SIZE_B, SIZE_R, SIZE_T, Steps
 from ...recording import Distinct, Recording, Rows
-from .jit import kernel
+from .jit import inlined, kernel
 from .simd import clear, copy, part
-from .sums import beside
+from .sums import SPAN, beside
 from .threads import own_range
+
+
+@inlined
+def add_rows_of(R, N, n, which, d, first, d_row, sums, to, row):
+    """sums[to:] (N, row), n columns of it: of d[first:] (R, d_row), in the order of the rows, those that are
+    one of N."""
+    for k in range(N):
+        clear(sums, to + k * row, n)
+    for r in range(R):
+        total, term = part(sums, to + which[r] * row, n), part(d, first + r * d_row, n)
+        for j in range(n):
+            total[j] += term[j]
 
 
 @cache
@@ -46,8 +58,7 @@ def embedding_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("look_up_backward", dtype.name)
     def look_up_backward(thread, n_threads, sizes, tokens, n_columns, column, d, d_row, lanes, D, table):
-        """table, or wide sums in its layout, += d (R, d_row) of each token. Threads own columns and walk the
-        rows in order."""
+        """table += d (R, d_row) of each token. Threads own columns and walk the rows in order."""
         lo, hi = own_range(thread, n_threads, D)
         for r in range(sizes[SIZE_R]):
             v = np.intp(tokens[r * n_columns + column])
@@ -55,38 +66,23 @@ def embedding_kernels(dtype: np.dtype) -> SimpleNamespace:
             for j in range(lo, hi):
                 table[at + j * lanes] += d[r * d_row + j]
 
-    @kernel("round_table", dtype.name)
-    def round_table(thread, n_threads, wide, table):
-        lo, hi = own_range(thread, n_threads, len(table))
-        for i in range(lo, hi):
-            table[i] = wide[i]
-
     @kernel("add_touched", dtype.name)
-    def add_touched(thread, n_threads, sizes, which, touched_sizes, d, d_row, D, sums):
-        """sums (n_touched, D): of d (R, d_row), those of each token. Threads own columns and walk the rows in
-        order."""
+    def add_touched(thread, n_threads, sizes, which, touched_sizes, d, d_row, D, sums, wide):
+        """sums (n_touched, D): of d (R, d_row), those of each token; in `wide`, where float32 has too many to
+        add. Threads own columns and walk the rows in order."""
         lo, hi = own_range(thread, n_threads, D)
-        n = hi - lo
-        for k in range(touched_sizes[SIZE_R]):
-            clear(sums, k * D + lo, n)
-        for r in range(sizes[SIZE_R]):
-            total, term = part(sums, which[r] * D + lo, n), part(d, r * d_row + lo, n)
-            for j in range(n):
-                total[j] += term[j]
-
-    @kernel("round_touched", dtype.name)
-    def round_touched(thread, n_threads, touched, n_touched, in_table, D, wide, out):
-        """Of wide sums (n_touched, D): their rows in a table, or rows like themselves."""
-        lo, hi = own_range(thread, n_threads, n_touched[0])
-        for k in range(lo, hi):
-            to = np.intp(touched[k]) if in_table else k
-            sums, row = part(wide, k * D, D), part(out, to * D, D)
-            for j in range(D):
-                row[j] = sums[j]
+        R, N, n = sizes[SIZE_R], touched_sizes[SIZE_R], hi - lo
+        if len(wide) > 0 and R > SPAN:
+            add_rows_of(R, N, n, which, d, lo, d_row, wide, lo, D)
+            for k in range(N):
+                x, y = part(wide, k * D + lo, n), part(sums, k * D + lo, n)
+                for j in range(n):
+                    y[j] = x[j]
+        else:
+            add_rows_of(R, N, n, which, d, lo, d_row, sums, lo, D)
 
     return SimpleNamespace(
-        look_up=look_up, clear_table=clear_table, look_up_backward=look_up_backward, round_table=round_table,
-        add_touched=add_touched, round_touched=round_touched,
+        look_up=look_up, clear_table=clear_table, look_up_backward=look_up_backward, add_touched=add_touched,
     )  # fmt: skip
 
 
@@ -118,58 +114,35 @@ def look_up_backward(
     rec: Recording, tokens: Rows, column: int, d: Rows, width: int, lanes: int, table: np.ndarray
 ) -> None:
     """The gradient of the table, all of which is written."""
-    kernels, tape = embedding_kernels(rec.work.dtype), rec.tape
-    if lanes == 1:
-        n_tokens = len(table) // width
-        wide = beside(rec.steps.max_rows, most_touched(rec, n_tokens) * width, rec.work, "wide rows")
-        if len(wide):
-            touched = distinct_tokens(rec, tokens, column, n_tokens, "touched")
-            add_up(rec, touched, d, width, wide)
-            tape.share(kernels.clear_table, table)
-            tape.share(
-                kernels.round_touched, touched.kept.array, touched.steps.sizes, True, width, wide, table
-            )
-            return
-    wide = beside(rec.steps.max_rows, len(table), rec.work, "wide table")
-    sums = wide if len(wide) else table
-    add_to_table(rec, tokens, column, d, width, lanes, sums)
-    if sums is wide:
-        tape.share(kernels.round_table, wide, table)
-
-
-def add_to_table(
-    rec: Recording, tokens: Rows, column: int, d: Rows, width: int, lanes: int, sums: np.ndarray
-) -> None:
-    """Record sums in a table's layout, all of which is written."""
-    kernels, tape = embedding_kernels(sums.dtype), rec.tape
-    tape.share(kernels.clear_table, sums)
-    tape.share(
-        kernels.look_up_backward, rec.steps.sizes, tokens.array, tokens.row, column, d.array, d.row, lanes,
-        width, sums,
-    )  # fmt: skip
+    touched, sums = sums_by_token(rec, tokens, column, d, width, len(table) // width, "touched")
+    write_table(rec, touched, Rows(sums, width), width, lanes, table)
 
 
 def touched_gradient(
     rec: Recording, tokens: Rows, column: int, d: Rows, width: int, n_tokens: int, name: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of a row-major table, the numbers of the rows that are touched, how many, and their gradient."""
-    most = most_touched(rec, n_tokens)
-    gradient = rec.buffer(name, "gradient of touched", size=most * width)
-    wide = beside(rec.steps.max_rows, most * width, rec.work, "wide rows")
-    sums = wide if len(wide) else gradient
+    touched, sums = sums_by_token(rec, tokens, column, d, width, n_tokens, name)
+    return touched.kept.array, touched.steps.sizes, sums
+
+
+def sums_by_token(
+    rec: Recording, tokens: Rows, column: int, d: Rows, width: int, n_tokens: int, name: str
+) -> tuple[Distinct, np.ndarray]:
+    """The tokens that are read, and of the rows of each the sum."""
     touched = distinct_tokens(rec, tokens, column, n_tokens, name)
-    add_up(rec, touched, d, width, sums)
-    numbers, n_touched = touched.kept.array, touched.steps.sizes
-    if sums is wide:
-        rec.tape.share(
-            embedding_kernels(rec.work.dtype).round_touched, numbers, n_touched, False, width, wide, gradient
-        )
-    return numbers, n_touched, gradient
+    size = touched.steps.max_rows * width
+    sums, wide = rec.buffer(name, "sums", size=size), beside(rec.steps.max_rows, size, rec.work, "wide rows")
+    rec.tape.share(
+        embedding_kernels(rec.work.dtype).add_touched, rec.steps.sizes, touched.which, touched.steps.sizes,
+        d.array, d.row, width, sums, wide,
+    )  # fmt: skip
+    return touched, sums
 
 
 def distinct_tokens(rec: Recording, tokens: Rows, column: int, n_tokens: int, name: str) -> Distinct:
     """Those that are read, each once, in the order in which the rows have them first."""
-    most, ints = most_touched(rec, n_tokens), tokens.array.dtype
+    most, ints = min(rec.steps.max_rows, n_tokens), tokens.array.dtype
     place = rec.buffer("place", size=n_tokens, dtype=ints)
     touched = rec.buffer(name, "touched", size=most, dtype=ints)
     which = rec.buffer(name, "which", size=rec.steps.max_rows, dtype=np.dtype(np.intp))
@@ -181,13 +154,13 @@ def distinct_tokens(rec: Recording, tokens: Rows, column: int, n_tokens: int, na
     return Distinct(Rows(touched, 1), steps, which)
 
 
-def most_touched(rec: Recording, n_tokens: int) -> int:
-    return min(rec.steps.max_rows, n_tokens)
-
-
-def add_up(rec: Recording, touched: Distinct, d: Rows, width: int, sums: np.ndarray) -> None:
-    """Record sums (n_touched, D) of the rows of each token."""
+def write_table(
+    rec: Recording, distinct: Distinct, d: Rows, width: int, lanes: int, table: np.ndarray
+) -> None:
+    """The gradient of the table, all of which is written, from that of each distinct token."""
+    kernels, tokens = embedding_kernels(rec.work.dtype), distinct.kept
+    rec.tape.share(kernels.clear_table, table)
     rec.tape.share(
-        embedding_kernels(rec.work.dtype).add_touched, rec.steps.sizes, touched.which, touched.steps.sizes,
-        d.array, d.row, width, sums,
+        kernels.look_up_backward, distinct.steps.sizes, tokens.array, tokens.row, 0, d.array, d.row, lanes,
+        width, table,
     )  # fmt: skip

@@ -13,13 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 
 from ...batches import SIZE_R, SIZE_T
-from ...recording import Distinct, Recording, Rows
-from .embedding import add_to_table, distinct_tokens
+from ...recording import Recording
+from .embedding import add_rows_of, distinct_tokens, write_table
 from .gemm import make_preactivations
-from .jit import inlined, kernel
+from .jit import kernel
 from .recurrent_kernels import Panels
 from .rows import mirrored
-from .simd import clear, lanes, part
+from .simd import lanes, part
+from .sums import SPAN
 from .threads import own_range
 
 __all__ = ["distinct_tokens", "mirror", "write_table"]  # what links ask for
@@ -44,33 +45,23 @@ def projection_kernel(panels: Panels):
     return project
 
 
-@inlined
-def add_alike(R, N, which, z_row, G, g, sums, s):
-    """sums[s:] (N, z_row): of G[g:] (R, z_row), in the order of the rows."""
-    clear(sums, s, N * z_row)
-    for r in range(R):
-        total, term = part(sums, s + which[r] * z_row, z_row), part(G, g + r * z_row, z_row)
-        for j in range(z_row):
-            total[j] += term[j]
-
-
 @cache
 def alike_kernels(dtype: np.dtype) -> SimpleNamespace:
     @kernel("sum_alike", dtype.name)
     def sum_alike(thread, n_threads, sizes, which, distinct_sizes, P, z_row, G, sums, wide):
-        """sums (P, N, z_row): of G (P, R, z_row), the rows of each of N. wide: in it, for each thread, one
-        panel's, where float32 has too many to add."""
+        """sums (P, N, z_row): of G (P, R, z_row), the rows of each of N. wide: in it, for each thread that
+        has one, a panel's, where float32 has too many to add."""
         R, N = sizes[SIZE_R], distinct_sizes[SIZE_R]
         first, last = own_range(thread, n_threads, P)
-        room = len(wide) // n_threads
+        own = (first if n_threads > P else thread) * (len(wide) // min(P, n_threads))
         for p in range(first, last):
-            if room > 0:
-                add_alike(R, N, which, z_row, G, p * R * z_row, wide, thread * room)
-                x, y = part(wide, thread * room, N * z_row), part(sums, p * N * z_row, N * z_row)
+            if len(wide) > 0 and R > SPAN:
+                add_rows_of(R, N, z_row, which, G, p * R * z_row, z_row, wide, own, z_row)
+                x, y = part(wide, own, N * z_row), part(sums, p * N * z_row, N * z_row)
                 for j in range(len(x)):
                     y[j] = x[j]
             else:
-                add_alike(R, N, which, z_row, G, p * R * z_row, sums, p * N * z_row)
+                add_rows_of(R, N, z_row, which, G, p * R * z_row, z_row, sums, p * N * z_row, z_row)
 
     return SimpleNamespace(sum_alike=sum_alike)
 
@@ -86,10 +77,3 @@ def mirror_which(thread, n_threads, sizes, counts, row_at, lengths, which, out):
 def mirror(rec: Recording, which: np.ndarray, out: np.ndarray) -> None:
     """What each step reads, as of the mirrored one."""
     rec.tape.share(mirror_which, *rec.steps.layout, which, out)
-
-
-def write_table(
-    rec: Recording, distinct: Distinct, d: Rows, width: int, lanes: int, table: np.ndarray
-) -> None:
-    """The gradient of the table, all of which is written, from that of each distinct token."""
-    add_to_table(rec.along(distinct.steps), distinct.kept, 0, d, width, lanes, table)

@@ -291,7 +291,8 @@ class RecurrentLayer(Layer):
         """The gradients in G of all rows that are alike, added up."""
         row, most = self.z_row, trace.X.steps.max_rows
         sums = rec.buffer(name, "dZ", size=self.panels * most * row)
-        wide = beside(rec.steps.max_rows, rec.tape.n_threads * most * row, rec.work, name, "wide dZ")
+        n_wide = min(rec.tape.n_threads, self.panels)
+        wide = beside(rec.steps.max_rows, n_wide * most * row, rec.work, name, "wide dZ")
         rec.tape.share(
             alike_kernels(self.dtype).sum_alike, rec.steps.sizes, trace.X.which, trace.X.steps.sizes,
             self.panels, row, trace.G, sums, wide,
