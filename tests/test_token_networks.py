@@ -119,7 +119,9 @@ def test_a_gpu_has_the_same(form, options, device):
 
 
 # --- folded tables ----------------------------------------------------------------------------------
-def reading_words(cell, folded, dtype=FLOAT, updates="dense", n_tokens=30, width=5, tied=False, hidden=20):
+def reading_words(
+    cell, folded, dtype=FLOAT, updates="dense", n_tokens=30, width=5, tied=False, hidden=20, **options
+):
     """From a backend to links: both directions over one table, and an output for each step."""
 
     def links(backend):
@@ -127,7 +129,8 @@ def reading_words(cell, folded, dtype=FLOAT, updates="dense", n_tokens=30, width
         return [
             Embedding(backend, dtype, "table", n_tokens, width, updates=updates, folded=folded,
                       tied=top if tied else None),
-            Recurrent(backend, dtype, "states", "table", "_l0", cell, width, hidden, directions=2),
+            Recurrent(backend, dtype, "states", "table", "_l0", cell, width, hidden, directions=2,
+                      **options),
             Dense(backend, dtype, "top", {"to": ("states", 2 * hidden)}, width),
             *([top] if tied else []),
         ]  # fmt: skip
@@ -140,20 +143,35 @@ def words(lengths, n_tokens=30):
     return Sequences.from_tokens([rng.integers(0, n_tokens, n) for n in lengths])
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+CELLS = {
+    "rnn": ("rnn", {}),
+    "lstm": ("lstm", {}),
+    "gru": ("gru", {}),
+    "gru before": ("gru", {"reset_after": False}),
+}
+READ = {  # lengths, and how many tokens there are
+    "short": ([3, 1, 5, 5, 2], 30),
+    "few tokens": ([1200, 7, 90], 30),  # more of some than float32 may add up
+    "many tokens": ([310] * 9, 9000),  # and more distinct ones
+}
+
+
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("updates", ["dense", "lazy", None])
-@pytest.mark.parametrize("lengths", [[3, 1, 5, 5, 2], [1200, 7, 90]], ids=["short", "long"])
+@pytest.mark.parametrize("read", READ)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.sampled(5)
-def test_folded_tables(cell, updates, lengths, dtype):
+@pytest.mark.sampled(7)
+def test_folded_tables(cell, updates, read, dtype):
     """Each token's vector is multiplied once: the same losses to the bit, the same gradients; and with two
     threads the same bits."""
-    dtype, sequences = np.dtype(dtype), words(lengths)
+    (lengths, n_tokens), (cell, options) = READ[read], CELLS[cell]
+    options = options | {"n_tokens": n_tokens}
+    dtype, sequences = np.dtype(dtype), words(lengths, n_tokens)
     y = Targets(np.random.default_rng(1).standard_normal((sum(lengths), 5)).astype(dtype))
-    weights = random_weights(reading_words(cell, False, dtype, updates), dtype=dtype)
+    weights = random_weights(reading_words(cell, False, dtype, updates, **options), dtype=dtype)
 
     def learnt(folded, n_threads=1):
-        links = reading_words(cell, folded, dtype, updates)
+        links = reading_words(cell, folded, dtype, updates, **options)
         return trained(links, weights, sequences, y, dtype=dtype, n_threads=n_threads)
 
     (value, expected), (folded, found), (shared, again) = learnt(False), learnt(True), learnt(True, 2)
