@@ -57,6 +57,9 @@ class Network:
         self.backend, self.links, self.n_in, self.dtype = backends.get(device), links, n_in, dtype
         self.n_threads = n_threads
         self._side = check(links)
+        for link in links:
+            if isinstance(link, Embedding):
+                link.folded = self.backend.folding is not None and one_layer_reads(link.name, links)
         self.parameters = Parameters(links, dtype)
         self.size = self.parameters.size
         self.n_out, self.whole = links[-1].width, any(link.whole for link in links)
@@ -182,6 +185,17 @@ class Network:
         return sum(link.flops(1) for link in self.links)
 
 
+def one_layer_reads(name: str, links: Sequence[Link]) -> bool:
+    """Whether one recurrent layer, and nothing else, reads a value; in bfloat16 it needs each step's own."""
+    readers = [link for link in links if name in link.reads]
+    return (
+        len(readers) == 1
+        and isinstance(readers[0], Recurrent)
+        and name not in readers[0].reads[1:]
+        and not readers[0].bf16
+    )
+
+
 def check(links: Sequence[Link]) -> dict[str, int]:
     """The side of pairs that each value belongs to, 0 without them.
 
@@ -200,12 +214,6 @@ def check(links: Sequence[Link]) -> dict[str, int]:
     for link in links:
         if link.name not in read:
             raise ValueError(f"nothing reads what {link.name!r} makes")
-    for table in links:
-        if isinstance(table, Embedding) and table.folded:
-            readers = [link for link in links if table.name in link.reads]
-            if len(readers) > 1 or not isinstance(readers[0], Recurrent):
-                names = " and ".join(repr(link.name) for link in readers)
-                raise ValueError(f"{table.name!r} is folded: for one recurrent link, not for {names}")
     side = SIDES.copy()
     for link in links:
         sides, crosses = {side[name] for name in link.reads}, isinstance(link, Mate)

@@ -63,13 +63,11 @@ def recurrent_network(
     # Streams of random numbers: even ones for the recurrent masks of a layer's directions, odd ones for the
     # dropout above a layer, and behind those for that of tokens.
     parts, top = dict[str, int](), num_layers - 1  # parts: the widths of what makes up a step, by name
-    # Where nothing else reads the vectors. Products in time read each step's own rows in bfloat16.
-    folded = n_in == 0 and len(tables) == 1 and skip_steps is None and dtype != "bfloat16"
     for k, (n_tokens, size) in enumerate(tables):
         vectors = Embedding(
             backend, arrays, table_name(k, len(tables)), n_tokens, size, column=k,
             updates=None if freeze_embedding else embedding_updates, dropout=embedding_dropout,
-            stream=2 * (num_layers + k) + 1, folded=folded,
+            stream=2 * (num_layers + k) + 1,
         )  # fmt: skip
         links.append(vectors)
         parts[vectors.name] = size
@@ -148,7 +146,6 @@ def language_network(
         Embedding(
             backend, arrays, "embedding", n_tokens, embedding_size, tied=decoder if tie_weights else None,
             dropout=embedding_dropout, stream=2 * num_layers + 1,
-            folded=dropout == 0 and dtype != "bfloat16",
         )
     )  # fmt: skip
     below, size = "embedding", embedding_size

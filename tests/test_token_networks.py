@@ -119,15 +119,13 @@ def test_a_gpu_has_the_same(form, options, device):
 
 
 # --- folded tables ----------------------------------------------------------------------------------
-def reading_words(
-    cell, folded, dtype=FLOAT, updates="dense", n_tokens=30, width=5, tied=False, hidden=20, **options
-):
+def reading_words(cell, dtype=FLOAT, updates="dense", n_tokens=30, width=5, tied=False, hidden=20, **options):
     """From a backend to links: both directions over one table, and an output for each step."""
 
     def links(backend):
         top = Softmax(backend, dtype, "decoder", "top", width, n_tokens)
         return [
-            Embedding(backend, dtype, "table", n_tokens, width, updates=updates, folded=folded,
+            Embedding(backend, dtype, "table", n_tokens, width, updates=updates,
                       tied=top if tied else None),
             Recurrent(backend, dtype, "states", "table", "_l0", cell, width, hidden, directions=2,
                       **options),
@@ -161,20 +159,22 @@ READ = {  # lengths, and how many tokens there are
 @pytest.mark.parametrize("read", READ)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.sampled(7)
-def test_folded_tables(cell, updates, read, dtype):
+def test_folded_tables(cell, updates, read, dtype, monkeypatch):
     """Each token's vector is multiplied once: the same losses to the bit, the same gradients; and with two
     threads the same bits."""
     (lengths, n_tokens), (cell, options) = READ[read], CELLS[cell]
     options = options | {"n_tokens": n_tokens}
     dtype, sequences = np.dtype(dtype), words(lengths, n_tokens)
     y = Targets(np.random.default_rng(1).standard_normal((sum(lengths), 5)).astype(dtype))
-    weights = random_weights(reading_words(cell, False, dtype, updates, **options), dtype=dtype)
+    weights = random_weights(reading_words(cell, dtype, updates, **options), dtype=dtype)
 
-    def learnt(folded, n_threads=1):
-        links = reading_words(cell, folded, dtype, updates, **options)
+    def learnt(n_threads=1):
+        links = reading_words(cell, dtype, updates, **options)
         return trained(links, weights, sequences, y, dtype=dtype, n_threads=n_threads)
 
-    (value, expected), (folded, found), (shared, again) = learnt(False), learnt(True), learnt(True, 2)
+    (folded, found), (shared, again) = learnt(), learnt(2)
+    monkeypatch.setattr(backends.get("cpu"), "folding", None)
+    value, expected = learnt()
     assert value == folded == shared
     for name, gradient in expected.items():
         np.testing.assert_array_equal(found[name], again[name], err_msg=name)
@@ -184,17 +184,17 @@ def test_folded_tables(cell, updates, read, dtype):
         )
 
 
-def test_a_folded_tied_table():
+def test_a_folded_tied_table(monkeypatch):
     """Which lies as the softmax wants it."""
     sequences, y = words(LENGTHS), Targets(words(LENGTHS).tokens)
-    weights = random_weights(reading_words("lstm", False, tied=True))
-    results = [
-        trained(reading_words("lstm", folded, tied=True), weights, sequences, y, loss=multiclass_log_loss)
-        for folded in (False, True)
-    ]
-    assert results[0][0] == results[1][0]
-    for name, gradient in results[0][1].items():
-        np.testing.assert_allclose(results[1][1][name], gradient, rtol=0, atol=1e-14, err_msg=name)
+    links = reading_words("lstm", tied=True)
+    weights = random_weights(links)
+    folded, found = trained(links, weights, sequences, y, loss=multiclass_log_loss)
+    monkeypatch.setattr(backends.get("cpu"), "folding", None)
+    value, expected = trained(links, weights, sequences, y, loss=multiclass_log_loss)
+    assert value == folded
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(found[name], gradient, rtol=0, atol=1e-14, err_msg=name)
 
 
 def test_what_folding_saves():
@@ -216,18 +216,22 @@ def test_what_folding_saves():
     assert "project" not in names[1]
 
 
-@pytest.mark.parametrize("other", [Dense, Recurrent])
-def test_one_recurrent_link_reads_a_folded_table(other):
-    def links(backend):
-        table, states, top = reading_words("rnn", True)(backend)
-        below = Recurrent(backend, FLOAT, "also", "table", "_also", "rnn", 5, 20)
-        maps = {"to": ("states", 40), "of": ("table", 5) if other is Dense else ("also", 20)}
-        own = [] if other is Dense else [below]
-        return [table, states, *own, Dense(backend, FLOAT, "top", maps, 5)]
+def test_what_is_folded():
+    """A table that one recurrent layer reads, and nothing else; bfloat16 is rounded step by step."""
 
-    name = "top" if other is Dense else "also"
-    with pytest.raises(ValueError, match=f"'table' is folded: .* not for 'states' and '{name}'"):
-        Network(0, links(backends.get("cpu")), dtype=FLOAT)
+    def folds(*more, layers=1, bf16=False):
+        backend, dtype = backends.get("cpu"), np.dtype(np.float32)
+        table, states, top = reading_words("rnn", dtype)(backend)
+        maps = {"to": ("states", 40)} | dict(more)
+        also = [Recurrent(backend, dtype, "also", "table", "_also", "rnn", 5, 20)] * (layers - 1)
+        states.bf16 = bf16  # as where the processor has it
+        Network(0, [table, states, *also, Dense(backend, dtype, "top", maps, 5)], dtype=dtype)
+        return table.folded
+
+    assert folds()
+    assert not folds(("of", ("table", 5)))
+    assert not folds(("of", ("also", 20)), layers=2)
+    assert not folds(bf16=True)
 
 
 def test_threads_do_not_change_bits():

@@ -45,10 +45,6 @@ class Embedding(Link):
     theoretically grounded application of dropout in recurrent neural networks"). The others are divided by
     1 - dropout. `stream` numbers its random numbers.
 
-    `folded`: one recurrent link, and nothing else, reads it, which is to multiply the vector of each token
-    once in a minibatch, however often it is read there. Outputs are the same to the bit; gradients are summed
-    in another order. Where tokens are dropped, or the backend does not do it, all steps' are multiplied.
-
     Raises
     ------
     ValueError
@@ -60,11 +56,14 @@ class Embedding(Link):
     def __init__(
         self, backend: ModuleType, dtype: np.dtype, name: str, n_tokens: int, width: int, *,
         read: str = TOKENS, column: int = 0, tied: Softmax | None = None, updates: str | None = DENSE,
-        dropout: float = 0.0, stream: int = 0, folded: bool = False,
+        dropout: float = 0.0, stream: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(name, read)
         self.n_tokens, self.width, self.column = n_tokens, width, column
-        self.dropout, self.stream, self.folded = dropout, stream, folded and backend.folding is not None
+        self.dropout, self.stream = dropout, stream
+        # Whether one recurrent layer, and nothing else, reads it, as the network finds: that layer is then to
+        # multiply the vector of each token once in a minibatch. Outputs are the same to the bit.
+        self.folded = False
         if updates not in (DENSE, LAZY, None):
             raise ValueError(f"updates={updates!r} of {name!r} is none of {DENSE!r}, {LAZY!r} and None")
         if tied is None:

@@ -77,7 +77,7 @@ class Recurrent(Link):
         self.cell, self.n_in, self.n_hidden = cell, n_in, n_hidden
         # What is read from behind, or begins in what has been learnt, is not read in chunks.
         self.width, self.whole = n_hidden * directions, directions == 2 or len(first) > 0
-        self.recurrent_dropout, self.stream = recurrent_dropout, stream
+        self.recurrent_dropout, self.stream, self.bf16 = recurrent_dropout, stream, bf16
         self.layers = {
             own: backend.RecurrentLayer(cell, n_in, n_hidden, dtype, activation, reset_after, bf16)
             for own in (suffix, f"{suffix}_reverse")[:directions]

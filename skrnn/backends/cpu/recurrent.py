@@ -159,8 +159,6 @@ class RecurrentLayer(Layer):
         A2 = RH2 = empty
         read, which, n_distinct, Z = X, steps.row, steps.sizes, empty
         if alike := isinstance(X, Distinct):
-            if self.bf16:
-                raise ValueError(f"{name!r} multiplies in bfloat16, and its input is folded")
             read, which, n_distinct = X.kept, X.which, X.steps.sizes
             Z = rec.buffer(name, "Z", size=P * X.steps.max_rows * self.z_row)
             tape.share(
