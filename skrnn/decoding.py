@@ -47,8 +47,6 @@ class Choices:
         Searches rank texts that have ended by log p / length ** length_penalty.
     seed : int
         With the text's number and that of the step it makes the random number of a choice.
-    first : int
-        The number of the first text.
 
     Attributes
     ----------
@@ -75,7 +73,6 @@ class Choices:
     seed: int = 0
     top_k: int | None = None
     top_p: float = 1.0
-    first: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -119,10 +116,10 @@ class Choices:
         return self.max_steps, self.end, float(self.length_penalty)
 
     @property
-    def sampling(self) -> tuple[float, int, float, int, int]:
+    def sampling(self) -> tuple[float, int, float, int]:
         """What chance goes by."""
         top_k = np.iinfo(np.int32).max if self.top_k is None else int(self.top_k)
-        return float(self.temperature), top_k, float(self.top_p), self.seed, self.first
+        return float(self.temperature), top_k, float(self.top_p), self.seed
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:

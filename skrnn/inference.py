@@ -41,6 +41,11 @@ class State(NamedTuple):
         parts = [part for layer in self.layers for part in layer if part is not None]
         return parts if self.pooled is None else [*parts, self.pooled]
 
+    def repeat(self, n: int) -> State:
+        """Of one sequence, for n that begin there."""
+        layers = [(h.repeat(n, axis=0), None if c is None else c.repeat(n, axis=0)) for h, c in self.layers]
+        return State(layers, None if self.pooled is None else self.pooled.repeat(n, axis=0))
+
     def first(self, n: int) -> State:
         """A copy of that of the first n sequences."""
         layers = [(h[:n].copy(), None if c is None else c[:n].copy()) for h, c in self.layers]

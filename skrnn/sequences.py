@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
@@ -189,6 +189,10 @@ class Sequences:
             None if self.scale is None else np.ascontiguousarray(self.scale[rows]),
             self.tokens,
         )
+
+    def chunk(self, first: int, size: int) -> Sequences:
+        """Of each, up to `size` steps from number `first` on, which all have."""
+        return replace(self, starts=self.starts + first, lengths=np.minimum(self.lengths - first, size))
 
     def row_index(self) -> np.ndarray:
         """The row of `values` of every step, in sequence order; shape (n_steps,)."""

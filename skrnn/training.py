@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -151,9 +151,10 @@ class Trainer:
         return row
 
     def parts(
-        self, number: int, rate: Callable[[float], float], n_steps: int | None
+        self, number: int, rate: Callable[[float], float], n_updates: int | None
     ) -> Iterator[tuple[float, dict[str, float]]]:
-        """The same in parts of about `n_steps` updates: the share of the epoch that is behind after each."""
+        """The same in parts of about `n_updates`: after each, the share of the epoch that is behind, and the
+        row of the history."""
         s, jobs, n = self.settings, self.jobs, len(self.data.sequences)
         table = jobs.plan(self.rng.permutation(n) if s.shuffle else np.arange(n), number)
         table = self._mark_learning(table)
@@ -166,7 +167,7 @@ class Trainer:
         done = (table[:, JOB_START] // jobs.batch_size + table[:, JOB_FIRST] / longest) / n_batches
         self.statistics[:] = 0
         mean_rows, flops = self.data.sequences.n_steps / len(table), self.network.flops
-        n_parts = 1 if n_steps is None else max(1, round(len(learns) / n_steps))
+        n_parts = 1 if n_updates is None else max(1, round(len(learns) / n_updates))
         end = 0
         for part in np.array_split(learns, n_parts):
             self.rates[part] = [rate(share) for share in done[part].tolist()]
@@ -301,40 +302,30 @@ class Trainer:
 
     def _rows(self, progress: Progress, schedule: Schedule) -> Iterator[dict[str, float]]:
         """Of the history, as training goes on."""
-        n_steps = self.settings.steps_per_row
+        n_updates = self.settings.steps_per_row
         for epoch in range(self.settings.max_iter):
             number, before = progress.n_iter, float(progress.epoch)
-            for done, row in self.parts(number, partial(schedule.rate, epoch), n_steps):
-                yield {"epoch": number + 1 if n_steps is None else before + done} | row
+            for done, row in self.parts(number, partial(schedule.rate, epoch), n_updates):
+                yield {"epoch": number + 1 if n_updates is None else before + done} | row
 
     def check(self) -> None:
         """Raise `Diverged` if the last update has spoilt the outputs for the minibatch it saw."""
         jobs = self.jobs
         if not jobs.job[JOB_COUNT]:  # none was read
             return
-        start = jobs.job[JOB_START]
-        batch = jobs.order[start : start + jobs.job[JOB_COUNT]]
+        start, first, size = jobs.job[JOB_START], jobs.job[JOB_FIRST], jobs.job[JOB_SIZE]
         sequences, y, _, mates = self.data
-        if len(batch) < len(sequences):
-            sequences, mates = sequences.take(batch), None if mates is None else mates.take(batch)
+        batch = jobs.order[start : start + jobs.job[JOB_COUNT]]
+        if len(batch) < len(sequences) or self.settings.tbptt_steps is not None:  # small ones are known again
+            batch = batch[sequences.lengths[batch] > first]  # of what is read in chunks, the last one will do
+            sequences = sequences.take(batch).chunk(first, size)
+            mates = None if mates is None else mates.take(batch)
             y = y if self.network.return_sequences else y.take(batch)
         what: dict[str, Any] = {"mates": mates}
         if isinstance(self.network.links[-1], links.Softmax):  # whose scores are too many
             what["log_prob"] = y
         if self.network.chain is not None:  # whose arrays may be spoilt, too
             what["wanted"] = "marginals"
-        if self.settings.tbptt_steps is not None:  # the last chunk of them will do
-            first, size = jobs.job[JOB_FIRST], jobs.job[JOB_SIZE]
-            goes_on = sequences.lengths > first
-            sequences = sequences.take(goes_on)
-            sequences = replace(
-                sequences,
-                starts=sequences.starts + first,
-                lengths=np.minimum(sequences.lengths - first, size),
-            )
-            y = y if self.network.return_sequences else y.take(goes_on)
-            if "log_prob" in what:
-                what["log_prob"] = y
         if not np.isfinite(self.predict(sequences, **what)).all():
             raise Diverged("The output", self.settings)
 

@@ -28,6 +28,7 @@ from skrnn.backends.cpu import (
     dense,
     dropout,
     embedding,
+    folding,
     lattice,
     log_lattice,
     pooling,
@@ -234,7 +235,7 @@ def every_kernel():
         )
         attention.attention_kernels(dtype)
         softmax.softmax_kernel(dtype)
-        embedding.embedding_kernels(dtype), decoding.decoding_kernels(dtype)
+        embedding.embedding_kernels(dtype), decoding.decoding_kernels(dtype), folding.sum_alike_kernel(dtype)
         pooling.pooling_kernels(dtype), reading.reading_kernels(dtype), dropout.dropout_kernels(dtype)
         updates.square_kernels(dtype)
         for solver in RULES:

@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skrnn import backends
 from skrnn.text import GRULanguageModel, LSTMLanguageModel, RNNLanguageModel, TokenEncoder
-from skrnn.text.corpus import Vocabulary, pieces
+from skrnn.text.corpus import Vocabulary, blocks
 from skrnn.text.generation import tidy
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 12
@@ -37,9 +37,9 @@ def test_what_is_read():
     assert y.values[:, 0].tolist() == [1, 2, 5, 5, 3]
 
 
-def test_pieces():
+def test_blocks():
     def cut(*args):
-        return [(piece.tokens.tolist(), piece.skipped) for piece in pieces(np.arange(6), *args)]
+        return [(block.tokens.tolist(), block.skipped) for block in blocks(np.arange(6), *args)]
 
     assert cut(2, None) == [([0, 1, 2, 3, 4, 5], 2)]
     assert cut(0, 4) == [([0, 1, 2, 3], 0), ([3, 4, 5], 1)]

@@ -17,7 +17,7 @@ import pytest
 import stand_in
 
 import skrnn
-from skrnn import backends
+from skrnn import backends, forecasting, text
 
 PACKAGE = Path(skrnn.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -355,12 +355,20 @@ def test_methods_describe_every_parameter(name):
 
 
 def find_examples():
-    finder, found = doctest.DocTestFinder(recurse=False), []
-    for name in skrnn.__all__:
-        value = getattr(skrnn, name)
-        if inspect.isclass(value) or inspect.isfunction(value):
-            found += finder.find(value, name, module=import_module(value.__module__))
-    return [test for test in found if test.examples]
+    """Of public names, and of the methods of what is in `skrnn.text` and `skrnn.forecasting`."""
+    finder, found = doctest.DocTestFinder(recurse=False), {}
+    things = [(name, getattr(skrnn, name)) for name in skrnn.__all__]
+    for package in text, forecasting:
+        for name, value in ((name, getattr(package, name)) for name in package.__all__):
+            things.append((name, value))
+            if inspect.isclass(value):
+                methods = inspect.getmembers(value, inspect.isfunction)
+                things += [(method.__qualname__, method) for own, method in methods if own[0] != "_"]
+    for name, value in things:
+        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__.startswith("skrnn"):
+            for test in finder.find(value, name, module=import_module(value.__module__)):
+                found[test.name] = test
+    return [test for test in found.values() if test.examples]
 
 
 EXAMPLES = find_examples()

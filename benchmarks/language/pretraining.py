@@ -1,5 +1,5 @@
-"""A classifier that begins with the layers of a language model (Howard & Ruder 2018, "Universal language model
-fine-tuning for text classification"), on few labels.
+"""Classifiers of few labels that begin with the layers of a language model (Howard & Ruder 2018, "Universal
+language model fine-tuning for text classification").
 
     python -m benchmarks.language.pretraining
     python -m benchmarks.language.pretraining --labels 100 300 1000 --seeds 0 1 2 --output FILE

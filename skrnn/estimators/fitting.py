@@ -32,13 +32,14 @@ class Fits(Fitted, CallbackSupportMixin):
     """Mixin: from a network and data to a trainer, and through the epochs."""
 
     solver: Any
+    learning_rate_init: Any
     history_: dict[str, np.ndarray]
     random_state: Any
     _moments: Any
 
-    @abstractmethod
     def _first_weights(self, network: Network, rng: np.random.RandomState, data: Data) -> Weights:
         """Those before training."""
+        return network.parameters.initial(rng)
 
     @abstractmethod
     def _fitted_attributes(self, weights: Weights, progress: Progress) -> dict[str, Any]:
@@ -157,11 +158,26 @@ class Fits(Fitted, CallbackSupportMixin):
     def _progress(self) -> Progress:
         return Progress(self.history_, self.best_loss_, self.best_validation_score_)
 
+    def _one_pass(self, trainer: Trainer, progress: Progress) -> None:
+        """Over all data, with the first learning rate."""
+        rate = float(self.learning_rate_init)
+        row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
+        trainer.check()
+        progress.add(row)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if state.get("_moments") is not None:
+            state["_moments"] = tuple(state["_moments"])
+        if "_rng" in state:
+            state["_rng"] = state_of(state["_rng"])
+        return state
+
     def _raise_if_interrupted(self, progress: Progress) -> None:
         if progress.interrupted:
             try:
                 warn_the_caller(
-                    f"Training was interrupted after {progress.n_iter} epochs; this {type(self).__name__} "
+                    f"Training was interrupted after {progress.epoch:g} epochs; this {type(self).__name__} "
                     "keeps the best weights so far."
                 )
             finally:  # also where warnings are errors

@@ -185,19 +185,12 @@ class LearnsOnline(FittedNetwork):
     """Mixin: one pass over the data at hand, and on with the next."""
 
     _device_to_train: Any
+    _one_pass: Any
     _progress: Any
     _read_data: Any
     _store: Any
     _trainer: Any
     _with_training_weights: Any
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        if state.get("_moments") is not None:
-            state["_moments"] = tuple(state["_moments"])
-        if "_rng" in state:
-            state["_rng"] = state_of(state["_rng"])
-        return state
 
     def _validate_once(self) -> tuple[Any, ...] | None:
         """Validate the parameters, unless they are what was validated last; their key."""
@@ -223,10 +216,7 @@ class LearnsOnline(FittedNetwork):
                 if trainer is None:
                     trainer = self._trainer(data, not first, kept.room)
                 progress = Progress() if first else self._progress()
-                rate = float(self.learning_rate_init)
                 with deferred():
-                    row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
-                    trainer.check()
-                    progress.add(row)
+                    self._one_pass(trainer, progress)
                     self._store(trainer, progress, kept)
         return self

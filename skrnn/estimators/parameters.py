@@ -29,6 +29,12 @@ def as_python(value: Any) -> Any:
     return float(value) if isinstance(value, Real) else value
 
 
+def check_count(name: str, value: Any) -> None:
+    """Raise a ValueError unless it is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
 class Devices(StrOptions):
     """The names of devices; a GPU's may end in its number."""
 

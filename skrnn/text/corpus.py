@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,22 +43,22 @@ def streams(tokens: np.ndarray, n: int) -> list[np.ndarray]:
     return np.array_split(tokens, n)
 
 
-class Piece(NamedTuple):
+class Block(NamedTuple):
     """Tokens, of which the first ones are read and do not count."""
 
     tokens: np.ndarray
     skipped: int
 
 
-def pieces(tokens: np.ndarray, skipped: int, size: int | None) -> list[Piece]:
+def blocks(tokens: np.ndarray, skipped: int, size: int | None) -> list[Block]:
     """A text whose first tokens do not count, whole or cut into blocks of `size` that do, each behind the
     token before it."""
     if size is None:
-        return [Piece(tokens, skipped)]
+        return [Block(tokens, skipped)]
     found = []
     for start in range(skipped, len(tokens), size):
         before = min(start, 1)
-        found.append(Piece(tokens[start - before : start + size], before))
+        found.append(Block(tokens[start - before : start + size], before))
     return found
 
 
@@ -76,9 +75,3 @@ def texts_of(X: Any, name: str = "X") -> tuple[list[Any], bool]:
     if isinstance(X, bytes) or not isinstance(X, Iterable):
         raise TypeError(f"{name} must be a text or a list of texts, got {type(X).__name__}")
     return list(X), False
-
-
-def check_count(name: str, value: Any) -> None:
-    """Raise a ValueError unless it is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

@@ -18,9 +18,10 @@ from ..decoding import Choices, Decoder
 from ..estimators.devices import to_host
 from ..estimators.fitted import Fitted
 from ..estimators.n_jobs import effective_threads
+from ..estimators.parameters import check_count
 from ..inference import State
 from ..sequences import TOKEN, Sequences
-from .corpus import Vocabulary, check_count
+from .corpus import Vocabulary
 
 InWords = Callable[[list[list[int]]], list[Any]]
 BEGIN, END = "<begin>", "<end>"  # what the tokens are called that no encoder has
@@ -235,7 +236,7 @@ class Generates(Fitted):
         state, last = self._read_prompt(prompt, device)
         network = self._predictor(device).network
         decoder = Decoder(network, network.pack(self._writing_weights()), choices)
-        decoder.begin(np.full(n, last, TOKEN), None if state is None else _of_each(state, n))
+        decoder.begin(np.full(n, last, TOKEN), None if state is None else state.repeat(n))
         return decoder
 
     def _writing_weights(self) -> dict[str, np.ndarray]:
@@ -263,12 +264,6 @@ def tidy(text: str) -> str:
     text = re.sub(r" ?\n ?", "\n", text)
     text = re.sub(r" ([.,;:!?)\]}])", r"\1", text)
     return re.sub(r"([(\[{]) | (['’]) ?(?=\w)", r"\1\2", text)
-
-
-def _of_each(state: State, n: int) -> State:
-    """One text's state, for n texts."""
-    layers = [(h.repeat(n, axis=0), None if c is None else c.repeat(n, axis=0)) for h, c in state.layers]
-    return State(layers, None)
 
 
 def _stops(stop: str | Sequence[str] | None) -> list[str]:

@@ -17,7 +17,7 @@ from ..estimators.devices import device_for, device_to_read
 from ..estimators.fitted import remembering
 from ..estimators.fitting import BATCH_SIZE, Fits, Weights
 from ..estimators.n_jobs import effective_threads
-from ..estimators.online import moments_of, state_of
+from ..estimators.online import moments_of
 from ..estimators.parameters import as_python
 from ..estimators.unchanged import unchanged_on_error
 from ..history import Progress
@@ -150,33 +150,28 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
             again = hasattr(self, "weights_")
             texts, _ = self._read_texts(X, again, hold_back=False)
             self.device_ = device_to_read(self.device, self.dtype)
-            trainer_of, rate = self._prepare(texts, again), float(self.learning_rate_init)
+            trainer_of = self._prepare(texts, again)
             with backends.turn(self.device_, self.allow_tf32):
                 trainer, progress = trainer_of(), self._progress() if again else Progress()
                 with deferred():
-                    row = {"epoch": progress.n_iter + 1} | trainer.epoch(progress.n_iter, lambda done: rate)
-                    trainer.check()
-                    progress.add(row)
+                    self._one_pass(trainer, progress)
                     self._store(trainer, progress)
         return self
 
     # --- data ------------------------------------------------------------------------------------------
-    def _read_texts(self, X: Any, again: bool, hold_back: bool = True) -> tuple[Texts, Texts | None]:
+    def _read_texts(self, X: Any, again: bool, hold_back: bool) -> tuple[Texts, Texts | None]:
         """Those to train on and those to validate on; learns the vocabulary, unless it goes on."""
         texts, one = texts_of(X)
         if again and one != self._one_text:
             kinds = "documents", "one text"
             raise ValueError(f"training goes on from {kinds[self._one_text]}: X cannot be {kinds[one]}")
-        nothing = "X is an empty text" if one else "X are documents without a token"
         if not any(len(text) for text in texts if hasattr(text, "__len__")):
-            raise ValueError(nothing)
+            raise ValueError("X is an empty text" if one else "X are documents without a token")
         if not again:
             self._one_text = one
             self.encoder_, self._tidies = self._fitted_encoder(texts), self.encoder == "word"
             self._n_known = len(self.encoder_.get_feature_names_out()) - 1
         tokens = self._tokens_of(texts)
-        if not sum(map(len, tokens)):
-            raise ValueError(nothing)
         if not (hold_back and self.early_stopping):
             return tokens, None
         fraction = as_python(self.validation_fraction)
@@ -276,7 +271,8 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         sequences, y = self._vocabulary.read([text for text in texts if len(text)], trainer.network.dtype)
 
         def score() -> float:
-            trainer.params[:] = trainer.network.pack(self._with_the_unknown(trainer))
+            if not self._knows_the_unknown:
+                trainer.params[:] = trainer.network.pack(self._with_the_unknown(trainer))
             log_prob = trainer.predict(sequences, log_prob=y)
             if not np.isfinite(log_prob).all():
                 raise Diverged("The output", trainer.settings)
@@ -298,9 +294,6 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
     def _fitted_network(self, parameters: dict[str, Any], device: str) -> Network:
         return language_network(device=device, n_threads=effective_threads(self.n_jobs), **parameters)
 
-    def _first_weights(self, network: Network, rng: np.random.RandomState, data: Data) -> Weights:
-        return network.parameters.initial(rng)
-
     # --- fitted state ----------------------------------------------------------------------------------
     def _fitted_attributes(self, weights: Weights, progress: Progress) -> dict[str, Any]:
         history = progress.history()
@@ -313,9 +306,6 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
             "n_tokens_": self._vocabulary.n_tokens,
             "_architecture": self._network_parameters(),
         }
-
-    def _progress(self) -> Progress:
-        return Progress(self.history_, self.best_loss_, self.best_validation_score_)
 
     def _store(self, trainer: Trainer, progress: Progress) -> None:
         with deferred():  # after an interrupted training, a second Ctrl-C must not lose what it has learnt
@@ -332,14 +322,6 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         if table is not None and not self._knows_the_unknown:
             table[0] = table[1 : self._vocabulary.begin].mean(axis=0)
         return weights
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        if state.get("_moments") is not None:
-            state["_moments"] = tuple(state["_moments"])
-        if "_rng" in state:
-            state["_rng"] = state_of(state["_rng"])
-        return state
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
+from itertools import islice
 from math import exp, log
 from typing import Any
 
@@ -13,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from ..estimators.devices import to_host
 from ..estimators.fitted import Fitted
 from ..estimators.n_jobs import effective_threads
+from ..estimators.parameters import check_count
 from ..sequences import object_array
-from .corpus import Piece, Vocabulary, check_count, pieces, texts_of
+from .corpus import Vocabulary, blocks, texts_of
 
 
 class Likelihood(Fitted):
@@ -152,24 +154,21 @@ class Likelihood(Fitted):
         if block_size is not None:
             check_count("block_size", block_size)
         texts, one = texts_of(X)
-        found, own = [[np.zeros(0)] for _ in texts], list[Piece]()
-        places = list[int]()  # of each piece, the text that it belongs to
-        for i, (before, tokens) in enumerate(
-            zip(self._contexts(context, len(texts), one), self._tokens_of(texts), strict=True)
-        ):
-            whole = np.concatenate([before, tokens])
-            cut = [] if not len(tokens) else pieces(whole, len(before), block_size)
-            own, places = own + cut, places + [i] * len(cut)
-        if not own:
-            return [part for (part,) in found], one
+        contexts = self._contexts(context, len(texts), one)
+        own = [
+            blocks(np.concatenate([before, tokens]), len(before), block_size) if len(tokens) else []
+            for before, tokens in zip(contexts, self._tokens_of(texts), strict=True)
+        ]
+        every = [block for each in own for block in each]
+        if not every:
+            return [np.zeros(0) for _ in texts], one
         with self._turn() as device:
             predictor = self._predictor(device)
-            read = self._vocabulary.read([piece.tokens for piece in own], predictor.network.dtype)
+            sequences, y = self._vocabulary.read([block.tokens for block in every], predictor.network.dtype)
             threads = partial(effective_threads, self.n_jobs)
-            rows = to_host(predictor.run(read[0], threads, log_prob=read[1])[0]).reshape(-1)
-        for i, piece, part in zip(places, own, read[0].split(rows), strict=True):
-            found[i].append(part[piece.skipped :])
-        return [np.concatenate(parts) for parts in found], one
+            rows = to_host(predictor.run(sequences, threads, log_prob=y)[0]).reshape(-1)
+        counted = (part[block.skipped :] for block, part in zip(every, sequences.split(rows), strict=True))
+        return [np.concatenate([np.zeros(0), *islice(counted, len(each))]) for each in own], one
 
     def _contexts(self, context: Any, n: int, one: bool) -> list[np.ndarray]:
         if context is None:

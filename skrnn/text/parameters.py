@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
 from ..estimators.declare import like, parameter, with_parameters
-from ..estimators.parameters import COUNT, SHARE, SharedParameters
+from ..estimators.parameters import COUNT, FROM_ZERO, INNER_SHARE, SHARE, SharedParameters
 
 
 @with_parameters
@@ -92,7 +92,7 @@ class LanguageModelParameters:
     tol: float = parameter(
         "A row of the history counts as an improvement if the loss falls (with `early_stopping`, the "
         "validation score rises) by more than this.",
-        SharedParameters._declared["tol"].constraints[0],  # type: ignore[attr-defined]
+        FROM_ZERO,
         default=1e-4,
     )
     n_iter_no_change: int = parameter(
@@ -104,7 +104,7 @@ class LanguageModelParameters:
     )
     validation_fraction: float = parameter(
         "Share held back by `early_stopping`: of one text its end, of documents so many of them.",
-        SharedParameters._declared["validation_fraction"].constraints[0],  # type: ignore[attr-defined]
+        INNER_SHARE,
         default=0.1,
     )
     warm_start: bool = parameter(

@@ -29,11 +29,11 @@ def decoding_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("sampled_tokens", dtype.name)
     def sampled_tokens(thread, n_threads, sizes, sequence, step, scores, row, V, temperature, top_k, top_p,
-                       seed, first, total, values, tokens):  # fmt: skip
+                       seed, total, values, tokens):  # fmt: skip
         lo, hi = own_range(thread, n_threads, sizes[SIZE_B])
         for i in range(lo, hi):
             tokens[i], values[i] = sampled(
-                scores, i * row, V, temperature, top_k, top_p, seed, first + sequence[i], step[0], total[i]
+                scores, i * row, V, temperature, top_k, top_p, seed, sequence[i], step[0], total[i]
             )
 
     @kernel("follow", dtype.name)

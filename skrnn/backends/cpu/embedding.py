@@ -36,6 +36,19 @@ def add_rows_of(R, N, n, which, d, first, d_row, sums, to, row):
             total[j] += term[j]
 
 
+@inlined
+def sum_rows_of(R, N, n, which, d, first, d_row, sums, to, row, wide, wide_to):
+    """The same, in wide[wide_to:] where float32 has too many to add."""
+    if len(wide) > 0 and R > SPAN:
+        add_rows_of(R, N, n, which, d, first, d_row, wide, wide_to, row)
+        for k in range(N):
+            x, y = part(wide, wide_to + k * row, n), part(sums, to + k * row, n)
+            for j in range(n):
+                y[j] = x[j]
+    else:
+        add_rows_of(R, N, n, which, d, first, d_row, sums, to, row)
+
+
 @cache
 def embedding_kernels(dtype: np.dtype) -> SimpleNamespace:
     @kernel("look_up", dtype.name)
@@ -58,7 +71,7 @@ def embedding_kernels(dtype: np.dtype) -> SimpleNamespace:
 
     @kernel("look_up_backward", dtype.name)
     def look_up_backward(thread, n_threads, sizes, tokens, n_columns, column, d, d_row, lanes, D, table):
-        """table += d (R, d_row) of each token. Threads own columns and walk the rows in order."""
+        """table += d (R, d_row) of each token. Threads own columns."""
         lo, hi = own_range(thread, n_threads, D)
         for r in range(sizes[SIZE_R]):
             v = np.intp(tokens[r * n_columns + column])
@@ -71,15 +84,8 @@ def embedding_kernels(dtype: np.dtype) -> SimpleNamespace:
         """sums (n_touched, D): of d (R, d_row), those of each token; in `wide`, where float32 has too many to
         add. Threads own columns and walk the rows in order."""
         lo, hi = own_range(thread, n_threads, D)
-        R, N, n = sizes[SIZE_R], touched_sizes[SIZE_R], hi - lo
-        if len(wide) > 0 and R > SPAN:
-            add_rows_of(R, N, n, which, d, lo, d_row, wide, lo, D)
-            for k in range(N):
-                x, y = part(wide, k * D + lo, n), part(sums, k * D + lo, n)
-                for j in range(n):
-                    y[j] = x[j]
-        else:
-            add_rows_of(R, N, n, which, d, lo, d_row, sums, lo, D)
+        R, N = sizes[SIZE_R], touched_sizes[SIZE_R]
+        sum_rows_of(R, N, hi - lo, which, d, lo, d_row, sums, lo, D, wide, lo)
 
     return SimpleNamespace(
         look_up=look_up, clear_table=clear_table, look_up_backward=look_up_backward, add_touched=add_touched,

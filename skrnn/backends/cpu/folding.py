@@ -8,19 +8,17 @@ back, the gradients of all steps that read a row are added up before anything is
 from __future__ import annotations
 
 from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 
 from ...batches import SIZE_R, SIZE_T
 from ...recording import Recording
-from .embedding import add_rows_of, distinct_tokens, write_table
+from .embedding import distinct_tokens, sum_rows_of, write_table
 from .gemm import make_preactivations
 from .jit import kernel
 from .recurrent_kernels import Panels
 from .rows import mirrored
-from .simd import lanes, part
-from .sums import SPAN
+from .simd import lanes
 from .threads import own_range
 
 __all__ = ["distinct_tokens", "mirror", "write_table"]  # what links ask for
@@ -46,24 +44,19 @@ def projection_kernel(panels: Panels):
 
 
 @cache
-def alike_kernels(dtype: np.dtype) -> SimpleNamespace:
+def sum_alike_kernel(dtype: np.dtype):
     @kernel("sum_alike", dtype.name)
     def sum_alike(thread, n_threads, sizes, which, distinct_sizes, P, z_row, G, sums, wide):
         """sums (P, N, z_row): of G (P, R, z_row), the rows of each of N. wide: in it, for each thread that
-        has one, a panel's, where float32 has too many to add."""
+        has one, a panel's."""
         R, N = sizes[SIZE_R], distinct_sizes[SIZE_R]
         first, last = own_range(thread, n_threads, P)
+        # Of few panels, any thread may have one; of many, each thread has several in turn.
         own = (first if n_threads > P else thread) * (len(wide) // min(P, n_threads))
         for p in range(first, last):
-            if len(wide) > 0 and R > SPAN:
-                add_rows_of(R, N, z_row, which, G, p * R * z_row, z_row, wide, own, z_row)
-                x, y = part(wide, own, N * z_row), part(sums, p * N * z_row, N * z_row)
-                for j in range(len(x)):
-                    y[j] = x[j]
-            else:
-                add_rows_of(R, N, z_row, which, G, p * R * z_row, z_row, sums, p * N * z_row, z_row)
+            sum_rows_of(R, N, z_row, which, G, p * R * z_row, z_row, sums, p * N * z_row, z_row, wide, own)
 
-    return SimpleNamespace(sum_alike=sum_alike)
+    return sum_alike
 
 
 @kernel("mirror_which")

@@ -19,7 +19,7 @@ from ...recording import Distinct, Recording, Rows
 from ..layer import Layer
 from . import bfloat16
 from .elementary import functions, keyed
-from .folding import alike_kernels, projection_kernel
+from .folding import projection_kernel, sum_alike_kernel
 from .gemm import widest
 from .jit import kernel
 from .recurrent_kernels import INPUT_ROWS, Panels, backward_kernel, forward_kernel
@@ -292,7 +292,7 @@ class RecurrentLayer(Layer):
         n_wide = min(rec.tape.n_threads, self.panels)
         wide = beside(rec.steps.max_rows, n_wide * most * row, rec.work, name, "wide dZ")
         rec.tape.share(
-            alike_kernels(self.dtype).sum_alike, rec.steps.sizes, trace.X.which, trace.X.steps.sizes,
+            sum_alike_kernel(self.dtype), rec.steps.sizes, trace.X.which, trace.X.steps.sizes,
             self.panels, row, trace.G, sums, wide,
         )  # fmt: skip
         return sums

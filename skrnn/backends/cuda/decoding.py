@@ -26,11 +26,11 @@ def best_tokens(sizes, scores, row, V, n, total, values, tokens):
 
 
 @kernel("sampled_tokens")
-def sampled_tokens(sizes, sequence, step, scores, row, V, temperature, top_k, top_p, seed, first, total,
+def sampled_tokens(sizes, sequence, step, scores, row, V, temperature, top_k, top_p, seed, total,
                    values, tokens):  # fmt: skip
     for i in range(cuda.grid(1), sizes[SIZE_B], cuda.gridsize(1)):
         tokens[i], values[i] = sampled(
-            scores, i * row, V, temperature, top_k, top_p, seed, first + sequence[i], step[0], total[i]
+            scores, i * row, V, temperature, top_k, top_p, seed, sequence[i], step[0], total[i]
         )
 
 
