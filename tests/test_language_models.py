@@ -290,6 +290,29 @@ def test_an_encoder_of_ones_own():
         GRULanguageModel(encoder=TokenEncoder("char", max_length=5)).fit(TEXT)
 
 
+@pytest.mark.parametrize("X", [TEXT, NAMES], ids=["text", "documents"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tie_weights": True},
+        {"tie_weights": True, "embedding_size": 5, "dropout": 0.2},
+        {"dropout": 0.2, "embedding_dropout": 0.2, "recurrent_dropout": 0.2, "num_layers": 2},
+        {"batch_size": 3, "learning_rate": "plateau", "n_iter_no_change": 1, "tol": 1.0},
+        {"solver": "sgd", "learning_rate_init": 0.5, "momentum": 0.0, "device": "auto"},
+    ],
+)
+def test_options(X, options):
+    """Each learns something, is stored whole, and a copy goes on from it."""
+    model = LSTMLanguageModel(**QUICK | options).fit(X)
+    begun = LSTMLanguageModel(**QUICK | options | {"learning_rate_init": 1e-12, "max_iter": 1}).fit(X)
+    assert model.score(X) > begun.score(X) + 0.05
+    assert model.device_ == "cpu"
+    again = pickle.loads(pickle.dumps(model))
+    model.partial_fit(X), again.partial_fit(X)
+    for name, array in model.weights_.items():
+        np.testing.assert_array_equal(again.weights_[name], array, err_msg=name)
+
+
 # --- mistakes ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("X", "error", "message"),
@@ -331,6 +354,12 @@ def test_what_cannot_be_asked(of_text, of_names):
         (lambda: of_names.log_prob(["a", "b"], context="c"), ValueError, "2 texts need as many contexts"),
         (lambda: of_names.log_prob(["a", "b"], context=["c"]), ValueError, "2 texts need as many contexts"),
         (lambda: GRULanguageModel().generate(), Exception, "not fitted"),
+        (lambda: GRULanguageModel().fit("ab", X_val=""), ValueError, "X_val has no token"),
+        (
+            lambda: GRULanguageModel(early_stopping=True).fit("ab"),
+            ValueError,
+            "early_stopping holds back 0 of 2",
+        ),
     ):
         with pytest.raises(error, match=message):
             call()
