@@ -238,9 +238,9 @@ def test_what_was_learnt_of_unknown_tokens_stays():
 
 
 def test_how_many_are_read_side_by_side():
-    """Fewer than 32 where a pass would have less than 100 updates."""
+    """Fewer than 16 where a pass would have less than 100 updates."""
     long, short = ["ab" * 400] * 40, ["ab"] * 400
-    for texts, size in (long, 4), (short, 4), (short * 10, 32):
+    for texts, size in (long, 4), (short, 4), (short * 10, 16):
         model = GRULanguageModel(4, max_iter=1, tbptt_steps=80, random_state=0).fit(texts)
         assert model._batch_size == size
 

@@ -35,7 +35,7 @@ class Characters:
     """Trains the network of a fitted model on the same text with the same minibatches."""
 
     def __init__(
-        self, model: Any, text: str, threads: int, n_streams: int = 32, solver: str = "adam", layers: int = 1
+        self, model: Any, text: str, threads: int, n_streams: int = 16, solver: str = "adam", layers: int = 1
     ) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)

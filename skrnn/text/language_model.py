@@ -15,7 +15,7 @@ from sklearn.utils import Tags, check_random_state
 from .. import backends
 from ..estimators.devices import device_for, device_to_read
 from ..estimators.fitted import remembering
-from ..estimators.fitting import BATCH_SIZE, Fits, Weights
+from ..estimators.fitting import Fits, Weights
 from ..estimators.n_jobs import effective_threads
 from ..estimators.online import moments_of
 from ..estimators.parameters import as_python
@@ -41,8 +41,11 @@ FROZEN = (
 )  # fmt: skip
 CELL_PARAMETERS = "activation", "reset_after"
 ROWS_OF_A_PASS, LEAST_STEPS = 10, 100  # steps_per_row=None
-LEAST_UPDATES = 100  # of a pass, with batch_size="auto"
-UPDATES, PASSES = 5000, (10, 100)  # max_iter="auto"
+# With batch_size="auto": more updates of fewer streams learn more in a given time. Five passes over the first
+# part of Shakespeare, nats of the next: at a rate of 6e-3, 16 streams 1.456, 32 streams 1.481; at 4e-3 1.478
+# and 1.509.
+STREAMS, LEAST_UPDATES = 16, 100  # the latter of a pass
+UPDATES, PASSES = 10_000, (10, 100)  # max_iter="auto"
 LONG = 4000  # tokens of a text for validation, of which parts are then read side by side
 Texts = list[np.ndarray]  # of tokens
 
@@ -240,7 +243,7 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         """That one text is cut into."""
         if self.batch_size != "auto":
             return min(int(self.batch_size), n_tokens)
-        return max(1, min(BATCH_SIZE, n_tokens // (LEAST_UPDATES * int(self.tbptt_steps))))
+        return max(1, min(STREAMS, n_tokens // (LEAST_UPDATES * int(self.tbptt_steps))))
 
     def _plan(self, lengths: np.ndarray) -> None:
         """How many texts make a minibatch, and about how many updates a pass."""
@@ -250,7 +253,7 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
             return
         total = int(chunks.sum())
         size = total // LEAST_UPDATES if self.batch_size == "auto" else int(self.batch_size)
-        most = BATCH_SIZE if self.batch_size == "auto" else len(lengths)
+        most = STREAMS if self.batch_size == "auto" else len(lengths)
         self._batch_size = max(1, min(size, most, len(lengths)))
         self._n_updates = max(1, total // self._batch_size)
 

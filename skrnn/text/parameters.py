@@ -51,7 +51,7 @@ class LanguageModelParameters:
     alpha: float = like(SharedParameters, "alpha", default=0.0)
     batch_size: int | Literal["auto"] = parameter(
         "Streams that are read side by side: one text is cut into so many, of documents each stream is one. "
-        '"auto" takes 32, or fewer where a pass would have less than 100 updates.',
+        '"auto" takes 16, or fewer where a pass would have less than 100 updates.',
         COUNT,
         kind='int or "auto"',
         default="auto",
@@ -66,7 +66,7 @@ class LanguageModelParameters:
         SharedParameters, "learning_rate", default="cosine"
     )
     warmup_steps: int = like(SharedParameters, "warmup_steps", default=0)
-    learning_rate_init: float = like(SharedParameters, "learning_rate_init", default=4e-3)
+    learning_rate_init: float = like(SharedParameters, "learning_rate_init", default=6e-3)
     momentum: float = like(SharedParameters, "momentum", default=0.9)
     nesterovs_momentum: bool = like(SharedParameters, "nesterovs_momentum", default=True)
     beta_1: float = like(SharedParameters, "beta_1", default=0.9)
@@ -74,7 +74,7 @@ class LanguageModelParameters:
     epsilon: float = like(SharedParameters, "epsilon", default=1e-8)
     max_grad_norm: float | None = like(SharedParameters, "max_grad_norm", default=1.0)
     max_iter: int | Literal["auto"] = parameter(
-        'Passes over the text at most; "auto" takes so many that there are about 5,000 updates, at least 10 '
+        'Passes over the text at most; "auto" takes so many that there are about 10,000 updates, at least 10 '
         "and 100 at most.",
         COUNT,
         kind='int or "auto"',
