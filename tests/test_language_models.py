@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from skrnn import backends
+from skrnn import LSTMClassifier, backends
 from skrnn.text import GRULanguageModel, LSTMLanguageModel, RNNLanguageModel, TokenEncoder
 from skrnn.text.corpus import Vocabulary, blocks
 from skrnn.text.generation import tidy
@@ -330,6 +330,31 @@ def test_texts_that_are_none(X, error, message):
     with pytest.raises(error, match=message):
         model.fit(X)
     assert not hasattr(model, "weights_")
+
+
+def test_a_text_without_a_word():
+    model = GRULanguageModel(**QUICK, encoder=TokenEncoder(vocabulary=["a", "b"]))
+    with pytest.raises(ValueError, match="X is a text without a token"):
+        model.fit("   ")
+    before = model.fit("a b " * 20).score("a b")
+    with pytest.raises(ValueError, match="X is a text without a token"):
+        model.partial_fit("   ")
+    assert model.score("a b") == before
+
+
+def test_a_classifier_begins_with_the_layers():
+    """As README shows it."""
+    model = LSTMLanguageModel(**QUICK | {"embedding_size": 5}).fit(NAMES)
+    weights = {name: w for name, w in model.weights_.items() if not name.startswith("decoder.")}
+    weights |= {"head.weight": np.zeros((1, 8)), "head.bias": np.zeros(1)}
+    classifier = LSTMClassifier(
+        8, embedding_size=5, pooling="mean", warm_start=True, dtype="float64", max_iter=1
+    )
+    classifier.set_weights(weights, classes=["bad", "good"])
+    np.testing.assert_array_equal(classifier.weights_["weight_hh_l0"], model.weights_["weight_hh_l0"])
+    labels = ["bad", "good"] * (len(NAMES) // 2)
+    tokens = model.encoder_.transform([name or "a" for name in NAMES])
+    assert set(classifier.fit(tokens, labels).predict(tokens)) <= {"bad", "good"}
 
 
 def test_a_text_shorter_than_a_chunk():

@@ -175,6 +175,8 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
             self.encoder_, self._tidies = self._fitted_encoder(texts), self.encoder == "word"
             self._n_known = len(self.encoder_.get_feature_names_out()) - 1
         tokens = self._tokens_of(texts)
+        if one and not len(tokens[0]):
+            raise ValueError("X is a text without a token")
         if not (hold_back and self.early_stopping):
             return tokens, None
         fraction = as_python(self.validation_fraction)
