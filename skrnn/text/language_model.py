@@ -45,7 +45,9 @@ ROWS_OF_A_PASS, LEAST_STEPS = 10, 100  # steps_per_row=None
 # part of Shakespeare, nats of the next: at a rate of 6e-3, 16 streams 1.456, 32 streams 1.481; at 4e-3 1.478
 # and 1.509.
 STREAMS, LEAST_UPDATES = 16, 100  # the latter of a pass
-UPDATES, PASSES = 10_000, (10, 100)  # max_iter="auto"
+# With max_iter="auto": more passes learn a text by heart (words of Python's documentation: after 4 to 8), but
+# a short one needs updates.
+UPDATES, PASSES, FEW_UPDATES, MOST_PASSES = 10_000, (10, 20), 1000, 100
 LONG = 4000  # tokens of a text for validation, of which parts are then read side by side
 Texts = list[np.ndarray]  # of tokens
 
@@ -264,7 +266,8 @@ class LanguageModel(Likelihood, Generates, Fits, BaseEstimator, metaclass=ABCMet
         settings.batch_size = self._batch_size
         settings.shuffle = settings.shuffle and not self._one_text
         if self.max_iter == "auto":
-            settings.max_iter = int(np.clip(round(UPDATES / self._n_updates), *PASSES))
+            passes = int(np.clip(round(UPDATES / self._n_updates), *PASSES))
+            settings.max_iter = max(passes, min(MOST_PASSES, FEW_UPDATES // self._n_updates))
         if settings.steps_per_row is None:
             settings.steps_per_row = max(LEAST_STEPS, self._n_updates // ROWS_OF_A_PASS)
         return settings

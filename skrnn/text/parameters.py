@@ -74,8 +74,8 @@ class LanguageModelParameters:
     epsilon: float = like(SharedParameters, "epsilon", default=1e-8)
     max_grad_norm: float | None = like(SharedParameters, "max_grad_norm", default=1.0)
     max_iter: int | Literal["auto"] = parameter(
-        'Passes over the text at most; "auto" takes so many that there are about 10,000 updates, at least 10 '
-        "and 100 at most.",
+        'Passes over the text at most; "auto" takes 10 to 20, in which there are about 10,000 updates, or up '
+        "to 100 where 20 would have less than 1,000.",
         COUNT,
         kind='int or "auto"',
         default="auto",
