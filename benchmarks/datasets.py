@@ -15,13 +15,14 @@ import pandas as pd
 
 
 def data_file(*parts: str) -> Path:
-    """Path of one data file; FileNotFoundError says where it was looked for and what to set."""
+    """Path of one data file; FileNotFoundError names it and says what to set. Results store that text, so it
+    holds no folder of a machine."""
     beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     folder = Path(os.environ.get("SKRNN_DATA") or beside)
     path = folder.joinpath(*parts)
     if not path.is_file():
         raise FileNotFoundError(
-            f"benchmark data {path} not found: set the environment variable SKRNN_DATA to the "
+            f"benchmark data {'/'.join(parts)} not found: set the environment variable SKRNN_DATA to the "
             f"folder that holds {'/'.join(parts)}"
         )
     return path
