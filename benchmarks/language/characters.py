@@ -11,8 +11,6 @@ optimiser and rates. The exit status is 1 when a target is missed.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from pathlib import Path
 
@@ -20,6 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import datasets
 from benchmarks.peers import missing
+from benchmarks.language.page import PAGE
+from benchmarks.page import measured_by
 from benchmarks.report import table
 from skrnn.text import LSTMLanguageModel
 
@@ -79,15 +79,14 @@ def main() -> int:
         elif options.peers:
             print(f"PyTorch left out: {absent}")
     header = ["time", "passes", "nats, state carried", "target", "", f"nats, blocks of {BLOCK}"]
-    command = f"python -m benchmarks.language.characters --seconds {' '.join(map(str, options.seconds))}"
-    text = (
-        f"## Shakespeare\n\n`{command} --threads {options.threads} --seed {options.seed}"
-        f"{' --peers' if options.peers else ''}`; {os.cpu_count()} cores, {platform.machine()}.\n\n"
-        f"{table(header, rows)}\n\n{peer}"
+    command = (
+        f"benchmarks.language.characters --seconds {' '.join(map(str, options.seconds))} --threads "
+        f"{options.threads} --seed {options.seed}{' --peers' if options.peers else ''}"
     )
+    text = f"## Shakespeare\n\n{measured_by(command)}\n\n{table(header, rows)}\n\n{peer}"
     print("\n" + text)
     if options.output is not None:
-        options.output.write_text(text, encoding="utf-8")
+        PAGE.write("characters", text, options.output)
     return 0 if all_met else 1
 
 

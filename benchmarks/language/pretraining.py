@@ -12,8 +12,6 @@ last tenth is scored. TF-IDF with logistic regression stands beside both.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
+from benchmarks.language.page import PAGE
+from benchmarks.page import measured_by
 from benchmarks.report import table
 from benchmarks.tokens.tasks import rt_polarity
 from skrnn import LSTMClassifier
@@ -83,15 +83,15 @@ def main() -> int:
             gains.append(means[0] - means[1])
             rows.append([f"{n:,}", *(f"{mean:.3f}" for mean in means)])
             print(" | ".join(rows[-1]), flush=True)
-    command = f"python -m benchmarks.language.pretraining --labels {' '.join(map(str, options.labels))}"
-    header = ["labels", "begins with the language model", "begins at random", "TF-IDF, logistic regression"]
-    text = (
-        f"## Few labels\n\n`{command} --seeds {' '.join(map(str, options.seeds))}`; {os.cpu_count()} cores, "
-        f"{platform.machine()}.\n\n{table(header, rows)}\n"
+    command = (
+        f"benchmarks.language.pretraining --labels {' '.join(map(str, options.labels))} "
+        f"--seeds {' '.join(map(str, options.seeds))}"
     )
+    header = ["labels", "begins with the language model", "begins at random", "TF-IDF, logistic regression"]
+    text = f"## Few labels\n\n{measured_by(command)}\n\n{table(header, rows)}\n"
     print("\n" + text)
     if options.output is not None:
-        options.output.write_text(text, encoding="utf-8")
+        PAGE.write("pretraining", text, options.output)
     return 0 if min(gains) > 0 else 1
 
 

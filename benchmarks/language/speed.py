@@ -10,8 +10,6 @@ Medians of interleaved rounds; what both have learnt after three steps is compar
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,8 @@ from benchmarks import timing
 from benchmarks.compare import compare
 from benchmarks.language.steps import Model, ours, theirs, writes, writes_in_pytorch
 from benchmarks.peers import missing
+from benchmarks.language.page import PAGE
+from benchmarks.page import measured_by
 from benchmarks.report import table, timed
 
 CHARACTERS, WORDS = Model(65, 65, 256, 1, 64, 100), Model(10_000, 200, 200, 2, 20, 35)
@@ -76,14 +76,14 @@ def main() -> int:
                 all_met &= met
                 print(" | ".join(line), flush=True)
     header = ["what", "V, D, H, layers, B, T", "threads", "skrnn", "PyTorch", "its LSTMCell", "target", ""]
-    command = f"python -m benchmarks.language.speed --threads {' '.join(map(str, options.threads))}"
-    text = (
-        f"## Speed of language models\n\n`{command}{' --short' if options.short else ''}`; {os.cpu_count()} "
-        f"cores, {platform.machine()}.\n\n{table(header, rows)}\n"
+    command = (
+        f"benchmarks.language.speed --threads {' '.join(map(str, options.threads))}"
+        f"{' --short' if options.short else ''}"
     )
+    text = f"## Speed\n\n{measured_by(command)}\n\n{table(header, rows)}\n"
     print("\n" + text)
     if options.output is not None:
-        options.output.write_text(text, encoding="utf-8")
+        PAGE.write("speed", text, options.output)
     return 0 if all_met else 1
 
 

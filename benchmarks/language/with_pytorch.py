@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from benchmarks.peers.pytorch import LAYERS
+from skrnn.text.corpus import streams
 
 
 class CharacterNetwork(torch.nn.Module):
@@ -40,9 +41,11 @@ class Characters:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         (tokens,) = model.encoder_.transform([text])
-        n, a = len(tokens) // n_streams, model._architecture
-        own = torch.from_numpy(tokens[: n * n_streams].astype(np.int64)).reshape(n_streams, n).T.contiguous()
-        self.read, self.after, self.steps = own[:-1], own[1:], int(model.tbptt_steps)
+        own, a = streams(tokens, n_streams), model._architecture
+        n = min(map(len, own))  # some have a token more
+        self.after = torch.from_numpy(np.stack([each[:n] for each in own], axis=1).astype(np.int64))
+        begin = torch.full((1, n_streams), model._vocabulary.begin)
+        self.read, self.steps = torch.cat([begin, self.after[:-1]]), int(model.tbptt_steps)
         self.net = CharacterNetwork(a["cell"], a["n_tokens"], a["embedding_size"], a["hidden_size"], layers)
         self.solver, self.rate, self.max_norm = solver, model.learning_rate_init, model.max_grad_norm
 
@@ -78,9 +81,10 @@ class Characters:
 
     @torch.inference_mode()
     def loss(self, text: str, model: Any) -> float:
-        """Mean over the tokens of a text, the first of which is only read."""
+        """Mean over the tokens of a text."""
         (tokens,) = model.encoder_.transform([text])
-        own, state, total = torch.from_numpy(tokens.astype(np.int64))[:, None], None, 0.0
+        tokens, state, total = np.concatenate([[model._vocabulary.begin], tokens]), None, 0.0
+        own = torch.from_numpy(tokens.astype(np.int64))[:, None]
         for at in range(0, len(own) - 1, 1000):
             after = own[at + 1 : at + 1001]
             scores, state = self.net(own[at : at + len(after)], state)

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import datasets
 from benchmarks.peers import missing
+from benchmarks.language.page import PAGE
+from benchmarks.page import measured_by
 from benchmarks.report import table
 from skrnn.text import LSTMLanguageModel, TokenEncoder
 
@@ -82,14 +82,15 @@ def main() -> int:
     all_met = reached["plain"] > min(reached["dropout 0.2"], reached["tied weights"])
     if "pytorch" in reached:
         all_met &= abs(reached["plain"] / reached["pytorch"] - 1) <= CLOSE
-    text = (
-        f"## Words\n\n`python -m benchmarks.language.words --words {options.words} --passes {options.passes} "
-        f"--threads {options.threads}{' --peers' if options.peers else ''}`; {os.cpu_count()} cores, "
-        f"{platform.machine()}.\n\n{table(['model', 'perplexity', 'seconds per pass'], rows)}\n"
+    command = (
+        f"benchmarks.language.words --words {options.words} --passes {options.passes} --threads "
+        f"{options.threads}{' --peers' if options.peers else ''}"
     )
+    lines = table(["model", "perplexity", "seconds per pass"], rows)
+    text = f"## Words\n\n{measured_by(command)}\n\n{lines}\n"
     print("\n" + text)
     if options.output is not None:
-        options.output.write_text(text, encoding="utf-8")
+        PAGE.write("words", text, options.output)
     return 0 if all_met else 1
 
 

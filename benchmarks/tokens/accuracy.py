@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.peers import missing
 from benchmarks.report import number, table
-from benchmarks.tokens import page
+from benchmarks.tokens.page import PAGE
 from benchmarks.tokens.baselines import Answer, Split, answered
 from benchmarks.tokens.tasks import TASKS, Metric, TokenTask
 from benchmarks.work import Unavailable
@@ -200,7 +200,7 @@ def main() -> int:
             rows.append(row)
             all_met &= met
         if options.output is not None or not options.rehearse:
-            page.write(options.output or page.PAGE, name, part(name, rows, options))
+            PAGE.write(name, part(name, rows, options), options.output)
     return 0 if all_met else 1
 
 

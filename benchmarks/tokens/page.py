@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
+from benchmarks.page import RESULTS, Page
 from benchmarks.tokens.tasks import TASKS
 
-PAGE = Path(__file__).parents[1] / "results" / "TOKENS.md"
 HEAD = """\
 # Networks that read tokens
 
@@ -29,14 +26,4 @@ and learning rates; it has no dropout of hidden units in time, and drops single 
 place of tokens.
 
 """
-PARTS = (*TASKS, "speed")
-
-
-def write(path: Path, part: str, text: str) -> None:
-    """Write one part; the others stay as they are."""
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    parts = dict(re.findall(r"<!-- (\w+) -->\n(.*?\n)(?=\n<!-- |\Z)", before, re.DOTALL))
-    parts[part] = text.strip() + "\n"
-    whole = "\n".join(f"<!-- {name} -->\n{parts[name]}" for name in PARTS if name in parts)
-    path.write_text(f"{HEAD}\n{whole}".rstrip() + "\n", encoding="utf-8")
-    print(f"written to {path}")
+PAGE = Page(RESULTS / "TOKENS.md", HEAD, (*TASKS, "speed"))

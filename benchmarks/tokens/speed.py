@@ -23,7 +23,7 @@ from benchmarks import timing
 from benchmarks.compare import compare
 from benchmarks.peers import missing
 from benchmarks.report import table, timed
-from benchmarks.tokens import page
+from benchmarks.tokens.page import PAGE
 from benchmarks.tokens.steps import BATCHES, ZIPF, Reader, ours
 
 
@@ -111,7 +111,7 @@ def main() -> int:
     )
     print("\n" + text)
     if options.output is not None:
-        page.write(options.output, "speed", text)
+        PAGE.write("speed", text, options.output)
     return 0 if all_met else 1
 
 
