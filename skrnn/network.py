@@ -17,7 +17,7 @@ from . import backends
 from .batches import SIZE_R, Jobs, Steps
 from .cells import STATES
 from .layout import Parameters
-from .links import CRF, Attention, Embedding, Link, Mate, Pool, Recurrent, Unfold
+from .links import CRF, Attention, Embedding, Link, Pool, Recurrent, Unfold
 from .recording import INPUT, INPUTS, Recording, Rows
 from .sequences import Sequences
 
@@ -216,10 +216,11 @@ def check(links: Sequence[Link]) -> dict[str, int]:
             raise ValueError(f"nothing reads what {link.name!r} makes")
     side = SIDES.copy()
     for link in links:
-        sides, crosses = {side[name] for name in link.reads}, isinstance(link, Mate)
-        if sides == {0} if crosses else len(sides) > 1:
+        sides = tuple(side[name] for name in link.reads)
+        if len(set(sides)) > 1 if link.crosses is None else sides != link.crosses:
             raise ValueError(
-                f"{link.name!r} mixes up the sides of pairs: a Mate leads from the other one to this"
+                f"{link.name!r} mixes up the sides of pairs: a Mate or a CrossAttention leads from the other "
+                "one to this"
             )
         side[link.name] = side[link.reads[0]] if link.side is None else link.side
     recurrent = [link for link in links if isinstance(link, Recurrent) and side[link.name] == 0]

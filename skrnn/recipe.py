@@ -8,22 +8,26 @@ from typing import Any
 import numpy as np
 
 from . import backends
+from .cells import STATES
 from .links import (
     CRF,
     Attention,
+    CrossAttention,
     Dense,
     Dropout,
     Embedding,
     Join,
     Last,
     Link,
+    Mate,
     Pool,
     Recurrent,
     Softmax,
+    Tanh,
     Unfold,
 )
 from .network import Network
-from .recording import INPUT
+from .recording import INPUT, MATE_TOKENS, TOKENS
 
 
 def recurrent_network(
@@ -167,6 +171,102 @@ def language_network(
     if narrows:
         links.append(Dense(backend, arrays, "projection", {"projection": (below, size)}, embedding_size))
     links.append(decoder)
+    return Network(0, links, dtype=arrays, device=device, n_threads=n_threads)
+
+
+def translation_network(
+    n_source: int,
+    n_target: int,
+    *,
+    cell: str = "rnn",
+    hidden_size: int = 32,
+    num_layers: int = 1,
+    bidirectional: bool = True,
+    embedding_size: int = 32,
+    attention: str | None = "dot",
+    tie_weights: bool = False,
+    activation: str = "tanh",
+    reset_after: bool = True,
+    embedding_dropout: float = 0.0,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    dtype: np.dtype | type | str = np.float32,
+    device: str = "cpu",
+    n_threads: int = 1,
+) -> Network:
+    """An encoder of `n_source` tokens, in whose last states a decoder of `n_target` tokens begins, and
+    attention of each of its steps to all states of the encoder (Sutskever et al. 2014, Luong et al. 2015);
+    for the parameters see the translators.
+
+    Half of the units of an encoder that reads both ways read forwards and half backwards, so that its states
+    are as wide as the decoder's.
+    """
+    backend, arrays, links = backends.get(device), array_dtype(dtype), list[Link]()
+    own: dict[str, Any] = {
+        "cell": cell, "activation": activation, "reset_after": reset_after, "bf16": dtype == "bfloat16",
+        "recurrent_dropout": recurrent_dropout,
+    }  # fmt: skip
+    directions, H = 2 if bidirectional else 1, hidden_size
+    streams = iter(range(1, 2**16, 2))  # odd ones, of dropout; those of the layers are even
+    masks = iter(range(0, 2**16, 4))
+
+    def dropped(read: str, width: int) -> str:
+        if dropout > 0:
+            links.append(Dropout(f"{read}, dropped", read, width, dropout, stream=next(streams)))
+        return links[-1].name
+
+    def vectors(side: str, read: str, n_tokens: int, tied: Softmax | None) -> str:
+        links.append(
+            Embedding(
+                backend, arrays, f"{side}.embedding", n_tokens, embedding_size, read=read, tied=tied,
+                dropout=embedding_dropout, stream=next(streams),
+            )
+        )  # fmt: skip
+        return dropped(links[-1].name, embedding_size)
+
+    below, width, memory = vectors("encoder", MATE_TOKENS, n_source, None), embedding_size, ""
+    first: list[list[str]] = []  # of each of the decoder's layers
+    for k in range(num_layers):
+        memory = f"encoder {k}"
+        links.append(
+            Recurrent(
+                backend, arrays, memory, below, f"_l{k}", n_in=width, n_hidden=H // directions,
+                directions=directions, stream=next(masks), prefix="encoder.", **own,
+            )
+        )  # fmt: skip
+        first.append([])
+        for state in STATES[cell]:
+            links.append(Last(f"{memory}, {state}", memory, H, cell=state == "c"))
+            links.append(Mate(f"first {state} {k}", links[-1].name, H))
+            first[k].append(links[-1].name)
+        if k < num_layers - 1:
+            below, width = dropped(memory, H) if dropout > 0 else memory, H
+    if attention == "general":
+        links.append(Dense(backend, arrays, "keys", {"attention.keys": (memory, H)}, H, bias=False))
+
+    top = f"decoder {num_layers - 1}" if attention is None else "attentional"
+    head = Softmax(backend, arrays, "head", f"{top}, dropped" if dropout > 0 else top, H, n_target)
+    below = vectors("decoder", TOKENS, n_target, head if tie_weights else None)
+    width = embedding_size
+    for k in range(num_layers):
+        states = f"decoder {k}"
+        links.append(
+            Recurrent(
+                backend, arrays, states, below, f"_l{k}", n_in=width, n_hidden=H, stream=next(masks),
+                first=first[k], prefix="decoder.", **own,
+            )
+        )  # fmt: skip
+        below, width = states, H
+        if k < num_layers - 1 and dropout > 0:
+            below = dropped(states, H)
+    if attention is not None:
+        keys = "keys" if attention == "general" else memory
+        links.append(CrossAttention("context", below, keys, memory, H, H))
+        links.append(Join("context and states", {"context": H, below: H}))
+        maps = {"attention": ("context and states", 2 * H)}
+        links += [Dense(backend, arrays, "attention", maps, H), Tanh("attentional", "attention", H)]
+    dropped(top, H)
+    links.append(head)
     return Network(0, links, dtype=arrays, device=device, n_threads=n_threads)
 
 

@@ -162,7 +162,8 @@ def test_words():
         assert "".join(parts) == whole
         assert len(parts) > 2
     assert model.predict_next("It's (very) quick, the", 1)["token"].tolist() == ["fox"]
-    assert tidy("a ( b ) , c ' s \n d") == "a (b), c's\nd"
+    assert tidy("a ( b ) , c' s well- known \n d") == "a (b), c's well-known\nd"
+    assert tidy('" a " , " b ! "') == '"a", "b!"'
 
 
 def test_lists_of_tokens():
@@ -242,7 +243,8 @@ def test_how_many_are_read_side_by_side():
     long, short = ["ab" * 400] * 40, ["ab"] * 400
     for texts, size in (long, 4), (short, 4), (short * 10, 16):
         model = GRULanguageModel(4, max_iter=1, tbptt_steps=80, random_state=0).fit(texts)
-        assert model._batch_size == size
+        lengths = np.array([1 + len(text) for text in texts])
+        assert model._plan(lengths) == (size, (-(-lengths // 80)).sum() // size)
 
 
 @pytest.mark.parametrize("X", [TEXT, NAMES], ids=["text", "documents"])

@@ -34,11 +34,11 @@ class Layer:
         """The shape in memory of so many slots of all units, with weights for so many columns."""
         raise NotImplementedError
 
-    def places(self, suffix: str) -> Iterator[Place]:
+    def places(self, suffix: str, prefix: str = "") -> Iterator[Place]:
         """How it keeps weight_ih (g H, F), weight_hh (g H, H), bias_ih, bias_hh (g H,): first all weights."""
         for kind in ("weight", "bias"):
             for part, (lo, hi) in self.ranges.items():
-                section = f"{kind}_ih{suffix}" if part == "input" else f"{kind}_hh{suffix}"
+                section = f"{prefix}{kind}_{'ih' if part == 'input' else 'hh'}{suffix}"
                 columns = 1 if kind == "bias" else self.n_in if part == "input" else self.n_hidden
                 gates = tuple([self.gates.index(gate) for gate in self.cell.slots[lo:hi]])
                 stored = self.stored(columns, hi - lo)

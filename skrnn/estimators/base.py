@@ -210,7 +210,7 @@ class RecurrentEstimator(Validated, LearnsOnline, TakesWeights, Fits, BaseEstima
         """Where X was read or, with "auto", a GPU where the work is large enough to gain from it."""
         if self.device != "auto" or self.device_ != "cpu" or self.dtype == "bfloat16":
             return self.device_
-        network, settings = self._network_for(data, "cpu"), self._settings(len(data.sequences))
+        network, settings = self._network_for(data, "cpu"), self._settings(len(data.sequences), data)
         n_steps = np.minimum(data.sequences.lengths, settings.tbptt_steps or np.inf).mean()
         return device_for(network.flops(n_steps * settings.batch_size, training=True))
 

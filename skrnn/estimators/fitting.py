@@ -57,8 +57,8 @@ class Fits(Fitted, CallbackSupportMixin):
         self._dropout_seed = int(rng.randint(np.iinfo(np.int32).max))
         self._rng = rng.get_state(legacy=False)
 
-    def _settings(self, n: int) -> Settings:
-        """For n sequences."""
+    def _settings(self, n: int, data: Data) -> Settings:
+        """For n sequences, of which these are some."""
         names = Settings.__dataclass_fields__
         values = {name: as_python(getattr(self, name)) for name in names if hasattr(self, name)}
         batch = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
@@ -105,7 +105,7 @@ class Fits(Fitted, CallbackSupportMixin):
             network.pack(weights),
             optimizer,
             loss,
-            self._settings(n),
+            self._settings(n, data),
             rng,
             self._dropout_seed,
             data,

@@ -7,6 +7,7 @@ and its adjoint in each backend.
 
 from .attention import Attention
 from .crf import CRF
+from .cross_attention import CrossAttention
 from .dense import Dense
 from .dropout import Dropout
 from .embedding import Embedding
@@ -17,11 +18,13 @@ from .objective import Objective
 from .pooling import Last, Pool
 from .recurrent import Recurrent
 from .softmax import Softmax
+from .tanh import Tanh
 from .unfolding import Unfold
 
 __all__ = [
     "CRF",
     "Attention",
+    "CrossAttention",
     "Dense",
     "Dropout",
     "Embedding",
@@ -33,5 +36,6 @@ __all__ = [
     "Pool",
     "Recurrent",
     "Softmax",
+    "Tanh",
     "Unfold",
 ]

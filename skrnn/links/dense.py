@@ -18,14 +18,15 @@ class Dense(Link):
     """The sum of linear maps of what it reads: out = x W^T + b + x' W'^T + ...
 
     `maps` has, by the prefix of a map's arrays, the value that it reads and the width of that. The first has
-    a bias; weights of the others begin at zero.
+    a bias, unless there is to be none; weights of the others begin at zero.
     """
 
     def __init__(
-        self, backend: ModuleType, dtype: np.dtype, name: str, maps: Mapping[str, tuple[str, int]], n_out: int
-    ) -> None:
+        self, backend: ModuleType, dtype: np.dtype, name: str, maps: Mapping[str, tuple[str, int]],
+        n_out: int, *, bias: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__(name, *(read for read, _ in maps.values()))
-        self.width = n_out
+        self.width, self.bias = n_out, bias
         self.maps = {prefix: backend.Dense(n_in, n_out, dtype) for prefix, (_, n_in) in maps.items()}
 
     def sections(self) -> Iterator[Section]:
@@ -33,18 +34,22 @@ class Dense(Link):
             yield Section(
                 f"{prefix}.weight", (self.width, own.n_in), zeros if k else glorot(self.width), True
             )
-            if k == 0:
+            if k == 0 and self.bias:
                 yield Section(f"{prefix}.bias", (self.width,), zeros, False)
 
     def places(self) -> Iterator[tuple[str, Iterator[Place]]]:
         for k, (prefix, own) in enumerate(self.maps.items()):
-            columns = {"weight": own.n_in} if k else {"weight": own.n_in, "bias": 1}
+            columns = {"weight": own.n_in} | ({} if k or not self.bias else {"bias": 1})
             yield prefix, (own.place(name, f"{prefix}.{name}", n) for name, n in columns.items())
 
     def forward(self, rec: Recording, *values: Any) -> Rows:
-        out = None
-        for (prefix, own), value in zip(self.maps.items(), values, strict=True):
-            out = own.forward(rec, value.rows(rec), prefix, onto=out)
+        read, out = [value.rows(rec) for value in values], None
+        if not self.bias:  # products are added to what is there
+            first = next(iter(self.maps.values()))
+            out = rec.new_rows(self.name, "out", row=first.width, per=read[0].per)
+            rec.backend.clear_rows(rec, out)
+        for (prefix, own), X in zip(self.maps.items(), read, strict=True):
+            out = own.forward(rec, X, prefix, onto=out)
         return out
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:

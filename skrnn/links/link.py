@@ -29,12 +29,15 @@ class Link:
         Of pairs: whose sequences it works on, 0 or their mates, 1; None: like the first that it reads.
     whole : bool
         Whether it needs whole sequences, which are then not read in chunks.
+    crosses : tuple of {0, 1}, or None
+        Of pairs: the sides of the values that it reads; None: all of one.
     """
 
     width: int
     per: int | None = None
     side: int | None = None
     whole = False
+    crosses: tuple[int, ...] | None = None
 
     def __init__(self, name: str, *reads: str) -> None:
         self.name, self.reads = name, reads

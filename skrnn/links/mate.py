@@ -12,7 +12,7 @@ from .link import Link
 class Mate(Link):
     """Rows per sequence of the other side, each for its mate."""
 
-    per, side, whole = SIZE_B, 0, True
+    per, side, whole, crosses = SIZE_B, 0, True, (1,)
 
     def __init__(self, name: str, read: str, width: int) -> None:
         super().__init__(name, read)

@@ -53,11 +53,11 @@ class States:
 class Recurrent(Link):
     """A layer of an RNN, an LSTM or a GRU, in one or two directions.
 
-    The names of its arrays end in `suffix`, "_l0". `stream` numbers the random numbers of its recurrent
-    masks; a second direction has the next but one. For `activation` and `reset_after` see
-    `skrnn.cells.build`. With `bf16` products in time read bfloat16; all else is float32 then. `first` names
-    the values, rows (B, directions n_hidden), in which h, and c of an LSTM, begin; those that are not named
-    begin at zero.
+    The names of its arrays begin with `prefix` and end in `suffix`, "_l0". `stream` numbers the random
+    numbers of its recurrent masks; a second direction has the next but one. For `activation` and
+    `reset_after` see `skrnn.cells.build`. With `bf16` products in time read bfloat16; all else is float32
+    then. `first` names the values, rows (B, directions n_hidden), in which h, and c of an LSTM, begin; those
+    that are not named begin at zero.
 
     Raises
     ------
@@ -69,6 +69,7 @@ class Recurrent(Link):
         self, backend: ModuleType, dtype: np.dtype, name: str, read: str, suffix: str, cell: str,
         n_in: int, n_hidden: int, *, directions: int = 1, recurrent_dropout: float = 0.0, stream: int = 0,
         activation: str = "tanh", reset_after: bool = True, bf16: bool = False, first: Sequence[str] = (),
+        prefix: str = "",
     ) -> None:  # fmt: skip
         super().__init__(name, read, *first)
         if len(first) > len(STATES[cell]):
@@ -78,8 +79,9 @@ class Recurrent(Link):
         # What is read from behind, or begins in what has been learnt, is not read in chunks.
         self.width, self.whole = n_hidden * directions, directions == 2 or len(first) > 0
         self.recurrent_dropout, self.stream, self.bf16 = recurrent_dropout, stream, bf16
+        self.prefix = prefix
         self.layers = {
-            own: backend.RecurrentLayer(cell, n_in, n_hidden, dtype, activation, reset_after, bf16)
+            prefix + own: backend.RecurrentLayer(cell, n_in, n_hidden, dtype, activation, reset_after, bf16)
             for own in (suffix, f"{suffix}_reverse")[:directions]
         }
 
@@ -91,17 +93,17 @@ class Recurrent(Link):
         def biases(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
             return np.concatenate([np.full(H, 1.0 if gate == "f" else 0.0) for gate in gates])
 
-        for suffix in self.layers:
-            rows = len(gates) * H
+        for part in self.layers:
+            rows, prefix, suffix = len(gates) * H, self.prefix, part.removeprefix(self.prefix)
             # gates are separate matrices
-            yield Section(f"weight_ih{suffix}", (rows, self.n_in), glorot(H), True)
-            yield Section(f"weight_hh{suffix}", (rows, H), orthogonal_gates, True)
-            yield Section(f"bias_ih{suffix}", (rows,), biases, False)
-            yield Section(f"bias_hh{suffix}", (rows,), zeros, False)
+            yield Section(f"{prefix}weight_ih{suffix}", (rows, self.n_in), glorot(H), True)
+            yield Section(f"{prefix}weight_hh{suffix}", (rows, H), orthogonal_gates, True)
+            yield Section(f"{prefix}bias_ih{suffix}", (rows,), biases, False)
+            yield Section(f"{prefix}bias_hh{suffix}", (rows,), zeros, False)
 
     def places(self) -> Iterator[tuple[str, Iterator[Place]]]:
-        for suffix, layer in self.layers.items():
-            yield suffix, layer.places(suffix)
+        for part, layer in self.layers.items():
+            yield part, layer.places(part.removeprefix(self.prefix), self.prefix)
 
     def forward(self, rec: Recording, value: Any, *first: Any) -> States:
         X, parts, backend = value.rows(rec), [], rec.backend

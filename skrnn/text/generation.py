@@ -263,7 +263,8 @@ def tidy(text: str) -> str:
     """Words and signs with the blanks that are usual between them."""
     text = re.sub(r" ?\n ?", "\n", text)
     text = re.sub(r" ([.,;:!?)\]}])", r"\1", text)
-    return re.sub(r"([(\[{]) | (['’]) ?(?=\w)", r"\1\2", text)
+    text = re.sub(r"([(\[{]|\w['’-]) (?=\S)", r"\1", text)
+    return re.sub(r'" ?([^"\n]*?) ?"', r'"\1"', text)
 
 
 def _stops(stop: str | Sequence[str] | None) -> list[str]:

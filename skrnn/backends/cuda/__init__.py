@@ -7,6 +7,7 @@ from . import arrays as arrays
 from . import turns as turns
 from .attention import attend, attend_backward
 from .crf import best_path, chain_marginals, chain_objective
+from .cross_attention import attend_mates, attend_mates_backward
 from .decoding import choose, follow, next_tokens
 from .dense import Dense
 from .dropout import drop_out, drop_tokens, sequence_mask
@@ -17,6 +18,7 @@ from .reading import first_states, fold, gather, next_minibatch, next_step, scat
 from .recurrent import RecurrentLayer
 from .rows import add, add_flat, add_reversed, clear_rows, copy_rows, take_mates
 from .softmax import Softmax
+from .tanh import tanh, tanh_backward
 from .tape import Tape
 from .updates import Optimizer
 from .workspace import Workspace, aligned, to_device, to_host

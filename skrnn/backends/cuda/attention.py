@@ -13,12 +13,7 @@ from ...recording import Recording, Rows
 from .device import Matrix
 from .jit import kernel
 from .rows import clear_tail
-
-
-@kernel("tanh_rows")
-def tanh_rows(sizes, row, U):
-    for k in range(cuda.grid(1), sizes[SIZE_R] * row, cuda.gridsize(1)):
-        U[k] = math.tanh(U[k])
+from .tanh import tanh
 
 
 @kernel("attention_scores")
@@ -91,7 +86,7 @@ def rows_gradient(sizes, place_of, D, d_row, dout, U, v, a, ds, dU, dH):
 def attend(rec: Recording, H: Rows, U: Rows, v: Any, a: Rows, out: Rows) -> None:
     """Rows H (R, D) over time: out (B, D), and the weights a (R, 1), by products U that become tanh(U)."""
     tape, s, D = rec.tape, rec.tape.steps(rec.steps), out.row
-    tape.each(tanh_rows, s.max_rows * D, s.sizes, D, U.array)
+    tanh(rec, U, U)
     tape.each(scores_kernel, s.max_rows, s.sizes, D, U.array, v, a.array)
     tape.each(weights_kernel, s.max_sequences, s.sizes, s.row_at, s.lengths, a.array)
     tape.each(
