@@ -59,6 +59,7 @@ WANTED: dict[str, Callable[[Network, Recording, Any], Rows]] = {
     "attention": lambda network, rec, out: network.attention_weights(rec),
     "marginals": lambda network, rec, out: out.marginals(rec),
     "labels": lambda network, rec, out: out.labels(rec),
+    "alignment": lambda network, rec, out: network.alignment(rec),
 }
 BATCH = 256  # sequences run together
 ROWS = 32_768  # steps run together: bounds the memory of long sequences
@@ -125,10 +126,11 @@ class Pass:
         Where each sequence ends among `n_steps` steps of the answer, if this is to change.
     state : State or None
         First states, in the order of `sequences`; None: zeros.
-    wanted : {"outputs", "states", "attention", "marginals", "labels"}
+    wanted : {"outputs", "states", "attention", "marginals", "labels", "alignment"}
         What to return: the head's outputs; the top layer's states per step; in float64, the weight of each
         step in attention; of a network that ends in a `CRF`, in float64, the probabilities of the labels of
-        each step, or the labels of the best path, int32.
+        each step, or the labels of the best path, int32; of pairs, for each step the weights of the steps of
+        its mate, as many as the longest has.
     log_prob : Targets, optional
         Of a network that ends in a `Softmax` or a `CRF`: return, in float64, minus log p of these tokens
         instead, or of each sequence of labels.
@@ -172,13 +174,14 @@ class Pass:
             if len(log_prob) != asked:
                 raise ValueError(f"log_prob has {len(log_prob)} targets for {asked} of the network's outputs")
         float64 = np.dtype(np.float64)
-        self.per_step = wanted in ("states", "attention") or network.return_sequences
+        self.per_step = wanted in ("states", "attention", "alignment") or network.return_sequences
         width, dtype = {
             "outputs": (network.n_out, network.dtype),
             "states": (network.recurrent[-1].width, network.dtype),
             "attention": (1, float64),
             "marginals": (network.n_out, float64),
             "labels": (1, TOKEN),
+            "alignment": (0 if mates is None else int(mates.lengths.max()), network.dtype),
         }[wanted]
         if log_prob is not None:
             width, dtype = 1, float64

@@ -197,6 +197,28 @@ def _multiclass(jit):
     return row
 
 
+def _smoothed(jit):
+    """The same, where p[0] of the probability of the right class is every class's."""
+    row_of = _multiclass(jit)
+
+    @jit
+    def row(raw, y, d, p):
+        loss, n, right, lost = row_of(raw, y, d, p), len(raw), int(y[0]), 0.0
+        for k in range(n):
+            lost += (raw[right] - raw[k]) / n
+            d[k] -= p[0] / n
+        d[right] += p[0]
+        return loss + p[0] * lost
+
+    return row
+
+
+def smoothed_log_loss(share: float) -> Loss:
+    """The log loss of targets of which every class has an equal part of that share (Szegedy et al. 2016,
+    "Rethinking the inception architecture for computer vision")."""
+    return Loss("multiclass_log_loss", same, _smoothed, softmax, (share,)) if share else multiclass_log_loss
+
+
 @elementwise
 def _independent(jit):
     """y of 0 and 1: one sigmoid and one cross-entropy per column."""

@@ -17,7 +17,7 @@ from . import backends
 from .batches import SIZE_R, Jobs, Steps
 from .cells import STATES
 from .layout import Parameters
-from .links import CRF, Attention, Embedding, Link, Pool, Recurrent, Unfold
+from .links import CRF, Attention, CrossAttention, Embedding, Link, Pool, Recurrent, Unfold
 from .recording import INPUT, INPUTS, Recording, Rows
 from .sequences import Sequences
 
@@ -162,6 +162,11 @@ class Network:
     def attention_weights(self, rec: Recording) -> Rows:
         """After `forward`: of every step, rows (R, 1) in float64."""
         return self.attention.weights(rec)
+
+    def alignment(self, rec: Recording) -> Rows:
+        """Record, after `forward`, the weights of the steps of each step's mate: rows (R, of the longest)."""
+        (link,) = [link for link in self.links if isinstance(link, CrossAttention)]
+        return link.weights(rec)
 
     # --- from chunk to chunk -----------------------------------------------------------------------
     def carried(self, rec: Recording) -> list[list[Rows]]:

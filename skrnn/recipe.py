@@ -244,8 +244,11 @@ def translation_network(
     if attention == "general":
         links.append(Dense(backend, arrays, "keys", {"attention.keys": (memory, H)}, H, bias=False))
 
-    top = f"decoder {num_layers - 1}" if attention is None else "attentional"
-    head = Softmax(backend, arrays, "head", f"{top}, dropped" if dropout > 0 else top, H, n_target)
+    # The softmax reads rows of its own width, which is that of the vectors where it shares them.
+    top, width = f"decoder {num_layers - 1}", embedding_size if tie_weights else H
+    if attention is not None or width != H:
+        top = "attentional" if attention is not None else "projection"
+    head = Softmax(backend, arrays, "head", f"{top}, dropped" if dropout > 0 else top, width, n_target)
     below = vectors("decoder", TOKENS, n_target, head if tie_weights else None)
     width = embedding_size
     for k in range(num_layers):
@@ -264,8 +267,11 @@ def translation_network(
         links.append(CrossAttention("context", below, keys, memory, H, H))
         links.append(Join("context and states", {"context": H, below: H}))
         maps = {"attention": ("context and states", 2 * H)}
-        links += [Dense(backend, arrays, "attention", maps, H), Tanh("attentional", "attention", H)]
-    dropped(top, H)
+        links.append(Dense(backend, arrays, "attention", maps, head.product.n_in))
+        links.append(Tanh("attentional", "attention", links[-1].width))
+    elif head.product.n_in != H:
+        links.append(Dense(backend, arrays, top, {"projection": (below, H)}, head.product.n_in))
+    dropped(top, head.product.n_in)
     links.append(head)
     return Network(0, links, dtype=arrays, device=device, n_threads=n_threads)
 

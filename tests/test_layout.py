@@ -113,12 +113,13 @@ HOMES = {
     "pandas": {"columns", "windows", "forecasting", "text"},
     "utilsforecast": {"forecasting"},
     "tqdm": {"estimators", "warmup"},
-    "matplotlib": {"display", "forecasting"},
+    "matplotlib": {"display", "forecasting", "text"},
     "cupy": {"backends"},
     "cuda": {"backends"},
     "filelock": {"backends"},
+    "sacrebleu": {"text"},
 }
-WHEN_USED = {"tqdm", "matplotlib", "utilsforecast", "cupy", "cuda", "filelock"}
+WHEN_USED = {"tqdm", "matplotlib", "utilsforecast", "cupy", "cuda", "filelock", "sacrebleu"}
 
 
 class Import:

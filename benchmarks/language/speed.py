@@ -18,10 +18,10 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import timing
 from benchmarks.compare import compare
-from benchmarks.language.steps import Model, ours, theirs, writes, writes_in_pytorch
-from benchmarks.peers import missing
 from benchmarks.language.page import PAGE
+from benchmarks.language.steps import Model, ours, theirs, writes, writes_in_pytorch
 from benchmarks.page import measured_by
+from benchmarks.peers import missing
 from benchmarks.report import table, timed
 
 CHARACTERS, WORDS = Model(65, 65, 256, 1, 64, 100), Model(10_000, 200, 200, 2, 20, 35)

@@ -21,9 +21,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import datasets
-from benchmarks.peers import missing
 from benchmarks.language.page import PAGE
 from benchmarks.page import measured_by
+from benchmarks.peers import missing
 from benchmarks.report import table
 from skrnn.text import LSTMLanguageModel, TokenEncoder
 

@@ -31,8 +31,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.peers import missing
 from benchmarks.report import number, table
-from benchmarks.tokens.page import PAGE
 from benchmarks.tokens.baselines import Answer, Split, answered
+from benchmarks.tokens.page import PAGE
 from benchmarks.tokens.tasks import TASKS, Metric, TokenTask
 from benchmarks.work import Unavailable
 

@@ -50,7 +50,7 @@ name)``                                  in `gradient_of_states`, where that of 
                                          are rows of ``width`` elements.
 ``Softmax(n_in, n_out, dtype)``          A linear map to the scores of many tokens.
 ``.objective(rec, X, name, y, w,         The losses of all rows, `Weighed`, of whose scores a chunk is kept at
-learns)``                                a time; if it learns, also the gradients of their mean, of which that
+learns, smoothing)``                     a time; if it learns, also the gradients of their mean, of which that
                                          of X is returned.
 ``look_up(rec, tokens, column, table,    Rows (R, D): the tokens' vectors in a table, which is kept in panels
 lanes, out)``                            of `lanes` tokens.

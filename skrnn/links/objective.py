@@ -29,10 +29,12 @@ class Objective(Link):
         """What it makes are numbers in `statistics`; the gradient is found in the same pass."""
         loss, y, w, *to = self.arguments
         if isinstance(raw, Scores | Chain):
-            if loss is not multiclass_log_loss:
-                what = "softmax over tokens" if isinstance(raw, Scores) else "CRF"
+            what, smoothing = "softmax over tokens" if isinstance(raw, Scores) else "CRF", {}
+            if loss.name != multiclass_log_loss.name or (loss.parameters and isinstance(raw, Chain)):
                 raise ValueError(f"the loss of a {what} is the log loss, got {loss.name}")
-            losses, d = raw.objective(rec, y, w, learns=True)
+            if loss.parameters:
+                smoothing = {"smoothing": loss.parameters[0]}
+            losses, d = raw.objective(rec, y, w, learns=True, **smoothing)
         else:
             d = rec.new_rows(self.name, "d", row=raw.row, per=raw.per)
             losses = rec.backend.objective(rec, loss, raw, d, self.width, y, w)

@@ -65,10 +65,11 @@ class Scores:
         return self.link.product.forward(rec, self.X, self.link.prefix)
 
     def objective(
-        self, rec: Recording, y: Targets, w: np.ndarray | None = None, *, learns: bool = False
-    ) -> tuple[Weighed, Rows | None]:
+        self, rec: Recording, y: Targets, w: np.ndarray | None = None, *, learns: bool = False,
+        smoothing: float = 0.0,
+    ) -> tuple[Weighed, Rows | None]:  # fmt: skip
         """Record the losses of all rows, -log p of their tokens; if it learns, also the gradients of their
-        mean, of which that of X is returned.
+        mean, of which that of X is returned. `smoothing`: see `skrnn.losses.smoothed_log_loss`.
 
         Raises
         ------
@@ -80,4 +81,6 @@ class Scores:
         least, most = y.values.min(initial=0), y.values.max(initial=-1)
         if least < 0 or most >= self.link.width:
             raise ValueError(f"target {least if least < 0 else most} is none of {self.link.width} tokens")
-        return self.link.product.objective(rec, self.X, self.link.prefix, y, w, learns=learns)
+        return self.link.product.objective(
+            rec, self.X, self.link.prefix, y, w, learns=learns, smoothing=smoothing
+        )

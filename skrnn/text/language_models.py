@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..estimators.declare import with_parameters
 from ..estimators.parameters import GRUParameters, RNNParameters
 from .language_model import LanguageModel
-from .parameters import LanguageModelParameters
+from .parameters import LanguageModelParameters, TrainingParameters
 
 ATTRIBUTES = """
 encoder_ : TokenEncoder
@@ -31,7 +31,9 @@ device_ : str
 
 
 @with_parameters
-class RNNLanguageModel(LanguageModelParameters, RNNParameters, GRUParameters, LanguageModel):
+class RNNLanguageModel(
+    TrainingParameters, LanguageModelParameters, RNNParameters, GRUParameters, LanguageModel
+):
     """A recurrent network that reads a text and says of each token how probable it was.
 
     It learns from one text, or from documents; scores others, and writes some. Its network are vectors of
@@ -56,7 +58,7 @@ class RNNLanguageModel(LanguageModelParameters, RNNParameters, GRUParameters, La
 
 
 @with_parameters
-class LSTMLanguageModel(LanguageModelParameters, LanguageModel):
+class LSTMLanguageModel(TrainingParameters, LanguageModelParameters, LanguageModel):
     """A network of LSTM layers that reads a text and says of each token how probable it was.
 
     See `RNNLanguageModel`.
@@ -79,7 +81,7 @@ class LSTMLanguageModel(LanguageModelParameters, LanguageModel):
 
 
 @with_parameters
-class GRULanguageModel(LanguageModelParameters, GRUParameters, LanguageModel):
+class GRULanguageModel(TrainingParameters, LanguageModelParameters, GRUParameters, LanguageModel):
     """A network of GRU layers that reads a text and says of each token how probable it was.
 
     See `RNNLanguageModel`.

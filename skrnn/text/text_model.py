@@ -29,6 +29,7 @@ WORDS = r"\d+(?:[.,]\d+)+|\w+(?:['’-](?=\w))?|[^\w\s]|\n"
 ENCODERS: dict[str, dict[str, Any]] = {
     "char": {"analyzer": "char", "lowercase": False},
     "word": {"analyzer": "word", "lowercase": False, "token_pattern": WORDS},
+    "tokens": {"analyzer": "tokens"},
 }
 CELL_PARAMETERS = "activation", "reset_after"
 

@@ -1,8 +1,9 @@
 """A softmax over many tokens, in chunks of rows: all scores of a minibatch are never there at once.
 
 Row m's scores are s = W x_m + b; its loss is log(sum_v exp(s_v)) - s_y, and the gradient of that by s is
-softmax(s) - onehot(y). A chunk's scores become their gradients where they are, and go on into those of x and
-W before the next chunk takes their place.
+softmax(s) - onehot(y); smoothing takes a share of onehot(y) and gives each token as much of it. A chunk's
+scores become their gradients where they are, and go on into those of x and W before the next chunk takes
+their place.
 """
 
 from __future__ import annotations
@@ -68,9 +69,17 @@ def softmax_kernel(dtype: np.dtype):
                 total += np.float64(some[k + j])
         return largest, total
 
+    @kernel("mean_of_scores", dtype.name)
+    def mean_of(G, at, V):
+        """Of G[at:][:V]."""
+        total = 0.0
+        for j in range(V):
+            total += np.float64(G[at + j])
+        return total / V
+
     @kernel("softmax_rows", dtype.name)
     def softmax_rows(thread, n_threads, sizes, sequence, row, per, first, n_rows, V, width, y, y_at, weights,
-                     total_weight, G, some, values, learns):  # fmt: skip
+                     total_weight, smoothing, G, some, values, learns):  # fmt: skip
         """values (M,): the losses of `n_rows` rows from `first` on, whose scores are G (n_rows, width). If it
         learns, G becomes the gradient of the mean loss."""
         lo, hi = own_range(thread, n_threads, max(0, min(n_rows, sizes[per] - first)))
@@ -80,15 +89,18 @@ def softmax_kernel(dtype: np.dtype):
             if weights[first + m] > 0:
                 own = m * width + np.intp(y[y_at[at] if len(y_at) > 0 else at])
                 score = np.float64(G[own])
+                if smoothing > 0:
+                    score += smoothing * (mean_of(G, m * width, V) - score)
                 largest, total = exponentials(G, m * width, V, width, some, thread * L)
                 values[first + m] = log(total) + (np.float64(largest) - score)
                 if learns:
                     share = weights[first + m] / total_weight[0]
                     scale, e = scalar(share / total), part(G, m * width, V)
+                    even = scalar(share * smoothing / V)
                     for j in range(V):
-                        e[j] *= scale
+                        e[j] = e[j] * scale - even
                     clear(G, m * width + V, width - V)
-                    G[own] -= scalar(share)
+                    G[own] -= scalar(share * (1 - smoothing))
             elif learns:
                 clear(G, m * width, width)
 
@@ -187,7 +199,7 @@ class Softmax(Dense):
         self.token_kernels = token_kernels(dtype, vectors)
 
     def objective(
-        self, rec: Recording, X: Rows, name: str, y, w, *, learns: bool
+        self, rec: Recording, X: Rows, name: str, y, w, *, learns: bool, smoothing: float = 0.0
     ) -> tuple[Weighed, Rows | None]:
         """Record -log p of each row's token; if it learns, the gradients of the parameters and of X, too."""
         tape, steps, C, n_in, P = rec.tape, rec.steps, self.columns, self.n_in, self.panels
@@ -210,8 +222,8 @@ class Softmax(Dense):
             tape.share(kernels.scores, *chunk, X.array, X.row, X.past, views["weight"], views["bias"], G)
             tape.share(
                 softmax_kernel(self.dtype), steps.sizes, steps.sequence, steps.row, X.per, first, n_rows,
-                self.n_out, self.width, *targets, losses.weights, losses.total, G, some, losses.values.array,
-                learns,
+                self.n_out, self.width, *targets, losses.weights, losses.total, smoothing, G, some,
+                losses.values.array, learns,
             )  # fmt: skip
             if learns:
                 tape.share(

@@ -1,0 +1,1 @@
+"""Translators on real sentences and words, and their speed."""

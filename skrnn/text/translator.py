@@ -1,0 +1,265 @@
+"""What all translators share: what they read of pairs of texts, and how they learn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.callback import with_callbacks
+from sklearn.utils import Tags
+
+from ..estimators.n_jobs import effective_threads
+from ..estimators.parameters import as_python
+from ..estimators.unchanged import unchanged_on_error
+from ..losses import Loss, smoothed_log_loss
+from ..network import Network
+from ..recipe import array_dtype, translation_network
+from ..sequences import TOKEN, Sequences
+from ..training import Data, Settings
+from .corpus import Vocabulary
+from .text_model import TextModel
+from .translating import Translates
+
+FROZEN = (
+    "hidden_size", "num_layers", "bidirectional", "attention", "tie_weights", "embedding_dropout", "dropout",
+    "recurrent_dropout", "dtype",
+)  # fmt: skip
+ENCODERS, TABLES = (
+    ("source_encoder", "target_encoder"),
+    ("encoder.embedding.weight", "decoder.embedding.weight"),
+)
+# With batch_size="auto" and max_iter="auto".
+PAIRS, FEWEST_PAIRS, LEAST_UPDATES = 64, 8, 100  # the last of a pass
+UPDATES, PASSES = 10_000, (10, 40)
+ROWS_OF_A_PASS, LEAST_STEPS = 4, 100  # steps_per_row=None
+Texts = list[np.ndarray]  # of tokens
+Pairs = tuple[Texts, Texts]  # sources, and targets with their ends
+
+
+class Translator(Translates, TextModel):
+    """Parameters, validation and fit."""
+
+    hidden_size: Any
+    bidirectional: Any
+    embedding_size: Any
+    label_smoothing: Any
+    n_jobs: Any
+    warm_start: Any
+    early_stopping: Any
+    validation_fraction: Any
+    batch_size: Any
+    max_iter: Any
+    max_length: Any
+    steps_per_row: Any
+
+    # --- fit -----------------------------------------------------------------------------------------
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> Self:
+        """Learn from pairs of texts.
+
+        Parameters
+        ----------
+        X : list of str, or of lists of str
+            What is translated: texts, or tokens.
+        y : list of str, or of lists of str
+            The translation of each.
+        X_val, y_val : like X and y, default=None
+            Validation data, instead of a part of X and y with `early_stopping`.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        TypeError, ValueError
+            For texts that are none or have no token, which are named; if there are not as many of y as of X;
+            for unusable parameters; when the loss stops being finite. The estimator is then what it was
+            before.
+        KeyboardInterrupt
+            On Ctrl-C. In training, after the running minibatch and with a warning: the estimator is fitted
+            then, with the best weights so far. Before it, the estimator is what it was.
+        RuntimeError
+            If `device` cannot be used here.
+        MemoryError
+            If the GPU has too little memory.
+        """
+        with unchanged_on_error(self):
+            again = self.warm_start and hasattr(self, "weights_")
+            pairs, held_back = self._read_pairs(X, y, again), None
+            if (X_val is None) != (y_val is None):
+                raise ValueError("X_val and y_val go together: one of them is missing")
+            if X_val is not None:
+                held_back = self._tokens_of(X_val, y_val, "X_val", "y_val")
+            elif self.early_stopping:
+                pairs, held_back = self._hold_back(pairs, again)
+            for table, tokens in zip(TABLES, pairs, strict=True):
+                self._is_read(table, np.concatenate(tokens))
+            validation = None if held_back is None else self._data(*held_back)
+            progress = self._learn(self._data(*pairs), validation, again, partial(self._run_fit, X=X, y=y))
+        self._raise_if_interrupted(progress)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any) -> Self:
+        """One pass over pairs, and on from what was learnt before, for pairs that do not fit into memory.
+
+        The first call learns the vocabularies, unless the encoders are fitted already; tokens that they have
+        not are unknown ones later. All calls take the rate `learning_rate_init`.
+
+        Parameters
+        ----------
+        X, y : like in `fit`
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `fit`.
+        """
+        with unchanged_on_error(self):
+            again = hasattr(self, "weights_")
+            pairs = self._read_pairs(X, y, again)
+            for table, tokens in zip(TABLES, pairs, strict=True):
+                self._is_read(table, np.concatenate(tokens))
+            self._learn(self._data(*pairs), None, again, self._pass_over)
+        return self
+
+    # --- data ------------------------------------------------------------------------------------------
+    def _read_pairs(self, X: Any, y: Any, again: bool) -> Pairs:
+        """The tokens of both; learns the vocabularies, unless training goes on."""
+        X, y = (list(checked(texts, name)) for texts, name in ((X, "X"), (y, "y")))
+        if not again:
+            encoders = []
+            for name, texts in zip(ENCODERS, (X, y), strict=True):
+                encoder = getattr(self, name)
+                if encoder == "auto":
+                    encoder = "word" if texts and isinstance(texts[0], str) else "tokens"
+                with named("X" if name == ENCODERS[0] else "y"):
+                    encoders.append(self._fitted_encoder(encoder, texts))
+                self._tidies = encoder == "word"  # of the target
+            self.source_encoder_, self.target_encoder_ = encoders
+            n_known = [len(encoder.get_feature_names_out()) - 1 for encoder in encoders]
+            self._n_source, self._n_known = n_known[0] + 1, n_known[1]
+            self._unread = dict(zip(TABLES, n_known, strict=True))
+        pairs = self._tokens_of(X, y)
+        if not again:
+            longest = max(map(len, pairs[1]))
+            self.max_length_ = 2 * longest if self.max_length == "auto" else int(self.max_length)
+        return pairs
+
+    def _tokens_of(self, X: Any, y: Any, name: str = "X", y_name: str = "y") -> Pairs:
+        """Those of sources and, with their ends, of targets."""
+        sources = self._source_tokens(X, name)
+        with named(y_name):
+            targets = list(self.target_encoder_.transform(checked(y, y_name)))
+        if len(sources) != len(targets):
+            raise ValueError(f"{name} has {len(sources)} texts and {y_name} {len(targets)}")
+        check_not_empty(targets, y_name)
+        end = np.array([self._vocabulary.end], TOKEN)
+        return sources, [np.concatenate([tokens, end]) for tokens in targets]
+
+    def _hold_back(self, pairs: Pairs, again: bool) -> tuple[Pairs, Pairs]:
+        """Pairs to learn from, and others to validate on."""
+        sources, targets = pairs
+        learnt, held_back = self._split(len(sources), as_python(self.validation_fraction), again)
+        if not len(learnt):
+            raise ValueError(f"early_stopping holds back all of {len(sources)} pairs")
+        first, second = (
+            ([sources[i] for i in own], [targets[i] for i in own]) for own in (learnt, held_back)
+        )
+        return first, second
+
+    def _source_tokens(self, X: Any, name: str = "X") -> Texts:
+        with named(name):
+            sources = list(self.source_encoder_.transform(checked(X, name)))
+        check_not_empty(sources, name)
+        return sources
+
+    def _data(self, sources: Texts, targets: Texts) -> Data:
+        dtype = array_dtype(self.dtype)
+        sequences, y = self._vocabulary.read(targets, dtype)
+        return Data(sequences, y, None, Sequences.from_tokens(sources, dtype))
+
+    @property
+    def _vocabulary(self) -> Vocabulary:
+        """Of the targets."""
+        return Vocabulary(self._n_known)
+
+    @property
+    def _n_tokens(self) -> int:
+        return self._vocabulary.n_tokens
+
+    def _settings(self, n: int, data: Data) -> Settings:
+        settings = super()._settings(n, data)
+        if self.batch_size == "auto":
+            settings.batch_size = min(n, int(np.clip(n // LEAST_UPDATES, FEWEST_PAIRS, PAIRS)))
+        n_updates = -(-n // settings.batch_size)
+        if self.max_iter == "auto":
+            settings.max_iter = int(np.clip(round(UPDATES / n_updates), *PASSES))
+        if settings.steps_per_row is None:
+            settings.steps_per_row = max(LEAST_STEPS, n_updates // ROWS_OF_A_PASS)
+        return settings
+
+    # --- the network -----------------------------------------------------------------------------------
+    def _loss(self) -> Loss:
+        return smoothed_log_loss(as_python(self.label_smoothing))
+
+    def _network_parameters(self) -> dict[str, Any]:
+        hidden, size = as_python(self.hidden_size), as_python(self.embedding_size)
+        if self.bidirectional and hidden % 2:
+            raise ValueError(
+                f"half of the encoder's hidden_size={hidden} units read backwards: make it even, or set "
+                "bidirectional=False"
+            )
+        return self._frozen(*FROZEN) | {
+            "n_source": self._n_source,
+            "n_target": self._n_tokens,
+            "embedding_size": hidden if size == "auto" else size,
+        }
+
+    def _fitted_network(self, parameters: dict[str, Any], device: str) -> Network:
+        return translation_network(device=device, n_threads=effective_threads(self.n_jobs), **parameters)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+
+class named:
+    """``with named("y"):`` what is raised says which argument it is about."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, TypeError | ValueError) and error.args and isinstance(error.args[0], str):
+            error.args = (f"{self.name}: {error.args[0]}", *error.args[1:])
+
+
+def checked(texts: Any, name: str) -> Iterable[Any]:
+    """Raise unless it is a list, or what is like one."""
+    if isinstance(texts, str | bytes):
+        raise ValueError(f"{name} is one text: pass a list of texts, [{name}] for one of them")
+    if not isinstance(texts, Iterable):
+        raise TypeError(f"{name} must be a list of texts or of lists of tokens, got {type(texts).__name__}")
+    return texts
+
+
+def check_not_empty(texts: Texts, name: str) -> None:
+    for i, tokens in enumerate(texts):
+        if not len(tokens):
+            raise ValueError(f"{name}[{i}] has no token")
+    if not texts:
+        raise ValueError(f"{name} is empty")
