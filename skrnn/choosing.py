@@ -37,10 +37,21 @@ def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Call
         return largest + log(total)
 
     @jit
-    def best_tokens(scores, at, V, so_far, values, tokens, first, n):
+    def leave_out(scores, at, never, never_1, never_2):
+        """These tokens, or less than three of them, are not chosen."""
+        if never >= 0:
+            scores[at + never] = -inf
+        if never_1 >= 0:
+            scores[at + never_1] = -inf
+        if never_2 >= 0:
+            scores[at + never_2] = -inf
+
+    @jit
+    def best_tokens(scores, at, V, never, never_1, never_2, so_far, values, tokens, first, n):
         """tokens[first:][:n]: those of the n highest of scores[at:][:V], best first; values: the log
-        probabilities of what they would make of a text that has `so_far`."""
+        probabilities of what they would make of a text that has `so_far`, by the scores of all tokens."""
         norm = log_sum(scores, at, V, largest_of(scores, at, V))
+        leave_out(scores, at, never, never_1, never_2)
         last = first + n - 1
         for k in range(first, first + n):
             values[k], tokens[k] = -inf, 0
@@ -111,9 +122,12 @@ def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Call
         return lowest, n_lowest, total
 
     @jit
-    def sampled_token(scores, at, V, temperature, top_k, top_p, seed, sequence, step, so_far):
+    def sampled_token(
+        scores, at, V, never, never_1, never_2, temperature, top_k, top_p, seed, sequence, step, so_far
+    ):
         """A token by its probability, softmax(scores / temperature) of the most probable ones, and the log
-        probability of the text."""
+        probability of the text, by the scores of those that may be drawn."""
+        leave_out(scores, at, never, never_1, never_2)
         largest = largest_of(scores, at, V)
         total = above(scores, at, V, -inf, largest, temperature)[1]
         norm = largest + log(total) if temperature == 1 else log_sum(scores, at, V, largest)

@@ -45,6 +45,9 @@ class Choices:
         curious case of neural text degeneration").
     length_penalty : float
         Searches rank texts that have ended by log p / length ** length_penalty.
+    never : tuple of int
+        Up to three tokens that are not chosen. The log probability of a text that is searched for is by the
+        scores of all tokens, that of one that is sampled by those of the others.
     seed : int
         With the text's number and that of the step it makes the random number of a choice.
 
@@ -73,6 +76,7 @@ class Choices:
     seed: int = 0
     top_k: int | None = None
     top_p: float = 1.0
+    never: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -90,6 +94,8 @@ class Choices:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
         if self.temperature < np.finfo(np.float64).tiny:  # what kernels take for zero
             self.temperature = 0.0
+        if len(self.never) > 3 or min(self.never, default=0) < 0:
+            raise ValueError(f"never must be up to three tokens, got {self.never}")
         if self.temperature > 0 and self.width > 1:
             raise ValueError("texts are sampled, with a temperature, or searched for, with a width")
         n_rows = self.n_rows
@@ -108,12 +114,18 @@ class Choices:
 
     def n_candidates(self, n_tokens: int) -> int:
         """For the next token of a row: one more than go on, since one may end the text."""
-        return 1 if self.temperature > 0 else min(self.width + 1, n_tokens)
+        return 1 if self.temperature > 0 else min(self.width + 1, n_tokens - len(self.never))
 
     @property
     def rules(self) -> tuple[int, int, float]:
         """What `skrnn.choosing` goes by."""
         return self.max_steps, self.end, float(self.length_penalty)
+
+    @property
+    def left_out(self) -> tuple[int, int, int]:
+        """Three tokens; -1: none."""
+        never, never_1, never_2 = (*map(int, self.never), -1, -1, -1)[:3]
+        return never, never_1, never_2
 
     @property
     def sampling(self) -> tuple[float, int, float, int]:
@@ -196,8 +208,9 @@ class Decoder:
         self, network: Network, params: np.ndarray, choices: Choices, mates: Sequences | None = None
     ) -> None:
         n_rows, backend = choices.n_rows, network.backend
-        if network.n_out <= choices.end:
-            raise ValueError(f"end={choices.end} is none of {network.n_out} tokens")
+        for name, token in ("end", choices.end), ("never", max(choices.never, default=0)):
+            if network.n_out <= token:
+                raise ValueError(f"{name}={token} is none of {network.n_out} tokens")
         if network.pool or network.attention or any(len(link.layers) > 1 for link in network.recurrent):
             raise ValueError("a network that writes reads step by step: it cannot pool, or read backwards")
         if mates is not None and len(mates) != choices.n:

@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks import datasets
 
 PREFIXES = (
-    "i am ", "i m ", "he is", "he s ", "she is", "she s ", "you are", "you re ", "we are", "we re ", "they are",
-    "they re ",
+    "i am ", "i m ", "he is", "he s ", "she is", "she s ", "you are", "you re ", "we are", "we re ",
+    "they are", "they re ",
 )  # fmt: skip
 MOST_WORDS = 10
 Pair = tuple[str, str]  # French, English

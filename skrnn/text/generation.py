@@ -229,23 +229,19 @@ class Generates(Fitted):
         for name, value in {"max_tokens": max_tokens, "n": n, "top_k": 1 if top_k is None else top_k}.items():
             check_count(name, value)
         seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        vocabulary = self._vocabulary
+        end, never = vocabulary.end, (0, vocabulary.begin)  # what no text has is never written
+        if self._one_text:
+            end, never = -1, (*never, vocabulary.end)
         choices = Choices(
-            int(n), max_steps=int(max_tokens), end=-1 if self._one_text else self._vocabulary.end, seed=seed,
+            int(n), max_steps=int(max_tokens), end=end, never=never, seed=seed,
             temperature=float(temperature), top_k=top_k, top_p=1.0 if top_p is None else float(top_p),
         )  # fmt: skip
         state, last = self._read_prompt(prompt, device)
-        network = self._predictor(device).network
-        decoder = Decoder(network, network.pack(self._writing_weights()), choices)
+        predictor = self._predictor(device)
+        decoder = Decoder(predictor.network, predictor.params, choices)
         decoder.begin(np.full(n, last, TOKEN), None if state is None else state.repeat(n))
         return decoder
-
-    def _writing_weights(self) -> dict[str, np.ndarray]:
-        """Those by which what no text has is never chosen."""
-        vocabulary, bias = self._vocabulary, self.weights_["decoder.bias"].copy()
-        bias[[0, vocabulary.begin]] = -np.inf
-        if self._one_text:
-            bias[vocabulary.end] = -np.inf
-        return self.weights_ | {"decoder.bias": bias}
 
     def _in_words(self) -> InWords:
         """A function from lists of tokens, without the end of a document, to texts, as of this fit."""

@@ -132,21 +132,15 @@ class Translates(Fitted):
         """What a beam of that width finds for each, best first."""
         vocabulary, found = self._vocabulary, dict[int, list[Text]]()
         with self._turn() as device:
-            network = self._predictor(device).network
-            bias = self.weights_["head.bias"].copy()
-            bias[[0, vocabulary.begin]] = -np.inf  # what no text has is never chosen
-            params = network.pack(self.weights_ | {"head.bias": bias})
-            order, size = (
-                np.argsort([-len(tokens) for tokens in sources], kind="stable"),
-                max(1, ROWS // width),
-            )
+            predictor, size = self._predictor(device), max(1, ROWS // width)
+            order = np.argsort([-len(tokens) for tokens in sources], kind="stable")
             for own in np.split(order, range(size, len(order), size)):
                 choices = Choices(
                     len(own), width=width, max_steps=self.max_length_, end=vocabulary.end,
-                    length_penalty=float(self.length_penalty),
+                    never=(0, vocabulary.begin), length_penalty=float(self.length_penalty),
                 )  # fmt: skip
-                mates = Sequences.from_tokens([sources[i] for i in own], network.dtype)
-                decoder = Decoder(network, params, choices, mates)
+                mates = Sequences.from_tokens([sources[i] for i in own], predictor.network.dtype)
+                decoder = Decoder(predictor.network, predictor.params, choices, mates)
                 begin = np.full(len(own), vocabulary.begin, TOKEN)
                 found |= dict(zip(own.tolist(), decoder.write(begin), strict=True))
         return [found[i] for i in range(len(sources))]

@@ -22,19 +22,21 @@ best, sampled, go_on = choosing.functions(keyed("choosing"), kernel)
 @cache
 def decoding_kernels(dtype: np.dtype) -> SimpleNamespace:
     @kernel("best_tokens", dtype.name)
-    def best_tokens(thread, n_threads, sizes, scores, row, V, n, total, values, tokens):
+    def best_tokens(thread, n_threads, sizes, scores, row, V, never, never_1, never_2, n, total,
+                    values, tokens):  # fmt: skip
         lo, hi = own_range(thread, n_threads, sizes[SIZE_B])
         for i in range(lo, hi):
-            best(scores, i * row, V, total[i], values, tokens, i * n, n)
+            best(scores, i * row, V, never, never_1, never_2, total[i], values, tokens, i * n, n)
 
     @kernel("sampled_tokens", dtype.name)
-    def sampled_tokens(thread, n_threads, sizes, sequence, step, scores, row, V, temperature, top_k, top_p,
-                       seed, total, values, tokens):  # fmt: skip
+    def sampled_tokens(thread, n_threads, sizes, sequence, step, scores, row, V, never, never_1, never_2,
+                       temperature, top_k, top_p, seed, total, values, tokens):  # fmt: skip
         lo, hi = own_range(thread, n_threads, sizes[SIZE_B])
         for i in range(lo, hi):
             tokens[i], values[i] = sampled(
-                scores, i * row, V, temperature, top_k, top_p, seed, sequence[i], step[0], total[i]
-            )
+                scores, i * row, V, never, never_1, never_2, temperature, top_k, top_p, seed, sequence[i],
+                step[0], total[i],
+            )  # fmt: skip
 
     @kernel("follow", dtype.name)
     def follow(sizes, parent, row, X, other):
@@ -63,12 +65,12 @@ def choose(rec: Recording, scores: Rows, n_tokens: int, choices: Any) -> None:
     if c.temperature > 0:
         tape.share(
             kernels.sampled_tokens, steps.sizes, steps.sequence, c.step, scores.array, scores.row, n_tokens,
-            *c.sampling, c.total, values, candidates,
+            *c.left_out, *c.sampling, c.total, values, candidates,
         )  # fmt: skip
     else:
         tape.share(
-            kernels.best_tokens, steps.sizes, scores.array, scores.row, n_tokens, n, c.total, values,
-            candidates,
+            kernels.best_tokens, steps.sizes, scores.array, scores.row, n_tokens, *c.left_out, n, c.total,
+            values, candidates,
         )  # fmt: skip
     tape.call(
         go_on, steps.sizes, steps.counts, steps.sequence, steps.mate, c.width, c.n_rows, n, values,

@@ -20,18 +20,19 @@ best, sampled, go_on = choosing.functions(function, kernel)
 
 
 @kernel("best_tokens")
-def best_tokens(sizes, scores, row, V, n, total, values, tokens):
+def best_tokens(sizes, scores, row, V, never, never_1, never_2, n, total, values, tokens):
     for i in range(cuda.grid(1), sizes[SIZE_B], cuda.gridsize(1)):
-        best(scores, i * row, V, total[i], values, tokens, i * n, n)
+        best(scores, i * row, V, never, never_1, never_2, total[i], values, tokens, i * n, n)
 
 
 @kernel("sampled_tokens")
-def sampled_tokens(sizes, sequence, step, scores, row, V, temperature, top_k, top_p, seed, total,
-                   values, tokens):  # fmt: skip
+def sampled_tokens(sizes, sequence, step, scores, row, V, never, never_1, never_2, temperature, top_k,
+                   top_p, seed, total, values, tokens):  # fmt: skip
     for i in range(cuda.grid(1), sizes[SIZE_B], cuda.gridsize(1)):
         tokens[i], values[i] = sampled(
-            scores, i * row, V, temperature, top_k, top_p, seed, sequence[i], step[0], total[i]
-        )
+            scores, i * row, V, never, never_1, never_2, temperature, top_k, top_p, seed, sequence[i],
+            step[0], total[i],
+        )  # fmt: skip
 
 
 @kernel("follow_rows")
@@ -59,12 +60,12 @@ def choose(rec: Recording, scores: Rows, n_tokens: int, choices: Any) -> None:
     if c.temperature > 0:
         tape.each(
             sampled_tokens, c.n_rows, s.sizes, s.sequence, twin(c.step), scores.array, scores.row, n_tokens,
-            *c.sampling, twin(c.total), values, candidates,
+            *c.left_out, *c.sampling, twin(c.total), values, candidates,
         )  # fmt: skip
     else:
         tape.each(
-            best_tokens, c.n_rows, s.sizes, scores.array, scores.row, n_tokens, n, twin(c.total), values,
-            candidates,
+            best_tokens, c.n_rows, s.sizes, scores.array, scores.row, n_tokens, *c.left_out, n,
+            twin(c.total), values, candidates,
         )  # fmt: skip
     tape.launch(
         go_on, 1, (1,), s.sizes, s.counts, s.sequence, s.mate, c.width, c.n_rows, n, values, candidates,
