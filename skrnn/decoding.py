@@ -224,7 +224,10 @@ class Decoder:
         self._steps.lengths[:] = 1
         self._begins, self._mates = np.zeros(1, np.intp), None
         self._tape = tape = backend.Tape(network.n_threads)
-        rec = network.record(tape, self._steps, params, carry=True)
+        # Products with the vectors of all tokens, made once, where more of them are read.
+        folds = backend.folding is not None and network.n_out <= n_rows * choices.max_steps
+        once = self._begins if folds else None
+        rec = network.record(tape, self._steps, params, carry=True, once=once)
         inputs = backend.next_tokens(rec, choices)
         if mates is not None:
             self._mates = jobs = Jobs(mates.lengths, choices.n, None)

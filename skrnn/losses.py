@@ -197,6 +197,9 @@ def _multiclass(jit):
     return row
 
 
+SMOOTHED = "smoothed_log_loss"
+
+
 def _smoothed(jit):
     """The same, where p[0] of the probability of the right class is every class's."""
     row_of = _multiclass(jit)
@@ -216,7 +219,7 @@ def _smoothed(jit):
 def smoothed_log_loss(share: float) -> Loss:
     """The log loss of targets of which every class has an equal part of that share (Szegedy et al. 2016,
     "Rethinking the inception architecture for computer vision")."""
-    return Loss("multiclass_log_loss", same, _smoothed, softmax, (share,)) if share else multiclass_log_loss
+    return Loss(SMOOTHED, same, _smoothed, softmax, (share,)) if share else multiclass_log_loss
 
 
 @elementwise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,7 @@ def recurrent_network(
     """
     backend, arrays = backends.get(device), array_dtype(dtype)
     directions, links = 2 if bidirectional else 1, list[Link]()
-    # Streams of random numbers: even ones for the recurrent masks of a layer's directions, odd ones for the
-    # dropout above a layer, and behind those for that of tokens.
+    # Streams of random numbers as of `stacked`; behind them those for dropout of tokens.
     parts, top = dict[str, int](), num_layers - 1  # parts: the widths of what makes up a step, by name
     for k, (n_tokens, size) in enumerate(tables):
         vectors = Embedding(
@@ -81,18 +81,13 @@ def recurrent_network(
         links.append(Join("step", parts))
         parts = {"step": links[-1].width}
     step, step_width = next(iter(parts.items()))
-    below, width = step, step_width
-    for k in range(num_layers):
-        layer = Recurrent(
-            backend, arrays, f"states {k}", below, f"_l{k}", cell, width, hidden_size, directions=directions,
-            recurrent_dropout=recurrent_dropout, stream=2 * k * directions, activation=activation,
-            reset_after=reset_after, bf16=dtype == "bfloat16",
-        )  # fmt: skip
-        links.append(layer)
-        below, width = layer.name, layer.width
-        if k < top and dropout > 0:
-            links.append(Dropout(f"dropout {k}", below, width, dropout, stream=2 * k + 1))
-            below = links[-1].name
+    layers = stacked(
+        backend, arrays, "states", step, step_width, hidden_size, num_layers, directions, dropout=dropout,
+        cell=cell, activation=activation, reset_after=reset_after, recurrent_dropout=recurrent_dropout,
+        bf16=dtype == "bfloat16",
+    )  # fmt: skip
+    links += layers
+    below, width = layers[-1].name, layers[-1].width
     if not return_sequences:
         if pooling == "last":
             links.append(Last("last", below, width))
@@ -137,41 +132,28 @@ def language_network(
     With tied weights, vectors and those of the softmax are the same, and where the layers are of another size
     a linear map leads to them.
     """
-    backend, arrays, links = backends.get(device), array_dtype(dtype), list[Link]()
-    narrows = tie_weights and embedding_size != hidden_size
-    top, width = "projection" if narrows else f"states {num_layers - 1}", hidden_size
-    if narrows:
-        width = embedding_size
-    elif dropout > 0:
-        top = f"dropout {num_layers - 1}"
-    decoder = Softmax(backend, arrays, "decoder", top, width, n_tokens)
-    # Streams of random numbers as of `recurrent_network`.
-    links.append(
-        Embedding(
-            backend, arrays, "embedding", n_tokens, embedding_size, tied=decoder if tie_weights else None,
-            dropout=embedding_dropout, stream=2 * num_layers + 1,
-        )
-    )  # fmt: skip
-    below, size = "embedding", embedding_size
+    backend, arrays = backends.get(device), array_dtype(dtype)
+    vectors, above = "embedding", list[Link]()
     if dropout > 0:
-        links.append(Dropout("dropout", below, size, dropout, stream=2 * num_layers + 3))
-        below = "dropout"
-    for k in range(num_layers):
-        links.append(
-            Recurrent(
-                backend, arrays, f"states {k}", below, f"_l{k}", cell, size, hidden_size,
-                recurrent_dropout=recurrent_dropout, stream=2 * k, activation=activation,
-                reset_after=reset_after, bf16=dtype == "bfloat16",
-            )
-        )  # fmt: skip
-        below, size = links[-1].name, hidden_size
-        if dropout > 0:
-            links.append(Dropout(f"dropout {k}", below, size, dropout, stream=2 * k + 1))
-            below = links[-1].name
-    if narrows:
-        links.append(Dense(backend, arrays, "projection", {"projection": (below, size)}, embedding_size))
-    links.append(decoder)
-    return Network(0, links, dtype=arrays, device=device, n_threads=n_threads)
+        vectors = "dropout"
+        above.append(Dropout(vectors, "embedding", embedding_size, dropout, stream=2 * num_layers + 3))
+    above += stacked(
+        backend, arrays, "states", vectors, embedding_size, hidden_size, num_layers, dropout=dropout, cell=cell,
+        activation=activation, reset_after=reset_after, recurrent_dropout=recurrent_dropout,
+        bf16=dtype == "bfloat16",
+    )  # fmt: skip
+    if dropout > 0:
+        above.append(dropped(above[-1], dropout, stream=2 * num_layers - 1))
+    if tie_weights and embedding_size != hidden_size:
+        maps = {"projection": (above[-1].name, hidden_size)}
+        above.append(Dense(backend, arrays, "projection", maps, embedding_size))
+    decoder = Softmax(backend, arrays, "decoder", above[-1].name, above[-1].width, n_tokens)
+    # Streams of random numbers as of `recurrent_network`.
+    table = Embedding(
+        backend, arrays, "embedding", n_tokens, embedding_size, tied=decoder if tie_weights else None,
+        dropout=embedding_dropout, stream=2 * num_layers + 1,
+    )  # fmt: skip
+    return Network(0, [table, *above, decoder], dtype=arrays, device=device, n_threads=n_threads)
 
 
 def translation_network(
@@ -201,79 +183,87 @@ def translation_network(
     Half of the units of an encoder that reads both ways read forwards and half backwards, so that its states
     are as wide as the decoder's.
     """
-    backend, arrays, links = backends.get(device), array_dtype(dtype), list[Link]()
-    own: dict[str, Any] = {
-        "cell": cell, "activation": activation, "reset_after": reset_after, "bf16": dtype == "bfloat16",
-        "recurrent_dropout": recurrent_dropout,
+    backend, arrays, H = backends.get(device), array_dtype(dtype), hidden_size
+    directions, streams = 2 if bidirectional else 1, iter(range(8 * num_layers + 1, 2**16, 2))
+    layers: dict[str, Any] = {
+        "dropout": dropout, "cell": cell, "activation": activation, "reset_after": reset_after,
+        "recurrent_dropout": recurrent_dropout, "bf16": dtype == "bfloat16",
     }  # fmt: skip
-    directions, H = 2 if bidirectional else 1, hidden_size
-    streams = iter(range(1, 2**16, 2))  # odd ones, of dropout; those of the layers are even
-    masks = iter(range(0, 2**16, 4))
 
-    def dropped(read: str, width: int) -> str:
-        if dropout > 0:
-            links.append(Dropout(f"{read}, dropped", read, width, dropout, stream=next(streams)))
-        return links[-1].name
-
-    def vectors(side: str, read: str, n_tokens: int, tied: Softmax | None) -> str:
-        links.append(
-            Embedding(
-                backend, arrays, f"{side}.embedding", n_tokens, embedding_size, read=read, tied=tied,
-                dropout=embedding_dropout, stream=next(streams),
-            )
+    def vectors(side: str, read: str, n_tokens: int, tied: Softmax | None = None) -> list[Link]:
+        table = Embedding(
+            backend, arrays, f"{side}.embedding", n_tokens, embedding_size, read=read, tied=tied,
+            dropout=embedding_dropout, stream=next(streams),
         )  # fmt: skip
-        return dropped(links[-1].name, embedding_size)
+        return [table, dropped(table, dropout, next(streams))] if dropout > 0 else [table]
 
-    below, width, memory = vectors("encoder", MATE_TOKENS, n_source, None), embedding_size, ""
-    first: list[list[str]] = []  # of each of the decoder's layers
+    encoder = vectors("encoder", MATE_TOKENS, n_source)
+    encoder += stacked(
+        backend, arrays, "encoder", encoder[-1].name, embedding_size, H // directions, num_layers, directions,
+        **layers,
+    )  # fmt: skip
+    memory, ends = encoder[-1].name, list[Link]()
     for k in range(num_layers):
-        memory = f"encoder {k}"
-        links.append(
-            Recurrent(
-                backend, arrays, memory, below, f"_l{k}", n_in=width, n_hidden=H // directions,
-                directions=directions, stream=next(masks), prefix="encoder.", **own,
-            )
-        )  # fmt: skip
-        first.append([])
         for state in STATES[cell]:
-            links.append(Last(f"{memory}, {state}", memory, H, cell=state == "c"))
-            links.append(Mate(f"first {state} {k}", links[-1].name, H))
-            first[k].append(links[-1].name)
-        if k < num_layers - 1:
-            below, width = dropped(memory, H) if dropout > 0 else memory, H
+            ends.append(Last(f"last {state} {k}", f"encoder {k}", H, cell=state == "c"))
+            ends.append(Mate(f"first {state} {k}", ends[-1].name, H))
     if attention == "general":
-        links.append(Dense(backend, arrays, "keys", {"attention.keys": (memory, H)}, H, bias=False))
+        ends.append(Dense(backend, arrays, "keys", {"attention.keys": (memory, H)}, H, bias=False))
 
-    # The softmax reads rows of its own width, which is that of the vectors where it shares them.
-    top, width = f"decoder {num_layers - 1}", embedding_size if tie_weights else H
-    if attention is not None or width != H:
-        top = "attentional" if attention is not None else "projection"
-    head = Softmax(backend, arrays, "head", f"{top}, dropped" if dropout > 0 else top, width, n_target)
-    below = vectors("decoder", TOKENS, n_target, head if tie_weights else None)
-    width = embedding_size
-    for k in range(num_layers):
-        states = f"decoder {k}"
-        links.append(
-            Recurrent(
-                backend, arrays, states, below, f"_l{k}", n_in=width, n_hidden=H, stream=next(masks),
-                first=first[k], prefix="decoder.", **own,
-            )
-        )  # fmt: skip
-        below, width = states, H
-        if k < num_layers - 1 and dropout > 0:
-            below = dropped(states, H)
+    begins = "decoder.embedding, dropped" if dropout > 0 else "decoder.embedding"
+    first = [[f"first {state} {k}" for state in STATES[cell]] for k in range(num_layers)]
+    decoder = stacked(
+        backend, arrays, "decoder", begins, embedding_size, H, num_layers, stream=4 * num_layers, first=first,
+        **layers,
+    )  # fmt: skip
+    top, n_read = decoder[-1].name, embedding_size if tie_weights else H  # by the softmax
     if attention is not None:
         keys = "keys" if attention == "general" else memory
-        links.append(CrossAttention("context", below, keys, memory, H, H))
-        links.append(Join("context and states", {"context": H, below: H}))
-        maps = {"attention": ("context and states", 2 * H)}
-        links.append(Dense(backend, arrays, "attention", maps, head.product.n_in))
-        links.append(Tanh("attentional", "attention", links[-1].width))
-    elif head.product.n_in != H:
-        links.append(Dense(backend, arrays, top, {"projection": (below, H)}, head.product.n_in))
-    dropped(top, head.product.n_in)
-    links.append(head)
+        decoder.append(CrossAttention("context", top, keys, memory, H, H))
+        decoder.append(Join("context and state", {"context": H, top: H}))
+        maps = {"attention": ("context and state", 2 * H)}
+        decoder.append(Dense(backend, arrays, "attention", maps, n_read))
+        decoder.append(Tanh("attentional state", "attention", n_read))
+    elif n_read != H:
+        decoder.append(Dense(backend, arrays, "projection", {"projection": (top, H)}, n_read))
+    if dropout > 0:
+        decoder.append(dropped(decoder[-1], dropout, next(streams)))
+    head = Softmax(backend, arrays, "head", decoder[-1].name, n_read, n_target)
+    table = vectors("decoder", TOKENS, n_target, head if tie_weights else None)
+    links = [*encoder, *ends, *table, *decoder, head]
     return Network(0, links, dtype=arrays, device=device, n_threads=n_threads)
+
+
+def stacked(
+    backend: ModuleType, dtype: np.dtype, name: str, below: str, width: int, hidden_size: int, num_layers: int,
+    directions: int = 1, *, dropout: float = 0.0, stream: int = 0, first: Sequence[Sequence[str]] | None = None,
+    **cell: Any,
+) -> list[Link]:  # fmt: skip
+    """Recurrent layers on what is `below`, of that width, with dropout between them: "name 0", "name 1", ....
+
+    Streams of random numbers, from `stream` on: even ones for the recurrent masks of a layer's directions, odd
+    ones for the dropout above a layer. `first`: see `Recurrent`, of each layer. Arrays of layers that are not
+    called "states" have the name before theirs.
+    """
+    links, prefix = list[Link](), "" if name == "states" else f"{name}."
+    for k in range(num_layers):
+        if k > 0 and dropout > 0:
+            links.append(dropped(links[-1], dropout, stream + 2 * k - 1))
+        if k > 0:
+            below, width = links[-1].name, links[-1].width
+        links.append(
+            Recurrent(
+                backend, dtype, f"{name} {k}", below, f"_l{k}", n_in=width, n_hidden=hidden_size,
+                directions=directions, stream=stream + 2 * k * directions, prefix=prefix,
+                first=() if first is None else first[k], **cell,
+            )
+        )  # fmt: skip
+    return links
+
+
+def dropped(link: Link, rate: float, stream: int) -> Dropout:
+    """Dropout of what a link makes."""
+    return Dropout(f"{link.name}, dropped", link.name, link.width, rate, stream)
 
 
 def table_name(k: int, n_tables: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -69,11 +70,18 @@ class Distinct(NamedTuple):
         Of these sequences.
     which : flat device array of shape (R,)
         The row that each step has.
+    once : ndarray of shape (1,) or None
+        If the rows are the same in all replays: what is made of them is made while it is not 0.
     """
 
     kept: Rows
     steps: Steps
     which: Any
+    once: np.ndarray | None = None
+
+    def making(self, tape: Any) -> AbstractContextManager[None]:
+        """Where calls are recorded that make something of the rows."""
+        return nullcontext() if self.once is None else tape.only_if(self.once)
 
     def rows(self, rec: Recording) -> Distinct:
         """Itself: only a recurrent link reads it."""
@@ -153,6 +161,7 @@ class Recording:
     )
     keep: bool = False  # whether a backward pass will follow; without it memory stays small
     carry: bool = False  # whether a later chunk of the same sequences takes over the last states
+    once: np.ndarray | None = None  # of texts that are written: not 0 in the replay that begins them
     values: dict[str, Any] = field(default_factory=dict)  # the inputs, and what links have made, by name
     kept: dict[str, Any] = field(default_factory=dict)  # what else the backward pass of a link needs
     # By part, of tables that are not in `grads`; see `layout.LAZY`.

@@ -24,6 +24,7 @@ from skrnn.backends import kernel_cache
 from skrnn.backends.cpu import (
     attention,
     crf,
+    cross_attention,
     decoding,
     dense,
     dropout,
@@ -36,6 +37,7 @@ from skrnn.backends.cpu import (
     recurrent,
     rows,
     softmax,
+    tanh,
     transposed,
     updates,
 )
@@ -211,7 +213,7 @@ def test_a_backend_imports_no_other_source(backend):
 def every_kernel():
     """Every kernel of the package, by name and key; none of them is compiled for this."""
     every_loss = [loss for loss in vars(losses).values() if isinstance(loss, losses.Loss)]
-    every_loss += [losses.huber(1.0), losses.quantile([0.1, 0.9])]
+    every_loss += [losses.huber(1.0), losses.quantile([0.1, 0.9]), losses.smoothed_log_loss(0.1)]
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         for *cell, units in (
             *(("rnn", f, True, units) for f in ("tanh", "relu", "sigmoid") for units in (1, 2, 3, 4)),
@@ -233,7 +235,8 @@ def every_kernel():
             recurrent.layer_kernels(dtype),
             rows.row_kernels(dtype),
         )
-        attention.attention_kernels(dtype)
+        attention.attention_kernels(dtype), cross_attention.cross_attention_kernels(dtype)
+        tanh.tanh_kernels(dtype)
         softmax.softmax_kernel(dtype)
         embedding.embedding_kernels(dtype), decoding.decoding_kernels(dtype), folding.sum_alike_kernel(dtype)
         pooling.pooling_kernels(dtype), reading.reading_kernels(dtype), dropout.dropout_kernels(dtype)

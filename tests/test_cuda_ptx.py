@@ -24,7 +24,7 @@ from skrnn.decoding import Choices, Decoder
 from skrnn.links import Objective
 from skrnn.network import Network
 from skrnn.optimizers import RULES, SetUp
-from skrnn.recipe import recurrent_network
+from skrnn.recipe import recurrent_network, translation_network
 from skrnn.sequences import Sequences, Targets
 from skrnn.training import Data, Settings, Trainer
 
@@ -157,7 +157,7 @@ def test_every_kernel(cc, dtype, monkeypatch):
     compile_tape(tape)
 
     monkeypatch.setattr("skrnn.backends.cuda.embedding.FEW", 0)  # as for many tokens
-    network = Network(0, writer("lstm", True, np.dtype(dtype))(backend), dtype=np.dtype(dtype), device="cuda")
+    network = translation_network(4, 4, cell="lstm", hidden_size=4, dtype=dtype, device="cuda", dropout=0.3)
     params = network.pack(network.parameters.initial(np.random.RandomState(0)))
     sequences = Sequences.from_tokens([np.array([1, 2])] * 2)
     jobs, tape = Jobs(sequences.lengths, 2, None, sequences.lengths), backend.Tape()
@@ -167,6 +167,7 @@ def test_every_kernel(cc, dtype, monkeypatch):
     loss = Objective("out", 4, losses.multiclass_log_loss, y, None, np.zeros(3), jobs.cursor)
     loss.forward(rec, scores)
     network.backward(rec, *loss.backward(rec, need=(True,)))
+    network.alignment(rec)
     backend.add_flat(rec, params, params)
     compile_tape(tape)
     links = tables.network_of("lazy", np.dtype(dtype), dropout=0.3)

@@ -15,6 +15,7 @@ LOSSES = {
     "huber": losses.huber(1.0),
     "poisson": losses.poisson,
     "log_loss_multiclass": losses.multiclass_log_loss,
+    "log_loss_multiclass, smoothed": losses.smoothed_log_loss(0.2),
     "log_loss_multilabel": losses.binary_log_loss,
     **{f"quantile-{name}": losses.quantile(levels) for name, levels in LEVELS.items()},
 }
@@ -23,7 +24,7 @@ N_OUT = 3
 
 def problem(name, rng, M=12, n_outputs=N_OUT, scale=1.5):
     """Raw outputs and targets that lie on no kink."""
-    multiclass = name == "log_loss_multiclass"
+    multiclass = name.startswith("log_loss_multiclass")
     raw = scale * rng.standard_normal((M, 4 if multiclass else LOSSES[name].n_raw(n_outputs)))
     if multiclass:
         return raw, rng.integers(0, 4, (M, 1)).astype(float)
@@ -54,13 +55,24 @@ def test_gradient_is_central_differences(name, n_outputs, weighted):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("name", [name for name in LOSSES if not name.startswith("quantile")])
+@pytest.mark.parametrize(
+    "name", [name for name in LOSSES if "quantile" not in name and "smoothed" not in name]
+)
 def test_value_is_the_references(name, weighted):
     rng = np.random.default_rng(1)
     raw, y = problem(name, rng)
     w = rng.uniform(0, 2, len(y)) if weighted else None
     expected = reference.losses(name, raw, y[:, 0] if name == "log_loss_multiclass" else y, w)
     np.testing.assert_allclose(value(LOSSES[name], raw, y, w), expected, rtol=1e-13)
+
+
+def test_smoothed_targets_are_partly_of_every_class():
+    raw, y = problem("log_loss_multiclass", np.random.default_rng(1))
+    w = np.random.default_rng(2).uniform(0, 2, len(y))
+    of_each = [reference.losses("log_loss_multiclass", raw, np.full(len(y), k), w) for k in range(4)]
+    expected = 0.8 * reference.losses("log_loss_multiclass", raw, y[:, 0], w) + 0.2 * np.mean(of_each)
+    np.testing.assert_allclose(value(losses.smoothed_log_loss(0.2), raw, y, w), expected, rtol=1e-13)
+    assert losses.smoothed_log_loss(0.0) is losses.multiclass_log_loss
 
 
 # --- scikit-learn's metrics -----------------------------------------------------------------------
@@ -197,7 +209,7 @@ def test_extreme_raw_outputs(name, scale):
     """Finite where the true value is, otherwise infinite; never NaN, never a warning."""
     rng = np.random.default_rng(9)
     _, y = problem(name, rng)
-    n_raw = 4 if name == "log_loss_multiclass" else LOSSES[name].n_raw(N_OUT)
+    n_raw = 4 if name.startswith("log_loss_multiclass") else LOSSES[name].n_raw(N_OUT)
     raw = (scale * rng.choice([-1.0, 1.0], (len(y), n_raw))).astype(np.float32)
     total, weight, gradient = loss_of(LOSSES[name], raw, y.astype(np.float32), None)
     too_large = {"squared_error": scale > 1e19, "poisson": True}.get(name, False)

@@ -59,7 +59,8 @@ d, width, lanes, table)``
 ``touched_gradient(rec, tokens, column,  Of a row-major table: numbers of the rows that are read, each once,
 d, width, n_tokens, name)``              how many they are, and their gradient.
 ``folding``                              None, or a module with which recurrent layers read `Distinct` rows of
-                                         tokens: ``distinct_tokens(rec, tokens, column, n_tokens, name)``;
+                                         tokens: ``distinct_tokens(rec, tokens, column, n_tokens, name)``, or
+                                         ``every_token``, likewise, of texts that are written;
                                          ``mirror(rec, which, out)`` for mirrored steps; ``write_table(rec,
                                          distinct, d, width, lanes, table)``, the gradient of all of it.
 ``next_tokens(rec, choices)``            What is read while texts are written (`skrnn.decoding`): the inputs.

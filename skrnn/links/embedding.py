@@ -101,10 +101,13 @@ class Embedding(Link):
     def forward(self, rec: Recording, tokens: Any) -> Rows | Distinct:
         table, lanes = rec.weights(self.name)["table"], self.place.stored[-1]
         if self._folds(rec):
-            distinct = rec.backend.folding.distinct_tokens(rec, tokens, self.column, self.n_tokens, self.name)
+            folding = rec.backend.folding
+            find = folding.distinct_tokens if rec.once is None else folding.every_token
+            distinct = find(rec, tokens, self.column, self.n_tokens, self.name)
             of = rec.along(distinct.steps)
             out = of.new_rows(self.name, "out", row=self.width)
-            rec.backend.look_up(of, distinct.kept, 0, table, lanes, out)
+            with distinct.making(rec.tape):
+                rec.backend.look_up(of, distinct.kept, 0, table, lanes, out)
             rec.kept[self.name] = distinct
             return distinct._replace(kept=out)
         out = rec.new_rows(self.name, "out", row=self.width)
@@ -137,7 +140,8 @@ class Embedding(Link):
         """Whether products are made of distinct tokens. Without a backward pass they take more memory than
         those of each few steps, which has to be worth it."""
         steps, few = rec.steps, rec.keep or 2 * self.n_tokens <= rec.steps.max_rows
-        return self.folded and steps.max_steps > 1 and few and not self._drops(rec)
+        worth_it = few and steps.max_steps > 1 if rec.once is None else rec.side == 0
+        return self.folded and worth_it and not self._drops(rec)
 
     def _drops(self, rec: Recording) -> bool:
         return rec.dropout_seed is not None and self.dropout > 0

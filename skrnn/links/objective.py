@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..losses import Loss, multiclass_log_loss
+from ..losses import SMOOTHED, Loss, multiclass_log_loss
 from ..recording import Recording, Rows
 from ..sequences import Targets
 from .crf import Chain
@@ -29,11 +29,11 @@ class Objective(Link):
         """What it makes are numbers in `statistics`; the gradient is found in the same pass."""
         loss, y, w, *to = self.arguments
         if isinstance(raw, Scores | Chain):
-            what, smoothing = "softmax over tokens" if isinstance(raw, Scores) else "CRF", {}
-            if loss.name != multiclass_log_loss.name or (loss.parameters and isinstance(raw, Chain)):
+            of_tokens = isinstance(raw, Scores)
+            if loss.name not in {multiclass_log_loss.name, *([SMOOTHED] if of_tokens else [])}:
+                what = "softmax over tokens" if of_tokens else "CRF"
                 raise ValueError(f"the loss of a {what} is the log loss, got {loss.name}")
-            if loss.parameters:
-                smoothing = {"smoothing": loss.parameters[0]}
+            smoothing = {"smoothing": loss.parameters[0]} if loss.name == SMOOTHED else {}
             losses, d = raw.objective(rec, y, w, learns=True, **smoothing)
         else:
             d = rec.new_rows(self.name, "d", row=raw.row, per=raw.per)

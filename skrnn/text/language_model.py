@@ -25,7 +25,7 @@ from .text_model import TextModel
 FROZEN = (
     "hidden_size", "num_layers", "tie_weights", "embedding_dropout", "dropout", "recurrent_dropout", "dtype",
 )  # fmt: skip
-ROWS_OF_A_PASS, LEAST_STEPS = 10, 100  # steps_per_row=None
+ROWS_OF_A_PASS = 10  # with steps_per_row=None
 # With batch_size="auto": more updates of fewer streams learn more in a given time. Five passes over the first
 # part of Shakespeare, nats of the next: at a rate of 6e-3, 16 streams 1.456, 32 streams 1.481; at 4e-3 1.478
 # and 1.509.
@@ -219,8 +219,7 @@ class LanguageModel(Likelihood, Generates, TextModel):
         if self.max_iter == "auto":
             passes = int(np.clip(round(UPDATES / n_updates), *PASSES))
             settings.max_iter = max(passes, min(MOST_PASSES, FEW_UPDATES // n_updates))
-        if settings.steps_per_row is None:
-            settings.steps_per_row = max(LEAST_STEPS, n_updates // ROWS_OF_A_PASS)
+        self._in_rows(settings, n_updates, ROWS_OF_A_PASS)
         return settings
 
     def _rows_of_a_minibatch(self, data: Data) -> float:

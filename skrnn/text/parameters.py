@@ -45,7 +45,10 @@ class TrainingParameters:
         default=1e-4,
     )
     n_iter_no_change: int = parameter(
-        "Training stops after this many rows of the history without an improvement.", COUNT, default=20
+        "Training stops after this many passes without an improvement; of the loss not with the schedule "
+        '"cosine", which ends by itself.',
+        COUNT,
+        default=5,
     )
     early_stopping: bool = parameter(
         "Hold back validation data, stop when their score does not improve, and keep the best weights.",

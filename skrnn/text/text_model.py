@@ -20,7 +20,7 @@ from ..estimators.parameters import as_python
 from ..history import Progress
 from ..interrupts import deferred
 from ..losses import Loss, multiclass_log_loss
-from ..training import Data, Diverged, Trainer
+from ..training import Data, Diverged, Settings, Trainer
 from .encoder import TokenEncoder
 
 # Numbers, words, signs, ends of lines. A word that ends in an apostrophe or a hyphen and the one behind it
@@ -32,6 +32,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "tokens": {"analyzer": "tokens"},
 }
 CELL_PARAMETERS = "activation", "reset_after"
+LEAST_STEPS = 100  # updates of a row of the history, with steps_per_row=None
 
 
 class TextModel(Fits, BaseEstimator, metaclass=ABCMeta):
@@ -69,6 +70,15 @@ class TextModel(Fits, BaseEstimator, metaclass=ABCMeta):
         """Parameters of these names, and of those of the cell that there are."""
         names = *names, *(name for name in CELL_PARAMETERS if hasattr(self, name))
         return {name: as_python(getattr(self, name)) for name in names} | {"cell": self._cell}
+
+    def _in_rows(self, settings: Settings, n_updates: int, rows_of_a_pass: int) -> None:
+        """Of the history, for so many updates of a pass: how long they are, and how many without an improvement
+        end the training."""
+        if settings.steps_per_row is None:
+            settings.steps_per_row = max(LEAST_STEPS, n_updates // rows_of_a_pass)
+        n_rows = max(1, round(n_updates / settings.steps_per_row))
+        waits = settings.early_stopping or settings.learning_rate != "cosine"
+        settings.n_iter_no_change = n_rows * (settings.n_iter_no_change if waits else settings.max_iter + 1)
 
     # --- encoders --------------------------------------------------------------------------------------
     def _fitted_encoder(self, encoder: Any, texts: list[Any]) -> Any:

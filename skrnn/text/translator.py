@@ -34,7 +34,7 @@ ENCODERS, TABLES = (
 # With batch_size="auto" and max_iter="auto".
 PAIRS, FEWEST_PAIRS, LEAST_UPDATES = 64, 8, 100  # the last of a pass
 UPDATES, PASSES = 10_000, (10, 40)
-ROWS_OF_A_PASS, LEAST_STEPS = 4, 100  # steps_per_row=None
+ROWS_OF_A_PASS = 4  # with steps_per_row=None
 Texts = list[np.ndarray]  # of tokens
 Pairs = tuple[Texts, Texts]  # sources, and targets with their ends
 
@@ -204,8 +204,7 @@ class Translator(Translates, TextModel):
         n_updates = -(-n // settings.batch_size)
         if self.max_iter == "auto":
             settings.max_iter = int(np.clip(round(UPDATES / n_updates), *PASSES))
-        if settings.steps_per_row is None:
-            settings.steps_per_row = max(LEAST_STEPS, n_updates // ROWS_OF_A_PASS)
+        self._in_rows(settings, n_updates, ROWS_OF_A_PASS)
         return settings
 
     # --- the network -----------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from functools import cache
 
 import numpy as np
 
-from ...batches import SIZE_R, SIZE_T
-from ...recording import Recording
+from ...batches import SIZE_B, SIZE_R, SIZE_T, Steps
+from ...recording import Distinct, Recording, Rows
 from .embedding import distinct_tokens, sum_rows_of, write_table
 from .gemm import make_preactivations
 from .jit import kernel
@@ -21,7 +21,7 @@ from .rows import mirrored
 from .simd import lanes
 from .threads import own_range
 
-__all__ = ["distinct_tokens", "mirror", "write_table"]  # what links ask for
+__all__ = ["distinct_tokens", "every_token", "mirror", "write_table"]  # what links ask for
 
 
 def projection_kernel(panels: Panels):
@@ -70,3 +70,19 @@ def mirror_which(thread, n_threads, sizes, counts, row_at, lengths, which, out):
 def mirror(rec: Recording, which: np.ndarray, out: np.ndarray) -> None:
     """What each step reads, as of the mirrored one."""
     rec.tape.share(mirror_which, *rec.steps.layout, which, out)
+
+
+@kernel("rows_of_tokens")
+def rows_of_tokens(sizes, tokens, row, column, which):
+    for r in range(sizes[SIZE_R]):
+        which[r] = tokens[r * row + column]
+
+
+def every_token(rec: Recording, tokens: Rows, column: int, n_tokens: int, name: str) -> Distinct:
+    """All that there are, which products are made of in the replay that begins a text: later ones read what
+    they have chosen."""
+    which = rec.buffer(name, "which", size=rec.steps.max_rows, dtype=np.dtype(np.intp))
+    steps = Steps(n_tokens, 1, n_tokens)
+    steps.sizes[[SIZE_B, SIZE_T, SIZE_R]] = n_tokens, 1, n_tokens
+    rec.tape.call(rows_of_tokens, rec.steps.sizes, tokens.array, tokens.row, column, which)
+    return Distinct(Rows(np.arange(n_tokens, dtype=tokens.array.dtype), 1), steps, which, rec.once)

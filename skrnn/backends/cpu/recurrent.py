@@ -161,17 +161,11 @@ class RecurrentLayer(Layer):
         if alike := isinstance(X, Distinct):
             read, which, n_distinct = X.kept, X.which, X.steps.sizes
             Z = rec.buffer(name, "Z", size=P * X.steps.max_rows * self.z_row)
-            tape.share(
-                self.kernels.project,
-                n_distinct,
-                self.n_in,
-                P,
-                read.array,
-                read.row,
-                weights["input"],
-                bias,
-                Z,
-            )
+            with X.making(tape):
+                tape.share(
+                    self.kernels.project, n_distinct, self.n_in, P, read.array, read.row, weights["input"],
+                    bias, Z,
+                )  # fmt: skip
         if self.bf16:
             A2, RH2 = (rec.buffer(name, k, size=n * Hp, dtype=BF16) for k, n in (("A2", B + R), ("RH2", B)))
             tape.call(bfloat16.bf16_first, steps.sizes, Hp, A, A2)

@@ -1,0 +1,194 @@
+"""Training steps and beam search of translators, beside PyTorch.
+
+    python -m benchmarks.translation.speed --threads 1 2 --output FILE
+
+Minibatches of 64 pairs of 20 words each, 8,000 of which there are in both languages, attention by dot products;
+medians of interleaved rounds, what both have learnt after three steps is compared before. The exit status is 1
+when a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks import timing
+from benchmarks.compare import compare
+from benchmarks.ours import FLOAT
+from benchmarks.page import measured_by
+from benchmarks.peers import missing
+from benchmarks.report import table, timed
+from benchmarks.shapes import BETAS, LEARNING_RATE, MAX_NORM
+from benchmarks.translation.page import PAGE
+from benchmarks.work import Work, work
+from skrnn import losses
+from skrnn.decoding import Choices, Decoder
+from skrnn.network import Network
+from skrnn.optimizers import SetUp
+from skrnn.recipe import translation_network
+from skrnn.sequences import TOKEN, Sequences, Targets
+from skrnn.training import Data, Settings, Trainer
+
+V, B, T, WIDTH = 8_000, 64, 20, 5
+BEGIN, END = V - 2, V - 1
+STEPS = (("lstm", 256, 1.3), ("lstm", 128, 1.5), ("gru", 256, 1.8), ("gru", 128, 2.0))
+SEARCHES = (("lstm", 256, 5.0), ("gru", 128, 5.0))
+
+
+class Model(NamedTuple):
+    cell: str
+    H: int
+
+    def network(self, threads: int) -> Network:
+        return translation_network(
+            V,
+            V,
+            cell=self.cell,
+            hidden_size=self.H,
+            embedding_size=self.H,
+            attention="dot",
+            n_threads=threads,
+        )
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """What both begin with, by the names of ours."""
+        return self.network(1).parameters.initial(np.random.RandomState(0))
+
+
+def texts() -> tuple[np.ndarray, np.ndarray]:
+    """Sources (B, T) and targets (B, T + 1), by Zipf's law."""
+    p = 1 / np.arange(1, 1 + V) ** 1.1
+    rng = np.random.default_rng(0)
+    return tuple(rng.choice(V, (B, n), p=p / p.sum()).astype(TOKEN) for n in (T, T + 1))  # type: ignore
+
+
+def ours(model: Model, threads: int) -> Work:
+    """Training steps; the result are the softmax's weights."""
+    net, (source, target) = model.network(threads), texts()
+    data = Data(
+        Sequences.from_tokens(list(target[:, :-1]), FLOAT),
+        Targets(np.ascontiguousarray(target[:, 1:]).reshape(-1, 1)), None,
+        Sequences.from_tokens(list(source), FLOAT),
+    )  # fmt: skip
+    settings = Settings(
+        batch_size=B, learning_rate="constant", learning_rate_init=LEARNING_RATE, warmup_steps=0,
+        max_grad_norm=MAX_NORM, max_iter=1, shuffle=False, tol=0.0, n_iter_no_change=1, early_stopping=False,
+    )  # fmt: skip
+    set_up = SetUp(
+        "adam", net.parameters.decay_ranges, net.size, FLOAT, alpha=0.0, momentum=0.9, nesterov=True,
+        beta_1=BETAS[0], beta_2=BETAS[1], epsilon=1e-8, max_norm=MAX_NORM,
+    )  # fmt: skip
+    trainer = Trainer(
+        net, net.pack(model.weights()), net.backend.Optimizer(set_up), losses.multiclass_log_loss, settings,
+        None, 0, data,
+    )  # fmt: skip
+    trainer.rates[:] = LEARNING_RATE
+    flops = net.flops(B * T, training=True)
+
+    def step() -> None:
+        trainer.jobs.plan(np.arange(B))
+        trainer.tape.run(1, flops)
+
+    return work(step, lambda: net.unpack(trainer.params)["head.weight"])
+
+
+def theirs(model: Model, threads: int) -> Work:
+    """The same in PyTorch."""
+    import torch
+
+    from benchmarks.translation import with_pytorch as peer
+
+    net, (source, target) = in_pytorch(model, threads), texts()
+    optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE, fused=True)
+    read, lengths = torch.from_numpy(source.T.astype(np.int64)), torch.full((B,), T)
+    tokens = torch.from_numpy(target.T.astype(np.int64))
+    minibatch = read, lengths, tokens[:-1].contiguous(), tokens[1:].contiguous()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        peer.loss_of(net, minibatch, 0.0).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), MAX_NORM)
+        optimizer.step()
+
+    return work(step, lambda: net.head.weight.detach().numpy())
+
+
+def in_pytorch(model: Model, threads: int) -> Any:
+    import torch
+
+    from benchmarks.translation import with_pytorch as peer
+
+    torch.set_num_threads(threads)
+    net = peer.EncoderDecoder(
+        V, V, cell=model.cell, hidden_size=model.H, embedding_size=model.H, attention="dot"
+    )
+    peer.load(net, model.weights())
+    return net
+
+
+def searches(model: Model, threads: int) -> Work:
+    """The best translation of each source, of T tokens at most."""
+    net, (source, _) = model.network(threads), texts()
+    params, mates = net.pack(model.weights()), Sequences.from_tokens(list(source), FLOAT)
+
+    def search() -> None:
+        choices = Choices(B, WIDTH, T, END, length_penalty=1.0)
+        Decoder(net, params, choices, mates).write(np.full(B, BEGIN, TOKEN))
+
+    return work(search, lambda: np.zeros(1))
+
+
+def searches_in_pytorch(model: Model, threads: int) -> Work:
+    """A plain beam."""
+    import torch
+
+    from benchmarks.translation import with_pytorch as peer
+
+    net, (source, _) = in_pytorch(model, threads).eval(), texts()
+    read, lengths = torch.from_numpy(source.T.astype(np.int64)), torch.full((B,), T)
+    return work(lambda: peer.beam_search(net, read, lengths, WIDTH, BEGIN, END, T), lambda: np.zeros(1))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--threads", nargs="+", type=int, default=[1])
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--output", type=Path, default=None)
+    options = parser.parse_args()
+    plan, rows, all_met, absent = timing.plan(options.short), [], True, missing("pytorch")
+    for threads in options.threads:
+        with threadpool_limits(threads):
+            for title, make, peer, shapes, steps in (
+                ("training step", ours, theirs, STEPS, 3),
+                (f"search, {WIDTH} wide", searches, searches_in_pytorch, SEARCHES, None),
+            ):
+                for cell, H, target in shapes:
+                    model = Model(cell, H)
+                    others = {} if absent else {"pytorch": partial(peer, model, threads)}
+                    reasons = {"pytorch": absent} if absent else {}
+                    found = compare({"skrnn": make(model, threads)}, others, reasons, plan, threads, steps)
+                    met = bool(absent) or found["ratios"]["pytorch"]["ratio"] >= target
+                    all_met &= met
+                    cells = [timed(found, name) for name in ("skrnn", "pytorch")]
+                    verdict = "" if absent else "met" if met else "**missed**"
+                    rows.append([title, f"{cell}, {H}", str(threads), *cells, f">= {target:g}×", verdict])
+                    print(" | ".join(rows[-1]), flush=True)
+    header = ["what", "network", "threads", "skrnn", "PyTorch", "target", ""]
+    command = (
+        f"benchmarks.translation.speed --threads {' '.join(map(str, options.threads))}"
+        f"{' --short' if options.short else ''}"
+    )
+    text = f"## Speed\n\n{measured_by(command)}\n\n{table(header, rows)}\n"
+    print("\n" + text)
+    if options.output is not None:
+        PAGE.write("speed", text, options.output)
+    return 0 if all_met else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
