@@ -138,8 +138,8 @@ def language_network(
         vectors = "dropout"
         above.append(Dropout(vectors, "embedding", embedding_size, dropout, stream=2 * num_layers + 3))
     above += stacked(
-        backend, arrays, "states", vectors, embedding_size, hidden_size, num_layers, dropout=dropout, cell=cell,
-        activation=activation, reset_after=reset_after, recurrent_dropout=recurrent_dropout,
+        backend, arrays, "states", vectors, embedding_size, hidden_size, num_layers, dropout=dropout,
+        cell=cell, activation=activation, reset_after=reset_after, recurrent_dropout=recurrent_dropout,
         bf16=dtype == "bfloat16",
     )  # fmt: skip
     if dropout > 0:
@@ -235,15 +235,15 @@ def translation_network(
 
 
 def stacked(
-    backend: ModuleType, dtype: np.dtype, name: str, below: str, width: int, hidden_size: int, num_layers: int,
-    directions: int = 1, *, dropout: float = 0.0, stream: int = 0, first: Sequence[Sequence[str]] | None = None,
-    **cell: Any,
+    backend: ModuleType, dtype: np.dtype, name: str, below: str, width: int, hidden_size: int,
+    num_layers: int, directions: int = 1, *, dropout: float = 0.0, stream: int = 0,
+    first: Sequence[Sequence[str]] | None = None, **cell: Any,
 ) -> list[Link]:  # fmt: skip
     """Recurrent layers on what is `below`, of that width, with dropout between them: "name 0", "name 1", ....
 
-    Streams of random numbers, from `stream` on: even ones for the recurrent masks of a layer's directions, odd
-    ones for the dropout above a layer. `first`: see `Recurrent`, of each layer. Arrays of layers that are not
-    called "states" have the name before theirs.
+    Streams of random numbers, from `stream` on: even ones for the recurrent masks of a layer's directions,
+    odd ones for the dropout above a layer. `first`: see `Recurrent`, of each layer. Arrays of layers that are
+    not called "states" have the name before theirs.
     """
     links, prefix = list[Link](), "" if name == "states" else f"{name}."
     for k in range(num_layers):

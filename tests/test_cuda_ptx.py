@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import test_tables as tables
 from passes import random_weights
-from test_decoding import writer
 
 from benchmarks import tiles
 from benchmarks.tiles import KINDS
@@ -22,7 +21,6 @@ from skrnn import losses
 from skrnn.batches import Jobs
 from skrnn.decoding import Choices, Decoder
 from skrnn.links import Objective
-from skrnn.network import Network
 from skrnn.optimizers import RULES, SetUp
 from skrnn.recipe import recurrent_network, translation_network
 from skrnn.sequences import Sequences, Targets

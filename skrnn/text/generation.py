@@ -230,11 +230,11 @@ class Generates(Fitted):
             check_count(name, value)
         seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         vocabulary = self._vocabulary
-        end, never = vocabulary.end, (0, vocabulary.begin)  # what no text has is never written
+        end, never = vocabulary.end, [0, vocabulary.begin]  # what no text has is never written
         if self._one_text:
-            end, never = -1, (*never, vocabulary.end)
+            end, never = -1, [*never, vocabulary.end]
         choices = Choices(
-            int(n), max_steps=int(max_tokens), end=end, never=never, seed=seed,
+            int(n), max_steps=int(max_tokens), end=end, never=tuple(never), seed=seed,
             temperature=float(temperature), top_k=top_k, top_p=1.0 if top_p is None else float(top_p),
         )  # fmt: skip
         state, last = self._read_prompt(prompt, device)

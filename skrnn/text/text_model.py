@@ -72,8 +72,8 @@ class TextModel(Fits, BaseEstimator, metaclass=ABCMeta):
         return {name: as_python(getattr(self, name)) for name in names} | {"cell": self._cell}
 
     def _in_rows(self, settings: Settings, n_updates: int, rows_of_a_pass: int) -> None:
-        """Of the history, for so many updates of a pass: how long they are, and how many without an improvement
-        end the training."""
+        """Of the history, for so many updates of a pass: how long they are, and how many without an
+        improvement end the training."""
         if settings.steps_per_row is None:
             settings.steps_per_row = max(LEAST_STEPS, n_updates // rows_of_a_pass)
         n_rows = max(1, round(n_updates / settings.steps_per_row))
