@@ -37,7 +37,7 @@ from skrnn.backends.cpu import (
     recurrent,
     rows,
     softmax,
-    tanh,
+    tanh_rows,
     transposed,
     updates,
 )
@@ -236,7 +236,7 @@ def every_kernel():
             rows.row_kernels(dtype),
         )
         attention.attention_kernels(dtype), cross_attention.cross_attention_kernels(dtype)
-        tanh.tanh_kernels(dtype)
+        tanh_rows.tanh_kernels(dtype)
         softmax.softmax_kernel(dtype)
         embedding.embedding_kernels(dtype), decoding.decoding_kernels(dtype), folding.sum_alike_kernel(dtype)
         pooling.pooling_kernels(dtype), reading.reading_kernels(dtype), dropout.dropout_kernels(dtype)

@@ -48,7 +48,7 @@ MAY_IMPORT = {
     },
     "links": {"batches", "cells", "losses", "layout", "recording", "sequences"},
     "network": {"backends", "batches", "cells", "links", "layout", "recording", "sequences"},
-    "recipe": {"backends", "links", "network", "recording"},
+    "recipe": {"backends", "cells", "links", "network", "recording"},
     "inference": {"interrupts", "network", "batches", "recording", "sequences"},
     "sessions": {"batches", "inference", "interrupts", "network", "recording", "rooms", "sequences"},
     "decoding": {"batches", "inference", "interrupts", "links", "network", "recording", "sequences"},

@@ -111,7 +111,7 @@ def test_all_translations_together():
     ended = [(text, p) for text, p in found if 0 < len(text.split()) < 3]
     texts, expected = zip(*ended)
     np.testing.assert_allclose(translator.log_prob(["a b"] * len(texts), texts), expected, atol=1e-10)
-    assert 0.5 < np.exp([p for _, p in found]).sum() < 1  # what is left are unknown tokens, and begins
+    assert 0.2 < np.exp([p for _, p in found]).sum() < 1  # what is left are unknown tokens, and begins
 
 
 def test_log_prob_and_score(model):

@@ -95,8 +95,8 @@ out, weights)``                          (R, .), with weights softmax(Q . K) of 
                                          (R, steps of the longest mate), unless None.
 ``attend_mates_backward(rec, d, Q, K,    The gradients of Q, and of K and V, rows of the other side.
 V, dQ, dK, dV)``
-``tanh(rec, X, out)``                    Of rows as linear maps make them. ``tanh_backward(rec, Y, d)``: the
-                                         gradient of Y = tanh(X) becomes that of X.
+``tanh(rec, X, out)``                    Of rows as linear maps make them.
+``tanh_backward(rec, Y, d)``             The gradient of Y = tanh(X) becomes that of X.
 ``chain_objective(rec, scores, crf, y,   Of rows of scores (R, K) of the labels of steps, and of what scores
 w, d, into)``                            label sequences beside them, the arrays of a `skrnn.links.CRF`: the
                                          losses of all sequences, `Weighed`, d, the gradient of their mean per

@@ -99,7 +99,7 @@ class GRUTranslator(TrainingParameters, TranslatorParameters, GRUParameters, Tra
     --------
     >>> from skrnn.text import GRUTranslator
     >>> X, y = ["un", "deux", "trois", "deux trois", "un deux"] * 4, ["1", "2", "3", "2 3", "1 2"] * 4
-    >>> model = GRUTranslator(16, max_iter=40, random_state=0).fit(X, y)
+    >>> model = GRUTranslator(32, dropout=0.0, max_iter=40, random_state=0).fit(X, y)
     >>> [text for text, log_prob in model.predict_n_best(["deux trois"], 1)[0]]
     ['2 3']
     """

@@ -15,7 +15,7 @@ from .reading import first_states, fold, gather, next_minibatch, next_step, scat
 from .recurrent import RecurrentLayer
 from .rows import add, add_flat, add_reversed, clear_rows, copy_rows, take_mates
 from .softmax import Softmax
-from .tanh import tanh, tanh_backward
+from .tanh_rows import tanh, tanh_backward
 from .tape import Tape
 from .updates import Optimizer
 from .workspace import Workspace, aligned, to_device, to_host

@@ -13,7 +13,7 @@ from ...recording import Recording, Rows
 from .device import Matrix
 from .jit import kernel
 from .rows import clear_tail
-from .tanh import tanh
+from .tanh_rows import tanh
 
 
 @kernel("attention_scores")
