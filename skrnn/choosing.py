@@ -16,8 +16,9 @@ from .batches import SIZE_B, SIZE_CARRIED, SIZE_FIRST, SIZE_R, SIZE_T
 STREAM = 2**32  # of random numbers: no dropout has it
 
 
-def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Callable]:
-    """``best_tokens``, ``sampled_token``, and the kernel ``go_on``, from a backend's `jit` and `kernel`."""
+def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Callable, Callable]:
+    """``leave_out``, ``best_tokens``, ``sampled_token``, and the kernel ``go_on``, from a backend's `jit` and
+    `kernel`."""
     _, sequence_key, _, uniform = counters.functions(jit)
 
     @jit
@@ -211,4 +212,4 @@ def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Call
         if new == 0:
             stop[0] = 1
 
-    return best_tokens, sampled_token, go_on
+    return leave_out, best_tokens, sampled_token, go_on

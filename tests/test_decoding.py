@@ -221,6 +221,26 @@ def test_only_probable_tokens_are_drawn(top_k, top_p, device):
     assert ((counts[some] - expected[some]) ** 2 / expected[some]).sum() < 35
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("options", [{"temperature": 1.0, "seed": 2}, {"width": 3, "end": END}])
+def test_products_with_all_tokens_are_made_once(cell, options, monkeypatch):
+    """Where more tokens are read than there are: the same bits, also of texts that begin elsewhere."""
+    written = []
+    for folds in True, False:
+        if not folds:
+            monkeypatch.setattr(backends.get("cpu"), "folding", None)
+        network, params = made(cell, n_tokens=9)
+        decoder = Decoder(network, params, Choices(2, max_steps=12, **options))
+        calls = [call for call in decoder._tape.calls if "project" in str(call)]
+        assert len(calls) == folds
+        found = [
+            text for first in ([1, 4], [2, 0]) for texts in decoder.write(np.array(first)) for text in texts
+        ]
+        written.append([(text.tokens.tolist(), text.log_prob) for text in found])
+    assert written[0] == written[1]
+    assert len({tuple(tokens) for tokens, _ in written[0]}) > 1
+
+
 @pytest.mark.parametrize("device", ["cpu", ON_GPU])
 def test_in_parts(device):
     """Text after text, also those that have ended meanwhile."""

@@ -143,15 +143,27 @@ def searches(model: Model, threads: int) -> Work:
     return work(search, lambda: np.zeros(1))
 
 
-def searches_in_pytorch(model: Model, threads: int) -> Work:
-    """A plain beam."""
+def searches_in_pytorch(model: Model, threads: int, at_once: int) -> Work:
+    """The same of so many sentences at once: 1 as tutorials do it."""
     import torch
 
     from benchmarks.translation import with_pytorch as peer
 
     net, (source, _) = in_pytorch(model, threads).eval(), texts()
     read, lengths = torch.from_numpy(source.T.astype(np.int64)), torch.full((B,), T)
-    return work(lambda: peer.beam_search(net, read, lengths, WIDTH, BEGIN, END, T), lambda: np.zeros(1))
+
+    def search() -> None:
+        for i in range(0, B, at_once):
+            own = slice(i, i + at_once)
+            peer.beam_search(net, read[:, own], lengths[own], WIDTH, BEGIN, END, T)
+
+    return work(search, lambda: np.zeros(1))
+
+
+BEAMS = {
+    "pytorch": partial(searches_in_pytorch, at_once=1),
+    "pytorch_at_once": partial(searches_in_pytorch, at_once=B),
+}
 
 
 def main() -> int:
@@ -163,22 +175,24 @@ def main() -> int:
     plan, rows, all_met, absent = timing.plan(options.short), [], True, missing("pytorch")
     for threads in options.threads:
         with threadpool_limits(threads):
-            for title, make, peer, shapes, steps in (
-                ("training step", ours, theirs, STEPS, 3),
-                (f"search, {WIDTH} wide", searches, searches_in_pytorch, SEARCHES, None),
+            for title, make, peers, shapes, steps in (
+                ("training step", ours, {"pytorch": theirs}, STEPS, 3),
+                (f"search, {WIDTH} wide", searches, BEAMS, SEARCHES, None),
             ):
                 for cell, H, target in shapes:
                     model = Model(cell, H)
-                    others = {} if absent else {"pytorch": partial(peer, model, threads)}
+                    others = {
+                        name: partial(peer, model, threads) for name, peer in peers.items() if not absent
+                    }
                     reasons = {"pytorch": absent} if absent else {}
                     found = compare({"skrnn": make(model, threads)}, others, reasons, plan, threads, steps)
                     met = bool(absent) or found["ratios"]["pytorch"]["ratio"] >= target
                     all_met &= met
-                    cells = [timed(found, name) for name in ("skrnn", "pytorch")]
+                    cells = [timed(found, name) for name in ("skrnn", "pytorch", "pytorch_at_once")]
                     verdict = "" if absent else "met" if met else "**missed**"
                     rows.append([title, f"{cell}, {H}", str(threads), *cells, f">= {target:g}×", verdict])
                     print(" | ".join(rows[-1]), flush=True)
-    header = ["what", "network", "threads", "skrnn", "PyTorch", "target", ""]
+    header = ["what", "network", "threads", "skrnn", "PyTorch", "all sentences at once", "target", ""]
     command = (
         f"benchmarks.translation.speed --threads {' '.join(map(str, options.threads))}"
         f"{' --short' if options.short else ''}"

@@ -16,7 +16,7 @@ from .jit import function, kernel
 from .reading import lay_out_steps
 from .recurrent_kernels import copy
 
-best, sampled, go_on = choosing.functions(function, kernel)
+_, best, sampled, go_on = choosing.functions(function, kernel)
 
 
 @kernel("best_tokens")
