@@ -54,12 +54,12 @@ class Settings:
     learning_rate_init: float
     warmup_steps: int
     max_grad_norm: float | None
+    tbptt_steps: int | None
     max_iter: int
     shuffle: bool
     tol: float
     n_iter_no_change: int
     early_stopping: bool
-    tbptt_steps: int | None = None
     steps_per_row: int | None = None
 
 

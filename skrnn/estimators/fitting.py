@@ -62,7 +62,7 @@ class Fits(Fitted, CallbackSupportMixin):
         names = Settings.__dataclass_fields__
         values = {name: as_python(getattr(self, name)) for name in names if hasattr(self, name)}
         batch = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
-        return Settings(**values | {"batch_size": min(int(batch), n)})
+        return Settings(**{"tbptt_steps": None} | values | {"batch_size": min(int(batch), n)})
 
     def _new_trainer(
         self, network: Network, data: Data, again: bool, loss: Loss, room: Room | None = None
