@@ -77,7 +77,8 @@ def ours(model: Model, threads: int) -> Work:
     )  # fmt: skip
     settings = Settings(
         batch_size=B, learning_rate="constant", learning_rate_init=LEARNING_RATE, warmup_steps=0,
-        max_grad_norm=MAX_NORM, tbptt_steps=None, max_iter=1, shuffle=False, tol=0.0, n_iter_no_change=1, early_stopping=False,
+        max_grad_norm=MAX_NORM, tbptt_steps=None, max_iter=1, shuffle=False, tol=0.0, n_iter_no_change=1,
+        early_stopping=False,
     )  # fmt: skip
     set_up = SetUp(
         "adam", net.parameters.decay_ranges, net.size, FLOAT, alpha=0.0, momentum=0.9, nesterov=True,

@@ -20,7 +20,7 @@ from ..training import Data, Settings
 from .corpus import Vocabulary, streams, texts_of
 from .generation import Generates
 from .likelihood import Likelihood
-from .text_model import TextModel
+from .text_model import TextModel, passes_of
 
 FROZEN = (
     "hidden_size", "num_layers", "tie_weights", "embedding_dropout", "dropout", "recurrent_dropout", "dtype",
@@ -30,9 +30,6 @@ ROWS_OF_A_PASS = 10  # with steps_per_row=None
 # part of Shakespeare, nats of the next: at a rate of 6e-3, 16 streams 1.456, 32 streams 1.481; at 4e-3 1.478
 # and 1.509.
 STREAMS, LEAST_UPDATES = 16, 100  # the latter of a pass
-# With max_iter="auto": more passes learn a text by heart (words of Python's documentation: after 4 to 8), but
-# a short one needs updates.
-UPDATES, PASSES, FEW_UPDATES, MOST_PASSES = 10_000, (10, 20), 1000, 100
 LONG = 4000  # tokens of a text for validation, of which parts are then read side by side
 Texts = list[np.ndarray]  # of tokens
 
@@ -217,8 +214,7 @@ class LanguageModel(Likelihood, Generates, TextModel):
         settings.batch_size, n_updates = self._plan(data.sequences.lengths)
         settings.shuffle = settings.shuffle and not self._one_text
         if self.max_iter == "auto":
-            passes = int(np.clip(round(UPDATES / n_updates), *PASSES))
-            settings.max_iter = max(passes, min(MOST_PASSES, FEW_UPDATES // n_updates))
+            settings.max_iter = passes_of(n_updates)
         self._in_rows(settings, n_updates, ROWS_OF_A_PASS)
         return settings
 

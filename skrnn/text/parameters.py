@@ -159,7 +159,7 @@ class TranslatorParameters:
         "How each step of the decoder finds what it needs of the source (Luong et al. 2015): by the product "
         'of its state with those of the encoder ("dot"), with a linear map between them ("general"), or not '
         "at all: then it has only the last states of the encoder.",
-        default="general",
+        default="dot",
     )
     source_encoder: Any = parameter(
         'What a token of the source is: "word", words and, one by one, signs of punctuation; "char", each '
@@ -209,14 +209,15 @@ class TranslatorParameters:
         default="auto",
     )
     batch_size: int | Literal["auto"] = parameter(
-        'Pairs of a minibatch; "auto" takes 64, or fewer where a pass would have less than 100 updates.',
+        'Pairs of a minibatch; "auto" takes 32, or fewer where a pass would have less than 100 updates.',
         COUNT,
         kind='int or "auto"',
         default="auto",
     )
     learning_rate_init: float = like(SharedParameters, "learning_rate_init", default=2e-3)
     max_iter: int | Literal["auto"] = parameter(
-        'Passes over the pairs at most; "auto" takes 10 to 40, in which there are about 10,000 updates.',
+        'Passes over the pairs at most; "auto" takes 10 to 20, in which there are about 10,000 updates, or '
+        "up to 100 where 20 would have less than 1,000.",
         COUNT,
         kind='int or "auto"',
         default="auto",

