@@ -31,8 +31,8 @@ ENCODERS, TABLES = (
     ("source_encoder", "target_encoder"),
     ("encoder.embedding.weight", "decoder.embedding.weight"),
 )
-# With batch_size="auto": more updates of fewer pairs learn more in a given time. The tutorial's sentences, BLEU
-# of held-back ones after 20 passes: 64 pairs 37.7, 32 pairs 39.3, 16 pairs 39.2.
+# With batch_size="auto": more updates of fewer pairs learn more in a given time. The tutorial's sentences,
+# BLEU of held-back ones after 20 passes: 64 pairs 37.7, 32 pairs 39.3, 16 pairs 39.2.
 PAIRS, FEWEST_PAIRS, LEAST_UPDATES = 32, 8, 100  # the last of a pass
 ROWS_OF_A_PASS = 4  # with steps_per_row=None
 Texts = list[np.ndarray]  # of tokens
