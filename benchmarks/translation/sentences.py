@@ -25,7 +25,7 @@ from benchmarks.peers import missing
 from benchmarks.report import table
 from benchmarks.translation.corpus import Part, all_pairs, split, tutorial_pairs
 from benchmarks.translation.page import PAGE
-from skrnn.text import GRUTranslator, TokenEncoder, bleu_score, chrf_score
+from skrnn.text import LSTMTranslator, TokenEncoder, bleu_score, chrf_score
 
 N_TEST = {"tutorial": 1000, "all": 3000}
 VARIANTS: dict[str, dict[str, Any]] = {"shortest call": {}, "no attention": {"attention": None}}
@@ -89,7 +89,7 @@ def tutorial(options: argparse.Namespace) -> tuple[list[list[str]], bool]:
         taken = dict.fromkeys(found, "")
         for seed in options.seeds:
             start = time.perf_counter()
-            model = GRUTranslator(random_state=seed, **changed).fit(train.X, train.y)
+            model = LSTMTranslator(random_state=seed, **changed).fit(train.X, train.y)
             seconds = time.perf_counter() - start
             taken[name] = f"{model.n_iter_} in {seconds:.0f} s"
             found[name].append(scores(model, test))
@@ -111,7 +111,7 @@ def tutorial(options: argparse.Namespace) -> tuple[list[list[str]], bool]:
 
 def everything(options: argparse.Namespace) -> tuple[list[list[str]], bool]:
     train, _, test = split(all_pairs(), N_TEST["all"])
-    word = GRUTranslator(random_state=options.seeds[0], **OF_ALL)
+    word = LSTMTranslator(random_state=options.seeds[0], **OF_ALL)
     word.set_params(source_encoder=words(), target_encoder=words())
     few = slice(None, None, 20)
     clone(word).set_params(max_iter=1).fit(train.X[:2000], train.y[:2000])  # compiles

@@ -183,7 +183,7 @@ class TranslatorParameters:
         "Share of single values dropped in training: of vectors, between layers and before the softmax "
         "(Zaremba et al. 2014).",
         SHARE,
-        default=0.3,
+        default=0.4,
     )
     label_smoothing: float = parameter(
         "Share of the target's probability that is spread over all tokens in training (Szegedy et al. 2016).",
@@ -199,7 +199,7 @@ class TranslatorParameters:
     length_penalty: float = parameter(
         "Searches rank translations by log p / length ** length_penalty: with 0 short ones win.",
         FROM_ZERO,
-        default=1.0,
+        default=0.6,
     )
     max_length: int | Literal["auto"] = parameter(
         'Tokens of a translation at most: one that has not ended then is cut, with a warning. "auto": twice '
@@ -214,7 +214,7 @@ class TranslatorParameters:
         kind='int or "auto"',
         default="auto",
     )
-    learning_rate_init: float = like(SharedParameters, "learning_rate_init", default=2e-3)
+    learning_rate_init: float = like(SharedParameters, "learning_rate_init", default=3e-3)
     max_iter: int | Literal["auto"] = parameter(
         'Passes over the pairs at most; "auto" takes 10 to 20, in which there are about 10,000 updates, or '
         "up to 100 where 20 would have less than 1,000.",
