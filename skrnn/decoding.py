@@ -260,7 +260,7 @@ class Decoder:
 
     @deferring
     def begin(self, tokens: np.ndarray, state: State | None = None) -> None:
-        """The same, of which nothing is written yet."""
+        """Begin new texts, which `go_on` writes; see `write`."""
         n, steps, choices = self._choices.n, self._steps, self._choices
         first = Sequences.from_tokens(np.asarray(tokens)[:, None])
         if len(first) != n:

@@ -147,13 +147,13 @@ def language_network(
     if tie_weights and embedding_size != hidden_size:
         maps = {"projection": (above[-1].name, hidden_size)}
         above.append(Dense(backend, arrays, "projection", maps, embedding_size))
-    decoder = Softmax(backend, arrays, "decoder", above[-1].name, above[-1].width, n_tokens)
+    head = Softmax(backend, arrays, "head", above[-1].name, above[-1].width, n_tokens)
     # Streams of random numbers as of `recurrent_network`.
     table = Embedding(
-        backend, arrays, "embedding", n_tokens, embedding_size, tied=decoder if tie_weights else None,
+        backend, arrays, "embedding", n_tokens, embedding_size, tied=head if tie_weights else None,
         dropout=embedding_dropout, stream=2 * num_layers + 1,
     )  # fmt: skip
-    return Network(0, [table, *above, decoder], dtype=arrays, device=device, n_threads=n_threads)
+    return Network(0, [table, *above, head], dtype=arrays, device=device, n_threads=n_threads)
 
 
 def translation_network(

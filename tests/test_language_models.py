@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from skrnn import LSTMClassifier, backends
 from skrnn.text import GRULanguageModel, LSTMLanguageModel, RNNLanguageModel, TokenEncoder
 from skrnn.text.corpus import Vocabulary, blocks
-from skrnn.text.generation import tidy
+from skrnn.text.words import tidy
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 12
 NAMES = ["anna", "hanna", "johanna", "susanna", "", "marianna", "rosanna", "joanna"] * 6
@@ -30,7 +30,7 @@ def of_names():
 
 # --- what is read -----------------------------------------------------------------------------------
 def test_what_is_read():
-    vocabulary, texts = Vocabulary(3), [np.array(own, np.int32) for own in ([1, 2, 5], [5], [3])]
+    vocabulary, texts = Vocabulary(None, 3), [np.array(own, np.int32) for own in ([1, 2, 5], [5], [3])]
     assert (vocabulary.begin, vocabulary.end, vocabulary.n_tokens) == (4, 5, 6)
     sequences, y = vocabulary.read(texts, np.dtype(np.float32))
     assert [part[:, 0].tolist() for part in sequences.split(sequences.tokens)] == [[4, 1, 2], [4], [4]]
@@ -347,7 +347,7 @@ def test_a_text_without_a_word():
 def test_a_classifier_begins_with_the_layers():
     """As README shows it."""
     model = LSTMLanguageModel(**QUICK | {"embedding_size": 5}).fit(NAMES)
-    weights = {name: w for name, w in model.weights_.items() if not name.startswith("decoder.")}
+    weights = {name: w for name, w in model.weights_.items() if not name.startswith("head.")}
     weights |= {"head.weight": np.zeros((1, 8)), "head.bias": np.zeros(1)}
     classifier = LSTMClassifier(
         8, embedding_size=5, pooling="mean", warm_start=True, dtype="float64", max_iter=1

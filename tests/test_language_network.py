@@ -55,7 +55,7 @@ def test_pytorch_has_the_same_loss_and_gradients(options):
     }
     size, kind = given["embedding_size"], {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[given["cell"]]
     layer = getattr(torch.nn, kind)(size, 4, given["num_layers"], batch_first=True, dtype=torch.float64)
-    table = parameters.get("embedding.weight", parameters["decoder.weight"])
+    table = parameters.get("embedding.weight", parameters["head.weight"])
     texts = torch.tensor(SEQUENCES.tokens[:, 0], dtype=torch.long).split(LENGTHS)
     losses = []
     for text, after in zip(texts, torch.tensor(NEXT.values[:, 0], dtype=torch.long).split(LENGTHS)):
@@ -63,7 +63,7 @@ def test_pytorch_has_the_same_loss_and_gradients(options):
         states = torch.func.functional_call(layer, own, (table[text][None],))[0][0]
         if "projection.weight" in parameters:
             states = states @ parameters["projection.weight"].T + parameters["projection.bias"]
-        scores = states @ parameters["decoder.weight"].T + parameters["decoder.bias"]
+        scores = states @ parameters["head.weight"].T + parameters["head.bias"]
         losses.append(torch.nn.functional.cross_entropy(scores, after, reduction="none"))
     loss = torch.cat(losses).mean()
     loss.backward()

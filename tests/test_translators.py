@@ -193,9 +193,13 @@ def test_lists_of_tokens():
 
 def test_a_translation_that_does_not_end(model):
     short = GRUTranslator(**QUICK, max_length=1).fit(X, Y)
-    with pytest.warns(UserWarning, match=r"did not end within max_length=1, the first of them that of X\["):
+    with pytest.warns(
+        RuntimeWarning, match=r"did not end within max_length=1, the first of them that of X\["
+    ):
         found = short.predict(X[:8])
     assert all(len(text.split()) <= 1 for text in found)
+    short.set_params(max_length=3)
+    assert short.max_length_ == 3
     assert model.max_length_ == 2 * 5
 
 
@@ -237,6 +241,7 @@ def test_bleu_and_chrf():
     tokens = [text.split() for text in true], [text.split() for text in pred]
     expected = sacrebleu.corpus_bleu(pred, [true], tokenize="none", force=True).score
     assert bleu_score(*tokens) == expected
+    assert bleu_score([[own, ["other"]] for own in tokens[0]], tokens[1]) == expected
     for arguments, message in (
         ((true, pred[:2]), "y_true has 3 texts and y_pred 2"),
         (([], []), "are empty"),
@@ -257,8 +262,8 @@ def test_bleu_and_chrf():
         (["a", 2], ["x", "y"], TypeError, "X: document 1 must be a string"),
         ("a", ["x"], ValueError, r"X is one text: pass a list of texts, \[X\]"),
         (["a"], "x", ValueError, "y is one text"),
-        (3, ["x"], TypeError, "X must be a list of texts or of lists of tokens, got int"),
-        (["a"], 3, TypeError, "y must be a list of texts or of lists of tokens, got int"),
+        (3, ["x"], TypeError, "X must be a text or a list of texts, got int"),
+        (["a"], 3, TypeError, "y must be a text or a list of texts, got int"),
         ([], [], ValueError, "X"),
     ],
 )

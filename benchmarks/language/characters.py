@@ -54,7 +54,7 @@ def main() -> int:
             met = target is None or carried <= target
             all_met &= met
             wanted = "" if target is None else f"<= {target}"
-            row = [f"{seconds} s", f"{passes} in {taken:.1f} s", f"{carried:.4f}", wanted]
+            row = [f"{seconds} s", f"{model.n_iter_} in {taken:.1f} s", f"{carried:.4f}", wanted]
             rows.append([*row, "" if target is None else "met" if met else "**missed**", f"{cold:.4f}"])
             print(" | ".join(rows[-1]), flush=True)
         peer = ""

@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 
 def classifier(model: LSTMLanguageModel, seed: int) -> LSTMClassifier:
     """That begins with the layers of a language model."""
-    weights = {name: w for name, w in model.weights_.items() if not name.startswith("decoder.")}
+    weights = {name: w for name, w in model.weights_.items() if not name.startswith("head.")}
     head = {"head.weight": np.zeros((1, SIZE)), "head.bias": np.zeros(1)}
     return LSTMClassifier(SIZE, warm_start=True, random_state=seed, **SETTINGS).set_weights(weights | head)
 

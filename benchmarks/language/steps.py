@@ -76,7 +76,7 @@ def ours(model: Model, threads: int) -> Work:
         trainer.tape.run(1, flops)
         done += 1
 
-    return work(step, lambda: net.unpack(trainer.params)["decoder.weight"])
+    return work(step, lambda: net.unpack(trainer.params)["head.weight"])
 
 
 def theirs(model: Model, threads: int) -> Work:
@@ -107,7 +107,7 @@ def theirs(model: Model, threads: int) -> Work:
         optimizer.step()
         done += 1
 
-    return work(step, lambda: net.decoder.weight.detach().numpy())
+    return work(step, lambda: net.head.weight.detach().numpy())
 
 
 def named(weights: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -115,11 +115,11 @@ def named(weights: dict[str, np.ndarray]) -> dict[str, Any]:
     import torch
 
     found = {
-        name if name.startswith(("embedding", "decoder")) else f"rnn.{name}": torch.from_numpy(array.copy())
+        name if name.startswith(("embedding", "head")) else f"rnn.{name}": torch.from_numpy(array.copy())
         for name, array in weights.items()
     }
     if "embedding.weight" not in found:
-        found["embedding.weight"] = found["decoder.weight"]
+        found["embedding.weight"] = found["head.weight"]
     return found
 
 
@@ -151,10 +151,10 @@ def writes_in_pytorch(model: Model, n: int, length: int, threads: int, cells: bo
             x = net.embedding(token)
             if cells:
                 state = cell(x, state)
-                scores = net.decoder(state[0])
+                scores = net.head(state[0])
             else:
                 states, state = net.rnn(x[None], state)
-                scores = net.decoder(states[0])
+                scores = net.head(states[0])
             token = torch.multinomial(torch.softmax(scores, dim=1), 1)[:, 0]
 
     return work(write, lambda: np.zeros(1))

@@ -23,13 +23,13 @@ class CharacterNetwork(torch.nn.Module):
         super().__init__()
         self.embedding = torch.nn.Embedding(n_tokens, size)
         self.rnn = LAYERS[cell](size, hidden, layers)
-        self.decoder = torch.nn.Linear(hidden, n_tokens)
+        self.head = torch.nn.Linear(hidden, n_tokens)
         if tied:
-            self.embedding.weight = self.decoder.weight
+            self.embedding.weight = self.head.weight
 
     def forward(self, tokens: Any, state: Any = None) -> Any:
         states, state = self.rnn(self.embedding(tokens), state)
-        return self.decoder(states), state
+        return self.head(states), state
 
 
 class Characters:

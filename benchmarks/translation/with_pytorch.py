@@ -110,7 +110,7 @@ def loss_of(net: EncoderDecoder, minibatch: tuple[Any, ...], smoothing: float) -
 
 def train(
     net: EncoderDecoder, model: Any, sources: list[Any], targets: list[Any], seconds: float, seed: int,
-    batch_size: int = 64,
+    batch_size: int,
 ) -> tuple[int, float]:  # fmt: skip
     """As many whole passes as fit into the time, with a model's rates and smoothing: the passes, and the
     seconds that they took. `targets` from `begin` to end."""

@@ -9,7 +9,7 @@ from .link import Link
 
 
 class Tanh(Link):
-    """tanh(x), where nothing else needs what it reads."""
+    """tanh(x); going back, the gradient that comes in becomes that of x."""
 
     def __init__(self, name: str, read: str, width: int) -> None:
         super().__init__(name, read)

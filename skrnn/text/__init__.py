@@ -7,6 +7,7 @@ from .encoder import TokenEncoder
 from .language_models import GRULanguageModel, LSTMLanguageModel, RNNLanguageModel
 from .padding import cut_padding
 from .spans import find_spans, span_f1_score, span_f1_scorer
+from .translating import Translation
 from .translators import GRUTranslator, LSTMTranslator, RNNTranslator
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "RNNLanguageModel",
     "RNNTranslator",
     "TokenEncoder",
+    "Translation",
     "bleu_score",
     "bleu_scorer",
     "chrf_score",

@@ -11,8 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-END = "<end>"
-
 
 class AlignmentDisplay:
     """The weights of attention as a heat map: a row for each token of the translation, a column for each of
@@ -76,10 +74,8 @@ class AlignmentDisplay:
         """
         check_is_fitted(translator)
         ((source, target, weights),) = translator._aligned([x], None if y is None else [y])
-        encoders = translator.source_encoder_, translator.target_encoder_
-        theirs, own = (encoder.get_feature_names_out() for encoder in encoders)
-        read = [theirs[token] for token in source]
-        written = [own[token] if token < len(own) else END for token in target]
+        theirs, own = translator.source_encoder_.get_feature_names_out(), translator._vocabulary.names()
+        read, written = [theirs[token] for token in source], [own[token] for token in target]
         return cls(weights=weights, source=read, target=written).plot(ax=ax, **kwargs)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> AlignmentDisplay:

@@ -22,8 +22,8 @@ def bleu_score(
     Parameters
     ----------
     y_true : list of str, or of lists of str
-        A reference for each text, or several: all that are known. Lists of tokens are taken for one reference
-        where y_pred are lists of tokens, too.
+        A reference for each text, or a list of several: all that are known. Where y_pred are lists of tokens
+        references are, too.
     y_pred : list of str, or of lists of tokens
         The translations. Of lists, tokens are what they are, and `tokenize` is not used.
     tokenize : str, default="13a"
@@ -51,7 +51,7 @@ def bleu_score(
     53.7
     """
     metrics = _sacrebleu()
-    texts, references, of_tokens = _aligned(y_true, y_pred)
+    texts, references, of_tokens = _as_sacrebleu(y_true, y_pred)
     metric = metrics.BLEU(tokenize="none" if of_tokens else tokenize, lowercase=lowercase, force=of_tokens)
     return _scored(metric, texts, references, return_signature)
 
@@ -82,7 +82,7 @@ def chrf_score(y_true: Any, y_pred: Any, *, word_order: int = 0, return_signatur
     >>> chrf_score(["the cat"], ["the cat"])  # doctest: +SKIP
     100.0
     """
-    texts, references, _ = _aligned(y_true, y_pred)
+    texts, references, _ = _as_sacrebleu(y_true, y_pred)
     return _scored(_sacrebleu().CHRF(word_order=word_order), texts, references, return_signature)
 
 
@@ -103,7 +103,7 @@ def _scored(metric: Any, texts: list[str], references: list[list[str | None]], s
     return (score, str(metric.get_signature())) if signed else score
 
 
-def _aligned(y_true: Any, y_pred: Any) -> tuple[list[str], list[list[str | None]], bool]:
+def _as_sacrebleu(y_true: Any, y_pred: Any) -> tuple[list[str], list[list[str | None]], bool]:
     """The translations, the first reference of each, the second ones, ...; and whether these are tokens."""
     true, pred = list(y_true), list(y_pred)
     if len(true) != len(pred):
@@ -111,12 +111,17 @@ def _aligned(y_true: Any, y_pred: Any) -> tuple[list[str], list[list[str | None]
     if not pred:
         raise ValueError("y_true and y_pred are empty")
     of_tokens = not isinstance(pred[0], str)
-    several = [[_text(t)] if of_tokens or isinstance(t, str) else [*map(str, t)] for t in true]
+
+    def is_one(reference: Any) -> bool:
+        strings = not isinstance(reference, str) and all(isinstance(token, str) for token in reference)
+        return isinstance(reference, str) or (of_tokens and len(reference) > 0 and strings)
+
+    several = [[_text(own)] if is_one(own) else [_text(each) for each in own] for own in true]
     if not all(several):
         raise ValueError(f"y_true[{several.index([])}] has no reference")
     most = max(map(len, several))
     columns = [[own[k] if k < len(own) else None for own in several] for k in range(most)]
-    return [_text(t) for t in pred], columns, of_tokens
+    return [_text(text) for text in pred], columns, of_tokens
 
 
 def _text(text: str | Sequence[str]) -> str:

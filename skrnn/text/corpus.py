@@ -1,4 +1,4 @@
-"""What a language model reads of texts, and what it is to predict."""
+"""What models of texts read of them, and what they are to predict."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..sequences import TOKEN, Sequences, Targets
+from .words import tidy
+
+BEGIN, END = "<begin>", "<end>"  # what the tokens are called that no encoder has
 
 
 class Vocabulary(NamedTuple):
-    """Of an encoder with so many tokens: 0 is the unknown one; two more begin a text and end a document."""
+    """Of an encoder with so many tokens: 0 is the unknown one; two more begin a text and end a document.
+    `tidies`: whether its tokens are words and signs, which are put together again as people write them."""
 
+    encoder: Any
     n_known: int
+    tidies: bool = False
 
     @property
     def begin(self) -> int:
@@ -26,6 +32,20 @@ class Vocabulary(NamedTuple):
     @property
     def n_tokens(self) -> int:
         return self.n_known + 3
+
+    def names(self) -> list[str]:
+        """Of all tokens."""
+        return [*self.encoder.get_feature_names_out(), BEGIN, END]
+
+    def ended(self, tokens: np.ndarray) -> np.ndarray:
+        """A document's tokens, and its end."""
+        return np.concatenate([tokens, np.array([self.end], TOKEN)])
+
+    def in_words(self, texts: Iterable[Sequence[int] | np.ndarray]) -> list[Any]:
+        """What tokens say, which may have an end behind them."""
+        known = [np.array([token for token in tokens if token <= self.n_known], TOKEN) for tokens in texts]
+        found = self.encoder.inverse_transform(known)
+        return [tidy(text) for text in found] if self.tidies else found
 
     def read(self, texts: Sequence[np.ndarray], dtype: np.dtype) -> tuple[Sequences, Targets]:
         """Texts that are not empty as a network of that type reads them, each from the begin on, and what it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -24,7 +23,6 @@ from ..sequences import TOKEN, Sequences
 from .corpus import Vocabulary
 
 InWords = Callable[[list[list[int]]], list[Any]]
-BEGIN, END = "<begin>", "<end>"  # what the tokens are called that no encoder has
 PIECE = 32  # tokens that are written before anybody looks
 
 
@@ -34,7 +32,6 @@ class Generates(Fitted):
     encoder_: Any
     n_jobs: Any
     _one_text: bool
-    _tidies: bool
 
     @property
     @abstractmethod
@@ -79,7 +76,7 @@ class Generates(Fitted):
             scores = to_host(predictor.run(step, partial(effective_threads, self.n_jobs), state=state)[0])
         p = losses.softmax(scores.astype(np.float64))[0]
         order = np.argsort(-p, kind="stable")[:top]
-        names = np.array([*self.encoder_.get_feature_names_out(), BEGIN, END], object)
+        names = np.array(self._vocabulary.names(), object)
         return pd.DataFrame({"token": names[order], "probability": p[order]})
 
     def generate(
@@ -133,7 +130,7 @@ class Generates(Fitted):
         stops, goes_on, texts, cuts = _stops(stop), True, list[Any](), list[Any]()
         with self._turn() as device:
             decoder = self._decoder(device, prompt, max_tokens, n, temperature, top_k, top_p, random_state)
-            in_words = self._in_words()
+            in_words = self._vocabulary.in_words
             while goes_on:
                 goes_on = decoder.go_on(PIECE if stops else max_tokens)
                 texts = in_words([decoder.written(i) for i in range(n)])
@@ -177,7 +174,7 @@ class Generates(Fitted):
         stops = _stops(stop)
         with self._turn() as device:
             decoder = self._decoder(device, prompt, max_tokens, 1, temperature, top_k, top_p, random_state)
-        return self._pieces(device, decoder, self._in_words(), stops)
+        return self._pieces(device, decoder, self._vocabulary.in_words, stops)
 
     def _pieces(self, device: str, decoder: Decoder, in_words: InWords, stops: list[str]) -> Iterator[str]:
         """Of the text, as it is written. What may be the begin of a stop waits for the next piece, and so do
@@ -242,25 +239,6 @@ class Generates(Fitted):
         decoder = Decoder(predictor.network, predictor.params, choices)
         decoder.begin(np.full(n, last, TOKEN), None if state is None else state.repeat(n))
         return decoder
-
-    def _in_words(self) -> InWords:
-        """A function from lists of tokens, without the end of a document, to texts, as of this fit."""
-        encoder, n_known, tidies = self.encoder_, self._vocabulary.n_known, self._tidies
-
-        def in_words(texts: list[list[int]]) -> list[Any]:
-            rows = [np.array([token for token in tokens if token <= n_known], TOKEN) for tokens in texts]
-            found = encoder.inverse_transform(rows)
-            return [tidy(text) for text in found] if tidies else found
-
-        return in_words
-
-
-def tidy(text: str) -> str:
-    """Words and signs with the blanks that are usual between them."""
-    text = re.sub(r" ?\n ?", "\n", text)
-    text = re.sub(r" ([.,;:!?)\]}])", r"\1", text)
-    text = re.sub(r"([(\[{]|\w['’-]) (?=\S)", r"\1", text)
-    return re.sub(r'" ?([^"\n]*?) ?"', r'"\1"', text)
 
 
 def _stops(stop: str | Sequence[str] | None) -> list[str]:

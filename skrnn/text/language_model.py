@@ -15,9 +15,8 @@ from ..estimators.parameters import as_python
 from ..estimators.unchanged import unchanged_on_error
 from ..network import Network
 from ..recipe import array_dtype, language_network
-from ..sequences import TOKEN
 from ..training import Data, Settings
-from .corpus import Vocabulary, streams, texts_of
+from .corpus import streams, texts_of
 from .generation import Generates
 from .likelihood import Likelihood
 from .text_model import TextModel, passes_of
@@ -25,16 +24,13 @@ from .text_model import TextModel, passes_of
 FROZEN = (
     "hidden_size", "num_layers", "tie_weights", "embedding_dropout", "dropout", "recurrent_dropout", "dtype",
 )  # fmt: skip
-ROWS_OF_A_PASS = 10  # with steps_per_row=None
-# With batch_size="auto": more updates of fewer streams learn more in a given time. Five passes over the first
-# part of Shakespeare, nats of the next: at a rate of 6e-3, 16 streams 1.456, 32 streams 1.481; at 4e-3 1.478
-# and 1.509.
+# With batch_size="auto": more updates of fewer streams learn more in a given time.
 STREAMS, LEAST_UPDATES = 16, 100  # the latter of a pass
 LONG = 4000  # tokens of a text for validation, of which parts are then read side by side
 Texts = list[np.ndarray]  # of tokens
 
 
-class LanguageModel(Likelihood, Generates, TextModel):
+class LanguageModel(TextModel, Likelihood, Generates):
     """Parameters, validation and fit."""
 
     encoder: Any
@@ -50,7 +46,6 @@ class LanguageModel(Likelihood, Generates, TextModel):
     batch_size: Any
     max_iter: Any
     _one_text: bool
-    _n_known: int
 
     # --- fit -----------------------------------------------------------------------------------------
     @with_callbacks
@@ -162,20 +157,15 @@ class LanguageModel(Likelihood, Generates, TextModel):
         return learnt, held_back
 
     @property
-    def _vocabulary(self) -> Vocabulary:
-        return Vocabulary(self._n_known)
-
-    @property
-    def _n_tokens(self) -> int:
-        return self._vocabulary.n_tokens
+    def _writes_by(self) -> Any:
+        return self.encoder_
 
     def _tokens_of(self, texts: list[Any]) -> Texts:
         """Those that are predicted: of documents their end, too."""
         found = list(self.encoder_.transform(texts))
         if self._one_text:
             return found
-        end = np.array([self._vocabulary.end], TOKEN)
-        return [np.concatenate([tokens, end]) for tokens in found]
+        return [*map(self._vocabulary.ended, found)]
 
     def _training_data(self, texts: Texts) -> Data:
         if self._one_text:
@@ -215,7 +205,7 @@ class LanguageModel(Likelihood, Generates, TextModel):
         settings.shuffle = settings.shuffle and not self._one_text
         if self.max_iter == "auto":
             settings.max_iter = passes_of(n_updates)
-        self._in_rows(settings, n_updates, ROWS_OF_A_PASS)
+        self._set_rows(settings, n_updates)
         return settings
 
     def _rows_of_a_minibatch(self, data: Data) -> float:
@@ -224,7 +214,7 @@ class LanguageModel(Likelihood, Generates, TextModel):
 
     # --- the network -----------------------------------------------------------------------------------
     def _network_parameters(self) -> dict[str, Any]:
-        n_tokens, size = self._n_tokens, as_python(self.embedding_size)
+        n_tokens, size = self._vocabulary.n_tokens, as_python(self.embedding_size)
         if size == "auto":
             hidden = as_python(self.hidden_size)
             size = hidden if self.tie_weights else min(hidden, n_tokens)

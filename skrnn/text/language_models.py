@@ -11,8 +11,8 @@ ATTRIBUTES = """
 encoder_ : TokenEncoder
     Fitted: from texts to tokens and back.
 weights_ : dict of str to ndarray
-    ``embedding.weight`` (the vectors of tokens; with `tie_weights` those of ``decoder.weight``), arrays of
-    the layers with PyTorch's names, ``decoder.weight`` and ``decoder.bias`` of the softmax, and where a map
+    ``embedding.weight`` (the vectors of tokens; with `tie_weights` those of ``head.weight``), arrays of
+    the layers with PyTorch's names, ``head.weight`` and ``head.bias`` of the softmax, and where a map
     leads to tied weights ``projection.weight`` and ``projection.bias``; read-only.
 n_tokens_ : int
     Rows of the table: the unknown token, 0, those of the encoder, and two for the begin of a text and the end

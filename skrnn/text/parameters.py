@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from ..estimators.declare import like, parameter, with_parameters
 from ..estimators.parameters import COUNT, FROM_ZERO, INNER_SHARE, SHARE, SharedParameters
+from .encoder import TokenEncoder
 
-ENCODER_METHODS = HasMethods(["fit", "transform", "inverse_transform", "get_feature_names_out"])
-ENCODER = StrOptions({"auto", "word", "char", "tokens"}), ENCODER_METHODS
+ENCODER = StrOptions({"auto", "word", "char", "tokens"}), TokenEncoder
 
 
 @with_parameters
@@ -73,13 +73,14 @@ class LanguageModelParameters:
     num_layers: int = like(SharedParameters, "num_layers", default=1)
     encoder: Any = parameter(
         'What a token is: "char", each character; "word", words and, one by one, signs of punctuation and '
-        "the ends of lines; or a `TokenEncoder`, fitted or not, which is copied. One that is not fitted "
+        'the ends of lines; "tokens", each item of documents that are lists of strings; or a '
+        "`TokenEncoder`, fitted or not, which is copied. One that is not fitted "
         "learns its vocabulary from the texts. What one has learnt is lost where the model is cloned, as by "
         "searches: pass it as the encoder's `vocabulary` then.",
-        StrOptions({"char", "word"}),
-        ENCODER_METHODS,
+        StrOptions({"char", "word", "tokens"}),
+        TokenEncoder,
         default="char",
-        kind='{"char", "word"} or TokenEncoder',
+        kind='{"char", "word", "tokens"} or TokenEncoder',
     )
     embedding_size: int | Literal["auto"] = parameter(
         'Numbers in the vector of a token; "auto" takes `hidden_size` or, unless `tie_weights`, as many as '

@@ -21,21 +21,13 @@ from ..history import Progress
 from ..interrupts import deferred
 from ..losses import Loss, multiclass_log_loss
 from ..training import Data, Diverged, Settings, Trainer
+from .corpus import Vocabulary
 from .encoder import TokenEncoder
+from .words import ENCODERS
 
-# Numbers, words, signs, ends of lines. A word that ends in an apostrophe or a hyphen and the one behind it
-# belong together, as `tidy` knows.
-WORDS = r"\d+(?:[.,]\d+)+|\w+(?:['’-](?=\w))?|[^\w\s]|\n"
-ENCODERS: dict[str, dict[str, Any]] = {
-    "char": {"analyzer": "char", "lowercase": False},
-    "word": {"analyzer": "word", "lowercase": False, "token_pattern": WORDS},
-    "tokens": {"analyzer": "tokens"},
-}
 CELL_PARAMETERS = "activation", "reset_after"
-LEAST_STEPS = 100  # updates of a row of the history, with steps_per_row=None
-# With max_iter="auto": more passes learn a text by heart (words of Python's documentation: after 4 to 8; the
-# sentences of PyTorch's tutorial on translation: BLEU 37.7 after 20 passes, 37.2 after 40), but a short one
-# needs updates.
+ROWS_OF_A_PASS, LEAST_STEPS = 10, 100  # of the history, and updates of a row, with steps_per_row=None
+# With max_iter="auto": more passes learn a text by heart, but a short one needs updates.
 UPDATES, PASSES, FEW_UPDATES, MOST_PASSES = 10_000, (10, 20), 1000, 100
 
 
@@ -50,6 +42,8 @@ class TextModel(Fits, BaseEstimator, metaclass=ABCMeta):
 
     dtype: Any
     device: Any
+    _n_known: int  # tokens of the encoder of what is written
+    _tidies: bool  # whether what is written are words and signs
     _seed_of_split: int
     # By name, tables whose token 0 was never read, and how many others the encoder knows.
     _unread: dict[str, int]
@@ -64,9 +58,14 @@ class TextModel(Fits, BaseEstimator, metaclass=ABCMeta):
         """What a fit freezes, of which `_fitted_network` makes the network."""
 
     @property
+    def _vocabulary(self) -> Vocabulary:
+        """Of what is written."""
+        return Vocabulary(self._writes_by, self._n_known, self._tidies)
+
+    @property
     @abstractmethod
-    def _n_tokens(self) -> int:
-        """That the network scores."""
+    def _writes_by(self) -> Any:
+        """The encoder of what is written."""
 
     def _loss(self) -> Loss:
         return multiclass_log_loss
@@ -81,11 +80,11 @@ class TextModel(Fits, BaseEstimator, metaclass=ABCMeta):
         names = *names, *(name for name in CELL_PARAMETERS if hasattr(self, name))
         return {name: as_python(getattr(self, name)) for name in names} | {"cell": self._cell}
 
-    def _in_rows(self, settings: Settings, n_updates: int, rows_of_a_pass: int) -> None:
+    def _set_rows(self, settings: Settings, n_updates: int) -> None:
         """Of the history, for so many updates of a pass: how long they are, and how many without an
         improvement end the training."""
         if settings.steps_per_row is None:
-            settings.steps_per_row = max(LEAST_STEPS, n_updates // rows_of_a_pass)
+            settings.steps_per_row = max(LEAST_STEPS, n_updates // ROWS_OF_A_PASS)
         n_rows = max(1, round(n_updates / settings.steps_per_row))
         waits = settings.early_stopping or settings.learning_rate != "cosine"
         settings.n_iter_no_change = n_rows * (settings.n_iter_no_change if waits else settings.max_iter + 1)
@@ -159,7 +158,7 @@ class TextModel(Fits, BaseEstimator, metaclass=ABCMeta):
             "best_loss_": progress.best_loss,
             "best_validation_score_": progress.best_score,
             "history_": history,
-            "n_tokens_": self._n_tokens,
+            "n_tokens_": self._vocabulary.n_tokens,
             "_architecture": self._network_parameters(),
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..decoding import Choices, Decoder, Text
-from ..estimators.devices import to_host
+from ..estimators.devices import to_host, warn_the_caller
 from ..estimators.fitted import Fitted
 from ..estimators.n_jobs import effective_threads
 from ..estimators.parameters import as_python, check_count
@@ -19,7 +18,6 @@ from ..inference import BATCH
 from ..sequences import TOKEN, Sequences, object_array
 from ..training import Data
 from .corpus import Vocabulary
-from .generation import tidy
 
 ROWS = 512  # of beams that are searched with at a time
 
@@ -43,15 +41,17 @@ class Translates(Fitted):
 
     source_encoder_: Any
     target_encoder_: Any
-    max_length_: int
     beam_size: Any
     length_penalty: Any
     n_jobs: Any
-    _tidies: bool
 
     @property
     @abstractmethod
     def _vocabulary(self) -> Vocabulary: ...
+
+    @property
+    @abstractmethod
+    def max_length_(self) -> int: ...
 
     @abstractmethod
     def _source_tokens(self, X: Any, name: str = "X") -> list[np.ndarray]: ...
@@ -84,7 +84,7 @@ class Translates(Fitted):
 
         Warns
         -----
-        UserWarning
+        RuntimeWarning
             Where a translation has not ended within `max_length`.
         """
         return object_array([best[0].text for best in self.predict_n_best(X, 1)])
@@ -110,22 +110,14 @@ class Translates(Fitted):
 
         Warns
         -----
-        UserWarning
+        RuntimeWarning
             As of `predict`.
         """
         check_is_fitted(self)
         check_count("n", n)
-        sources, vocabulary = self._source_tokens(X), self._vocabulary
-        found = self._search(sources, max(int(as_python(self.beam_size)), n))
-        cut = [i for i, texts in enumerate(found) if not texts[0].ended]
-        if cut:
-            warnings.warn(
-                f"{len(cut)} of {len(found)} translations did not end within max_length={self.max_length_}, "
-                f"the first of them that of X[{cut[0]}]",
-                stacklevel=2,
-            )
-        flat = [text for texts in found for text in texts[:n]]
-        words = iter(self._in_words([text.tokens[text.tokens <= vocabulary.n_known] for text in flat]))
+        found = self._search(self._source_tokens(X), max(int(as_python(self.beam_size)), n))
+        flat = [text.tokens for texts in found for text in texts[:n]]
+        words = iter(self._vocabulary.in_words(flat))
         return [[Translation(next(words), text.log_prob) for text in texts[:n]] for texts in found]
 
     def _search(self, sources: list[np.ndarray], width: int) -> list[list[Text]]:
@@ -143,11 +135,13 @@ class Translates(Fitted):
                 decoder = Decoder(predictor.network, predictor.params, choices, mates)
                 begin = np.full(len(own), vocabulary.begin, TOKEN)
                 found |= dict(zip(own.tolist(), decoder.write(begin), strict=True))
+        cut = [i for i, texts in sorted(found.items()) if not texts[0].ended]
+        if cut:
+            warn_the_caller(
+                f"{len(cut)} of {len(found)} translations did not end within max_length={self.max_length_}, "
+                f"the first of them that of X[{cut[0]}]"
+            )
         return [found[i] for i in range(len(sources))]
-
-    def _in_words(self, tokens: list[np.ndarray]) -> list[Any]:
-        texts = self.target_encoder_.inverse_transform(tokens)
-        return [tidy(text) for text in texts] if self._tidies else texts
 
     # --- how probable they are ---------------------------------------------------------------------------
     def log_prob(self, X: Any, y: Any) -> np.ndarray:

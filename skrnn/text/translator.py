@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 
@@ -17,9 +18,9 @@ from ..estimators.unchanged import unchanged_on_error
 from ..losses import Loss, smoothed_log_loss
 from ..network import Network
 from ..recipe import array_dtype, translation_network
-from ..sequences import TOKEN, Sequences
+from ..sequences import Sequences
 from ..training import Data, Settings
-from .corpus import Vocabulary
+from .corpus import texts_of
 from .text_model import TextModel, passes_of
 from .translating import Translates
 
@@ -31,15 +32,13 @@ ENCODERS, TABLES = (
     ("source_encoder", "target_encoder"),
     ("encoder.embedding.weight", "decoder.embedding.weight"),
 )
-# With batch_size="auto": more updates of fewer pairs learn more in a given time. The tutorial's sentences,
-# BLEU of held-back ones after 20 passes: 64 pairs 37.7, 32 pairs 39.3, 16 pairs 39.2.
+# With batch_size="auto": more updates of fewer pairs learn more in a given time.
 PAIRS, FEWEST_PAIRS, LEAST_UPDATES = 32, 8, 100  # the last of a pass
-ROWS_OF_A_PASS = 4  # with steps_per_row=None
 Texts = list[np.ndarray]  # of tokens
 Pairs = tuple[Texts, Texts]  # sources, and targets with their ends
 
 
-class Translator(Translates, TextModel):
+class Translator(TextModel, Translates):
     """Parameters, validation and fit."""
 
     hidden_size: Any
@@ -53,7 +52,7 @@ class Translator(Translates, TextModel):
     batch_size: Any
     max_iter: Any
     max_length: Any
-    steps_per_row: Any
+    _longest: int  # target of `fit`, with its end
 
     # --- fit -----------------------------------------------------------------------------------------
     @with_callbacks
@@ -97,10 +96,9 @@ class Translator(Translates, TextModel):
                 held_back = self._tokens_of(X_val, y_val, "X_val", "y_val")
             elif self.early_stopping:
                 pairs, held_back = self._hold_back(pairs, again)
-            for table, tokens in zip(TABLES, pairs, strict=True):
-                self._is_read(table, np.concatenate(tokens))
             validation = None if held_back is None else self._data(*held_back)
-            progress = self._learn(self._data(*pairs), validation, again, partial(self._run_fit, X=X, y=y))
+            run = partial(self._run_fit, X=X, y=y)
+            progress = self._learn(self._training_data(pairs), validation, again, run)
         self._raise_if_interrupted(progress)
         return self
 
@@ -126,16 +124,13 @@ class Translator(Translates, TextModel):
         """
         with unchanged_on_error(self):
             again = hasattr(self, "weights_")
-            pairs = self._read_pairs(X, y, again)
-            for table, tokens in zip(TABLES, pairs, strict=True):
-                self._is_read(table, np.concatenate(tokens))
-            self._learn(self._data(*pairs), None, again, self._pass_over)
+            self._learn(self._training_data(self._read_pairs(X, y, again)), None, again, self._pass_over)
         return self
 
     # --- data ------------------------------------------------------------------------------------------
     def _read_pairs(self, X: Any, y: Any, again: bool) -> Pairs:
         """The tokens of both; learns the vocabularies, unless training goes on."""
-        X, y = (list(checked(texts, name)) for texts, name in ((X, "X"), (y, "y")))
+        X, y = checked(X, "X"), checked(y, "y")
         if not again:
             encoders = []
             for name, texts in zip(ENCODERS, (X, y), strict=True):
@@ -151,8 +146,7 @@ class Translator(Translates, TextModel):
             self._unread = dict(zip(TABLES, n_known, strict=True))
         pairs = self._tokens_of(X, y)
         if not again:
-            longest = max(map(len, pairs[1]))
-            self.max_length_ = 2 * longest if self.max_length == "auto" else int(self.max_length)
+            self._longest = max(map(len, pairs[1]))
         return pairs
 
     def _tokens_of(self, X: Any, y: Any, name: str = "X", y_name: str = "y") -> Pairs:
@@ -163,8 +157,7 @@ class Translator(Translates, TextModel):
         if len(sources) != len(targets):
             raise ValueError(f"{name} has {len(sources)} texts and {y_name} {len(targets)}")
         check_not_empty(targets, y_name)
-        end = np.array([self._vocabulary.end], TOKEN)
-        return sources, [np.concatenate([tokens, end]) for tokens in targets]
+        return sources, [*map(self._vocabulary.ended, targets)]
 
     def _hold_back(self, pairs: Pairs, again: bool) -> tuple[Pairs, Pairs]:
         """Pairs to learn from, and others to validate on."""
@@ -183,19 +176,19 @@ class Translator(Translates, TextModel):
         check_not_empty(sources, name)
         return sources
 
+    def _training_data(self, pairs: Pairs) -> Data:
+        for table, tokens in zip(TABLES, pairs, strict=True):
+            self._is_read(table, np.concatenate(tokens))
+        return self._data(*pairs)
+
     def _data(self, sources: Texts, targets: Texts) -> Data:
         dtype = array_dtype(self.dtype)
         sequences, y = self._vocabulary.read(targets, dtype)
         return Data(sequences, y, None, Sequences.from_tokens(sources, dtype))
 
     @property
-    def _vocabulary(self) -> Vocabulary:
-        """Of the targets."""
-        return Vocabulary(self._n_known)
-
-    @property
-    def _n_tokens(self) -> int:
-        return self._vocabulary.n_tokens
+    def _writes_by(self) -> Any:
+        return self.target_encoder_
 
     def _settings(self, n: int, data: Data) -> Settings:
         settings = super()._settings(n, data)
@@ -204,8 +197,12 @@ class Translator(Translates, TextModel):
         n_updates = -(-n // settings.batch_size)
         if self.max_iter == "auto":
             settings.max_iter = passes_of(n_updates)
-        self._in_rows(settings, n_updates, ROWS_OF_A_PASS)
+        self._set_rows(settings, n_updates)
         return settings
+
+    @property
+    def max_length_(self) -> int:
+        return 2 * self._longest if self.max_length == "auto" else int(self.max_length)
 
     # --- the network -----------------------------------------------------------------------------------
     def _loss(self) -> Loss:
@@ -220,7 +217,7 @@ class Translator(Translates, TextModel):
             )
         return self._frozen(*FROZEN) | {
             "n_source": self._n_source,
-            "n_target": self._n_tokens,
+            "n_target": self._vocabulary.n_tokens,
             "embedding_size": hidden if size == "auto" else size,
         }
 
@@ -233,27 +230,23 @@ class Translator(Translates, TextModel):
         return tags
 
 
-class named:
-    """``with named("y"):`` what is raised says which argument it is about."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, TypeError | ValueError) and error.args and isinstance(error.args[0], str):
-            error.args = (f"{self.name}: {error.args[0]}", *error.args[1:])
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """What is raised meanwhile says which argument it is about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = f"{name}: {error.args[0]}", *error.args[1:]
+        raise
 
 
-def checked(texts: Any, name: str) -> Iterable[Any]:
-    """Raise unless it is a list, or what is like one."""
-    if isinstance(texts, str | bytes):
+def checked(texts: Any, name: str) -> list[Any]:
+    """Several texts, or lists of tokens."""
+    found, one = texts_of(texts, name)
+    if one:
         raise ValueError(f"{name} is one text: pass a list of texts, [{name}] for one of them")
-    if not isinstance(texts, Iterable):
-        raise TypeError(f"{name} must be a list of texts or of lists of tokens, got {type(texts).__name__}")
-    return texts
+    return found
 
 
 def check_not_empty(texts: Texts, name: str) -> None:
