@@ -25,11 +25,22 @@ class Table(NamedTuple):
         Targets first; then whether they were observed, covariates, calendar.
     starts, stops : ndarray of shape (n_series,)
         The histories are rows ``starts[i]:stops[i]``; the rows behind them are steps to come.
+    n_targets, known_from : int
+        Columns of targets; the first of those that are known ahead or do not change.
     """
 
     values: np.ndarray
     starts: np.ndarray
     stops: np.ndarray
+    n_targets: int
+    known_from: int
+
+    @property
+    def ahead(self) -> np.ndarray:
+        """The columns that can be read ahead, if the targets are forecast; a copy where there are others."""
+        if self.known_from == self.n_targets:
+            return self.values
+        return np.delete(self.values, np.s_[self.n_targets : self.known_from], axis=1)
 
 
 class Features:
@@ -99,7 +110,7 @@ class Features:
             values[here, at : at + n_targets] = panel.observed[source]
             at += n_targets
         values[here, at : at + n_hist] = exog[:, :n_hist]
-        at += n_hist
+        at = known_from = at + n_hist
         ends = np.repeat(stops + h, lengths + h)  # of each row's series
         for step in self.ahead if known.shape[1] else ():
             ahead = np.arange(n_rows) + step
@@ -108,7 +119,7 @@ class Features:
             at += known.shape[1]
         static = (panel.static - self.static[0]) / self.static[1]
         values[:, at:] = np.repeat(static, lengths + h, axis=0)
-        return Table(values, starts, stops)
+        return Table(values, starts, stops, n_targets, known_from)
 
 
 def unit_scale(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

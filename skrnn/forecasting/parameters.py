@@ -37,13 +37,22 @@ class ForecasterParameters:
         kind="regressor or None",
         default=None,
     )
-    strategy: Literal["direct", "recursive"] = parameter(
-        "Answer all steps of the horizon at once, or one step, which is then read as if it had been "
-        "observed.",
+    strategy: Literal["direct", "recursive", "encoder_decoder"] = parameter(
+        '"direct": answer all steps of the horizon at once. "recursive": answer one step, which is then read '
+        'as if it had been observed. "encoder_decoder": a second network, the decoder, begins where the '
+        "first has read the history and writes the horizon step by step (Sutskever et al. 2014, with the "
+        "attention of Luong et al. 2015): a step reads the calendar, the `futr_exog` and the `stat_exog` of "
+        "its own and the answer to the step before, the true one in training, its own in forecasts and in "
+        "scores of validation data. It is for horizons whose steps depend on what is known of them, such as "
+        'prices and promotions; without such columns "direct" is the better start. Of `regressor`, an '
+        "`RNNRegressor`, `LSTMRegressor` or `GRURegressor`, it takes the cell and the parameters; with "
+        "`lags=None` each history is read anew from its first step for every horizon that is learnt, so set "
+        "`lags` for long ones.",
         default="direct",
     )
     linear_skip: bool = parameter(
-        "Add a linear map from the window to the horizon, trained together with the network. With lags only.",
+        "Add a linear map from the window to the horizon, trained together with the network, with lags only; "
+        "of a decoder, from what a step reads to its answer.",
         default=True,
     )
     scaling: str | None = parameter(
