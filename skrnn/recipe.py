@@ -247,8 +247,8 @@ def forecast_network(
     n_threads: int = 1,
 ) -> Network:
     """An encoder of histories, the mates, with `n_history` numbers in a step, and a decoder that begins in
-    its last states, reads `n_in` numbers in each of `n_steps` steps, and attends to all states of the encoder;
-    its `n_out` answers to each step stand side by side. For the parameters see the regressors.
+    its last states, reads `n_in` numbers in each of `n_steps` steps, and attends to all states of the
+    encoder; its `n_out` answers to each step stand side by side. For the parameters see the regressors.
 
     With `linear_skip`, a linear map leads from what a step reads to its answers. An encoder in both
     directions is as in `translation_network`. Parameters do not depend on the number of steps.
