@@ -105,6 +105,10 @@ class EncoderDecoder(RNNRegressor):
         sizes = {"n_history": self._n_history, "n_in": self.n_features_in_, "n_steps": self._n_steps}
         return own | sizes | {"n_out": self._n_raw() // self._n_steps}
 
+    @property
+    def _n_numbers(self) -> int:
+        return int(self._architecture["n_in"])
+
     def _network(self, n_features: int, n_raw: int, parameters: dict[str, Any], device: str) -> Network:
         return self._fitted_network(parameters, device)
 

@@ -145,15 +145,15 @@ class Model:
         first = self._first_rows(panel, table, (lags or 1) + step, what)
         counts = table.stops - first - (lags or 1) - step + 1
         # Rows where targets begin; without lags, a window begins where its series does.
-        at, begins, held_back = ranges(first, first + counts) + (lags or 1), np.repeat(first, counts), None
-        windows = np.stack([begins if lags is None else at - lags, at])
+        at = ranges(first, first + counts) + (lags or 1)
+        begins = np.repeat(first, counts) if lags is None else at - lags
+        chosen, held_back = np.arange(len(at)), None
         if s.validation_fraction is not None:
             # no target of a window to train on is one of a window held back
-            train, held_back = hold_back_windows(counts, s.validation_fraction, gap=step - 1)
-            windows, held_back = windows[:, train], windows[:, held_back]
-        if s.max_windows is not None and windows.shape[1] > s.max_windows:
-            windows = windows[:, np.sort(rng.choice(windows.shape[1], s.max_windows, replace=False))]
-        X, y, w = self._windows(table, targets, unknown, *windows)
+            chosen, held_back = hold_back_windows(counts, s.validation_fraction, gap=step - 1)
+        if s.max_windows is not None and len(chosen) > s.max_windows:
+            chosen = np.sort(rng.choice(chosen, s.max_windows, replace=False))
+        X, y, w = self._windows(table, targets, unknown, begins[chosen], at[chosen])
         if w is not None:
             self._check_known(panel, w)
         if not self.recurrent:
@@ -161,7 +161,7 @@ class Model:
         elif held_back is None:
             self.regressor.fit(X, y, w)
         else:
-            X_val, y_val, w_val = self._windows(table, targets, unknown, *held_back)
+            X_val, y_val, w_val = self._windows(table, targets, unknown, begins[held_back], at[held_back])
             known = slice(None) if w_val is None else w_val > 0
             self.regressor.fit(X, y, w, X_val=X_val.take(known), y_val=y_val.take(known))
 
@@ -173,7 +173,7 @@ class Model:
 
     def _windows(
         self, table: Table, targets: np.ndarray, unknown: np.ndarray, starts: np.ndarray, at: np.ndarray
-    ) -> tuple[Sequences | Pairs, Targets, np.ndarray | None]:
+    ) -> tuple[Any, Targets, np.ndarray | None]:
         """Windows of rows from `starts` on, with the targets behind them, from `at` on."""
         step, scaling = self.task.step, self._scaling(targets, starts)
         X = self._read(table, starts, at, scaling)
@@ -184,8 +184,8 @@ class Model:
         missing = before[at + step] - before[at]
         return X, y, (missing == 0).astype(np.float64)
 
-    def _read(self, table: Table, starts: np.ndarray, at: np.ndarray, scaling: Scaling) -> Sequences | Pairs:
-        """What the regressor reads to answer the rows from `at` on."""
+    def _read(self, table: Table, starts: np.ndarray, at: np.ndarray, scaling: Scaling) -> Any:
+        """What the regressor reads to answer the rows from `at` on: `Sequences`, or `Pairs`."""
         windows = scaled_windows(table.values, starts, at - starts, scaling)
         if not self.task.pairs:
             return windows
