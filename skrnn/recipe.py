@@ -237,6 +237,7 @@ def forecast_network(
     bidirectional: bool = False,
     attention: bool = True,
     linear_skip: bool = False,
+    window: int | None = None,
     activation: str = "tanh",
     reset_after: bool = True,
     dropout: float = 0.0,
@@ -250,8 +251,9 @@ def forecast_network(
     its last states, reads `n_in` numbers in each of `n_steps` steps, and attends to all states of the
     encoder; its `n_out` answers to each step stand side by side. For the parameters see the regressors.
 
-    With `linear_skip`, a linear map leads from what a step reads to its answers. An encoder in both
-    directions is as in `translation_network`. Parameters do not depend on the number of steps.
+    With `linear_skip`, a linear map leads from what a step reads to its answers, and with `window`, the steps
+    of every history, another one from all of these to all answers: without it, parameters do not depend on
+    `n_steps`. An encoder in both directions is as in `translation_network`.
     """
     backend, arrays, H = backends.get(device), array_dtype(dtype), hidden_size
     directions = 2 if bidirectional else 1
@@ -274,6 +276,11 @@ def forecast_network(
     maps = {"head": (decoder[-1].name, H)} | ({"skip": (INPUT, n_in)} if linear_skip else {})
     head = Dense(backend, arrays, "out", maps, n_out)
     links = [*encoder, *ends, *decoder, head, Unfold("horizon", "out", n_steps, n_out)]
+    if window is not None:
+        unfolded = Unfold("unfolded", MATE_INPUT, window, n_history)
+        read = Mate("window", "unfolded", unfolded.width)
+        maps = {"direct": ("window", read.width)}
+        links += [unfolded, read, Dense(backend, arrays, "sum", maps, n_steps * n_out, onto="horizon")]
     return Network(n_in, links, dtype=arrays, device=device, n_threads=n_threads)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..inference import BATCH, ROWS, PairStepper
+from ..inference import BATCH, ROWS, PairStepper, run
 from ..network import Network
 from ..recipe import forecast_network
 from ..sequences import Sequences, Targets
@@ -35,31 +35,38 @@ class Pairs:
     history : Sequences
         What the encoder reads.
     steps : Sequences
-        As many for each, which the decoder reads: first the answers to the step before, then what is known
-        of a step.
+        As many for each, which the decoder reads: what is known of a step.
+    autoregressive : bool
+        Whether the answers to the step before stand in front of it.
+    window : int or None
+        The steps of every history, if they are windows.
     """
 
     history: Sequences
     steps: Sequences
+    autoregressive: bool
+    window: int | None = None
 
     def __len__(self) -> int:
         return len(self.history)
 
     def take(self, rows: Any) -> Pairs:
         """Those that an index array, a mask or a slice picks."""
-        return Pairs(self.history.take(rows), self.steps.take(rows))
+        return Pairs(self.history.take(rows), self.steps.take(rows), self.autoregressive, self.window)
 
 
 class EncoderDecoder(RNNRegressor):
     """A regressor of `Pairs`, whose targets are those of all steps side by side.
 
-    In training each step reads the true answers to the one before (teacher forcing; Williams & Zipser 1989).
-    Predictions, and scores of validation data, read their own: of the steps behind a history, columns of
-    answers count in the first one only.
+    Where steps are autoregressive, each reads in training the true answers to the one before (teacher forcing;
+    Williams & Zipser 1989). Predictions, and scores of validation data, read their own: of the steps behind a
+    history, columns of answers count in the first one only.
     """
 
     _n_history: int
     _n_steps: int
+    _autoregressive: bool
+    _window: int | None
 
     @classmethod
     def like(cls, regressor: RecurrentEstimator) -> Self:
@@ -73,6 +80,7 @@ class EncoderDecoder(RNNRegressor):
         pairs, n_steps = pairs_of(X), check_equal_lengths(X.steps)
         if reset:
             self._n_history, self._n_steps = pairs.history.n_features, n_steps
+            self._autoregressive, self._window = pairs.autoregressive, pairs.window
         self._check_pairs(pairs)
         data = super()._read_data(pairs.steps, y, sample_weight, reset, **targets)
         return data._replace(mates=pairs.history)
@@ -90,11 +98,14 @@ class EncoderDecoder(RNNRegressor):
                 f"{found[1]} histories of {found[0]} features and {len(pairs.steps)} times {found[2]} steps, "
                 f"expected {self._n_history} features and {self._n_steps} steps"
             )
+        if self._window is not None:
+            check_equal_lengths(pairs.history, self._window)
 
     def _validation_score(self, trainer: Trainer, validation: Data) -> float:
         assert validation.mates is not None
-        network = self._fitted_network(self._network_parameters() | {"n_steps": 1}, self.device_)
-        raw = self._written(network, trainer.params, Pairs(validation.mates, validation.sequences))
+        pairs = Pairs(validation.mates, validation.sequences, self._autoregressive, self._window)
+        network = self._fitted_network(self._network_parameters() | self._read_at_once, self.device_)
+        raw = self._raw_outputs(network, trainer.params, pairs)
         if not np.isfinite(raw).all():
             raise Diverged("The output", trainer.settings)
         return self._score_rows(raw, validation.y.matrix(), validation.w)
@@ -103,7 +114,8 @@ class EncoderDecoder(RNNRegressor):
     def _network_parameters(self) -> dict[str, Any]:
         own = {name: as_python(getattr(self, name)) for name in NETWORK_PARAMETERS}
         sizes = {"n_history": self._n_history, "n_in": self.n_features_in_, "n_steps": self._n_steps}
-        return own | sizes | {"n_out": self._n_raw() // self._n_steps}
+        window = self._window if self.linear_skip and not self._autoregressive else None
+        return own | sizes | {"n_out": self._n_raw() // self._n_steps, "window": window}
 
     @property
     def _n_numbers(self) -> int:
@@ -121,29 +133,29 @@ class EncoderDecoder(RNNRegressor):
         answer, pairs = self._answer(method), pairs_of(X)
         self._check_pairs(pairs)
         with self._turn() as device:
-            predictor = self._predictor(device, n_steps=1)
+            predictor = self._predictor(device, **self._read_at_once)
             if pairs.steps.n_features != predictor.network.n_in:
                 raise ValueError(
                     f"steps have {pairs.steps.n_features} features, expected {predictor.network.n_in}"
                 )
-            return answer(self._written(predictor.network, predictor.params, pairs))
+            return answer(self._raw_outputs(predictor.network, predictor.params, pairs))
 
-    def _written(self, network: Network, params: Any, pairs: Pairs) -> np.ndarray:
-        """Raw outputs of all steps (n, n_steps n_out), from a network of one; after an answer that is not
-        finite they are NaN."""
-        steps, n_out = pairs.steps, network.n_out
-        raw = np.empty((len(pairs), self._n_steps, n_out), network.dtype)
-        size = int(np.clip(ROWS // pairs.history.lengths.max(), 1, BATCH))
+    @property
+    def _read_at_once(self) -> dict[str, int]:
+        """What a network's parameters change to for `_raw_outputs`."""
+        return {"n_steps": 1} if self._autoregressive else {}
+
+    def _raw_outputs(self, network: Network, params: Any, pairs: Pairs) -> np.ndarray:
+        """Of all steps (n, n_steps n_out)."""
+        size, parts = int(np.clip(ROWS // pairs.history.lengths.max(), 1, BATCH)), []
         for first in range(0, len(pairs), size):
-            some = slice(first, first + size)
-            rows, shift, scale = steps.starts[some], steps.shift, steps.scale
-            if shift is not None and scale is not None:
-                shift, scale = shift[some], scale[some]
-            known = Targets(steps.values, rows, self._n_steps, shift, scale).matrix()
-            known = known.reshape(len(rows), self._n_steps, -1)
-            stepper = PairStepper(network, params, pairs.history.take(some))
-            write(stepper, known, self._values, raw[some])
-        return raw.reshape(len(pairs), -1)
+            some = pairs.take(slice(first, first + size))
+            if self._autoregressive:
+                stepper = PairStepper(network, params, some.history)
+                parts.append(write(stepper, known_of(some.steps), self._values))
+            else:
+                parts.append(run(network, params, some.steps, mates=some.history)[0])
+        return np.concatenate(parts)
 
     # --- what a network of sequences can, and one of pairs cannot --------------------------------------
     def _not_of_pairs(self, *arguments: Any, **keywords: Any) -> NoReturn:
@@ -164,19 +176,27 @@ def pairs_of(X: Any) -> Pairs:
     return X
 
 
-def write(
-    stepper: PairStepper, known: np.ndarray, answers: Callable[[np.ndarray], np.ndarray], raw: np.ndarray
-) -> None:
-    """Fill raw (n, h, n_out), step by step, from what is known of each (n, h, n_in); from the second on, the
-    answers to the step before stand in the first columns, whatever is there."""
-    lost = np.zeros(len(known), bool)
-    for k in range(known.shape[1]):
+def known_of(steps: Sequences) -> np.ndarray:
+    """Steps of equal length, as the network is to read them (n, h, n_in)."""
+    h = int(steps.lengths[0])
+    rows = Targets(steps.values, steps.starts, h, steps.shift, steps.scale).matrix()
+    return rows.reshape(len(steps), h, -1)
+
+
+def write(stepper: PairStepper, known: np.ndarray, answers: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Raw outputs (n, h n_out), step by step, from what is known of each (n, h, n_in); from the second on, the
+    answers to the step before stand in the first columns, whatever is there. After an answer that is not
+    finite they are NaN."""
+    n, h, _ = known.shape
+    raw, lost = np.empty((n, h, stepper.out.shape[1]), known.dtype), np.zeros(n, bool)
+    for k in range(h):
         stepper.x[:] = known[:, k]
         if k:
-            last = answers(raw[:, k - 1]).reshape(len(known), -1)
+            last = answers(raw[:, k - 1]).reshape(n, -1)
             stepper.x[:, : last.shape[1]] = last
             lost |= ~np.isfinite(last).all(axis=1)
             stepper.x[lost] = 0
         stepper.advance()
         raw[:, k] = stepper.out
         raw[lost, k] = np.nan
+    return raw.reshape(n, -1)

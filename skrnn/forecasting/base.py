@@ -167,6 +167,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             max_windows=None if self.regressor is not None else BATCH_SIZE * self._max_steps,
             validation_fraction=as_python(self._validation_fraction),
             pairs=self._pairs,
+            autoregressive=self._pairs and bool(self.autoregressive),
         )
 
     def _read(self, df: Any, static_df: pd.DataFrame | None) -> Panel:

@@ -35,12 +35,15 @@ class Table(NamedTuple):
     n_targets: int
     known_from: int
 
-    @property
-    def ahead(self) -> np.ndarray:
-        """The columns that can be read ahead, if the targets are forecast; a copy where there are others."""
-        if self.known_from == self.n_targets:
+    def ahead(self, targets: bool) -> np.ndarray:
+        """The columns that are known of steps to come, with the targets in front of them or not; a copy,
+        unless these are all. Where there is none, zeros."""
+        if targets and self.known_from == self.n_targets:
             return self.values
-        return np.delete(self.values, np.s_[self.n_targets : self.known_from], axis=1)
+        known = self.values[:, self.known_from :]
+        if targets:
+            return np.hstack([self.values[:, : self.n_targets], known])
+        return np.ascontiguousarray(known) if known.shape[1] else np.zeros_like(self.values[:, :1], order="C")
 
 
 class Features:

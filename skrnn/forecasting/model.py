@@ -39,6 +39,8 @@ class Task:
         Whether the network has an output for each quantile.
     pairs : bool
         Whether a decoder answers step by step to what an encoder has read.
+    autoregressive : bool
+        Whether that reads its answers.
     """
 
     h: int
@@ -51,7 +53,8 @@ class Task:
     calendar: tuple[str, ...]
     max_windows: int | None
     validation_fraction: float | None
-    pairs: bool = False  # as in models of earlier versions
+    pairs: bool = False  # as in models of earlier versions, like the next
+    autoregressive: bool = False
 
     @property
     def streams(self) -> bool:
@@ -189,7 +192,10 @@ class Model:
         windows = scaled_windows(table.values, starts, at - starts, scaling)
         if not self.task.pairs:
             return windows
-        return Pairs(windows, scaled_windows(table.ahead, at - 1, self.task.step, scaling))
+        answers, n_steps = self.task.autoregressive, self.task.step
+        ahead = table.ahead(answers)
+        steps = scaled_windows(ahead, at - 1, n_steps, scaling if answers else None)
+        return Pairs(windows, steps, answers, self.task.lags)
 
     def _scaling(self, targets: np.ndarray, starts: np.ndarray) -> Scaling:
         scale, lags = self.task.window_scale, self.task.lags

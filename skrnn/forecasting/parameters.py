@@ -50,6 +50,10 @@ class ForecasterParameters:
         "`lags` for long ones.",
         default="direct",
     )
+    autoregressive: bool = parameter(
+        "TODO",
+        default=False,
+    )
     linear_skip: bool = parameter(
         "Add a linear map from the window to the horizon, trained together with the network, with lags only; "
         "of a decoder, from what a step reads to its answer.",
