@@ -23,7 +23,7 @@ from skrnn.forecasting.model import Model
 from skrnn.losses import ordered_quantiles
 from skrnn.sequences import Sequences, Targets
 
-DECODER = {"strategy": "encoder_decoder"}
+DECODER, READING = {"strategy": "encoder_decoder"}, {"autoregressive": True}
 ROLES = {"futr_exog": "x", "hist_exog": "z", "stat_exog": "size"}
 MODEL = "LSTMForecaster"
 
@@ -48,7 +48,7 @@ def given(monkeypatch):
 # --- by hand ----------------------------------------------------------------------------------------
 def written(network, history, known, n_targets=1):
     """Raw outputs of all steps, in NumPy: for each the decoder goes through all steps up to it again, in
-    whose first columns stand the answers to the steps before."""
+    whose first columns stand the answers to the steps before, if there are `n_targets` of them."""
     weights, p = network.weights_, network._architecture
     H, options = p["hidden_size"], {"cell": p["cell"], "num_layers": p["num_layers"]}
     head = {"head.weight": np.zeros((1, 1)), "head.bias": np.zeros(1)}
@@ -64,18 +64,22 @@ def written(network, history, known, n_targets=1):
     first = tuple(last) if p["cell"] == "lstm" else last[0]
     steps, raw = np.array(known, float), []
     for k in range(len(steps)):
-        if k:
+        if k and n_targets:
             steps[k, :n_targets] = point(network, raw[-1])
         found = reference.forward(
             side("decoder.", H), [steps[: k + 1]], **options, initial_state=first, return_sequences=True
         )
         state = found.hidden[0][-1]
-        scores = memory @ state
-        context = (np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()) @ memory
-        above = np.tanh(weights["attention.weight"] @ np.r_[context, state] + weights["attention.bias"])
-        out = weights["head.weight"] @ above + weights["head.bias"]
+        if "attention.weight" in weights:
+            scores = memory @ state
+            context = (np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()) @ memory
+            state = np.tanh(weights["attention.weight"] @ np.r_[context, state] + weights["attention.bias"])
+        out = weights["head.weight"] @ state + weights["head.bias"]
         raw.append(out + (weights["skip.weight"] @ steps[k] if "skip.weight" in weights else 0))
-    return np.array(raw)
+    raw = np.array(raw)
+    if "direct.weight" in weights:
+        raw += (weights["direct.weight"] @ history.ravel()).reshape(raw.shape)
+    return raw
 
 
 def point(network, raw):
@@ -93,13 +97,18 @@ NETWORKS = {
 }
 
 
+@pytest.mark.parametrize("autoregressive", [False, True])
 @pytest.mark.parametrize("lags", [LAGS, None])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_forecasts_by_hand(network, lags):
-    """Row by row: what the encoder and the decoder read, and that this reads its own answers."""
+def test_forecasts_by_hand(network, lags, autoregressive):
+    """Row by row: what the encoder and the decoder read, and that this reads its own answers, or none."""
     data = panel_of()
     later = data.groupby("unique_id").cumcount(ascending=False) < H
-    model = decoder(ROLES, lags=lags, regressor=NETWORKS[network]).fit(data[~later])
+    model = decoder(ROLES, lags=lags, regressor=NETWORKS[network], autoregressive=autoregressive)
+    model.fit(data[~later])
+    assert ("direct.weight" in model.regressor_.weights_) == (
+        network == "lstm" and lags is not None and not autoregressive
+    )
     forecast = model.predict(X_df=data[later])[MODEL].to_numpy().reshape(2, H)
     known = data[~later]
     z = (data[["x", "z"]] - known[["x", "z"]].mean()) / known[["x", "z"]].std(ddof=0)
@@ -112,18 +121,21 @@ def test_forecasts_by_hand(network, lags):
         size = np.full(n, 2.0 * i - 1)
         history = np.stack([y, past[:n], x[1 : n + 1], size], axis=1)[-(lags or n) :]
         known_ahead = np.stack([np.r_[y[-1], np.zeros(H - 1)], x[n:], size[:H]], axis=1)
-        expected = written(model.regressor_, history, known_ahead)[:, 0]
+        if not autoregressive:
+            known_ahead = known_ahead[:, 1:]
+        expected = written(model.regressor_, history, known_ahead, int(autoregressive))[:, 0]
         assert_allclose(forecast[i], expected * scale + shift, rtol=1e-9)
 
 
+@pytest.mark.parametrize("autoregressive", [False, True])
 @pytest.mark.parametrize(
     "parameters",
     [{"scaling": "standard", **WINDOW}, {"scaling": "last"}, {"level": 80}, {"multivariate": True}],
     ids=name_of,
 )
-def test_scales_quantiles_and_several_targets_by_hand(parameters):
+def test_scales_quantiles_and_several_targets_by_hand(parameters, autoregressive):
     data = pd.DataFrame({"a": walk(), "b": 3 * walk(seed=1)})
-    model = decoder(parameters, regressor=NETWORKS["lstm"]).fit(data)
+    model = decoder(parameters, regressor=NETWORKS["lstm"], autoregressive=autoregressive).fit(data)
     forecast, transform = model.predict(), model.model_.transform
     together = "multivariate" in parameters
     for i, names in enumerate([["a", "b"]] if together else [["a"], ["b"]]):
@@ -137,7 +149,9 @@ def test_scales_quantiles_and_several_targets_by_hand(parameters):
         history = (history - level) / unit
         known = np.zeros((H, len(names)))
         known[0] = history[-1]
-        raw = written(model.regressor_, history, known, len(names))
+        if not autoregressive:  # nothing is known of a step
+            known = np.zeros((H, 1))
+        raw = written(model.regressor_, history, known, len(names) * autoregressive)
         expected = np.array([point(model.regressor_, row) for row in raw])
         found = forecast[names].to_numpy()
         if "level" in parameters:
@@ -146,12 +160,12 @@ def test_scales_quantiles_and_several_targets_by_hand(parameters):
 
 
 # --- no true value behind a history -----------------------------------------------------------------
-def pairs_of(n=40, seed=0):
+def pairs_of(n=40, seed=0, autoregressive=True):
     draw = np.random.default_rng(seed)
     steps, lengths = draw.standard_normal((n * H, 2)), np.full(n, H, np.intp)
     histories = Sequences.from_dense(draw.standard_normal((n, LAGS, 3)), np.float64)
     y = Targets(draw.standard_normal((n * H, 1)), np.arange(0, n * H, H), H)
-    return Pairs(histories, Sequences.consecutive(steps, lengths)), y
+    return Pairs(histories, Sequences.consecutive(steps, lengths), autoregressive), y
 
 
 def test_neither_predictions_nor_scores_of_validation_data_read_true_answers():
@@ -162,7 +176,7 @@ def test_neither_predictions_nor_scores_of_validation_data_read_true_answers():
     answers = network.predict(X_val)
     other = X_val.steps.values.copy()
     other[np.arange(len(other)) % H > 0, 0] = 1e3  # answers to all steps but the last known one
-    moved = Pairs(X_val.history, Sequences.consecutive(other, X_val.steps.lengths))
+    moved = Pairs(X_val.history, Sequences.consecutive(other, X_val.steps.lengths), True)
     assert_array_equal(network.predict(moved), answers)
     assert network.best_validation_score_ == r2_score(y_val.matrix(), answers)
     # while in training it does
@@ -184,14 +198,15 @@ def test_an_answer_that_is_not_finite_ends_its_own_forecast():
 
 
 # --- what it learns ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("autoregressive", [False, True])
 @pytest.mark.parametrize("cls", [RNNForecaster, LSTMForecaster, GRUForecaster])
-def test_a_future_that_only_covariates_tell(cls):
+def test_a_future_that_only_covariates_tell(cls, autoregressive):
     draw = np.random.default_rng(0)
     data = pd.DataFrame({"x": draw.integers(0, 2, 200).astype(float), "y": 0.0})
     data["y"] = 10 + 5 * data["x"] * np.r_[1, data["x"][:-1]]  # of two days of promotion in a row
     model = cls(
         7, 5, strategy="encoder_decoder", futr_exog="x", hidden_size=12, max_steps=250,
-        learning_rate_init=0.01, random_state=0,
+        learning_rate_init=0.01, random_state=0, autoregressive=autoregressive,
     )  # fmt: skip
     forecast = model.fit(data[:-7]).predict(X_df=data[["x"]][-7:])
     assert np.abs(forecast["y"] - data["y"][-7:]).max() < 1
@@ -213,11 +228,12 @@ def test_transforms(parameters, data, error):
 
 
 # --- series, histories, frames ----------------------------------------------------------------------
+@pytest.mark.parametrize("autoregressive", [False, True])
 @pytest.mark.parametrize("lags", [LAGS, None])
-def test_a_series_is_forecast_the_same_alone_or_among_others(lags, monkeypatch):
+def test_a_series_is_forecast_the_same_alone_or_among_others(lags, autoregressive, monkeypatch):
     data = panel_of((30, 24, 27))
     later = data.groupby("unique_id").cumcount(ascending=False) < H
-    model = decoder(ROLES, lags=lags).fit(data[~later])
+    model = decoder(ROLES, lags=lags, autoregressive=autoregressive).fit(data[~later])
     known, ahead = data[~later], data[later]
     together = model.predict(X_df=ahead)
     for i in "s0", "s1", "s2":
@@ -252,10 +268,11 @@ def test_forms_of_data(few, level):
 def test_windows_share_the_rows_of_their_table(given):
     """No step is kept h times, and without columns of its own the encoder reads the decoder's table."""
     data = panel_of()
-    decoder(futr_exog="x", stat_exog="size").fit(data)
+    decoder(READING, futr_exog="x", stat_exog="size").fit(data)
+    decoder(READING | ROLES).fit(data)
     decoder(ROLES).fit(data)
-    for (X, y, _), shared in zip(given, (True, False)):
-        assert X.steps.values.shape == (len(data), 3)
+    for (X, y, _), shared, columns in zip(given, (True, False, False), (3, 3, 2)):
+        assert X.steps.values.shape == (len(data), columns)
         assert (X.history.values is X.steps.values) == shared
         assert y.values.shape == (len(data), 1)
         assert_array_equal(X.steps.starts, X.history.starts + LAGS - 1)
@@ -267,7 +284,7 @@ def test_windows_share_the_rows_of_their_table(given):
 def test_windows_with_a_missing_target_are_not_learnt(lags, given):
     data = walk()
     data.iloc[[20, 31, 32]] = np.nan
-    model = decoder(lags=lags, missing="mask").fit(data)
+    model = decoder(READING, lags=lags, missing="mask").fit(data)
     ((X, y, w),) = given
     unknown = data.isna().to_numpy()
     assert_array_equal(w == 0, [unknown[at : at + H].any() for at in y.at])
@@ -301,7 +318,11 @@ def test_training_goes_on(lags):
     assert before.index[0] == data.index[-1] + data.index.freq
 
 
-@pytest.mark.parametrize("parameters", [{}, {"level": 80}, {"validation_fraction": 0.2}], ids=name_of)
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, READING | {"level": 80}, READING | {"validation_fraction": 0.2}, {"validation_fraction": 0.2}],
+    ids=name_of,
+)
 def test_stored_and_copied(parameters):
     data = panel_of()
     model = decoder(ROLES | parameters).fit(data)
@@ -313,7 +334,8 @@ def test_stored_and_copied(parameters):
 
 def test_models_of_earlier_versions_have_no_pairs():
     model = pickle.loads(pickle.dumps(forecaster().fit(walk())))
-    del model.model_.task.__dict__["pairs"]
+    for name in "pairs", "autoregressive":
+        del model.model_.task.__dict__[name]
     assert isinstance(model.model_, Model)
     assert np.isfinite(model.predict()).all()
 
@@ -335,8 +357,23 @@ def test_backtests(parameters):
         assert (last[MODEL] < last[f"{MODEL}-hi-80"]).all()
 
 
+@pytest.mark.parametrize("autoregressive", [False, True])
+def test_early_stopping_keeps_the_best_weights(autoregressive):
+    model = decoder(
+        validation_fraction=0.2, max_steps=800, hidden_size=8, learning_rate_init=0.02,
+        autoregressive=autoregressive,
+    ).fit(walk(200))  # fmt: skip
+    network = model.regressor_
+    assert network.best_validation_score_ == max(network.validation_scores_)
+    assert network.n_iter_ < network.max_iter
+
+
 # --- what cannot be ---------------------------------------------------------------------------------
 REFUSED = {
+    "answers without a decoder": (
+        {"strategy": "direct", "autoregressive": True},
+        """autoregressive=True is of strategy="encoder_decoder", not 'direct'""",
+    ),
     "no network": ({"regressor": Ridge()}, "which Ridge has not"),
     "pooling": (
         {"regressor": GRURegressor(pooling="mean")},

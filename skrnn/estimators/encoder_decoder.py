@@ -58,9 +58,9 @@ class Pairs:
 class EncoderDecoder(RNNRegressor):
     """A regressor of `Pairs`, whose targets are those of all steps side by side.
 
-    Where steps are autoregressive, each reads in training the true answers to the one before (teacher forcing;
-    Williams & Zipser 1989). Predictions, and scores of validation data, read their own: of the steps behind a
-    history, columns of answers count in the first one only.
+    Where steps are autoregressive, each reads in training the true answers to the one before (teacher
+    forcing; Williams & Zipser 1989). Predictions, and scores of validation data, read their own: of the steps
+    behind a history, columns of answers count in the first one only.
     """
 
     _n_history: int
@@ -115,7 +115,9 @@ class EncoderDecoder(RNNRegressor):
         own = {name: as_python(getattr(self, name)) for name in NETWORK_PARAMETERS}
         sizes = {"n_history": self._n_history, "n_in": self.n_features_in_, "n_steps": self._n_steps}
         window = self._window if self.linear_skip and not self._autoregressive else None
-        return own | sizes | {"n_out": self._n_raw() // self._n_steps, "window": window}
+        # Beside a linear map from all of a window, attention costs much time and gains little.
+        parts = {"window": window, "attention": window is None}
+        return own | sizes | parts | {"n_out": self._n_raw() // self._n_steps}
 
     @property
     def _n_numbers(self) -> int:
@@ -184,8 +186,8 @@ def known_of(steps: Sequences) -> np.ndarray:
 
 
 def write(stepper: PairStepper, known: np.ndarray, answers: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Raw outputs (n, h n_out), step by step, from what is known of each (n, h, n_in); from the second on, the
-    answers to the step before stand in the first columns, whatever is there. After an answer that is not
+    """Raw outputs (n, h n_out), step by step, from what is known of each (n, h, n_in); from the second on,
+    the answers to the step before stand in the first columns, whatever is there. After an answer that is not
     finite they are NaN."""
     n, h, _ = known.shape
     raw, lost = np.empty((n, h, stepper.out.shape[1]), known.dtype), np.zeros(n, bool)

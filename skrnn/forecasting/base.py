@@ -97,6 +97,10 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             )
         if self._pairs:
             self._check_regressor_of_pairs()
+        elif self.autoregressive:
+            raise InvalidParameterError(
+                f'autoregressive=True is of strategy="encoder_decoder", not {self.strategy!r}'
+            )
         if self.lags is None and not self._pairs and getattr(self.regressor, "bidirectional", False):
             raise InvalidParameterError(
                 "a bidirectional network reads the steps of a history that it is to forecast: set lags"

@@ -39,24 +39,27 @@ class ForecasterParameters:
     )
     strategy: Literal["direct", "recursive", "encoder_decoder"] = parameter(
         '"direct": answer all steps of the horizon at once. "recursive": answer one step, which is then read '
-        'as if it had been observed. "encoder_decoder": a second network, the decoder, begins where the '
-        "first has read the history and writes the horizon step by step (Sutskever et al. 2014, with the "
-        "attention of Luong et al. 2015): a step reads the calendar, the `futr_exog` and the `stat_exog` of "
-        "its own and the answer to the step before, the true one in training, its own in forecasts and in "
-        "scores of validation data. It is for horizons whose steps depend on what is known of them, such as "
-        'prices and promotions; without such columns "direct" is the better start. Of `regressor`, an '
-        "`RNNRegressor`, `LSTMRegressor` or `GRURegressor`, it takes the cell and the parameters; with "
-        "`lags=None` each history is read anew from its first step for every horizon that is learnt, so set "
-        "`lags` for long ones.",
+        'as if it had been observed. "encoder_decoder": a second network, the decoder, begins in the last '
+        "states of the one that has read the history, and goes through the steps of the horizon, each with "
+        "the calendar, the `futr_exog` and the `stat_exog` of its own (Sutskever et al. 2014). It is for "
+        "horizons whose steps depend on what is known of them, such as prices and promotions; without such "
+        'columns "direct" is as good and faster. Of `regressor`, an `RNNRegressor`, `LSTMRegressor` or '
+        "`GRURegressor`, it takes the cell and the parameters; an encoder that reads both ways has half of "
+        "its units for each. With `lags=None` each history is read anew from its first step for every "
+        "horizon that is learnt, so set `lags` for long ones.",
         default="direct",
     )
     autoregressive: bool = parameter(
-        "TODO",
+        'Of the strategy "encoder_decoder": whether a step also reads the answer to the one before, in '
+        "training the true one (teacher forcing; Williams & Zipser 1989), in forecasts and in scores of "
+        "validation data its own. A network that knows true ones only goes astray over long horizons.",
         default=False,
     )
     linear_skip: bool = parameter(
-        "Add a linear map from the window to the horizon, trained together with the network, with lags only; "
-        "of a decoder, from what a step reads to its answer.",
+        "Add a linear map from the window to the horizon, trained together with the network; with lags only. "
+        "A decoder has one from what a step reads to its answer, too; where there is none from the window, "
+        "without lags or if it is autoregressive, it attends to all states of the history (Luong et al. "
+        "2015).",
         default=True,
     )
     scaling: str | None = parameter(

@@ -18,8 +18,8 @@ class Dense(Link):
     """The sum of linear maps of what it reads: out = x W^T + b + x' W'^T + ...
 
     `maps` has, by the prefix of a map's arrays, the value that it reads and the width of that. The first has
-    a bias, unless there is to be none; weights of the others begin at zero. With `onto`, the sum comes to that
-    value, as wide, without a bias, and all weights begin at zero.
+    a bias, unless there is to be none; weights of the others begin at zero. With `onto`, the sum is added to
+    that value, without a bias, and all weights begin at zero.
     """
 
     def __init__(
