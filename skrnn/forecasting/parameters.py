@@ -42,7 +42,8 @@ class ForecasterParameters:
         'as if it had been observed. "encoder_decoder": a second network, the decoder, begins in the last '
         "states of the one that has read the history, and goes through the steps of the horizon, each with "
         "the calendar, the `futr_exog` and the `stat_exog` of its own (Sutskever et al. 2014). It is for "
-        "horizons whose steps depend on what is known of them, such as prices and promotions; without such "
+        "horizons whose steps depend on what is known of them and of those before, such as prices and "
+        'promotions, where "recursive" is as good but has no quantiles and no `hist_exog`; without such '
         'columns "direct" is as good and faster. Of `regressor`, an `RNNRegressor`, `LSTMRegressor` or '
         "`GRURegressor`, it takes the cell and the parameters; an encoder that reads both ways has half of "
         "its units for each. With `lags=None` each history is read anew from its first step for every "
