@@ -3,6 +3,7 @@
 import pickle
 import re
 
+import gpu
 import numpy as np
 import pandas as pd
 import pytest
@@ -195,6 +196,19 @@ def test_an_answer_that_is_not_finite_ends_its_own_forecast():
     assert_array_equal(np.delete(after, 2, axis=0), np.delete(before, 2, axis=0))
     assert after[2, 0] == before[2, 0]
     assert not np.isfinite(after[2, 1:]).any()
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=gpu.needs_gpu)])
+@pytest.mark.parametrize("autoregressive", [False, True])
+def test_a_gpu_forecasts_the_same(autoregressive, device):
+    own = GRURegressor(2, linear_skip=True, dtype="float64", max_iter=1, random_state=0)
+    here, there = (
+        decoder(regressor=clone(own).set_params(device=where), autoregressive=autoregressive, level=80)
+        .fit(walk(14))
+        .predict()
+        for where in ("cpu", device)
+    )
+    assert_allclose(there, here, rtol=1e-9)
 
 
 # --- what it learns ---------------------------------------------------------------------------------
