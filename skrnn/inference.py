@@ -222,6 +222,52 @@ def pairs(state: State, carried: list[list[Any]], pooled: Any) -> Iterator[tuple
         yield state.pooled, pooled
 
 
+class PairStepper:
+    """A network of pairs that has read all `mates`, and reads the sequences themselves one step at a time.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n, n_in)
+        To be filled with the next step of every sequence, finite numbers.
+    out : ndarray of shape (n, n_out)
+        Raw outputs after the last step; a view.
+    """
+
+    def __init__(self, network: Network, params: np.ndarray, mates: Sequences) -> None:
+        backend, n = network.backend, len(mates)
+        self._steps, self._begins = steps_of_one(n), np.ones(1, np.intp)
+        self._steps.sizes[SIZE_FIRST] = -1  # `next_step` counts on before it reads
+        self.x, tokens = np.zeros((n, network.n_in), network.dtype), np.zeros((n, 0), TOKEN)
+        self._tape = tape = backend.Tape(network.n_threads)
+        rec, jobs = network.record(tape, self._steps, params, carry=True), Jobs(mates.lengths, n, None)
+        theirs = rec.pair(jobs.room())
+        X, _ = backend.next_step(rec, self.x, tokens, np.zeros(1, np.intp))
+        with tape.only_if(self._begins):
+            inputs = network.read(theirs, mates, jobs)
+        out = network.forward(rec, inputs | {INPUT: X}, begins=self._begins)
+        self.out = backend.watch(rec, out.rows(rec))[:n, : network.n_out]
+        order = np.argsort(-mates.lengths, kind="stable")
+        jobs.plan(order)
+        self._steps.mate[order] = np.arange(n)
+        self._flops = network.flops(n), network.flops(mates.n_steps)
+
+    @deferring
+    def advance(self) -> None:
+        """Read `x`; the first time, the mates before it."""
+        self._tape.run(1, self._flops[self._begins[0]])
+        # Now states are carried over, and no longer those that the mates hand over.
+        self._begins[0], self._steps.sizes[SIZE_CARRIED] = 0, 1
+
+
+def steps_of_one(n: int) -> Steps:
+    """Of n sequences, of which one step is read at a time."""
+    steps = Steps(n, 1, n)
+    steps.sizes[[SIZE_B, SIZE_T, SIZE_R]] = n, 1, n
+    steps.counts[0], steps.lengths[:] = n, 1
+    steps.sequence[:] = np.arange(n)
+    return steps
+
+
 class Stepper:
     """A network that reads `n` sequences one step at a time and carries their states.
 
@@ -235,10 +281,7 @@ class Stepper:
 
     def __init__(self, network: Network, params: np.ndarray, n: int) -> None:
         backend = network.backend
-        self._network, self._steps = network, Steps(n, 1, n)
-        self._steps.sizes[[SIZE_B, SIZE_T, SIZE_R]] = n, 1, n
-        self._steps.counts[0], self._steps.lengths[:] = n, 1
-        self._steps.sequence[:] = np.arange(n)
+        self._network, self._steps = network, steps_of_one(n)
         self._finite = np.zeros(1, np.intp)
         self.x = np.empty((n, network.n_in), network.dtype)
         self.tokens = np.zeros((n, network.n_columns), TOKEN)

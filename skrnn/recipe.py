@@ -28,7 +28,7 @@ from .links import (
     Unfold,
 )
 from .network import Network
-from .recording import INPUT, MATE_TOKENS, TOKENS
+from .recording import INPUT, MATE_INPUT, MATE_TOKENS, TOKENS
 
 
 def recurrent_network(
@@ -202,16 +202,11 @@ def translation_network(
         backend, arrays, "encoder", encoder[-1].name, embedding_size, H // directions, num_layers, directions,
         **layers,
     )  # fmt: skip
-    memory, ends = encoder[-1].name, list[Link]()
-    for k in range(num_layers):
-        for state in STATES[cell]:
-            ends.append(Last(f"last {state} {k}", f"encoder {k}", H, cell=state == "c"))
-            ends.append(Mate(f"first {state} {k}", ends[-1].name, H))
+    memory, (ends, first) = encoder[-1].name, handed_over(cell, num_layers, H)
     if attention == "general":
         ends.append(Dense(backend, arrays, "keys", {"attention.keys": (memory, H)}, H, bias=False))
 
     begins = "decoder.embedding, dropped" if dropout > 0 else "decoder.embedding"
-    first = [[f"first {state} {k}" for state in STATES[cell]] for k in range(num_layers)]
     decoder = stacked(
         backend, arrays, "decoder", begins, embedding_size, H, num_layers, stream=4 * num_layers, first=first,
         **layers,
@@ -219,11 +214,7 @@ def translation_network(
     top, n_read = decoder[-1].name, embedding_size if tie_weights else H  # by the softmax
     if attention is not None:
         keys = "keys" if attention == "general" else memory
-        decoder.append(CrossAttention("context", top, keys, memory, H, H))
-        decoder.append(Join("context and state", {"context": H, top: H}))
-        maps = {"attention": ("context and state", 2 * H)}
-        decoder.append(Dense(backend, arrays, "attention", maps, n_read))
-        decoder.append(Tanh("attentional state", "attention", n_read))
+        decoder += attending(backend, arrays, top, keys, memory, H, n_read)
     elif n_read != H:
         decoder.append(Dense(backend, arrays, "projection", {"projection": (top, H)}, n_read))
     if dropout > 0:
@@ -232,6 +223,89 @@ def translation_network(
     table = vectors("decoder", TOKENS, n_target, head if tie_weights else None)
     links = [*encoder, *ends, *table, *decoder, head]
     return Network(0, links, dtype=arrays, device=device, n_threads=n_threads)
+
+
+def forecast_network(
+    n_history: int,
+    n_in: int,
+    n_out: int,
+    n_steps: int,
+    *,
+    cell: str = "rnn",
+    hidden_size: int = 32,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    attention: bool = True,
+    linear_skip: bool = False,
+    window: int | None = None,
+    activation: str = "tanh",
+    reset_after: bool = True,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    head_dropout: float = 0.0,
+    dtype: np.dtype | type | str = np.float32,
+    device: str = "cpu",
+    n_threads: int = 1,
+) -> Network:
+    """An encoder of histories, the mates, with `n_history` numbers in a step, and a decoder that begins in
+    its last states, reads `n_in` numbers in each of `n_steps` steps, and attends to all states of the
+    encoder; its `n_out` answers to each step stand side by side. For the parameters see the regressors.
+
+    With `linear_skip`, a linear map leads from what a step reads to its answers, and with `window`, the steps
+    of every history, another one from all of these to all answers: without it, parameters do not depend on
+    `n_steps`. An encoder in both directions is as in `translation_network`.
+    """
+    backend, arrays, H = backends.get(device), array_dtype(dtype), hidden_size
+    directions = 2 if bidirectional else 1
+    layers: dict[str, Any] = {
+        "dropout": dropout, "cell": cell, "activation": activation, "reset_after": reset_after,
+        "recurrent_dropout": recurrent_dropout, "bf16": dtype == "bfloat16",
+    }  # fmt: skip
+    encoder = stacked(
+        backend, arrays, "encoder", MATE_INPUT, n_history, H // directions, num_layers, directions, **layers
+    )
+    ends, first = handed_over(cell, num_layers, H)
+    decoder = stacked(
+        backend, arrays, "decoder", INPUT, n_in, H, num_layers, stream=4 * num_layers, first=first, **layers
+    )
+    if attention:
+        memory = encoder[-1].name
+        decoder += attending(backend, arrays, decoder[-1].name, memory, memory, H, H)
+    if head_dropout > 0:
+        decoder.append(dropped(decoder[-1], head_dropout, stream=8 * num_layers + 1))
+    maps = {"head": (decoder[-1].name, H)} | ({"skip": (INPUT, n_in)} if linear_skip else {})
+    head = Dense(backend, arrays, "out", maps, n_out)
+    links = [*encoder, *ends, *decoder, head, Unfold("horizon", "out", n_steps, n_out)]
+    if window is not None:
+        unfolded = Unfold("unfolded", MATE_INPUT, window, n_history)
+        read = Mate("window", "unfolded", unfolded.width)
+        maps = {"direct": ("window", read.width)}
+        links += [unfolded, read, Dense(backend, arrays, "sum", maps, n_steps * n_out, onto="horizon")]
+    return Network(n_in, links, dtype=arrays, device=device, n_threads=n_threads)
+
+
+def handed_over(cell: str, num_layers: int, width: int) -> tuple[list[Link], list[list[str]]]:
+    """Links from the last states of an encoder's layers to those in which a decoder's begin, of that width;
+    and the names of these, for each layer."""
+    links = list[Link]()
+    for k in range(num_layers):
+        for state in STATES[cell]:
+            links.append(Last(f"last {state} {k}", f"encoder {k}", width, cell=state == "c"))
+            links.append(Mate(f"first {state} {k}", links[-1].name, width))
+    return links, [[f"first {state} {k}" for state in STATES[cell]] for k in range(num_layers)]
+
+
+def attending(
+    backend: ModuleType, dtype: np.dtype, top: str, keys: str, memory: str, H: int, width: int
+) -> list[Link]:
+    """Attention of the states `top` to those of an encoder, all H wide; of both the attentional state, so
+    wide (Luong et al. 2015)."""
+    return [
+        CrossAttention("context", top, keys, memory, H, H),
+        Join("context and state", {"context": H, top: H}),
+        Dense(backend, dtype, "attention", {"attention": ("context and state", 2 * H)}, width),
+        Tanh("attentional state", "attention", width),
+    ]
 
 
 def stacked(

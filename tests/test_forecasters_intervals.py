@@ -29,7 +29,14 @@ def test_statistics_are_picked_from_the_quantiles():
 
 @pytest.mark.parametrize(
     "parameters",
-    [{}, {"lags": None}, {"multivariate": True}, {"differences": [1, 7]}, {"log1p": True, **WINDOW}],
+    [
+        {},
+        {"lags": None},
+        {"multivariate": True},
+        {"differences": [1, 7]},
+        {"log1p": True, **WINDOW},
+        {"strategy": "encoder_decoder", "multivariate": True},
+    ],
     ids=name_of,
 )
 def test_quantiles_never_cross(parameters):

@@ -17,6 +17,8 @@ LEAKS = {
     "differences": ROLES | {"differences": [1, 2]},
     "whole histories": ROLES | {"lags": None},
     "recursive": {"futr_exog": "x", "strategy": "recursive"},
+    "encoder and decoder": ROLES | {"strategy": "encoder_decoder"},
+    "of whole histories": ROLES | {"strategy": "encoder_decoder", "lags": None},
     "quantiles": ROLES | {"level": 80},
     "conformal": ROLES | {"level": 80, "intervals": "conformal", "calibration_windows": 3},
     "early stopping": ROLES | {"validation_fraction": 0.3},

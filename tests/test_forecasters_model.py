@@ -168,7 +168,14 @@ def test_windows_are_views_on_the_series(by):
 # --- numbers ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("cls", [RNNForecaster, LSTMForecaster, GRUForecaster])
 @pytest.mark.parametrize(
-    "parameters", [{}, {"strategy": "recursive"}, {"lags": None, "max_steps": 300}], ids=name_of
+    "parameters",
+    [
+        {},
+        {"strategy": "recursive"},
+        {"strategy": "encoder_decoder", "max_steps": 400},
+        {"lags": None, "max_steps": 300},
+    ],
+    ids=name_of,
 )
 def test_a_noiseless_sine(cls, parameters):
     t = np.arange(300)

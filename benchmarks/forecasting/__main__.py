@@ -16,12 +16,13 @@ import re
 import time
 from pathlib import Path
 
-from benchmarks.forecasting import backtests, etth1, m4_weekly, memory, side_by_side
+from benchmarks.forecasting import backtests, decoder, etth1, m4_weekly, memory, side_by_side
 
 PARTS = {
     "etth1": etth1.run,
     "m4_weekly": m4_weekly.run,
     "backtests": backtests.run,
+    "decoder": decoder.run,
     "side_by_side": side_by_side.run,
     "memory": memory.run,
 }

@@ -190,7 +190,7 @@ class RecurrentEstimator(Validated, LearnsOnline, TakesWeights, Fits, BaseEstima
         self._skip_steps = None
         if self.linear_skip:
             self._skip_steps = check_equal_lengths(
-                input.sequences, None if reset else self._architecture["skip_steps"]
+                input.sequences, None if reset else self._architecture.get("skip_steps")
             )
         return Data(input.sequences, self._read_targets(y, w, input, reset=reset, **targets), w)
 

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from ..estimators.base import RecurrentEstimator
+from ..estimators.encoder_decoder import EncoderDecoder
 from ..estimators.parameters import as_python
 from ..estimators.versions import Versioned
 from . import frames, intervals
@@ -54,6 +55,10 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         return self.scaling is not None and (self.scale_by == "window" or self.scaling == "last")
 
     @property
+    def _pairs(self) -> bool:
+        return self.strategy == "encoder_decoder"
+
+    @property
     def _heads(self) -> bool:
         """Whether the network has an output for each quantile."""
         return bool(self._levels) and self.intervals == "quantile"
@@ -90,7 +95,13 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
                 f"lags=None lets a network read whole histories, which {type(self.regressor).__name__} "
                 "cannot: set lags"
             )
-        if self.lags is None and getattr(self.regressor, "bidirectional", False):
+        if self._pairs:
+            self._check_regressor_of_pairs()
+        elif self.autoregressive:
+            raise InvalidParameterError(
+                f'autoregressive=True is of strategy="encoder_decoder", not {self.strategy!r}'
+            )
+        if self.lags is None and not self._pairs and getattr(self.regressor, "bidirectional", False):
             raise InvalidParameterError(
                 "a bidirectional network reads the steps of a history that it is to forecast: set lags"
             )
@@ -117,6 +128,31 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
                 f'{type(self.regressor).__name__} has no quantiles: use intervals="conformal"'
             )
 
+    def _check_regressor_of_pairs(self) -> None:
+        """Raise an error where a regressor's parameters are not those of an encoder and a decoder."""
+        own, what = self.regressor, 'strategy="encoder_decoder"'
+        if own is None:
+            return
+        if not isinstance(own, RecurrentEstimator):
+            raise InvalidParameterError(
+                f"{what} takes the cell and the parameters of an RNNRegressor, LSTMRegressor or "
+                f"GRURegressor, which {type(own).__name__} has not: leave regressor=None"
+            )
+        for name, needed, why in (
+            ("pooling", "last", "a decoder begins in the last states of the encoder"),
+            ("tbptt_steps", None, "a decoder looks back at a whole history"),
+            ("embedding_size", None, "histories are numbers"),
+        ):
+            if getattr(own, name) != needed:
+                raise InvalidParameterError(
+                    f"{what} cannot be combined with {name}={getattr(own, name)!r} of the regressor: {why}"
+                )
+        if own.bidirectional and own.hidden_size % 2:
+            raise InvalidParameterError(
+                f"half of the encoder's hidden_size={own.hidden_size} units read backwards: make it even, or "
+                "set bidirectional=False"
+            )
+
     def _task(self) -> Task:
         differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
         calendar = () if self.calendar is None else np.atleast_1d(self.calendar).tolist()
@@ -134,6 +170,8 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             calendar=tuple(calendar),
             max_windows=None if self.regressor is not None else BATCH_SIZE * self._max_steps,
             validation_fraction=as_python(self._validation_fraction),
+            pairs=self._pairs,
+            autoregressive=self._pairs and bool(self.autoregressive),
         )
 
     def _read(self, df: Any, static_df: pd.DataFrame | None) -> Panel:
@@ -161,7 +199,9 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
     def _make_regressor(self, panel: Panel, task: Task) -> Any:
         quantile = {"loss": "quantile", "quantiles": intervals.quantiles(self._levels)} if self._heads else {}
         if self.regressor is not None:
-            given = clone(self.regressor).set_params(**quantile)
+            given = clone(self.regressor)
+            given = EncoderDecoder.like(given) if task.pairs else given
+            given.set_params(**quantile)
             seeds = [
                 name
                 for name, value in given.get_params().items()
@@ -169,28 +209,29 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             ]
             return given.set_params(**dict.fromkeys(seeds, self.random_state))
         own: dict[str, Any]
-        if task.lags is None:
+        if task.streams:
             own = {"tbptt_steps": CHUNK, "batch_size": min(BATCH_SIZE, len(panel.ids))}
         else:
             batch_size = min(BATCH_SIZE, max(LEAST_BATCH_SIZE, task.n_windows(panel) // 16))
             own = {"linear_skip": self.linear_skip, "batch_size": batch_size}
         epochs = self._epochs(self._max_steps, panel, task, own["batch_size"])
-        if self.max_steps is None and task.lags is not None:
+        if self.max_steps is None and not task.streams:
             epochs = min(epochs, MAX_PASSES)
         if task.validation_fraction is not None:
             own |= {"early_stopping": True, "n_iter_no_change": max(3, epochs // 5)}
         else:
             own |= {"n_iter_no_change": epochs}
-        return self._regressor_class(
+        regressor = self._regressor_class(
             self.hidden_size, max_iter=epochs, tol=0.0, learning_rate="cosine",
             learning_rate_init=self.learning_rate_init, random_state=self.random_state, device=self.device,
             n_jobs=self.n_jobs, verbose=self.verbose, **{"loss": self.loss} | own | quantile,
         )  # fmt: skip
+        return EncoderDecoder.like(regressor) if task.pairs else regressor
 
     @staticmethod
     def _epochs(max_steps: int, panel: Panel, task: Task, batch_size: int) -> int:
         """Passes over the data with about as many updates of the weights."""
-        if task.lags is None:
+        if task.streams:
             per_epoch = math.ceil(len(panel.ids) / batch_size) * math.ceil(panel.lengths.max() / CHUNK)
         else:
             n_windows = min(task.n_windows(panel), task.max_windows or math.inf)

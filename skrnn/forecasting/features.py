@@ -25,11 +25,25 @@ class Table(NamedTuple):
         Targets first; then whether they were observed, covariates, calendar.
     starts, stops : ndarray of shape (n_series,)
         The histories are rows ``starts[i]:stops[i]``; the rows behind them are steps to come.
+    n_targets, known_from : int
+        Columns of targets; the first of those that are known ahead or do not change.
     """
 
     values: np.ndarray
     starts: np.ndarray
     stops: np.ndarray
+    n_targets: int
+    known_from: int
+
+    def ahead(self, targets: bool) -> np.ndarray:
+        """The columns that are known of steps to come, with the targets in front of them or not; a copy,
+        unless these are all. Where there is none, zeros."""
+        if targets and self.known_from == self.n_targets:
+            return self.values
+        known = self.values[:, self.known_from :]
+        if targets:
+            return np.hstack([self.values[:, : self.n_targets], known])
+        return np.ascontiguousarray(known) if known.shape[1] else np.zeros_like(self.values[:, :1], order="C")
 
 
 class Features:
@@ -99,7 +113,7 @@ class Features:
             values[here, at : at + n_targets] = panel.observed[source]
             at += n_targets
         values[here, at : at + n_hist] = exog[:, :n_hist]
-        at += n_hist
+        at = known_from = at + n_hist
         ends = np.repeat(stops + h, lengths + h)  # of each row's series
         for step in self.ahead if known.shape[1] else ():
             ahead = np.arange(n_rows) + step
@@ -108,7 +122,7 @@ class Features:
             at += known.shape[1]
         static = (panel.static - self.static[0]) / self.static[1]
         values[:, at:] = np.repeat(static, lengths + h, axis=0)
-        return Table(values, starts, stops)
+        return Table(values, starts, stops, n_targets, known_from)
 
 
 def unit_scale(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
 
 from ..estimators.base import RecurrentEstimator
+from ..estimators.encoder_decoder import Pairs
 from ..recipe import array_dtype
 from ..sequences import Sequences, Targets
 from .features import Features, Table, ranges
@@ -36,6 +37,10 @@ class Task:
         Of the intervals, in per cent.
     heads : bool
         Whether the network has an output for each quantile.
+    pairs : bool
+        Whether a decoder answers step by step to what an encoder has read.
+    autoregressive : bool
+        Whether that reads its answers.
     """
 
     h: int
@@ -48,6 +53,13 @@ class Task:
     calendar: tuple[str, ...]
     max_windows: int | None
     validation_fraction: float | None
+    pairs: bool = False  # as in models of earlier versions, like the next
+    autoregressive: bool = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether a network is carried through whole histories, with an answer after every step."""
+        return self.lags is None and not self.pairs
 
     @property
     def n_rows_needed(self) -> int:
@@ -76,11 +88,14 @@ class Model:
         self.task, self.regressor = task, regressor
         self.recurrent = isinstance(regressor, RecurrentEstimator)
         if self.recurrent:
-            regressor.set_params(return_sequences=task.lags is None)
+            regressor.set_params(return_sequences=task.streams)
         dtype = array_dtype(regressor.dtype) if self.recurrent else np.dtype(np.float64)
         self.n_targets = panel.values.shape[1]
         self.transform = task.transform.fit(panel)
-        ahead = [task.step] if task.lags is None else [*range(task.step, 0, -task.lags)]
+        if task.pairs:  # a step is answered from the row before it
+            ahead = [1]
+        else:
+            ahead = [task.step] if task.lags is None else [*range(task.step, 0, -task.lags)]
         self.features = Features(panel, list(task.calendar), ahead, dtype)
 
     # --- training --------------------------------------------------------------------------------------
@@ -107,7 +122,7 @@ class Model:
         table = self.features.table(learnt)
         targets = np.ascontiguousarray(table.values[:, : self.n_targets])
         unknown = ~learnt.observed[ranges(panel.starts[:-1], panel.stops)].all(axis=1)
-        if self.task.lags is None:
+        if self.task.streams:
             self._learn_histories(panel, table, targets, unknown)
         else:
             self._learn_windows(panel, table, targets, unknown, rng)
@@ -129,17 +144,19 @@ class Model:
         self, panel: Panel, table: Table, targets: np.ndarray, unknown: np.ndarray, rng: np.random.RandomState
     ) -> None:
         s, lags, step = self.task, self.task.lags, self.task.step
-        assert lags is not None
-        first = self._first_rows(panel, table, lags + step, f"lags={lags} with a horizon of {step}")
-        counts = table.stops - first - lags - step + 1
-        starts, held_back = ranges(first, first + counts), None
+        what = f"a horizon of {step}" if lags is None else f"lags={lags} with a horizon of {step}"
+        first = self._first_rows(panel, table, (lags or 1) + step, what)
+        counts = table.stops - first - (lags or 1) - step + 1
+        # Rows where targets begin; without lags, a window begins where its series does.
+        at = ranges(first, first + counts) + (lags or 1)
+        begins = np.repeat(first, counts) if lags is None else at - lags
+        chosen, held_back = np.arange(len(at)), None
         if s.validation_fraction is not None:
             # no target of a window to train on is one of a window held back
-            train, held_back = hold_back_windows(counts, s.validation_fraction, gap=step - 1)
-            starts, held_back = starts[train], starts[held_back]
-        if s.max_windows is not None and len(starts) > s.max_windows:
-            starts = np.sort(rng.choice(starts, s.max_windows, replace=False))
-        X, y, w = self._windows(table, targets, unknown, starts)
+            chosen, held_back = hold_back_windows(counts, s.validation_fraction, gap=step - 1)
+        if s.max_windows is not None and len(chosen) > s.max_windows:
+            chosen = np.sort(rng.choice(chosen, s.max_windows, replace=False))
+        X, y, w = self._windows(table, targets, unknown, begins[chosen], at[chosen])
         if w is not None:
             self._check_known(panel, w)
         if not self.recurrent:
@@ -147,7 +164,7 @@ class Model:
         elif held_back is None:
             self.regressor.fit(X, y, w)
         else:
-            X_val, y_val, w_val = self._windows(table, targets, unknown, held_back)
+            X_val, y_val, w_val = self._windows(table, targets, unknown, begins[held_back], at[held_back])
             known = slice(None) if w_val is None else w_val > 0
             self.regressor.fit(X, y, w, X_val=X_val.take(known), y_val=y_val.take(known))
 
@@ -158,18 +175,27 @@ class Model:
             raise ValueError(f"there is nothing to learn from {panel}: {what} missing")
 
     def _windows(
-        self, table: Table, targets: np.ndarray, unknown: np.ndarray, starts: np.ndarray
-    ) -> tuple[Sequences, Targets, np.ndarray | None]:
-        lags, step = self.task.lags, self.task.step
-        assert lags is not None
-        scaling = self._scaling(targets, starts)
-        X = scaled_windows(table.values, starts, lags, scaling)
-        y = scaled_targets(targets, starts + lags, step, scaling)
+        self, table: Table, targets: np.ndarray, unknown: np.ndarray, starts: np.ndarray, at: np.ndarray
+    ) -> tuple[Any, Targets, np.ndarray | None]:
+        """Windows of rows from `starts` on, with the targets behind them, from `at` on."""
+        step, scaling = self.task.step, self._scaling(targets, starts)
+        X = self._read(table, starts, at, scaling)
+        y = scaled_targets(targets, at, step, scaling)
         if not unknown.any():
             return X, y, None
         before = np.concatenate([[0], np.cumsum(unknown)])
-        missing = before[starts + lags + step] - before[starts + lags]
+        missing = before[at + step] - before[at]
         return X, y, (missing == 0).astype(np.float64)
+
+    def _read(self, table: Table, starts: np.ndarray, at: np.ndarray, scaling: Scaling) -> Any:
+        """What the regressor reads to answer the rows from `at` on: `Sequences`, or `Pairs`."""
+        windows = scaled_windows(table.values, starts, at - starts, scaling)
+        if not self.task.pairs:
+            return windows
+        answers, n_steps = self.task.autoregressive, self.task.step
+        ahead = table.ahead(answers)
+        steps = scaled_windows(ahead, at - 1, n_steps, scaling if answers else None)
+        return Pairs(windows, steps, answers, self.task.lags)
 
     def _scaling(self, targets: np.ndarray, starts: np.ndarray) -> Scaling:
         scale, lags = self.task.window_scale, self.task.lags
@@ -223,23 +249,22 @@ class Model:
         if self.features.masked:
             later = ranges(table.stops, table.stops + h)
             table.values[later, self.n_targets : 2 * self.n_targets] = 1
-        if lags is None:
-            first = self._first_rows(panel, table, 1, "a forecast")
+        what = "a forecast" if lags is None else f"a forecast from lags={lags}"
+        first = self._first_rows(panel, table, lags or 1, what)
+        if self.task.streams:
             answers = self._from_histories(table, first, h, method)
+        elif step == 1 and h > 1:
+            answers = self._step_by_step(table, h, method)
         else:
-            self._first_rows(panel, table, lags, f"a forecast from lags={lags}")
-            if step == 1 and h > 1:
-                answers = self._step_by_step(table, h, method)
-            else:
-                answers = self._ask(table, table.stops - lags, method)[:, :h]
+            starts = first if lags is None else table.stops - lags
+            answers = self._ask(table, starts, table.stops, method)[:, :h]
         return self.transform.invert(answers, panel)
 
-    def _ask(self, table: Table, starts: np.ndarray, method: str) -> np.ndarray:
-        """Answers (n_series, step, n_targets) to windows, in units of the table."""
-        lags, n = self.task.lags, self.n_targets
-        assert lags is not None
+    def _ask(self, table: Table, starts: np.ndarray, at: np.ndarray, method: str) -> np.ndarray:
+        """Answers (n_series, step, n_targets) to windows that end before rows `at`, in units of the table."""
+        n = self.n_targets
         scaling = self._scaling(table.values[:, :n], starts)
-        X = scaled_windows(table.values, starts, lags, scaling)
+        X = self._read(table, starts, at, scaling)
         if self.recurrent:
             answers = getattr(self.regressor, method)(X)
         else:
@@ -255,8 +280,8 @@ class Model:
         """Each answer becomes the last row of the next window."""
         answers = []
         for k in range(h):
-            starts = table.stops - self.task.lags + k
-            answers.append(self._ask(table, starts, method))
+            at = table.stops + k
+            answers.append(self._ask(table, at - self.task.lags, at, method))
             table.values[table.stops + k, : self.n_targets] = answers[-1][:, 0]
         return np.concatenate(answers, axis=1)
 

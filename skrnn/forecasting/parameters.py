@@ -37,13 +37,30 @@ class ForecasterParameters:
         kind="regressor or None",
         default=None,
     )
-    strategy: Literal["direct", "recursive"] = parameter(
-        "Answer all steps of the horizon at once, or one step, which is then read as if it had been "
-        "observed.",
+    strategy: Literal["direct", "recursive", "encoder_decoder"] = parameter(
+        '"direct": answer all steps of the horizon at once. "recursive": answer one step, which is then read '
+        'as if it had been observed. "encoder_decoder": a second network, the decoder, begins in the last '
+        "states of the one that has read the history, and goes through the steps of the horizon, each with "
+        "the calendar, the `futr_exog` and the `stat_exog` of its own (Sutskever et al. 2014). It is for "
+        "horizons whose steps depend on what is known of them and of those before, such as prices and "
+        'promotions, where "recursive" is as good but has no quantiles and no `hist_exog`; without such '
+        'columns "direct" is as good and faster. Of `regressor`, an `RNNRegressor`, `LSTMRegressor` or '
+        "`GRURegressor`, it takes the cell and the parameters; an encoder that reads both ways has half of "
+        "its units for each. With `lags=None` each history is read anew from its first step for every "
+        "horizon that is learnt, so set `lags` for long ones.",
         default="direct",
     )
+    autoregressive: bool = parameter(
+        'Of the strategy "encoder_decoder": whether a step also reads the answer to the one before, in '
+        "training the true one (teacher forcing; Williams & Zipser 1989), in forecasts and in scores of "
+        "validation data its own. A network that knows true ones only goes astray over long horizons.",
+        default=False,
+    )
     linear_skip: bool = parameter(
-        "Add a linear map from the window to the horizon, trained together with the network. With lags only.",
+        "Add a linear map from the window to the horizon, trained together with the network; with lags only. "
+        "A decoder has one from what a step reads to its answer, too; where there is none from the window, "
+        "without lags or if it is autoregressive, it attends to all states of the history (Luong et al. "
+        "2015).",
         default=True,
     )
     scaling: str | None = parameter(

@@ -48,10 +48,13 @@ def window_scale(
 
 
 def scaled_windows(
-    values: np.ndarray, starts: np.ndarray, lags: int, scaling: tuple[np.ndarray, np.ndarray] | None
+    values: np.ndarray,
+    starts: np.ndarray,
+    lengths: np.ndarray | int,
+    scaling: tuple[np.ndarray, np.ndarray] | None,
 ) -> Sequences:
-    """Windows of `lags` rows; `scaling` is the shift and the scale of their first columns."""
-    lengths = np.full(len(starts), lags, np.intp)
+    """Windows of so many rows; `scaling` is the shift and the scale of their first columns."""
+    lengths = np.full(len(starts), lengths, np.intp)
     if scaling is None:
         return Sequences(values, starts, lengths)
     shift, scale = np.zeros((2, len(starts), values.shape[1]), values.dtype)

@@ -18,21 +18,25 @@ class Dense(Link):
     """The sum of linear maps of what it reads: out = x W^T + b + x' W'^T + ...
 
     `maps` has, by the prefix of a map's arrays, the value that it reads and the width of that. The first has
-    a bias, unless there is to be none; weights of the others begin at zero.
+    a bias, unless there is to be none; weights of the others begin at zero. With `onto`, the sum is added to
+    that value, without a bias, and all weights begin at zero.
     """
 
     def __init__(
         self, backend: ModuleType, dtype: np.dtype, name: str, maps: Mapping[str, tuple[str, int]],
-        n_out: int, *, bias: bool = True,
+        n_out: int, *, bias: bool = True, onto: str | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(name, *(read for read, _ in maps.values()))
-        self.width, self.bias = n_out, bias
+        super().__init__(name, *(read for read, _ in maps.values()), *([] if onto is None else [onto]))
+        self.width, self.bias, self.onto = n_out, bias and onto is None, onto
         self.maps = {prefix: backend.Dense(n_in, n_out, dtype) for prefix, (_, n_in) in maps.items()}
 
     def sections(self) -> Iterator[Section]:
         for k, (prefix, own) in enumerate(self.maps.items()):
             yield Section(
-                f"{prefix}.weight", (self.width, own.n_in), zeros if k else glorot(self.width), True
+                f"{prefix}.weight",
+                (self.width, own.n_in),
+                zeros if k or self.onto is not None else glorot(self.width),
+                True,
             )
             if k == 0 and self.bias:
                 yield Section(f"{prefix}.bias", (self.width,), zeros, False)
@@ -47,16 +51,19 @@ class Dense(Link):
         if not self.bias:  # products are added to what is there
             first = next(iter(self.maps.values()))
             out = rec.new_rows(self.name, "out", row=first.width, per=read[0].per)
-            rec.backend.clear_rows(rec, out)
+            if self.onto is None:
+                rec.backend.clear_rows(rec, out)
+            else:
+                rec.backend.copy_rows(rec, read.pop(), 0, out, 0, self.width, pad=True)
         for (prefix, own), X in zip(self.maps.items(), read, strict=True):
             out = own.forward(rec, X, prefix, onto=out)
         return out
 
     def backward(self, rec: Recording, *gradients: Rows, need: tuple[bool, ...]) -> tuple[Rows | None, ...]:
         (d,), found = gradients, []
-        for (prefix, own), name, needed in zip(self.maps.items(), self.reads, need, strict=True):
+        for (prefix, own), name, needed in zip(self.maps.items(), self.reads, need, strict=False):
             if d.row != own.width:  # from a link that knows no padding
                 given, d = d, rec.new_rows(self.name, "padded", row=own.width, per=d.per)
                 rec.backend.copy_rows(rec, given, 0, d, 0, self.width, pad=True)
             found.append(own.backward(rec, rec.values[name].rows(rec), d, needed, prefix))
-        return tuple(found)
+        return tuple(found if self.onto is None else [*found, d])

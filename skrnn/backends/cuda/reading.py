@@ -199,7 +199,8 @@ def next_step(rec: Recording, x: np.ndarray, tokens: np.ndarray, finite: np.ndar
     numbers and tokens."""
     tape, steps, device = rec.tape, rec.steps, rec.tape.device
     s, given = tape.steps(steps), [array for array in (x, tokens) if array.size]
-    numbers = [(getattr(s, name), getattr(steps, name)) for name in ("sizes", "lengths", "whole", "sequence")]
+    names = ["sizes", "lengths", "whole", "sequence", *(["mate"] if rec.mates is not None else [])]
+    numbers = [(getattr(s, name), getattr(steps, name)) for name in names]
 
     def send() -> None:
         finite[0] = np.isfinite(x).all()
