@@ -1,4 +1,4 @@
-"""skrnn's side of every comparison, and the only file here that knows skrnn's inside."""
+"""skrnn's side of the comparisons."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from skrnn.backends import cpu
 from skrnn.backends.cpu import gemm, simd
 from skrnn.batches import Jobs, Steps
 from skrnn.links import Objective
+from skrnn.losses import Loss
 from skrnn.network import Network
 from skrnn.optimizers import SetUp
 from skrnn.recipe import recurrent_network
@@ -166,20 +167,28 @@ def device_forward(cell: str, shape: Shape, device: str, tf32: bool = False) -> 
     return Work(replays(tape, jobs, turn, flops), result)
 
 
+def new_trainer(
+    net: Network, params: Any, loss: Loss, data: Data, batch_size: int, tbptt_steps: int | None = None
+) -> Trainer:
+    """With the benchmarks' settings, at a constant rate."""
+    settings = Settings(
+        batch_size=batch_size, learning_rate="constant", learning_rate_init=LEARNING_RATE, warmup_steps=0,
+        max_grad_norm=MAX_NORM, tbptt_steps=tbptt_steps, max_iter=1, shuffle=False, tol=0.0,
+        n_iter_no_change=1, early_stopping=False,
+    )  # fmt: skip
+    trainer = Trainer(net, params, adam(net), loss, settings, None, 0, data)
+    trainer.rates[:] = LEARNING_RATE
+    return trainer
+
+
 def device_training_step(
     cell: str, shape: Shape, device: str, tf32: bool = False, lengths: np.ndarray | None = None
 ) -> Work:
     """The update of a fit: minibatches in the device's memory are sorted, read and learnt from."""
     batches, turn = over_again(shape, lengths), partial(backends.turn, device, tf32)
-    settings = Settings(
-        batch_size=shape.B, learning_rate="constant", learning_rate_init=LEARNING_RATE, warmup_steps=0,
-        max_grad_norm=MAX_NORM, tbptt_steps=None, max_iter=1, shuffle=False, tol=0.0, n_iter_no_change=1,
-        early_stopping=False,
-    )  # fmt: skip
     with turn():
         net, params = network(cell, shape, 1, device=device)
-        trainer = Trainer(net, params, adam(net), losses.squared_error, settings, None, 0, batches)
-    trainer.rates[:] = LEARNING_RATE
+        trainer = new_trainer(net, params, losses.squared_error, batches, shape.B)
     flops = net.flops(batches.sequences.n_steps / REPEATS, training=True)
 
     def result():

@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.ours import FLOAT
-from benchmarks.shapes import BETAS, LEARNING_RATE, MAX_NORM
+from benchmarks.ours import FLOAT, new_trainer
+from benchmarks.shapes import LEARNING_RATE, MAX_NORM
 from benchmarks.work import Work, work
 from skrnn import losses
 from skrnn.decoding import Choices, Decoder
 from skrnn.network import Network
-from skrnn.optimizers import SetUp
 from skrnn.recipe import language_network
 from skrnn.sequences import Sequences, Targets
-from skrnn.training import Data, Settings, Trainer
+from skrnn.training import Data
 
 CHUNKS = 16  # of T steps, in the text of each stream
 
@@ -53,20 +52,9 @@ def ours(model: Model, threads: int) -> Work:
     net, tokens = model.network(threads), model.tokens()
     sequences = Sequences.from_tokens(list(tokens[:, :-1]), FLOAT)
     y = Targets(np.ascontiguousarray(tokens[:, 1:]).reshape(-1, 1))
-    settings = Settings(
-        batch_size=model.B, learning_rate="constant", learning_rate_init=LEARNING_RATE, warmup_steps=0,
-        max_grad_norm=MAX_NORM, tbptt_steps=model.T, max_iter=1, shuffle=False, tol=0.0, n_iter_no_change=1,
-        early_stopping=False,
-    )  # fmt: skip
-    set_up = SetUp(
-        "adam", net.parameters.decay_ranges, net.size, FLOAT, alpha=0.0, momentum=0.9, nesterov=True,
-        beta_1=BETAS[0], beta_2=BETAS[1], epsilon=1e-8, max_norm=MAX_NORM,
-    )  # fmt: skip
-    trainer = Trainer(
-        net, net.pack(model.weights()), net.backend.Optimizer(set_up), losses.multiclass_log_loss, settings,
-        None, 0, Data(sequences, y, None),
-    )  # fmt: skip
-    trainer.rates[:] = LEARNING_RATE
+    trainer = new_trainer(
+        net, net.pack(model.weights()), losses.multiclass_log_loss, Data(sequences, y, None), model.B, model.T
+    )
     flops, done = net.flops(model.B * model.T, training=True), 0
 
     def step() -> None:

@@ -6,15 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.ours import FLOAT
-from benchmarks.shapes import BETAS, LEARNING_RATE, MAX_NORM
+from benchmarks.ours import FLOAT, new_trainer
 from benchmarks.work import Work, work
 from skrnn import losses
 from skrnn.network import Network
-from skrnn.optimizers import SetUp
 from skrnn.recipe import recurrent_network
 from skrnn.sequences import Sequences, Targets
-from skrnn.training import Data, Settings, Trainer
+from skrnn.training import Data
 
 BATCHES = 64  # different ones, so that a table is read all over
 ZIPF = 1.1  # its exponent in a text
@@ -74,21 +72,8 @@ def ours(reader: Reader, updates: str, drawn: str, threads: int) -> Work:
     """
     net, tokens, labels = reader.network(updates, threads), reader.tokens(drawn), reader.labels()
     sequences = Sequences.from_tokens(list(tokens.reshape(-1, reader.T)), FLOAT)
-    settings = Settings(
-        batch_size=reader.B, learning_rate="constant", learning_rate_init=LEARNING_RATE, warmup_steps=0,
-        max_grad_norm=MAX_NORM, tbptt_steps=None, max_iter=1, shuffle=False, tol=0.0, n_iter_no_change=1,
-        early_stopping=False,
-    )  # fmt: skip
     data = Data(sequences, Targets(labels.reshape(-1, 1).astype(FLOAT)), None)
-    set_up = SetUp(
-        "adam", net.parameters.decay_ranges, net.size, FLOAT, alpha=0.0, momentum=0.9, nesterov=True,
-        beta_1=BETAS[0], beta_2=BETAS[1], epsilon=EPSILON, max_norm=MAX_NORM,
-    )  # fmt: skip
-    optimizer = net.backend.Optimizer(set_up)
-    trainer = Trainer(
-        net, net.pack(reader.weights()), optimizer, losses.multiclass_log_loss, settings, None, 0, data
-    )
-    trainer.rates[:] = LEARNING_RATE
+    trainer = new_trainer(net, net.pack(reader.weights()), losses.multiclass_log_loss, data, reader.B)
     jobs, order = trainer.jobs, np.arange(len(sequences))
     flops = net.flops(reader.B * reader.T, training=True)
     done = 0

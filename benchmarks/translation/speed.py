@@ -19,20 +19,19 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import timing
 from benchmarks.compare import compare
-from benchmarks.ours import FLOAT
+from benchmarks.ours import FLOAT, new_trainer
 from benchmarks.page import measured_by
 from benchmarks.peers import missing
 from benchmarks.report import table, timed
-from benchmarks.shapes import BETAS, LEARNING_RATE, MAX_NORM
+from benchmarks.shapes import LEARNING_RATE, MAX_NORM
 from benchmarks.translation.page import PAGE
 from benchmarks.work import Work, work
 from skrnn import losses
 from skrnn.decoding import Choices, Decoder
 from skrnn.network import Network
-from skrnn.optimizers import SetUp
 from skrnn.recipe import translation_network
 from skrnn.sequences import TOKEN, Sequences, Targets
-from skrnn.training import Data, Settings, Trainer
+from skrnn.training import Data
 
 V, B, T, WIDTH = 8_000, 64, 20, 5
 BEGIN, END = V - 2, V - 1
@@ -75,20 +74,7 @@ def ours(model: Model, threads: int) -> Work:
         Targets(np.ascontiguousarray(target[:, 1:]).reshape(-1, 1)), None,
         Sequences.from_tokens(list(source), FLOAT),
     )  # fmt: skip
-    settings = Settings(
-        batch_size=B, learning_rate="constant", learning_rate_init=LEARNING_RATE, warmup_steps=0,
-        max_grad_norm=MAX_NORM, tbptt_steps=None, max_iter=1, shuffle=False, tol=0.0, n_iter_no_change=1,
-        early_stopping=False,
-    )  # fmt: skip
-    set_up = SetUp(
-        "adam", net.parameters.decay_ranges, net.size, FLOAT, alpha=0.0, momentum=0.9, nesterov=True,
-        beta_1=BETAS[0], beta_2=BETAS[1], epsilon=1e-8, max_norm=MAX_NORM,
-    )  # fmt: skip
-    trainer = Trainer(
-        net, net.pack(model.weights()), net.backend.Optimizer(set_up), losses.multiclass_log_loss, settings,
-        None, 0, data,
-    )  # fmt: skip
-    trainer.rates[:] = LEARNING_RATE
+    trainer = new_trainer(net, net.pack(model.weights()), losses.multiclass_log_loss, data, B)
     flops = net.flops(B * T, training=True)
 
     def step() -> None:
