@@ -113,8 +113,10 @@ class Choices:
         return self.n * self.width
 
     def n_candidates(self, n_tokens: int) -> int:
-        """For the next token of a row: one more than go on, since one may end the text."""
-        return 1 if self.temperature > 0 else min(self.width + 1, n_tokens - len(self.never))
+        """For the next token of a row: one more than go on, since one may end the text; a width of 1 always
+        takes the most probable one."""
+        one = self.temperature > 0 or self.width == 1
+        return 1 if one else min(self.width + 1, n_tokens - len(self.never))
 
     @property
     def rules(self) -> tuple[int, int, float]:
@@ -202,11 +204,14 @@ class Decoder:
     choices : Choices
     mates : Sequences, optional
         Of pairs: the other side of each text, such as the sentence that is translated.
+    n_threads : int, optional
+        Instead of the network's.
     """
 
     def __init__(
-        self, network: Network, params: np.ndarray, choices: Choices, mates: Sequences | None = None
-    ) -> None:
+        self, network: Network, params: np.ndarray, choices: Choices, mates: Sequences | None = None,
+        n_threads: int | None = None,
+    ) -> None:  # fmt: skip
         n_rows, backend = choices.n_rows, network.backend
         for name, token in ("end", choices.end), ("never", max(choices.never, default=0)):
             if network.n_out <= token:
@@ -223,7 +228,7 @@ class Decoder:
         self._network, self._choices, self._steps = network, choices, Steps(n_rows, 1, n_rows)
         self._steps.lengths[:] = 1
         self._begins, self._mates = np.zeros(1, np.intp), None
-        self._tape = tape = backend.Tape(network.n_threads)
+        self._tape = tape = backend.Tape(network.n_threads if n_threads is None else n_threads)
         # Products with the vectors of all tokens, made once, where more of them are read.
         folds = backend.folding is not None and network.n_out <= n_rows * choices.max_steps
         once = self._begins if folds else None

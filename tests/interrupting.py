@@ -1,5 +1,6 @@
 """Ctrl-C at a chosen place."""
 
+import gc
 import signal
 import sys
 
@@ -26,7 +27,8 @@ def at_event(number, function, twice=0):
             press()
         return trace
 
-    before = sys.gettrace()
+    before, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()  # Python swallows what is raised while it collects somebody else's garbage
     sys.settrace(trace)
     try:
         function()
@@ -34,4 +36,6 @@ def at_event(number, function, twice=0):
         return error, n, file
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
     return None, n, file

@@ -5,6 +5,7 @@ from itertools import product
 
 import gpu
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_predict
@@ -148,6 +149,83 @@ def test_alone_and_among_others(model):
         np.testing.assert_array_equal(two.weights_[name], array, err_msg=name)
 
 
+def with_parameters(model, **changed):
+    """A copy, fitted as it is."""
+    return pickle.loads(pickle.dumps(model)).set_params(**changed)
+
+
+def test_what_a_search_goes_by(model):
+    """A width of 1 takes the most probable token each time; a wider search finds better ones; a penalty that
+    is high enough prefers long ones."""
+    greedy = with_parameters(model, beam_size=1, length_penalty=3.0)
+    for source, text in zip(X[:12], greedy.predict(X[:12])):
+        tokens = model.target_encoder_.transform([text])[0] if text else []
+        for k in range(1 + len(tokens)):  # the most probable one behind each beginning
+            beginning = " ".join(text.split()[:k])
+            ends = model.log_prob([source], [beginning])[0]
+            longer = [model.log_prob([source], [f"{beginning} {word}".strip()])[0] for word in NUMBERS]
+            # p(beginning word end) <= p(beginning word): the end is the best if nothing exceeds it
+            if k == len(tokens):
+                assert ends > max(longer)
+    total = {size: np.mean([f[0].log_prob for f in with_parameters(model, beam_size=size, length_penalty=0.0)
+                            .predict_n_best(X, 1)]) for size in (1, 5)}  # fmt: skip
+    assert total[5] > total[1]
+    words = {
+        penalty: sum(len(t.split()) for t in with_parameters(model, length_penalty=penalty).predict(X))
+        for penalty in (0.0, 8.0)
+    }
+    assert words[8.0] > words[0.0]
+
+
+def test_parameters_are_checked_when_they_are_used(model):
+    for name, value in ("beam_size", 0), ("beam_size", 2.7), ("length_penalty", "x"), ("n_jobs", 0):
+        with pytest.raises(ValueError, match=name):
+            with_parameters(model, **{name: value}).predict(X[:1])
+
+
+def test_training_goes_on_with_what_it_began_with():
+    first = GRUTranslator(**QUICK).fit(X[:10], Y[:10])
+    before = first.max_length_
+    with pytest.raises(ValueError, match=r"training goes on with hidden_size=8 of the first fit, not 10"):
+        first.set_params(hidden_size=10).partial_fit(X, Y)
+    longer = " ".join(["one"] * 20)
+    assert first.set_params(hidden_size=8).partial_fit(["1"], [longer]).max_length_ == 42 > before
+
+
+def test_options_of_training_matter():
+    """Smoothing, minibatches, and unknown tokens that are learnt."""
+    losses = {
+        share: GRUTranslator(**QUICK, label_smoothing=share, batch_size=20).fit(X, Y).loss_
+        for share in (0.0, 0.3)
+    }
+    assert losses[0.0] != losses[0.3]
+    one, other = (GRUTranslator(**QUICK, batch_size=size).fit(X, Y) for size in (20, 60))
+    assert not np.array_equal(one.weights_["head.weight"], other.weights_["head.weight"])
+    rare = GRUTranslator(**QUICK, source_encoder=TokenEncoder(max_features=5)).fit(X, Y)
+    table = rare.weights_["encoder.embedding.weight"]
+    assert not np.allclose(table[0], table[1:].mean(axis=0))
+
+
+def test_pairs_that_are_held_back_stay_pairs():
+    translator = GRUTranslator(**QUICK)
+    sources, targets = [np.array([i]) for i in range(20)], [np.array([i, 0]) for i in range(20)]
+    for part in translator._hold_back((sources, targets), False):
+        assert [s[0] for s in part[0]] == [t[0] for t in part[1]]
+
+
+def test_many_alignments(model):
+    """More than are made at a time."""
+    many, given = X * 5, Y * 5
+    found = model.attention_weights(many, given)
+    for i in 3, 270, 299:
+        np.testing.assert_array_equal(found[i], model.attention_weights([many[i]], [given[i]])[0])
+
+
+def test_an_empty_translation_can_be_scored(model):
+    assert model.log_prob(["1 2"], [""])[0] < 0
+    assert model.attention_weights(["1 2"], [""])[0].shape == (1, 2)
+
+
 def test_attention_weights(model):
     for y in None, Y[:7]:
         found = model.attention_weights(X[:7], y)
@@ -238,6 +316,7 @@ def test_bleu_and_chrf():
     assert score > bleu_score(true, pred)
     assert "tok:13a" in signature
     assert "case:mixed" in signature
+    assert bleu_score(true, [text.upper() for text in true], lowercase=True) == pytest.approx(100)
     tokens = [text.split() for text in true], [text.split() for text in pred]
     expected = sacrebleu.corpus_bleu(pred, [true], tokenize="none", force=True).score
     assert bleu_score(*tokens) == expected
@@ -245,6 +324,7 @@ def test_bleu_and_chrf():
     for arguments, message in (
         ((true, pred[:2]), "y_true has 3 texts and y_pred 2"),
         (([], []), "are empty"),
+        (("a", "a"), "y_true is one text"),
         (([["a"], []], ["a", "b"]), r"y_true\[1\] has no reference"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -265,6 +345,9 @@ def test_bleu_and_chrf():
         (3, ["x"], TypeError, "X must be a text or a list of texts, got int"),
         (["a"], 3, TypeError, "y must be a text or a list of texts, got int"),
         ([], [], ValueError, "X"),
+        ({"a": 1}, ["x"], TypeError, "X must be a text or a list of texts, got dict"),
+        (pd.DataFrame({"a": ["b"]}), ["x"], ValueError, "X must be texts, one after the other, got shape"),
+        (np.array([["a b"]]), ["x"], ValueError, "X must be texts, one after the other, got shape"),
     ],
 )
 def test_pairs_that_are_none(X, y, error, message):
@@ -281,7 +364,7 @@ def test_what_cannot_be_asked(model):
         (lambda: model.predict("1 2"), ValueError, "X is one text"),
         (lambda: model.predict_n_best(["1"], 0), ValueError, "n must be an integer of at least 1"),
         (lambda: model.log_prob(["1"], ["one", "two"]), ValueError, "X has 1 texts and y 2"),
-        (lambda: model.score(["1"], [""]), ValueError, r"y\[0\] has no token"),
+        (lambda: model.score([], []), ValueError, "X is empty"),
         (lambda: GRUTranslator(beam_size=0).fit(X, Y), ValueError, "beam_size"),
         (lambda: GRUTranslator(attention="additive").fit(X, Y), ValueError, "attention"),
         (lambda: GRUTranslator(7).fit(X, Y), ValueError, "hidden_size=7 units read backwards: make it even"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sklearn.metrics import make_scorer
@@ -105,7 +105,14 @@ def _scored(metric: Any, texts: list[str], references: list[list[str | None]], s
 
 def _as_sacrebleu(y_true: Any, y_pred: Any) -> tuple[list[str], list[list[str | None]], bool]:
     """The translations, the first reference of each, the second ones, ...; and whether these are tokens."""
+    for name, texts in ("y_true", y_true), ("y_pred", y_pred):
+        if isinstance(texts, str):
+            raise ValueError(f"{name} is one text: pass a list of texts, [{name}] for one of them")
     true, pred = list(y_true), list(y_pred)
+    for name, texts in ("y_true", true), ("y_pred", pred):
+        for i, text in enumerate(texts):
+            if not isinstance(text, Iterable):
+                raise TypeError(f"{name}[{i}] must be a text, got {text!r}")
     if len(true) != len(pred):
         raise ValueError(f"y_true has {len(true)} texts and y_pred {len(pred)}")
     if not pred:

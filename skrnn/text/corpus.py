@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,11 +88,26 @@ def texts_of(X: Any, name: str = "X") -> tuple[list[Any], bool]:
 
     Raises
     ------
-    TypeError
-        If X is neither.
+    TypeError, ValueError
+        If X is neither, or of several columns.
     """
     if isinstance(X, str):
         return [X], True
-    if isinstance(X, bytes) or not isinstance(X, Iterable):
+    shape: tuple[int, ...] = getattr(X, "shape", (0,))
+    if isinstance(X, bytes | Mapping | Set) or not isinstance(X, Iterable) or not shape:
         raise TypeError(f"{name} must be a text or a list of texts, got {type(X).__name__}")
+    if hasattr(X, "columns") or (len(shape) > 1 and shape[1] == 1) or len(shape) > 2:
+        raise ValueError(f"{name} must be texts, one after the other, got shape {shape}: pass one column")
     return list(X), False
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """What is raised meanwhile says which argument it is about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        what = error.args[0] if error.args else None
+        if isinstance(what, str) and not what.startswith(name):
+            error.args = f"{name}: {what}", *error.args[1:]
+        raise

@@ -225,6 +225,10 @@ class Generates(Fitted):
         """That has begun. To be used in a turn on the device."""
         for name, value in {"max_tokens": max_tokens, "n": n, "top_k": 1 if top_k is None else top_k}.items():
             check_count(name, value)
+        number: Any
+        for name, number in {"temperature": temperature, "top_p": 1 if top_p is None else top_p}.items():
+            if isinstance(number, str) or not np.isscalar(number):
+                raise TypeError(f"{name} must be a number, got {number!r}")
         seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         vocabulary = self._vocabulary
         end, never = vocabulary.end, [0, vocabulary.begin]  # what no text has is never written
@@ -236,13 +240,15 @@ class Generates(Fitted):
         )  # fmt: skip
         state, last = self._read_prompt(prompt, device)
         predictor = self._predictor(device)
-        decoder = Decoder(predictor.network, predictor.params, choices)
+        decoder = Decoder(
+            predictor.network, predictor.params, choices, n_threads=effective_threads(self.n_jobs)
+        )
         decoder.begin(np.full(n, last, TOKEN), None if state is None else state.repeat(n))
         return decoder
 
 
-def _stops(stop: str | Sequence[str] | None) -> list[str]:
-    stops = [] if stop is None else [stop] if isinstance(stop, str) else list(stop)
+def _stops(stop: Any) -> list[str]:
+    stops: list[Any] = [] if stop is None else list(stop) if isinstance(stop, list | tuple) else [stop]
     if not all(isinstance(each, str) and each for each in stops):
         raise ValueError(f"stop must be texts that are not empty, got {stop!r}")
     return stops

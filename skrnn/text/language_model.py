@@ -16,7 +16,7 @@ from ..estimators.unchanged import unchanged_on_error
 from ..network import Network
 from ..recipe import array_dtype, language_network
 from ..training import Data, Settings
-from .corpus import streams, texts_of
+from .corpus import named, streams, texts_of
 from .generation import Generates
 from .likelihood import Likelihood
 from .text_model import TextModel, passes_of
@@ -85,7 +85,8 @@ class LanguageModel(TextModel, Likelihood, Generates):
             again = self.warm_start and hasattr(self, "weights_")
             texts, held_back = self._read_texts(X, again, hold_back=X_val is None)
             if X_val is not None:
-                held_back = self._tokens_of(texts_of(X_val, "X_val")[0])
+                with named("X_val"):
+                    held_back = self._tokens_of(texts_of(X_val, "X_val")[0])
                 if not sum(map(len, held_back)):
                     raise ValueError("X_val has no token")
             validation = None if held_back is None else self._validation_data(held_back)

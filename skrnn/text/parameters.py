@@ -203,8 +203,8 @@ class TranslatorParameters:
         default=0.6,
     )
     max_length: int | Literal["auto"] = parameter(
-        'Tokens of a translation at most: one that has not ended then is cut, with a warning. "auto": twice '
-        "as many as the longest target of `fit` has.",
+        "Tokens of a translation, its end included, at most: one that has not ended then is cut, with a "
+        'warning. "auto": twice as many as the longest target has that was learnt from.',
         COUNT,
         kind='int or "auto"',
         default="auto",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from typing import Any
 
@@ -26,6 +27,9 @@ from .encoder import TokenEncoder
 from .words import ENCODERS
 
 CELL_PARAMETERS = "activation", "reset_after"
+GOES_ON_WITH = (
+    "cell", "hidden_size", "num_layers", "bidirectional", "embedding_size", "attention", "tie_weights",
+)  # fmt: skip
 ROWS_OF_A_PASS, LEAST_STEPS = 10, 100  # of the history, and updates of a row, with steps_per_row=None
 # With max_iter="auto": more passes learn a text by heart, but a short one needs updates.
 UPDATES, PASSES, FEW_UPDATES, MOST_PASSES = 10_000, (10, 20), 1000, 100
@@ -111,12 +115,21 @@ class TextModel(Fits, BaseEstimator, metaclass=ABCMeta):
         order, n_held = np.random.RandomState(self._seed_of_split).permutation(n), int(np.ceil(n * fraction))
         return np.sort(order[n_held:]), order[:n_held]
 
+    def _turn(self, X: Any = None) -> AbstractContextManager[str]:
+        """For predictions: parameters may have been set since the fit."""
+        self._validate_params()
+        return super()._turn(X)
+
     # --- training --------------------------------------------------------------------------------------
     def _learn(
         self, data: Data, held_back: Data | None, again: bool, run: Callable[[Trainer, Any, Progress], None]
     ) -> Progress:
         """Train on the data as `run` says, with a function that scores on what is held back."""
         parameters = self._network_parameters()
+        for name in GOES_ON_WITH if again else ():
+            before, now = self._architecture.get(name), parameters.get(name)
+            if before != now:
+                raise ValueError(f"training goes on with {name}={before!r} of the first fit, not {now!r}")
         self.device_ = device_to_read(self.device, self.dtype)
         if self.device == "auto" and self.device_ == "cpu" and self.dtype != "bfloat16":
             flops = self._fitted_network(parameters, "cpu").flops

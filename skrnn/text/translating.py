@@ -29,7 +29,7 @@ class Translation(NamedTuple):
     ----------
     text : str, or list of tokens
     log_prob : float
-        Of its tokens and its end, in nats.
+        Of its tokens and, unless it has been cut, of its end, in nats.
     """
 
     text: Any
@@ -125,6 +125,7 @@ class Translates(Fitted):
         vocabulary, found = self._vocabulary, dict[int, list[Text]]()
         with self._turn() as device:
             predictor, size = self._predictor(device), max(1, ROWS // width)
+            n_threads = effective_threads(self.n_jobs)
             order = np.argsort([-len(tokens) for tokens in sources], kind="stable")
             for own in np.split(order, range(size, len(order), size)):
                 choices = Choices(
@@ -132,7 +133,7 @@ class Translates(Fitted):
                     never=(0, vocabulary.begin), length_penalty=float(self.length_penalty),
                 )  # fmt: skip
                 mates = Sequences.from_tokens([sources[i] for i in own], predictor.network.dtype)
-                decoder = Decoder(predictor.network, predictor.params, choices, mates)
+                decoder = Decoder(predictor.network, predictor.params, choices, mates, n_threads)
                 begin = np.full(len(own), vocabulary.begin, TOKEN)
                 found |= dict(zip(own.tolist(), decoder.write(begin), strict=True))
         cut = [i for i, texts in sorted(found.items()) if not texts[0].ended]
@@ -204,7 +205,7 @@ class Translates(Fitted):
         -------
         ndarray of shape (n_texts,), dtype object
             Arrays of shape (n_target_tokens + 1, n_source_tokens): a row for each token of a translation and
-            for its end, which adds up to 1.
+            for its end, unless it has been cut; each adds up to 1.
 
         Raises
         ------

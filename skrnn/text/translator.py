@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 
@@ -20,7 +18,7 @@ from ..network import Network
 from ..recipe import array_dtype, translation_network
 from ..sequences import Sequences
 from ..training import Data, Settings
-from .corpus import texts_of
+from .corpus import named, texts_of
 from .text_model import TextModel, passes_of
 from .translating import Translates
 
@@ -93,7 +91,7 @@ class Translator(TextModel, Translates):
             if (X_val is None) != (y_val is None):
                 raise ValueError("X_val and y_val go together: one of them is missing")
             if X_val is not None:
-                held_back = self._tokens_of(X_val, y_val, "X_val", "y_val")
+                held_back = self._tokens_of(X_val, y_val, "X_val", "y_val", empty=False)
             elif self.early_stopping:
                 pairs, held_back = self._hold_back(pairs, again)
             validation = None if held_back is None else self._data(*held_back)
@@ -144,19 +142,20 @@ class Translator(TextModel, Translates):
             n_known = [len(encoder.get_feature_names_out()) - 1 for encoder in encoders]
             self._n_source, self._n_known = n_known[0] + 1, n_known[1]
             self._unread = dict(zip(TABLES, n_known, strict=True))
-        pairs = self._tokens_of(X, y)
-        if not again:
-            self._longest = max(map(len, pairs[1]))
+        pairs = self._tokens_of(X, y, empty=False)
+        longest = max(map(len, pairs[1]))
+        self._longest = max(longest, self._longest) if again else longest
         return pairs
 
-    def _tokens_of(self, X: Any, y: Any, name: str = "X", y_name: str = "y") -> Pairs:
-        """Those of sources and, with their ends, of targets."""
+    def _tokens_of(self, X: Any, y: Any, name: str = "X", y_name: str = "y", empty: bool = True) -> Pairs:
+        """Those of sources and, with their ends, of targets, which may be `empty`."""
         sources = self._source_tokens(X, name)
         with named(y_name):
             targets = list(self.target_encoder_.transform(checked(y, y_name)))
         if len(sources) != len(targets):
             raise ValueError(f"{name} has {len(sources)} texts and {y_name} {len(targets)}")
-        check_not_empty(targets, y_name)
+        if not empty:
+            check_not_empty(targets, y_name)
         return sources, [*map(self._vocabulary.ended, targets)]
 
     def _hold_back(self, pairs: Pairs, again: bool) -> tuple[Pairs, Pairs]:
@@ -228,17 +227,6 @@ class Translator(TextModel, Translates):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-
-
-@contextmanager
-def named(name: str) -> Iterator[None]:
-    """What is raised meanwhile says which argument it is about."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        if error.args and isinstance(error.args[0], str):
-            error.args = f"{name}: {error.args[0]}", *error.args[1:]
-        raise
 
 
 def checked(texts: Any, name: str) -> list[Any]:

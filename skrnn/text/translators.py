@@ -19,10 +19,11 @@ weights_ : dict of str to ndarray
 n_tokens_ : int
     That are scored: an unknown one, 0, those of the target's encoder, and two for begin and end.
 max_length_ : int
-    Tokens of a translation at most.
+    Tokens of a translation and its end, at most.
 history_ : dict of str to ndarray
-    ``epoch`` (passes so far), ``loss`` (nats for each target token), ``validation_score``,
-    ``learning_rate``, ``gradient_norm`` and ``seconds``, a value for each row; see `steps_per_row`.
+    ``epoch`` (passes so far), ``loss`` (nats for each target token, smoothed as `label_smoothing` says),
+    ``validation_score``, ``learning_rate``, ``gradient_norm`` and ``seconds``, a value for each row; see
+    `steps_per_row`.
 n_iter_ : int
     Whole passes.
 loss_, best_loss_ : float or None
