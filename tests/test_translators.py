@@ -178,7 +178,13 @@ def test_what_a_search_goes_by(model):
 
 
 def test_parameters_are_checked_when_they_are_used(model):
-    for name, value in ("beam_size", 0), ("beam_size", 2.7), ("length_penalty", "x"), ("n_jobs", 0):
+    for name, value in (
+        ("beam_size", 0),
+        ("beam_size", 2.7),
+        ("beam_size", "x"),
+        ("length_penalty", "x"),
+        ("n_jobs", 0),
+    ):
         with pytest.raises(ValueError, match=name):
             with_parameters(model, **{name: value}).predict(X[:1])
 

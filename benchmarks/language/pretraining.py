@@ -32,7 +32,7 @@ from skrnn.text import LSTMLanguageModel, TokenEncoder
 SIZE, VECTORS = 128, 100
 SETTINGS: dict[str, Any] = {
     "embedding_size": VECTORS, "pooling": "mean", "head_dropout": 0.5, "embedding_dropout": 0.3,
-    "learning_rate": "cosine", "learning_rate_init": 2e-3, "max_iter": 40, "batch_size": 16,
+    "learning_rate": "cosine", "learning_rate_init": 1e-3, "max_iter": 15, "batch_size": 16,
 }  # fmt: skip
 
 

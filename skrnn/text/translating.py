@@ -115,15 +115,16 @@ class Translates(Fitted):
         """
         check_is_fitted(self)
         check_count("n", n)
-        found = self._search(self._source_tokens(X), max(int(as_python(self.beam_size)), n))
+        found = self._search(self._source_tokens(X), n)
         flat = [text.tokens for texts in found for text in texts[:n]]
         words = iter(self._vocabulary.in_words(flat))
         return [[Translation(next(words), text.log_prob) for text in texts[:n]] for texts in found]
 
-    def _search(self, sources: list[np.ndarray], width: int) -> list[list[Text]]:
-        """What a beam of that width finds for each, best first."""
+    def _search(self, sources: list[np.ndarray], n: int = 1) -> list[list[Text]]:
+        """What a beam that is wide enough for n finds for each, best first."""
         vocabulary, found = self._vocabulary, dict[int, list[Text]]()
         with self._turn() as device:
+            width = max(int(as_python(self.beam_size)), n)
             predictor, size = self._predictor(device), max(1, ROWS // width)
             n_threads = effective_threads(self.n_jobs)
             order = np.argsort([-len(tokens) for tokens in sources], kind="stable")
@@ -221,7 +222,7 @@ class Translates(Fitted):
             raise ValueError("attention=None: this translator has no weights of attention")
         if y is None:
             sources = self._source_tokens(X)
-            targets = [best[0].tokens for best in self._search(sources, int(as_python(self.beam_size)))]
+            targets = [best[0].tokens for best in self._search(sources)]
         else:
             sources, targets = self._tokens_of(X, y)
         found = []
