@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 import skrnn
-from skrnn import forecasting, text
+from skrnn import audio, forecasting, text
 from skrnn.estimators.states import PooledState
 from skrnn.estimators.streaming import Stream
 
@@ -87,9 +87,10 @@ def api():
     documented, known = set(), {}
     groups = {title: [(name, getattr(skrnn, name)) for name in names] for title, names in GROUPS.items()}
     groups["Streams and states"] = [("Stream", Stream), ("PooledState", PooledState)]
-    groups["`skrnn.text`"] = [
-        (name, getattr(text, name)) for name in text.__all__ if not name.endswith("_scorer")
-    ]
+    for title, module in ("`skrnn.text`", text), ("`skrnn.audio`", audio):
+        groups[title] = [
+            (name, getattr(module, name)) for name in module.__all__ if not name.endswith("_scorer")
+        ]
     groups["`skrnn.forecasting`"] = [(name, getattr(forecasting, name)) for name in forecasting.__all__]
     for title, things in groups.items():
         parts.append(f"## {title}\n")
@@ -104,7 +105,8 @@ def api():
                 if key not in documented:  # inherited methods once, at the first class that has them
                     documented.add(key)
                     parts.append(entry(f"{name}.{method}", function, 4, known))
-    scorers = ", ".join(f"`{name}`" for name in (*SCORERS, "text.span_f1_scorer"))
+    audio_scorers = (f"audio.{name}" for name in audio.__all__ if name.endswith("_scorer"))
+    scorers = ", ".join(f"`{name}`" for name in (*SCORERS, "text.span_f1_scorer", *audio_scorers))
     parts.append(f"Scorers that are there, for `scoring=`: {scorers}.\n")
     return "\n".join(parts)
 

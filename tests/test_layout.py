@@ -17,7 +17,7 @@ import pytest
 import stand_in
 
 import skrnn
-from skrnn import backends, forecasting, text
+from skrnn import audio, backends, forecasting, text
 
 PACKAGE = Path(skrnn.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -94,6 +94,7 @@ MAY_IMPORT = {
         "sequences",
         "training",
     },
+    "audio": {"estimators", "sequences"},
     "columns": set(),
     "windows": {"columns", "sequences"},
     "metrics": {"estimators", "sequences"},
@@ -102,7 +103,9 @@ MAY_IMPORT = {
     "about": {"backends"},
 }
 # Where each of the larger packages may be imported. Those marked are imported when used, not before.
-SCIKIT_LEARN = {"estimators", "forecasting", "text", "preprocessing", "compose", "metrics", "display"}
+SCIKIT_LEARN = {
+    "estimators", "forecasting", "text", "audio", "preprocessing", "compose", "metrics", "display"
+}  # fmt: skip
 HOMES = {
     "numpy": set(MAY_IMPORT),
     "numba": {"backends"},
@@ -118,8 +121,9 @@ HOMES = {
     "cuda": {"backends"},
     "filelock": {"backends"},
     "sacrebleu": {"text"},
+    "soundfile": {"audio"},
 }
-WHEN_USED = {"tqdm", "matplotlib", "utilsforecast", "cupy", "cuda", "filelock", "sacrebleu"}
+WHEN_USED = {"tqdm", "matplotlib", "utilsforecast", "cupy", "cuda", "filelock", "sacrebleu", "soundfile"}
 
 
 class Import:
@@ -356,10 +360,10 @@ def test_methods_describe_every_parameter(name):
 
 
 def find_examples():
-    """Of public names, and of the methods of what is in `skrnn.text` and `skrnn.forecasting`."""
+    """Of public names, and of the methods of what is in `skrnn.text`, `.audio` and `.forecasting`."""
     finder, found = doctest.DocTestFinder(recurse=False), {}
     things = [(name, getattr(skrnn, name)) for name in skrnn.__all__]
-    for package in text, forecasting:
+    for package in text, audio, forecasting:
         for name, value in ((name, getattr(package, name)) for name in package.__all__):
             things.append((name, value))
             if inspect.isclass(value):
