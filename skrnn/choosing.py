@@ -19,7 +19,7 @@ STREAM = 2**32  # of random numbers: no dropout has it
 def functions(jit: Callable, kernel: Callable) -> tuple[Callable, Callable, Callable, Callable]:
     """``leave_out``, ``best_tokens``, ``sampled_token``, and the kernel ``go_on``, from a backend's `jit` and
     `kernel`."""
-    _, sequence_key, _, uniform = counters.functions(jit)
+    _, sequence_key, _, uniform, _ = counters.functions(jit)
 
     @jit
     def largest_of(scores, at, V):

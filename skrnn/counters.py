@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 
-def functions(jit: Callable) -> tuple[Callable, Callable, Callable, Callable]:
-    """``mix``, ``sequence_key``, ``survives`` and ``uniform``, from a backend's `jit`."""
+def functions(jit: Callable) -> tuple[Callable, Callable, Callable, Callable, Callable]:
+    """``mix``, ``sequence_key``, ``survives``, ``uniform`` and ``stretch``, from a backend's `jit`."""
 
     @jit
     def mix(x):
@@ -38,4 +38,12 @@ def functions(jit: Callable) -> tuple[Callable, Callable, Callable, Callable]:
         """Whether unit number `counter` is kept, with probability 1 - rate."""
         return uniform(key, counter) >= rate
 
-    return mix, sequence_key, survives, uniform
+    @jit
+    def stretch(key, number, n, share):
+        """Begin and end of stretch `number` of n elements: of up to a `share` of them, all lengths and places
+        are equally likely."""
+        size = int(uniform(key, 2 * number) * (int(share * n) + 1))
+        begin = int(uniform(key, 2 * number + 1) * (n - size + 1))
+        return begin, begin + size
+
+    return mix, sequence_key, survives, uniform, stretch

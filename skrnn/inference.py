@@ -55,6 +55,7 @@ class State(NamedTuple):
 # Rows that a pass returns, of a network, its recording, and what its last link has made.
 WANTED: dict[str, Callable[[Network, Recording, Any], Rows]] = {
     "outputs": lambda network, rec, out: out.rows(rec),
+    "scores": lambda network, rec, out: out.rows(rec),
     "states": lambda network, rec, out: network.hidden(rec),
     "attention": lambda network, rec, out: network.attention_weights(rec),
     "marginals": lambda network, rec, out: out.marginals(rec),
@@ -126,14 +127,14 @@ class Pass:
         Where each sequence ends among `n_steps` steps of the answer, if this is to change.
     state : State or None
         First states, in the order of `sequences`; None: zeros.
-    wanted : {"outputs", "states", "attention", "marginals", "labels", "alignment"}
-        What to return: the head's outputs; the top layer's states per step; in float64, the weight of each
-        step in attention; of a network that ends in a `CRF`, in float64, the probabilities of the labels of
-        each step, or the labels of the best path, int32; of pairs, for each step the weights of the steps of
-        its mate, as many as the longest has.
+    wanted : {"outputs", "scores", "states", "attention", "marginals", "labels", "alignment"}
+        What to return: the head's outputs; of a network that ends in a `CTC`, those of each step; the top
+        layer's states per step; in float64, the weight of each step in attention; of a network that ends in a
+        `CRF`, in float64, the probabilities of the labels of each step, or the labels of the best path,
+        int32; of pairs, for each step the weights of the steps of its mate, as many as the longest has.
     log_prob : Targets, optional
-        Of a network that ends in a `Softmax` or a `CRF`: return, in float64, minus log p of these tokens
-        instead, or of each sequence of labels.
+        Of a network that ends in a `Softmax`, a `CRF` or a `CTC`: return, in float64, minus log p of these
+        tokens instead, or of each sequence of labels.
     last : bool
         Whether the last states are wanted.
     n_threads : int, optional
@@ -174,9 +175,10 @@ class Pass:
             if len(log_prob) != asked:
                 raise ValueError(f"log_prob has {len(log_prob)} targets for {asked} of the network's outputs")
         float64 = np.dtype(np.float64)
-        self.per_step = wanted in ("states", "attention", "alignment") or network.return_sequences
+        self.per_step = wanted in ("scores", "states", "attention", "alignment") or network.return_sequences
         width, dtype = {
             "outputs": (network.n_out, network.dtype),
+            "scores": (network.n_out, network.dtype),
             "states": (network.recurrent[-1].width, network.dtype),
             "attention": (1, float64),
             "marginals": (network.n_out, float64),
@@ -291,7 +293,7 @@ class Stepper:
         with tape.only_if(self._finite):
             out = network.forward(rec, {INPUT: X, TOKENS: tokens})
         self._own = network.carried(rec), network.pooled(rec)
-        self.out = backend.watch(rec, out)[:n, : network.n_out]
+        self.out = backend.watch(rec, out.rows(rec))[:n, : network.n_out]
         self._replay = tape.player()
         self.reset()
 

@@ -12,6 +12,7 @@ from . import backends
 from .cells import STATES
 from .links import (
     CRF,
+    CTC,
     Attention,
     CrossAttention,
     Dense,
@@ -20,10 +21,12 @@ from .links import (
     Join,
     Last,
     Link,
+    Masks,
     Mate,
     Pool,
     Recurrent,
     Softmax,
+    Stretches,
     Tanh,
     Unfold,
 )
@@ -281,6 +284,46 @@ def forecast_network(
         read = Mate("window", "unfolded", unfolded.width)
         maps = {"direct": ("window", read.width)}
         links += [unfolded, read, Dense(backend, arrays, "sum", maps, n_steps * n_out, onto="horizon")]
+    return Network(n_in, links, dtype=arrays, device=device, n_threads=n_threads)
+
+
+def transcription_network(
+    n_in: int,
+    n_labels: int,
+    *,
+    cell: str = "rnn",
+    hidden_size: int = 32,
+    num_layers: int = 1,
+    bidirectional: bool = True,
+    activation: str = "tanh",
+    reset_after: bool = True,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    head_dropout: float = 0.0,
+    masked_steps: tuple[int, float] = (0, 0.0),
+    masked_features: tuple[int, float] = (0, 0.0),
+    dtype: np.dtype | type | str = np.float32,
+    device: str = "cpu",
+    n_threads: int = 1,
+) -> Network:
+    """Recurrent layers, scores of `n_labels` labels and the blank, 0, at each step, and what sequences of
+    labels they make (Graves et al. 2006); for the parameters see the transcribers.
+
+    In training, stretches of steps and features are masked, so many of up to a share of them.
+    """
+    backend, arrays, begin, below = backends.get(device), array_dtype(dtype), list[Link](), INPUT
+    if masked_steps[0] + masked_features[0] > 0:
+        steps, features = Stretches(*masked_steps), Stretches(*masked_features)
+        begin, below = [Masks("masked", INPUT, n_in, steps, features, stream=2 * num_layers + 1)], "masked"
+    links = begin + stacked(
+        backend, arrays, "states", below, n_in, hidden_size, num_layers, 2 if bidirectional else 1,
+        dropout=dropout, cell=cell, activation=activation, reset_after=reset_after,
+        recurrent_dropout=recurrent_dropout, bf16=dtype == "bfloat16",
+    )  # fmt: skip
+    if head_dropout > 0:
+        links.append(dropped(links[-1], head_dropout, stream=2 * num_layers - 1))
+    head = Dense(backend, arrays, "out", {"head": (links[-1].name, links[-1].width)}, n_labels + 1)
+    links += [head, CTC("ctc", "out", n_labels + 1)]
     return Network(n_in, links, dtype=arrays, device=device, n_threads=n_threads)
 
 

@@ -222,6 +222,8 @@ class Targets:
         Rows of a target, one after the other: targets over one long series share them, as windows do.
     shift, scale : ndarray of shape (n, k) or None
         With them, the target of sequence i is ``(rows - shift[i]) * scale[i]``; not for targets of steps.
+    lengths : ndarray of shape (n,), dtype intp, or None
+        Of tokens: rows of each target, which may be none, where they differ.
 
     Raises
     ------
@@ -234,6 +236,7 @@ class Targets:
     steps: int = 1
     shift: np.ndarray | None = None
     scale: np.ndarray | None = None
+    lengths: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         values, at = self.values, self.at
@@ -241,14 +244,18 @@ class Targets:
         if values.dtype == TOKEN and (values.shape[1] != 1 or self.steps != 1 or self.shift is not None):
             raise ValueError("targets that are tokens are single ones, and not scaled")
         if at is None:
-            if self.steps != 1 or self.shift is not None:
+            if self.steps != 1 or self.shift is not None or self.lengths is not None:
                 raise ValueError("targets of several steps, or scaled ones, need `at`")
             return
         if (self.shift is None) != (self.scale is None):
             raise ValueError("shift and scale go together: one of them is missing")
         if at.ndim != 1 or at.dtype != np.intp:
             raise ValueError(f"at must be a 1-D array of intp, got {_describe(at)}")
-        if self.steps < 1 or np.any((at < 0) | (self.steps > len(values) - at)):
+        counts = self.steps if self.lengths is None else self.lengths
+        if np.shape(counts) not in ((), at.shape) or (self.lengths is not None and values.dtype != TOKEN):
+            raise ValueError("targets of different lengths are tokens, and each has one")
+        least = 1 if self.lengths is None else 0
+        if np.any((at < 0) | (counts < least) | (counts > len(values) - at)):
             raise ValueError(f"a target reads outside of the {len(values)} rows of values")
         for name, table in ("shift", self.shift), ("scale", self.scale):
             if table is not None and (
@@ -262,6 +269,19 @@ class Targets:
     def __len__(self) -> int:
         return len(self.values) if self.at is None else len(self.at)
 
+    @classmethod
+    def of_tokens(cls, texts: Sequence[np.ndarray]) -> Targets:
+        """Sequences of tokens, of any lengths."""
+        lengths = np.array([len(tokens) for tokens in texts], np.intp)
+        values = np.concatenate([np.zeros(0, TOKEN), *texts], dtype=TOKEN, casting="unsafe")
+        return cls(values[:, None], np.cumsum(lengths) - lengths, lengths=lengths)
+
+    def texts(self) -> list[np.ndarray]:
+        """What `of_tokens` was made of."""
+        if self.at is None or self.lengths is None:
+            raise ValueError("these targets are no sequences of tokens")
+        return [self.values[at : at + n, 0] for at, n in zip(self.at, self.lengths, strict=True)]
+
     @property
     def width(self) -> int:
         """Numbers of one target."""
@@ -274,7 +294,8 @@ class Targets:
         shift, scale = (
             None if table is None else np.ascontiguousarray(table[rows]) for table in (self.shift, self.scale)
         )
-        return Targets(self.values, self.at[rows], self.steps, shift, scale)
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return Targets(self.values, self.at[rows], self.steps, shift, scale, lengths)
 
     def matrix(self) -> np.ndarray:
         """All targets as rows (n, width)."""

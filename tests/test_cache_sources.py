@@ -25,6 +25,7 @@ from skrnn.backends.cpu import (
     attention,
     crf,
     cross_attention,
+    ctc,
     decoding,
     dense,
     dropout,
@@ -32,6 +33,7 @@ from skrnn.backends.cpu import (
     folding,
     lattice,
     log_lattice,
+    log_paths,
     pooling,
     reading,
     recurrent,
@@ -241,6 +243,7 @@ def every_kernel():
         embedding.embedding_kernels(dtype), decoding.decoding_kernels(dtype), folding.sum_alike_kernel(dtype)
         pooling.pooling_kernels(dtype), reading.reading_kernels(dtype), dropout.dropout_kernels(dtype)
         updates.square_kernels(dtype)
+        ctc.ctc_kernel(dtype), log_paths.log_paths(dtype)
         for solver in RULES:
             updates.update_kernels(solver, dtype)
         for loss in every_loss:

@@ -22,7 +22,7 @@ from skrnn.batches import Jobs
 from skrnn.decoding import Choices, Decoder
 from skrnn.links import Objective
 from skrnn.optimizers import RULES, SetUp
-from skrnn.recipe import recurrent_network, translation_network
+from skrnn.recipe import recurrent_network, transcription_network, translation_network
 from skrnn.sequences import Sequences, Targets
 from skrnn.training import Data, Settings, Trainer
 
@@ -140,6 +140,19 @@ def test_every_kernel(cc, dtype, monkeypatch):
     for y in np.zeros((4, 1), np.int32), np.zeros((4, 1), dtype):
         chain.objective(rec, Targets(y), np.ones(4, dtype), learns=True)
     compile_tape(tape)
+
+    network = transcription_network(
+        3, 2, hidden_size=4, masked_steps=(1, 0.5), masked_features=(1, 0.5), dtype=dtype, device="cuda"
+    )
+    params = network.pack(network.parameters.initial(np.random.RandomState(0)))
+    for texts in [[1, 2], [1]], [[], []]:
+        jobs, tape, y = Jobs(sequences.lengths, 2, None), backend.Tape(), Targets.of_tokens(texts)
+        grads = backend.aligned(network.size, network.dtype)
+        rec = network.record(tape, jobs.room(), params, grads, dropout_seed=7, keep=True)
+        scores = network.forward(rec, network.read(rec, sequences, jobs))
+        _, d = scores.objective(rec, y, np.ones(2, dtype), learns=True)
+        network.backward(rec, d)
+        compile_tape(tape)
 
     network = recurrent_network(3, 2, cell="lstm", dtype=dtype, device="cuda", skip_steps=2)
     sequences = Sequences.from_dense(np.zeros((2, 2, 3), dtype))

@@ -1,7 +1,8 @@
-"""Audio: recordings from files, their features, and rates of errors in what is understood of them."""
+"""Audio: recordings from files, their features, transcribers of what is said in them, and rates of errors."""
 
 from .features import MFCC, FrameStream, LogMelSpectrogram
 from .files import Audio, change_speed, read_audio
+from .live import LiveTranscript
 from .metrics import (
     character_error_rate,
     character_error_rate_scorer,
@@ -11,12 +12,22 @@ from .metrics import (
     word_error_rate,
     word_error_rate_scorer,
 )
+from .picture import TranscriptDisplay
+from .transcribers import GRUTranscriber, LSTMTranscriber, RNNTranscriber
+from .transcribing import Spoken, Transcription
 
 __all__ = [
     "MFCC",
     "Audio",
     "FrameStream",
+    "GRUTranscriber",
+    "LSTMTranscriber",
+    "LiveTranscript",
     "LogMelSpectrogram",
+    "RNNTranscriber",
+    "Spoken",
+    "TranscriptDisplay",
+    "Transcription",
     "change_speed",
     "character_error_rate",
     "character_error_rate_scorer",

@@ -104,12 +104,18 @@ w, d, into)``                            label sequences beside them, the arrays
 ``chain_marginals(rec, scores, crf,      The probabilities of the labels at each step, rows (R, K) in float64.
 out)``
 ``best_path(rec, scores, crf, out)``     The labels of the best paths, rows (R, 1) of int32.
+``path_objective(rec, scores, K, y, w,   Of rows of scores (R, .) of K labels, of which 0 is the blank, for
+d, learns)``                             sequences of labels y, `Targets` with lengths (see
+                                         `skrnn.links.CTC`): the losses of all sequences, `Weighed`, and if it
+                                         learns d, the gradient of their mean.
 ``sequence_mask(rec, stream, layer,      Dropout masks from counters (seed, epoch, stream, sequence, step,
 rate, name)``                            unit): the same numbers on every device.
 ``drop_out(rec, X, stream, width,      Of single elements, in place; also its backward pass.
 rate)``
 ``drop_tokens(rec, X, tokens, column,    Of whole rows X (R, width), by their tokens, likewise: from the seed,
 stream, width, rate)``                   epoch, stream, sequence and token.
+``mask_out(rec, X, stream, width,        Masks over rows X (R, width), in place, likewise; `steps` and
+steps, features)``                       `features` are how many stretches, and of up to what share.
 ``supports_bfloat16()``                  Whether layers may be made with ``bf16=True``.
 ======================================== ==================================================================
 """

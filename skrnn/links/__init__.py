@@ -8,11 +8,13 @@ and its adjoint in each backend.
 from .attention import Attention
 from .crf import CRF
 from .cross_attention import CrossAttention
+from .ctc import CTC
 from .dense import Dense
 from .dropout import Dropout
 from .embedding import Embedding
 from .join import Join
 from .link import Link
+from .masks import Masks, Stretches
 from .mate import Mate
 from .objective import Objective
 from .pooling import Last, Pool
@@ -23,6 +25,7 @@ from .unfolding import Unfold
 
 __all__ = [
     "CRF",
+    "CTC",
     "Attention",
     "CrossAttention",
     "Dense",
@@ -31,11 +34,13 @@ __all__ = [
     "Join",
     "Last",
     "Link",
+    "Masks",
     "Mate",
     "Objective",
     "Pool",
     "Recurrent",
     "Softmax",
+    "Stretches",
     "Tanh",
     "Unfold",
 ]

@@ -10,6 +10,7 @@ from ..losses import SMOOTHED, Loss, multiclass_log_loss
 from ..recording import Recording, Rows
 from ..sequences import Targets
 from .crf import Chain
+from .ctc import Labelling
 from .link import Link
 from .softmax import Scores
 
@@ -28,10 +29,10 @@ class Objective(Link):
     def forward(self, rec: Recording, raw: Any) -> None:
         """What it makes are numbers in `statistics`; the gradient is found in the same pass."""
         loss, y, w, *to = self.arguments
-        if isinstance(raw, Scores | Chain):
+        if isinstance(raw, Scores | Chain | Labelling):
             of_tokens = isinstance(raw, Scores)
             if loss.name not in {multiclass_log_loss.name, *([SMOOTHED] if of_tokens else [])}:
-                what = "softmax over tokens" if of_tokens else "CRF"
+                what = "softmax over tokens" if of_tokens else type(raw.link).__name__
                 raise ValueError(f"the loss of a {what} is the log loss, got {loss.name}")
             smoothing = {"smoothing": loss.parameters[0]} if loss.name == SMOOTHED else {}
             losses, d = raw.objective(rec, y, w, learns=True, **smoothing)

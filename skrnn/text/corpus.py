@@ -101,6 +101,14 @@ def texts_of(X: Any, name: str = "X") -> tuple[list[Any], bool]:
     return list(X), False
 
 
+def checked(texts: Any, name: str) -> list[Any]:
+    """Several texts, or lists of tokens."""
+    found, one = texts_of(texts, name)
+    if one:
+        raise ValueError(f"{name} is one text: pass a list of texts, [{name}] for one of them")
+    return found
+
+
 @contextmanager
 def named(name: str) -> Iterator[None]:
     """What is raised meanwhile says which argument it is about."""

@@ -19,7 +19,6 @@ class TrainingParameters:
     """Of all of them: how they learn."""
 
     recurrent_dropout: float = like(SharedParameters, "recurrent_dropout", default=0.0)
-    embedding_dropout: float = like(SharedParameters, "embedding_dropout", default=0.0)
     solver: Literal["adam", "adamw", "sgd", "rmsprop"] = like(SharedParameters, "solver", default="adam")
     alpha: float = like(SharedParameters, "alpha", default=0.0)
     learning_rate: Literal["constant", "cosine", "plateau"] = like(
@@ -100,6 +99,7 @@ class LanguageModelParameters:
         SHARE,
         default=0.0,
     )
+    embedding_dropout: float = like(SharedParameters, "embedding_dropout", default=0.0)
     batch_size: int | Literal["auto"] = parameter(
         "Streams that are read side by side: one text is cut into so many, of documents each stream is one. "
         '"auto" takes 16, or fewer where a pass would have less than 100 updates.',
@@ -186,6 +186,7 @@ class TranslatorParameters:
         SHARE,
         default=0.4,
     )
+    embedding_dropout: float = like(SharedParameters, "embedding_dropout", default=0.0)
     label_smoothing: float = parameter(
         "Share of the target's probability that is spread over all tokens in training (Szegedy et al. 2016).",
         SHARE,

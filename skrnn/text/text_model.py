@@ -67,6 +67,11 @@ class TextModel(Fits, BaseEstimator, metaclass=ABCMeta):
         return Vocabulary(self._writes_by, self._n_known, self._tidies)
 
     @property
+    def _n_tokens(self) -> int:
+        """That are scored."""
+        return self._vocabulary.n_tokens
+
+    @property
     @abstractmethod
     def _writes_by(self) -> Any:
         """The encoder of what is written."""
@@ -171,7 +176,7 @@ class TextModel(Fits, BaseEstimator, metaclass=ABCMeta):
             "best_loss_": progress.best_loss,
             "best_validation_score_": progress.best_score,
             "history_": history,
-            "n_tokens_": self._vocabulary.n_tokens,
+            "n_tokens_": self._n_tokens,
             "_architecture": self._network_parameters(),
         }
 

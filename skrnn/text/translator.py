@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -12,14 +11,13 @@ from sklearn.utils import Tags
 
 from ..estimators.n_jobs import effective_threads
 from ..estimators.parameters import as_python
-from ..estimators.unchanged import unchanged_on_error
 from ..losses import Loss, smoothed_log_loss
 from ..network import Network
 from ..recipe import array_dtype, translation_network
 from ..sequences import Sequences
-from ..training import Data, Settings
-from .corpus import named, texts_of
-from .text_model import TextModel, passes_of
+from ..training import Data
+from .corpus import checked, named
+from .pairs import LearnsPairs
 from .translating import Translates
 
 FROZEN = (
@@ -30,13 +28,11 @@ ENCODERS, TABLES = (
     ("source_encoder", "target_encoder"),
     ("encoder.embedding.weight", "decoder.embedding.weight"),
 )
-# With batch_size="auto": more updates of fewer pairs learn more in a given time.
-PAIRS, FEWEST_PAIRS, LEAST_UPDATES = 32, 8, 100  # the last of a pass
 Texts = list[np.ndarray]  # of tokens
 Pairs = tuple[Texts, Texts]  # sources, and targets with their ends
 
 
-class Translator(TextModel, Translates):
+class Translator(LearnsPairs, Translates):
     """Parameters, validation and fit."""
 
     hidden_size: Any
@@ -44,11 +40,6 @@ class Translator(TextModel, Translates):
     embedding_size: Any
     label_smoothing: Any
     n_jobs: Any
-    warm_start: Any
-    early_stopping: Any
-    validation_fraction: Any
-    batch_size: Any
-    max_iter: Any
     max_length: Any
     _longest: int  # target of `fit`, with its end
 
@@ -85,20 +76,7 @@ class Translator(TextModel, Translates):
         MemoryError
             If the GPU has too little memory.
         """
-        with unchanged_on_error(self):
-            again = self.warm_start and hasattr(self, "weights_")
-            pairs, held_back = self._read_pairs(X, y, again), None
-            if (X_val is None) != (y_val is None):
-                raise ValueError("X_val and y_val go together: one of them is missing")
-            if X_val is not None:
-                held_back = self._tokens_of(X_val, y_val, "X_val", "y_val", empty=False)
-            elif self.early_stopping:
-                pairs, held_back = self._hold_back(pairs, again)
-            validation = None if held_back is None else self._data(*held_back)
-            run = partial(self._run_fit, X=X, y=y)
-            progress = self._learn(self._training_data(pairs), validation, again, run)
-        self._raise_if_interrupted(progress)
-        return self
+        return self._fit_pairs(X, y, X_val, y_val)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any) -> Self:
@@ -120,10 +98,7 @@ class Translator(TextModel, Translates):
         TypeError, ValueError
             As of `fit`.
         """
-        with unchanged_on_error(self):
-            again = hasattr(self, "weights_")
-            self._learn(self._training_data(self._read_pairs(X, y, again)), None, again, self._pass_over)
-        return self
+        return self._pass_over_pairs(X, y)
 
     # --- data ------------------------------------------------------------------------------------------
     def _read_pairs(self, X: Any, y: Any, again: bool) -> Pairs:
@@ -158,16 +133,8 @@ class Translator(TextModel, Translates):
             check_not_empty(targets, y_name)
         return sources, [*map(self._vocabulary.ended, targets)]
 
-    def _hold_back(self, pairs: Pairs, again: bool) -> tuple[Pairs, Pairs]:
-        """Pairs to learn from, and others to validate on."""
-        sources, targets = pairs
-        learnt, held_back = self._split(len(sources), as_python(self.validation_fraction), again)
-        if not len(learnt):
-            raise ValueError(f"early_stopping holds back all of {len(sources)} pairs")
-        first, second = (
-            ([sources[i] for i in own], [targets[i] for i in own]) for own in (learnt, held_back)
-        )
-        return first, second
+    def _validation_pairs(self, X: Any, y: Any) -> Pairs:
+        return self._tokens_of(X, y, "X_val", "y_val", empty=False)
 
     def _source_tokens(self, X: Any, name: str = "X") -> Texts:
         with named(name):
@@ -188,16 +155,6 @@ class Translator(TextModel, Translates):
     @property
     def _writes_by(self) -> Any:
         return self.target_encoder_
-
-    def _settings(self, n: int, data: Data) -> Settings:
-        settings = super()._settings(n, data)
-        if self.batch_size == "auto":
-            settings.batch_size = min(n, int(np.clip(n // LEAST_UPDATES, FEWEST_PAIRS, PAIRS)))
-        n_updates = -(-n // settings.batch_size)
-        if self.max_iter == "auto":
-            settings.max_iter = passes_of(n_updates)
-        self._set_rows(settings, n_updates)
-        return settings
 
     @property
     def max_length_(self) -> int:
@@ -227,14 +184,6 @@ class Translator(TextModel, Translates):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-
-
-def checked(texts: Any, name: str) -> list[Any]:
-    """Several texts, or lists of tokens."""
-    found, one = texts_of(texts, name)
-    if one:
-        raise ValueError(f"{name} is one text: pass a list of texts, [{name}] for one of them")
-    return found
 
 
 def check_not_empty(texts: Texts, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Dropout masks, from `skrnn.counters`."""
+"""Dropout and masks, from `skrnn.counters`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ...batches import SIZE_B, SIZE_EPOCH, SIZE_FIRST, SIZE_R
 from ...recording import Recording, Rows
 from .elementary import keyed
 from .jit import kernel
-from .simd import part
+from .simd import clear, part
 from .threads import own_sequences
 
-mix, sequence_key, survives, uniform = counters.functions(keyed("counters"))
+mix, sequence_key, survives, uniform, stretch = counters.functions(keyed("counters"))
 
 
 @cache
@@ -62,7 +62,25 @@ def dropout_kernels(dtype: np.dtype) -> SimpleNamespace:
                 for j in range(width):
                     x[j] *= factor
 
-    return SimpleNamespace(sequence_mask=sequence_mask, drop_out=drop_out, drop_tokens=drop_tokens)
+    @kernel("mask_out", dtype.name)
+    def mask_out(thread, n_threads, sizes, row_at, lengths, sequence, seed, stream, width, n_steps, of_steps,
+                 n_features, of_features, x_row, X):  # fmt: skip
+        """Stretches of steps, and of features, of X (R, x_row) become zero."""
+        lo, hi = own_sequences(thread, n_threads, sizes, lengths)
+        for i in range(lo, hi):
+            key, T = sequence_key(seed, sizes[SIZE_EPOCH], stream, sequence[i]), lengths[i]
+            for number in range(n_steps):
+                begin, end = stretch(key, number, T, of_steps)
+                for t in range(begin, end):
+                    clear(X, (row_at[t] + i) * x_row, width)
+            for number in range(n_features):
+                begin, end = stretch(key, n_steps + number, width, of_features)
+                for t in range(T):
+                    clear(X, (row_at[t] + i) * x_row + begin, end - begin)
+
+    return SimpleNamespace(
+        sequence_mask=sequence_mask, drop_out=drop_out, drop_tokens=drop_tokens, mask_out=mask_out
+    )
 
 
 def sequence_mask(rec: Recording, stream: int, layer, rate: float, name: str) -> np.ndarray:
@@ -92,4 +110,13 @@ def drop_tokens(
     rec.tape.share(
         dropout_kernels(rec.work.dtype).drop_tokens, steps.sizes, steps.row_at, steps.lengths, steps.sequence,
         tokens.array, tokens.row, column, rec.dropout_seed, stream, float(rate), width, X.row, X.array,
+    )  # fmt: skip
+
+
+def mask_out(rec: Recording, X: Rows, stream: int, width: int, steps, features) -> None:
+    """Masks over steps and features of rows X (R, width), in place; also its backward pass."""
+    s = rec.steps
+    rec.tape.share(
+        dropout_kernels(rec.work.dtype).mask_out, s.sizes, s.row_at, s.lengths, s.sequence, rec.dropout_seed,
+        stream, width, *steps, *features, X.row, X.array,
     )  # fmt: skip

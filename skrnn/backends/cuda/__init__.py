@@ -8,9 +8,10 @@ from . import turns as turns
 from .attention import attend, attend_backward
 from .crf import best_path, chain_marginals, chain_objective
 from .cross_attention import attend_mates, attend_mates_backward
+from .ctc import path_objective
 from .decoding import choose, follow, next_tokens
 from .dense import Dense
-from .dropout import drop_out, drop_tokens, sequence_mask
+from .dropout import drop_out, drop_tokens, mask_out, sequence_mask
 from .embedding import look_up, look_up_backward, touched_gradient
 from .objective import add_losses, objective
 from .pooling import pool_max, pool_max_backward, pool_mean, pool_mean_backward

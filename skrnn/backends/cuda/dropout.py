@@ -1,4 +1,4 @@
-"""Dropout masks, from `skrnn.counters`."""
+"""Dropout and masks, from `skrnn.counters`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...batches import SIZE_B, SIZE_EPOCH, SIZE_FIRST, SIZE_R
 from ...recording import Recording, Rows
 from .jit import function, kernel
 
-mix, sequence_key, survives, uniform = counters.functions(function)
+mix, sequence_key, survives, uniform, stretch = counters.functions(function)
 
 
 @kernel("fill_mask")
@@ -45,6 +45,24 @@ def drop_rows(sizes, place_of, sequence, tokens, n_columns, column, seed, stream
         X[r * x_row + j] *= scale if survives(key, tokens[r * n_columns + column], rate) else 0
 
 
+@kernel("mask")
+def mask(sizes, step_of, place_of, lengths, sequence, seed, stream, width, n_steps, of_steps, n_features,
+         of_features, x_row, X):  # fmt: skip
+    """Stretches of steps, and of features, of X (R, x_row) become zero."""
+    for k in range(cuda.grid(1), sizes[SIZE_R] * width, cuda.gridsize(1)):
+        r, j = k // width, k % width
+        i, t = place_of[r], step_of[r]
+        key = sequence_key(seed, sizes[SIZE_EPOCH], stream, sequence[i])
+        for number in range(n_steps):
+            begin, end = stretch(key, number, lengths[i], of_steps)
+            if begin <= t < end:
+                X[r * x_row + j] = 0
+        for number in range(n_features):
+            begin, end = stretch(key, n_steps + number, width, of_features)
+            if begin <= j < end:
+                X[r * x_row + j] = 0
+
+
 def sequence_mask(rec: Recording, stream: int, layer, rate: float, name: str) -> Any:
     """Recurrent dropout: flat (B, H), one mask per sequence."""
     s, size = rec.tape.steps(rec.steps), rec.steps.max_sequences * layer.n_hidden
@@ -73,4 +91,13 @@ def drop_tokens(
     rec.tape.each(
         drop_rows, s.max_rows * width, s.sizes, s.place_of, s.sequence, tokens.array, tokens.row, column,
         rec.dropout_seed, stream, float(rate), rec.work.dtype.type(1 / (1 - rate)), width, X.row, X.array,
+    )  # fmt: skip
+
+
+def mask_out(rec: Recording, X: Rows, stream: int, width: int, steps, features) -> None:
+    """Masks over steps and features of rows X (R, width), in place; also its backward pass."""
+    s = rec.tape.steps(rec.steps)
+    rec.tape.each(
+        mask, s.max_rows * width, s.sizes, s.step_of, s.place_of, s.lengths, s.sequence, rec.dropout_seed,
+        stream, width, *steps, *features, X.row, X.array,
     )  # fmt: skip

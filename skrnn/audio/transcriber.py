@@ -1,0 +1,241 @@
+"""What all transcribers share: what they read of recordings and labels, and how they learn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import _fit_context, clone
+from sklearn.callback import with_callbacks
+from sklearn.utils import Tags
+
+from ..estimators.n_jobs import effective_threads
+from ..estimators.parameters import as_python
+from ..labelling import BestPath, steps_needed
+from ..network import Network
+from ..recipe import array_dtype, transcription_network
+from ..sequences import Sequences, Targets
+from ..text.corpus import checked, named
+from ..text.pairs import LearnsPairs, Pairs
+from ..training import Data, Trainer
+from .features import LogMelSpectrogram
+from .files import change_speed, recordings_of
+from .frames import are_signals, checked_speeds, faster, frames_of, items_of, stacked
+from .metrics import edit_distance
+from .transcribing import Transcribes
+
+FROZEN = "hidden_size", "num_layers", "bidirectional", "dropout", "recurrent_dropout", "dtype"
+MASKS = "time_masks", "time_mask_share", "feature_masks", "feature_mask_share"
+LEAST_DEVIATION = 1e-6  # of a feature that is scaled
+
+
+class Transcriber(LearnsPairs, Transcribes):
+    """Parameters, validation and fit."""
+
+    features: Any
+    label_encoder: Any
+    stack_frames: Any
+    speeds: Any
+    time_masks: Any
+    time_mask_share: Any
+    feature_masks: Any
+    feature_mask_share: Any
+    n_jobs: Any
+
+    # --- fit -----------------------------------------------------------------------------------------
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> Self:
+        """Learn from recordings and what is said in them, without knowing where.
+
+        Parameters
+        ----------
+        X : list of n recordings
+            Paths of audio files, or signals of shape (n_samples,); or, as `features` says, frames of shape
+            (n_frames, n_features).
+        y : list of n texts, or of n lists of labels
+            What each of them says, which may be nothing.
+        X_val, y_val : like X and y, default=None
+            Validation data, instead of a part of X and y with `early_stopping`.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            For recordings that are none or cannot be read, or that have fewer frames than their labels need;
+            for labels that are none; all are named. If there are not as many of y as of X; for unusable
+            parameters; when the loss stops being finite. The estimator is then what it was before.
+        KeyboardInterrupt
+            On Ctrl-C. In training, after the running minibatch and with a warning: the estimator is fitted
+            then, with the best weights so far. Before it, the estimator is what it was.
+        RuntimeError
+            If `device` cannot be used here.
+        MemoryError
+            If the GPU has too little memory.
+        """
+        return self._fit_pairs(X, y, X_val, y_val)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any) -> Self:
+        """One pass over recordings, and on from what was learnt before, for recordings that do not fit into
+        memory.
+
+        The first call learns the labels, unless `label_encoder` is fitted already, and the scale of the
+        features: it should have all kinds of them. All calls take the rate `learning_rate_init`.
+
+        Parameters
+        ----------
+        X, y : like in `fit`
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            As of `fit`; for labels that the first call has not seen.
+        """
+        return self._pass_over_pairs(X, y)
+
+    # --- data ------------------------------------------------------------------------------------------
+    def _read_pairs(self, X: Any, y: Any, again: bool) -> Pairs:
+        """Signals or frames, and labels; learns what a label is, and what makes frames, unless training goes
+        on."""
+        items, texts = items_of(X, "X"), checked(y, "y")
+        if not again:
+            encoder = self.label_encoder
+            if encoder == "auto":
+                encoder = "char" if texts and isinstance(texts[0], str) else "tokens"
+            with named("y"):
+                self.label_encoder_ = self._fitted_encoder(encoder, texts)
+            self._tidies = encoder == "word"
+            self._n_known, self._unread = len(self.label_encoder_.get_feature_names_out()) - 1, {}
+            features = self.features
+            if features == "auto":
+                features = LogMelSpectrogram() if are_signals(items) else None
+            self.features_ = None if features is None else clone(features)
+            self.n_features_in_ = None
+        self._stacked = int(as_python(self.stack_frames))
+        recordings, labels = self._pairs_of(items, texts)
+        if self.features_ is not None and not again:
+            self.features_.fit(recordings)
+        return recordings, labels
+
+    def _pairs_of(self, items: list[Any], texts: list[Any], name: str = "X", y_name: str = "y") -> Pairs:
+        if len(items) != len(texts):
+            raise ValueError(f"{name} has {len(items)} recordings and {y_name} {len(texts)} items")
+        with named(y_name):
+            labels = list(self.label_encoder_.transform(texts))
+        return self._recordings(items, name), labels
+
+    def _validation_pairs(self, X: Any, y: Any) -> Pairs:
+        return self._pairs_of(items_of(X, "X_val"), checked(y, "y_val"), "X_val", "y_val")
+
+    def _recordings(self, items: list[Any], name: str = "X") -> list[Any]:
+        """Signals, or frames where nothing makes frames of signals."""
+        if self.features_ is None:
+            return frames_of(items, name, self.n_features_in_)
+        rate = getattr(self.features_, "sample_rate", None)
+        return items if rate is None else recordings_of(items, rate, name)
+
+    def _frames(self, recordings: list[Any], name: str = "X") -> list[np.ndarray]:
+        if self.features_ is None:
+            return recordings
+        return frames_of(list(self.features_.transform(recordings)), f"frames of {name}", self.n_features_in_)
+
+    def _training_data(self, pairs: Pairs) -> Data:
+        (recordings, labels), speeds = (pairs[0], list(pairs[1])), checked_speeds(self.speeds)
+        frames = self._frames(recordings)
+        if self.n_features_in_ is None:
+            self._learn_scale(frames)
+        steps = self._steps(frames)
+        for i, (own, said) in enumerate(zip(steps, pairs[1], strict=True)):
+            self._check_pair(i, len(frames[i]), len(own), said)
+        for speed in speeds:
+            if self.features_ is None:
+                changed = [faster(own, speed) for own in recordings]
+            else:
+                changed = self._frames([change_speed(own, speed) for own in recordings])
+            for own, said in zip(self._steps(changed), pairs[1], strict=True):
+                if len(own) >= steps_needed(said):
+                    steps.append(own)
+                    labels.append(said)
+        return self._of_steps(steps, labels)
+
+    def _check_pair(self, i: int, n_frames: int, n_steps: int, labels: np.ndarray) -> None:
+        """Raise a ValueError for labels that cannot be learnt."""
+        if (labels == 0).any():
+            raise ValueError(f"y[{i}] has a label that the first fit has not seen")
+        needed = steps_needed(labels)
+        if n_steps < needed:
+            k = self._stacked
+            of_them = f", which stack_frames={k} makes {n_steps} steps," if k > 1 else ""
+            raise ValueError(
+                f"X[{i}] has {n_frames} frames{of_them} but the {len(labels)} labels of y[{i}] need "
+                f"{needed}: one for each label, and one between two that are the same"
+            )
+
+    def _learn_scale(self, frames: list[np.ndarray]) -> None:
+        """The mean and the deviation of each feature."""
+        n = sum(map(len, frames))
+        mean = sum(own.sum(axis=0, dtype=np.float64) for own in frames) / n
+        variance = sum(((own - mean) ** 2).sum(axis=0) for own in frames) / n
+        self.n_features_in_ = frames[0].shape[1]
+        self.feature_means_, self.feature_deviations_ = mean, np.sqrt(variance)
+
+    def _steps(self, frames: list[np.ndarray]) -> list[np.ndarray]:
+        """As the network reads them: scaled and stacked."""
+        dtype, n = array_dtype(self.dtype), self._stacked
+        deviations = self.feature_deviations_
+        scale = 1 / np.where(deviations > LEAST_DEVIATION, deviations, 1.0)
+        return [stacked(((own - self.feature_means_) * scale).astype(dtype), n) for own in frames]
+
+    def _of_steps(self, steps: list[np.ndarray], labels: list[np.ndarray]) -> Data:
+        return Data(Sequences.from_arrays(steps, array_dtype(self.dtype)), Targets.of_tokens(labels), None)
+
+    def _data(self, recordings: list[Any], labels: list[np.ndarray]) -> Data:
+        return self._of_steps(self._steps(self._frames(recordings)), labels)
+
+    def _scorer(self, trainer: Trainer, data: Data) -> Callable[[], float]:
+        """1 - label error rate of the best paths."""
+        right = [labels.tolist() for labels in data.y.texts()]
+        n_labels = max(1, sum(map(len, right)))
+
+        def score() -> float:
+            parts = data.sequences.split(trainer.predict(data.sequences, wanted="scores"))
+            found = [BestPath().read(scores)[0].tolist() for scores in parts]
+            return 1 - sum(map(edit_distance, right, found)) / n_labels
+
+        return score
+
+    # --- the network -----------------------------------------------------------------------------------
+    @property
+    def _writes_by(self) -> Any:
+        return self.label_encoder_
+
+    @property
+    def _n_tokens(self) -> int:
+        return self._n_known + 1
+
+    def _network_parameters(self) -> dict[str, Any]:
+        p = {name: as_python(getattr(self, name)) for name in (*MASKS, "dropout")}
+        return self._frozen(*FROZEN) | {
+            "n_in": self.n_features_in_ * self._stacked,
+            "n_labels": self._n_known,
+            "head_dropout": p["dropout"],
+            "masked_steps": (p["time_masks"], p["time_mask_share"]),
+            "masked_features": (p["feature_masks"], p["feature_mask_share"]),
+        }
+
+    def _fitted_network(self, parameters: dict[str, Any], device: str) -> Network:
+        return transcription_network(device=device, n_threads=effective_threads(self.n_jobs), **parameters)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
