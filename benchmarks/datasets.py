@@ -6,12 +6,16 @@ come as lists of (T_i, F) float64 arrays, oldest step first; texts as lists of s
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.io import wavfile
 
 
 def data_file(*parts: str) -> Path:
@@ -166,3 +170,26 @@ def load_eng_fra() -> list[tuple[str, str]]:
     with zipfile.ZipFile(data_file("eng_fra_2017", "fra-eng.zip")) as archive:
         lines = archive.read("fra.txt").decode("utf-8").splitlines()
     return [(english, french) for english, french, *_ in (line.split("\t") for line in lines)]
+
+
+class SpokenDigit(NamedTuple):
+    """A recording of 8,000 samples a second."""
+
+    signal: np.ndarray
+    digit: str
+    speaker: str
+    number: int  # of 50 recordings of a digit by a speaker, of which 0 to 4 are for the test
+
+
+def load_fsdd() -> list[SpokenDigit]:
+    """Spoken digits, in the order of their names."""
+    found = []
+    with zipfile.ZipFile(data_file("fsdd", "recordings.zip")) as archive:
+        for name in sorted(archive.namelist()):
+            match = re.search(r"(\d)_(\w+)_(\d+)\.wav$", name)
+            if match is not None:
+                rate, samples = wavfile.read(io.BytesIO(archive.read(name)))
+                if rate != 8000:
+                    raise ValueError(f"{name} has {rate} samples a second")
+                found.append(SpokenDigit(samples, match[1], match[2], int(match[3])))
+    return found

@@ -1,0 +1,150 @@
+"""Spoken digits: one in a recording, by speakers who were heard before and by others, and strings of them.
+
+    python -m benchmarks.speech.digits --seeds 0 1 2 --output FILE
+
+"one": a digit in each recording, of which 0 to 4 are the test; "others": likewise, of a speaker who was left
+out, the mean of all four; both by classifiers. "strings": 3 to 7 digits of one speaker, put together from
+recordings drawn at random, as characters, by transcribers, which learn from 1,000 strings of the training
+recordings; 400 strings of the test recordings, and 400 of a speaker who was left out. Beside each the
+shortest call. The exit status is 1 when a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
+
+from benchmarks.datasets import SpokenDigit, load_fsdd
+from benchmarks.page import measured_by
+from benchmarks.report import table
+from benchmarks.speech.page import PAGE
+from skrnn import LSTMClassifier
+from skrnn.audio import MFCC, LogMelSpectrogram, LSTMTranscriber, label_error_rate
+
+RATE, N_TRAIN, N_TEST = 8000, 1000, 400
+Digits = list[SpokenDigit]
+CEPSTRA: dict[str, Any] = {"sample_rate": RATE, "deltas": 2}
+CLASSIFIER: dict[str, Any] = {"hidden_size": 64, "bidirectional": True, "num_layers": 2, "dropout": 0.5,
+                              "recurrent_dropout": 0.4, "head_dropout": 0.5, "max_iter": 40}  # fmt: skip
+TRANSCRIBER: dict[str, Any] = {"hidden_size": 64, "dropout": 0.5, "recurrent_dropout": 0.4, "stack_frames": 2}
+TARGETS = {"one": 0.99, "others": 0.80, "strings": 0.02, "strings, others": 0.20}
+
+
+def classified(settings: dict[str, Any] | None) -> Callable[[Digits, Digits, int], float]:
+    """The share of right digits."""
+
+    def accuracy(train: Digits, test: Digits, seed: int) -> float:
+        if settings is None:
+            model = make_pipeline(LogMelSpectrogram(RATE), LSTMClassifier(random_state=seed))
+        else:
+            model = make_pipeline(MFCC(**CEPSTRA), LSTMClassifier(random_state=seed, **settings))
+        model.fit([one.signal for one in train], np.array([one.digit for one in train]))
+        return model.score([one.signal for one in test], np.array([one.digit for one in test]))
+
+    return accuracy
+
+
+def transcribed(settings: dict[str, Any] | None) -> Callable[[Digits, Digits, int], float]:
+    """The share of wrong digits."""
+
+    def error_rate(train: Digits, test: Digits, seed: int) -> float:
+        if settings is None:
+            model = LSTMTranscriber(features=LogMelSpectrogram(RATE), random_state=seed)
+        else:
+            model = LSTMTranscriber(features=MFCC(**CEPSTRA), random_state=seed, **settings)
+        model.fit(*strings(train, N_TRAIN, seed))
+        signals, texts = strings(test, N_TEST, 1000 + seed)
+        return label_error_rate(texts, model.predict(signals))
+
+    return error_rate
+
+
+def strings(digits: Digits, n: int, seed: int) -> tuple[list[np.ndarray], list[str]]:
+    """Signals of 3 to 7 digits of one speaker each, the speakers in turn, and what they say."""
+    rng, by_speaker = np.random.default_rng(seed), defaultdict(list)
+    for one in digits:
+        by_speaker[one.speaker].append(one)
+    speakers, signals, texts = sorted(by_speaker), [], []
+    for k in range(n):
+        own = by_speaker[speakers[k % len(speakers)]]
+        drawn = [own[i] for i in rng.integers(0, len(own), rng.integers(3, 8))]
+        signals.append(np.concatenate([one.signal for one in drawn]))
+        texts.append("".join(one.digit for one in drawn))
+    return signals, texts
+
+
+def of_known_speakers(digits: Digits) -> Iterator[tuple[Digits, Digits]]:
+    yield [one for one in digits if one.number >= 5], [one for one in digits if one.number < 5]
+
+
+def of_others(digits: Digits) -> Iterator[tuple[Digits, Digits]]:
+    for speaker in sorted({one.speaker for one in digits}):
+        yield (
+            [one for one in digits if one.speaker != speaker],
+            [one for one in digits if one.speaker == speaker],
+        )
+
+
+TASKS: dict[str, tuple[Callable, Callable, dict[str, Any]]] = {
+    "one": (of_known_speakers, classified, CLASSIFIER),
+    "others": (of_others, classified, CLASSIFIER),
+    "strings": (of_known_speakers, transcribed, TRANSCRIBER),
+    "strings, others": (of_others, transcribed, TRANSCRIBER),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=None)
+    options = parser.parse_args()
+    digits, rows, met = load_fsdd(), [], True
+    with threadpool_limits(options.threads):
+        for name in options.tasks:
+            split, kind, settings = TASKS[name]
+            for title, own in ("chosen settings", settings), ("shortest call", None):
+                each, start = kind(own), time.perf_counter()
+                found = np.array([[each(*parts, seed) for parts in split(digits)] for seed in options.seeds])
+                seconds = (time.perf_counter() - start) / found.size
+                what = "right" if kind is classified else "wrong"
+                parts = ", ".join(f"{mean:.2%}" for mean in found.mean(axis=0)) if found.shape[1] > 1 else ""
+                rows.append(
+                    [name, title, f"{found.mean():.2%} {what}", parts,
+                     f"{found.mean(axis=1).std():.2%}", f"{TARGETS[name]:.0%}", f"{seconds:.0f}"]
+                )  # fmt: skip
+                print(" | ".join(rows[-1]), flush=True)
+                if own is not None:
+                    better = (
+                        found.mean() >= TARGETS[name] if what == "right" else found.mean() <= TARGETS[name]
+                    )
+                    met &= bool(better)
+    command = f"benchmarks.speech.digits --seeds {' '.join(map(str, options.seeds))}"
+    header = [
+        "task",
+        "settings",
+        "digits",
+        "of each speaker",
+        "deviation of seeds",
+        "target",
+        "seconds of a fit",
+    ]
+    notes = " ".join((__doc__ or "").split("\n\n")[2].split())
+    text = f"## Spoken digits\n\n{measured_by(command)}\n\n{notes}\n\n{table(header, rows)}\n"
+    print("\n" + text)
+    if options.output is not None:
+        PAGE.write("digits", text, options.output)
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
