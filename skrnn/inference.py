@@ -55,7 +55,6 @@ class State(NamedTuple):
 # Rows that a pass returns, of a network, its recording, and what its last link has made.
 WANTED: dict[str, Callable[[Network, Recording, Any], Rows]] = {
     "outputs": lambda network, rec, out: out.rows(rec),
-    "scores": lambda network, rec, out: out.rows(rec),
     "states": lambda network, rec, out: network.hidden(rec),
     "attention": lambda network, rec, out: network.attention_weights(rec),
     "marginals": lambda network, rec, out: out.marginals(rec),
@@ -127,8 +126,8 @@ class Pass:
         Where each sequence ends among `n_steps` steps of the answer, if this is to change.
     state : State or None
         First states, in the order of `sequences`; None: zeros.
-    wanted : {"outputs", "scores", "states", "attention", "marginals", "labels", "alignment"}
-        What to return: the head's outputs; of a network that ends in a `CTC`, those of each step; the top
+    wanted : {"outputs", "states", "attention", "marginals", "labels", "alignment"}
+        What to return: the head's outputs, of a network that ends in a `CTC` the scores of each step; the top
         layer's states per step; in float64, the weight of each step in attention; of a network that ends in a
         `CRF`, in float64, the probabilities of the labels of each step, or the labels of the best path,
         int32; of pairs, for each step the weights of the steps of its mate, as many as the longest has.
@@ -175,10 +174,9 @@ class Pass:
             if len(log_prob) != asked:
                 raise ValueError(f"log_prob has {len(log_prob)} targets for {asked} of the network's outputs")
         float64 = np.dtype(np.float64)
-        self.per_step = wanted in ("scores", "states", "attention", "alignment") or network.return_sequences
+        self.per_step = wanted in ("states", "attention", "alignment") or network.rows_per_step
         width, dtype = {
             "outputs": (network.n_out, network.dtype),
-            "scores": (network.n_out, network.dtype),
             "states": (network.recurrent[-1].width, network.dtype),
             "attention": (1, float64),
             "marginals": (network.n_out, float64),
@@ -187,7 +185,7 @@ class Pass:
         }[wanted]
         if log_prob is not None:
             width, dtype = 1, float64
-            self.per_step = self.per_step and network.chain is None
+            self.per_step = network.return_sequences and network.chain is None
         if ends is None or n_steps is None:
             ends, n_steps = sequences.offsets[1:], sequences.n_steps
         shape = n_steps if self.per_step else n, width

@@ -85,7 +85,7 @@ def search(log_p: np.ndarray, width: int, weigh: Weigh | None = None) -> list[Fo
         return found[::-1]
 
     for stretch in np.split(flat, T) if weigh is not None else [flat]:
-        if weigh is not None:
+        if weigh is not None and n_kept[0]:
             own = np.exp(weigh([beginning(i) for i in node[: n_kept[0]]]))
             weights[: own.size] = own.reshape(-1)
         backends.get("cpu").labelling.search_prefixes(
@@ -107,6 +107,8 @@ def align(log_p: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """
     T, K = log_p.shape
     S = len(labels)
+    if S and not 1 <= np.min(labels) <= np.max(labels) < K:
+        raise ValueError(f"labels are 1 to {K - 1}, got {np.min(labels)} to {np.max(labels)}")
     first, last = np.full((2, S), -1, np.intp)
     total = backends.get("cpu").labelling.align_labels(
         K, np.ascontiguousarray(log_p, np.float64).reshape(-1), np.asarray(labels, np.intp),

@@ -17,7 +17,7 @@ from . import backends
 from .batches import SIZE_R, Jobs, Steps
 from .cells import STATES
 from .layout import Parameters
-from .links import CRF, Attention, CrossAttention, Embedding, Link, Pool, Recurrent, Unfold
+from .links import CRF, CTC, Attention, CrossAttention, Embedding, Link, Pool, Recurrent, Unfold
 from .recording import INPUT, INPUTS, Recording, Rows
 from .sequences import Sequences
 
@@ -36,7 +36,9 @@ class Network:
     n_out : int
         Outputs in a row.
     return_sequences : bool
-        Whether there is a row of outputs for each step.
+        Whether there is a target for each step.
+    rows_per_step : bool
+        Whether there is a row of outputs for each step: also of a network that ends in a `CTC`.
     whole : bool
         Whether sequences cannot be read in chunks.
     chain : CRF or None
@@ -67,6 +69,7 @@ class Network:
         for link in links:
             per[link.name] = per[link.reads[0]] if link.per is None else link.per
         self.return_sequences = per[links[-1].name] == SIZE_R
+        self.rows_per_step = self.return_sequences or isinstance(links[-1], CTC)
         own = [link for link in links if self._side[link.name] == 0]
         self.recurrent = [link for link in own if isinstance(link, Recurrent)]
         self.hidden_size, self.has_c = self.recurrent[0].n_hidden, STATES[self.recurrent[0].cell] == "hc"

@@ -252,8 +252,10 @@ class Targets:
         if at.ndim != 1 or at.dtype != np.intp:
             raise ValueError(f"at must be a 1-D array of intp, got {_describe(at)}")
         counts = self.steps if self.lengths is None else self.lengths
-        if np.shape(counts) not in ((), at.shape) or (self.lengths is not None and values.dtype != TOKEN):
-            raise ValueError("targets of different lengths are tokens, and each has one")
+        if self.lengths is not None and (
+            self.lengths.shape != at.shape or self.lengths.dtype != np.intp or values.dtype != TOKEN
+        ):
+            raise ValueError("targets of different lengths are tokens, and lengths an array of intp")
         least = 1 if self.lengths is None else 0
         if np.any((at < 0) | (counts < least) | (counts > len(values) - at)):
             raise ValueError(f"a target reads outside of the {len(values)} rows of values")

@@ -326,8 +326,6 @@ class Trainer:
             what["log_prob"] = y
         if self.network.chain is not None:  # whose arrays may be spoilt, too
             what["wanted"] = "marginals"
-        if isinstance(self.network.links[-1], links.CTC):
-            what["wanted"] = "scores"
         if not np.isfinite(self.predict(sequences, **what)).all():
             raise Diverged("The output", self.settings)
 

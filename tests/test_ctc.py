@@ -198,11 +198,11 @@ EASY = {  # problems that the scaled way can do
     "too early": lambda: shifted(Problem(5, [[1, 2, 3, 4] * 5, [1] * 10], [0, 0]), 1),
     "too late": lambda: shifted(Problem(5, [[1, 2, 3, 4] * 5, [1] * 10], [0, 0]), -1),
     "no time for blanks": lambda: blanks(Problem(5, [[1, 2, 3, 4] * 5], [0]), 250.0),
+    "few but blanks": lambda: blanks(Problem(30, [drawn(30, 60)], [940], size=2.0), 25.0),
     "blanks": lambda: blanks(Problem(30, [drawn(30, 60)], [140]), 6.0),
 }
 HARD = {  # and those that it leaves to logarithms
     "nothing but blanks": lambda: blanks(Problem(30, [drawn(30, 60), [3], [1] * 60], [140, 5, 140]), 1000.0),
-    "few but blanks": lambda: blanks(Problem(30, [drawn(30, 60)], [940], size=2.0), 25.0),
     "another label": lambda: blanks(Problem(30, [np.ones(60)], [140]), 1000.0, label=2),
     "unlikely, as needed": lambda: Problem(30, [drawn(30, 400)], [3], size=300.0),
     "far apart": lambda: Problem(8, [drawn(8, 20), [], [1]], [30, 30, 300], size=1e3),

@@ -86,7 +86,7 @@ def test_what_a_network_answers(options, device):
         network = Network(F, links(backends.get(device)), dtype=FLOAT, device=device)
         params = network.pack(weights)
         states, _ = inference.run(network, params, X, wanted="states")
-        scores, _ = inference.run(network, params, X, wanted="scores")
+        scores, _ = inference.run(network, params, X)
         log_p, _ = inference.run(network, params, X, log_prob=Y)
         some, _ = inference.run(network, params, X.take([2, 0]), log_prob=Y.take([2, 0]))
     np.testing.assert_allclose(scores, states @ weights["head.weight"].T + weights["head.bias"], atol=1e-12)
@@ -142,7 +142,7 @@ def test_it_learns(masks):
     found = progress.columns["loss"]
     assert found[-1] < (0.3 if masks else 0.05) * found[0]
     new, spoken_there = spoken(seed=1)
-    scores = new.split(learner.predict(new, wanted="scores"))
+    scores = new.split(learner.predict(new))
     right = [np.array_equal(BestPath().read(own)[0], text) for own, text in zip(scores, spoken_there)]
     assert np.mean(right) > 0.9
 
@@ -185,7 +185,7 @@ def test_targets_of_different_lengths():
     with pytest.raises(ValueError, match="need `at`"):
         Targets(values, lengths=np.array([1, 1, 1, 1]))
     for wrong, lengths in (values, np.array([1])), (values.astype(FLOAT), np.array([1, 1])):
-        with pytest.raises(ValueError, match="different lengths are tokens, and each has one"):
+        with pytest.raises(ValueError, match="different lengths are tokens, and lengths"):
             Targets(wrong, at, lengths=lengths)
 
 

@@ -207,7 +207,7 @@ class Transcriber(LearnsPairs, Transcribes):
         n_labels = max(1, sum(map(len, right)))
 
         def score() -> float:
-            parts = data.sequences.split(trainer.predict(data.sequences, wanted="scores"))
+            parts = data.sequences.split(trainer.predict(data.sequences))
             found = [BestPath().read(scores)[0].tolist() for scores in parts]
             return 1 - sum(map(edit_distance, right, found)) / n_labels
 

@@ -286,7 +286,11 @@ class Transcribes(Fitted):
         """Of the labels at each step."""
         steps, n_frames = self._read(X)
         data = self._of_steps(steps, [np.zeros(0, np.int32)] * len(steps))
-        return data.sequences.split(self._run(data, wanted="scores")), n_frames
+        scores = data.sequences.split(self._run(data))
+        for i, own in enumerate(scores):
+            if not np.isfinite(own).all():
+                raise ValueError(f"the scores of X[{i}] are not finite")
+        return scores, n_frames
 
     def _run(self, data: Data, **what: Any) -> np.ndarray:
         with self._turn() as device:

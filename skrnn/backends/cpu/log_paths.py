@@ -19,7 +19,7 @@ from math import exp, inf, log
 import numpy as np
 
 from .jit import inlined, kernel
-from .simd import part
+from .simd import clear, part
 from .threads import own_sequences
 
 
@@ -113,6 +113,7 @@ def log_paths(dtype: np.dtype):
                     largest = max(largest, now[j] + beta[j])
                 for k in range(K):
                     out[k] = scalar(share * exp(x[k]))
+                clear(d, r * d_row + K, d_row - K)
                 if largest > -inf:
                     for j in range(J):
                         sum_of += exp(now[j] + beta[j] - largest)

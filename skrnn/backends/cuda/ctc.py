@@ -81,6 +81,8 @@ def paths(sizes, row_at, lengths, sequence, K, most, y, y_at, y_lengths, weights
         log_P = log_sum(log_a[last], log_a[last - 1] if J > 1 else -math.inf, -math.inf)
         if thread == 0:
             values[n] = -log_P if weights[n] > 0 else 0.0
+        if log_P == -math.inf:  # no path says it: none has a share of the gradient
+            log_P = 0.0
         for j in range(thread, J, THREADS):
             log_b[own + (T - 1) % 2 * most + j] = 0.0 if j >= J - 2 else -math.inf
         barrier()
@@ -125,7 +127,9 @@ def path_objective(rec: Recording, scores: Rows, K: int, y, w, d: Rows, learns: 
         rec.buffer("paths", name, size=size, dtype=np.dtype(np.float64))
         for name, size in (("log p", R * K), ("log a", R * most), ("log b", 2 * blocks * most))
     )
-    labels = resident(y.values), resident(y.at), resident(y.lengths), losses.weights
+    # Where there are no labels at all, none is read, but they are to be integers.
+    values = resident(y.values) if y.values.size else s.row
+    labels = values, resident(y.at), resident(y.lengths), losses.weights
     tape.each(log_softmax, R, s.sizes, K, scores.array, scores.row, log_p)
     tape.launch(
         paths, blocks, (THREADS,), s.sizes, s.row_at, s.lengths, s.sequence, K, most, *labels, log_p, log_a,
