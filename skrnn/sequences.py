@@ -287,6 +287,8 @@ class Targets:
     @property
     def width(self) -> int:
         """Numbers of one target."""
+        if self.lengths is not None:
+            raise ValueError("targets of different lengths have no width")
         return self.steps * self.values.shape[1]
 
     def take(self, rows: Any) -> Targets:

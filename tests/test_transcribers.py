@@ -116,7 +116,7 @@ def test_training_goes_on():
     before = model.log_prob(X, Y).mean()
     assert model.fit(X, Y).n_iter_ == 4
     assert model.log_prob(X, Y).mean() > before
-    for texts, wanted in ([*Y[:-1], "abd"], r"y\[59\] has a label that the first fit has not seen"), (
+    for texts, wanted in ([*Y[:-1], "abd"], r"y\[59\] has a label that fit has not seen"), (
         Y, "training goes on with hidden_size=8",
     ):  # fmt: skip
         weights = model.weights_
@@ -189,11 +189,11 @@ def test_alignment(model):
     (found,) = model.predict_alignment([np.eye(4)[said]])
     assert "".join(one.label for one in found) == "abb"
     for one, (first, last) in zip(found, [(1, 6), (6, 9), (9, 12)], strict=True):
-        assert first <= one.first <= one.last <= last
+        assert first <= one.first_frame <= one.last_frame <= last
         assert np.isnan(one.start)
     (given,) = model.predict_alignment([np.eye(4)[said]], ["ab"])
     assert [one.label for one in given] == ["a", "b"]
-    assert pd.DataFrame(found).columns.tolist() == ["label", "first", "last", "start", "end"]
+    assert pd.DataFrame(found).columns.tolist() == ["label", "first_frame", "last_frame", "start", "end"]
 
 
 def test_seconds_and_stacked_frames():
@@ -206,9 +206,9 @@ def test_seconds_and_stacked_frames():
     (found,) = model.predict_alignment([signal])
     assert [one.label for one in found] == ["a", "c", "b"]
     for k, one in enumerate(found):
-        assert one.first % 2 == 0
-        assert one.start == pytest.approx(one.first * 0.01)
-        assert one.end == pytest.approx((one.last + 1) * 0.01)
+        assert one.first_frame % 2 == 0
+        assert one.start == pytest.approx(one.first_frame * 0.01)
+        assert one.end == pytest.approx((one.last_frame + 1) * 0.01)
         assert 0.05 + 0.15 * k - 0.03 < one.start < 0.05 + 0.15 * (k + 1) + 0.03
     assert model.weights_["weight_ih_l0"].shape[1] == 16
     assert model.n_features_in_ == 8
@@ -311,16 +311,16 @@ def test_searches_and_pipelines():
 FRAMES = np.zeros((4, 2))
 BAD = [
     ([FRAMES], ["ab", "a"], {}, ValueError, "X has 1 recordings and y 2 items"),
-    ([FRAMES, FRAMES], ["ab", "aabbc"], {}, ValueError, r"X\[1\] has 4 frames but .* y\[1\] need 7"),
-    ([FRAMES], ["abc"], {"stack_frames": 2}, ValueError, r"stack_frames=2 makes 2 steps, but the 3 labels"),
+    ([FRAMES, FRAMES], ["ab", "aabbc"], {}, ValueError, r"X\[1\] has 4 frames, .* y\[1\] need 7"),
+    ([FRAMES], ["abc"], {"stack_frames": 2}, ValueError, r"2 steps with stack_frames=2, but the 3"),
     ([FRAMES, np.zeros((4, 3))], ["a", "b"], {}, ValueError, r"X\[1\] has 3 features, expected 2"),
     ([FRAMES, np.full((4, 2), np.nan)], ["a", "b"], {}, ValueError, r"X\[1\] holds nan in feature 0 of "),
     ([FRAMES, np.zeros((0, 2))], ["a", "b"], {}, ValueError, r"X\[1\] has no frames"),
     ([FRAMES, "a.wav"], ["a", "b"], {}, ValueError, r"X\[1\] is a path, not frames of shape"),
     ([FRAMES, np.zeros((2, 2), object)], ["a", "b"], {}, ValueError, r"X\[1\] must be frames"),
-    (FRAMES[0], ["a"], {}, ValueError, "X is one recording"),
+    (FRAMES[0], ["a"], {}, ValueError, "X is one signal"),
     ("a.wav", ["a"], {}, ValueError, "X is one path"),
-    (7, ["a"], {}, TypeError, "X must be a list of recordings, got int"),
+    (7, ["a"], {}, ValueError, "X must be a list of recordings, got 7"),
     ([], [], {}, ValueError, "X has no recordings"),
     (["no.wav"], ["a"], {}, FileNotFoundError, r"X\[0\]: there is no file 'no.wav'"),
     ([np.zeros(400), np.full(400, np.inf)], ["a", "b"], {}, ValueError, r"X\[1\] has inf at sample 0"),
@@ -350,7 +350,7 @@ def test_what_cannot_be_asked(model):
         model.stream()
     with pytest.raises(ValueError, match=r"X\[0\] has 3 features, expected 4"):
         model.predict([np.zeros((5, 3))])
-    with pytest.raises(ValueError, match=r"X\[0\] has 2 steps, but y\[0\] needs 3"):
+    with pytest.raises(ValueError, match=r"X\[0\] has 2 frames, but the 2 labels of y\[0\] need 3"):
         model.predict_alignment([np.zeros((2, 4))], ["aa"])
     with pytest.raises(ValueError, match=r"y\[0\] has a label that fit has not seen"):
         model.predict_alignment([np.zeros((2, 4))], ["z"])

@@ -6,7 +6,7 @@
 out, the mean of all four; both by classifiers. "strings": 3 to 7 digits of one speaker, put together from
 recordings drawn at random, as characters, by transcribers, which learn from 1,000 strings of the training
 recordings; 400 strings of the test recordings, and 400 of a speaker who was left out. Beside each the
-shortest call. The exit status is 1 when a target is missed.
+shortest call, with the first seed. The exit status is 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ RATE, N_TRAIN, N_TEST = 8000, 1000, 400
 Digits = list[SpokenDigit]
 CEPSTRA: dict[str, Any] = {"sample_rate": RATE, "deltas": 2}
 CLASSIFIER: dict[str, Any] = {"hidden_size": 64, "bidirectional": True, "num_layers": 2, "dropout": 0.5,
-                              "recurrent_dropout": 0.4, "head_dropout": 0.5, "max_iter": 40}  # fmt: skip
-TRANSCRIBER: dict[str, Any] = {"hidden_size": 64, "dropout": 0.5, "recurrent_dropout": 0.4, "stack_frames": 2}
+                              "recurrent_dropout": 0.4, "head_dropout": 0.5, "max_iter": 20}  # fmt: skip
+TRANSCRIBER: dict[str, Any] = {"hidden_size": 64, "dropout": 0.5, "recurrent_dropout": 0.4, "stack_frames": 2,
+                               "speeds": (0.85, 1.18), "max_iter": 12}  # fmt: skip
 TARGETS = {"one": 0.99, "others": 0.80, "strings": 0.02, "strings, others": 0.20}
 
 
@@ -114,7 +115,9 @@ def main() -> int:
             split, kind, settings = TASKS[name]
             for title, own in ("chosen settings", settings), ("shortest call", None):
                 each, start = kind(own), time.perf_counter()
-                found = np.array([[each(*parts, seed) for parts in split(digits)] for seed in options.seeds])
+                # the shortest calls take long, and are no target: one seed will do
+                seeds = options.seeds if own else options.seeds[:1]
+                found = np.array([[each(*parts, seed) for parts in split(digits)] for seed in seeds])
                 seconds = (time.perf_counter() - start) / found.size
                 what = "right" if kind is classified else "wrong"
                 parts = ", ".join(f"{mean:.2%}" for mean in found.mean(axis=0)) if found.shape[1] > 1 else ""

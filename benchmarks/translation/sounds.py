@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.page import measured_by
 from benchmarks.report import table
 from benchmarks.translation.page import PAGE
+from skrnn.audio import edit_distance
 from skrnn.text import LSTMTranslator
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -44,16 +45,6 @@ def dictionary() -> tuple[list[str], dict[str, list[list[str]]]]:
             found[word].append(plain)
     words = sorted(word for word, sounds in found.items() if sounds)
     return [words[i] for i in np.random.default_rng(0).permutation(len(words))], found
-
-
-def distance(a: list[str], b: list[str]) -> int:
-    """Fewest sounds that are to be changed, put in or left out (Levenshtein 1966)."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1]
 
 
 def main() -> int:
@@ -77,7 +68,7 @@ def main() -> int:
                 seconds = time.perf_counter() - start
                 found = model.predict(test)
                 nearest = [
-                    min((distance(own, each), len(each)) for each in known[word])
+                    min((edit_distance(own, each), len(each)) for each in known[word])
                     for word, own in zip(test, found, strict=True)
                 ]
                 wrong.append(np.mean([d > 0 for d, _ in nearest]))

@@ -14,10 +14,11 @@ from .metrics import (
 )
 from .picture import TranscriptDisplay
 from .transcribers import GRUTranscriber, LSTMTranscriber, RNNTranscriber
-from .transcribing import Spoken, Transcription
+from .transcribing import AlignedLabel, Transcription
 
 __all__ = [
     "MFCC",
+    "AlignedLabel",
     "Audio",
     "FrameStream",
     "GRUTranscriber",
@@ -25,7 +26,6 @@ __all__ = [
     "LiveTranscript",
     "LogMelSpectrogram",
     "RNNTranscriber",
-    "Spoken",
     "TranscriptDisplay",
     "Transcription",
     "change_speed",

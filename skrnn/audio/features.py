@@ -206,6 +206,13 @@ n_features_out_ : int
         tags.transformer_tags.preserves_dtype = []
         return tags
 
+    @property
+    def seconds_per_frame(self) -> float:
+        """From one frame to the next: `frame_step` in whole samples."""
+        return int(as_python(self.frame_step) * as_python(self.sample_rate) + TINY) / as_python(
+            self.sample_rate
+        )
+
     def _spectra(self) -> Spectra:
         """What computes spectra with these parameters, once they are found to go together."""
         self._validate_params()
@@ -339,9 +346,9 @@ class MFCC(AudioFeatures):
 class FrameStream:
     """Frames of a recording as its samples arrive; made by `LogMelSpectrogram.stream` or `MFCC.stream`.
 
-    All frames so far are those that `transform` gives of all samples so far, with the same bits; only that of
-    samples that do not fill a frame there are none yet. A stream keeps less than a frame and a step of
-    samples, and can be pickled and copied.
+    The frames so far are, to the bit, those of `transform` of all samples so far; `transform` pads a signal
+    that is shorter than a frame, where a stream waits. It keeps less than a frame and a step of samples, and
+    can be pickled and copied.
     """
 
     def __init__(self, transformer: AudioFeatures, spectra: Spectra) -> None:

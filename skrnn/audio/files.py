@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
+from collections.abc import Iterable
 from fractions import Fraction
 from math import gcd
 from numbers import Number, Real
@@ -20,7 +21,7 @@ from ..estimators.parameters import as_python, check_count
 
 PATH = str, bytes, os.PathLike
 SAMPLE_TYPES = "uint8", "int16", "int32"  # of the integers that WAV files hold
-FASTEST, FINEST = 100, 1000  # of `change_speed`: the largest factor, and the largest denominator
+SPEEDS, FINEST = (0.01, 100), 1000  # of `change_speed`: the range of factors, and the largest denominator
 # What scipy raises for headers that lie.
 BROKEN = ValueError, TypeError, ArithmeticError, LookupError, NameError, struct.error
 
@@ -131,11 +132,46 @@ def change_speed(signal: Any, factor: Any) -> np.ndarray:
     >>> change_speed(tone, 1.25).shape
     (12800,)
     """
-    if not isinstance(factor, Real) or not 1 / FASTEST <= float(factor) <= FASTEST:
-        raise ValueError(f"factor must be a number from {1 / FASTEST} to {FASTEST}, got {factor!r}")
+    if not isinstance(factor, Real) or not SPEEDS[0] <= float(factor) <= SPEEDS[1]:
+        raise ValueError(f"factor must be a number from {SPEEDS[0]} to {SPEEDS[1]}, got {factor!r}")
     signal = signal_of(signal, "signal")
     exact = Fraction(float(factor)).limit_denominator(FINEST)
     return _resampled(signal, exact.denominator, exact.numerator)
+
+
+def is_signal(item: Any) -> bool:
+    """Whether a recording is a path or a signal, and not frames."""
+    return isinstance(item, PATH) or np.ndim(item) == 1
+
+
+def items_of(X: Any, name: str) -> list[Any]:
+    """The recordings of X, each still as it is: a path, a signal, or frames.
+
+    Raises
+    ------
+    ValueError
+        If X is none of several recordings.
+    """
+    if isinstance(X, PATH):
+        raise ValueError(f"{name} is one path: pass a list of recordings, [{name}] for one of them")
+    if not isinstance(X, Iterable):
+        raise ValueError(f"{name} must be a list of recordings, got {X!r}")
+    X = opened_on_host(X)
+    if hasattr(X, "shape"):
+        X = np.asarray(X)
+        if X.ndim == 2 and X.shape[1] == 2:
+            raise ValueError(
+                f"{name} has shape {X.shape} and looks like one stereo recording: pass a list of signals, "
+                f"[{name}.mean(axis=1)]"
+            )
+        if X.ndim > 1 and X.dtype.kind not in "biuf":
+            raise ValueError(f"{name} must be a list of recordings, got {X.dtype} of shape {X.shape}")
+    items = list(X)
+    if not items:
+        raise ValueError(f"{name} has no recordings")
+    if isinstance(items[0], Number):
+        raise ValueError(f"{name} is one signal: pass a list of recordings, [{name}] for one of them")
+    return items
 
 
 def recordings_of(X: Any, sample_rate: int, name: str = "X") -> list[np.ndarray]:
@@ -168,7 +204,7 @@ def recordings_of(X: Any, sample_rate: int, name: str = "X") -> list[np.ndarray]
     UserWarning
         Once, if files have several channels, whose mean is taken.
     """
-    items = _items(X, name)
+    items = items_of(X, name)
     signals, several = [], []
     for i, item in enumerate(items):
         place = f"{name}[{i}]"
@@ -225,30 +261,6 @@ def signal_of(x: Any, name: str, *, allow_empty: bool = False) -> np.ndarray:
         )
     _check_finite(signal, name)
     return signal.astype(np.float32 if signal.dtype.itemsize <= 4 else np.float64, copy=False)
-
-
-def _items(X: Any, name: str) -> list[Any]:
-    """The recordings of X, each still as it is."""
-    if isinstance(X, PATH):
-        raise ValueError(f"{name} is one path: pass a list of recordings, [{name}] for one of them")
-    X = opened_on_host(X)
-    if isinstance(X, Number) or X is None:
-        raise ValueError(f"{name} must be a list of signals or paths, got {X!r}")
-    if hasattr(X, "shape"):
-        X = np.asarray(X)
-        if X.ndim == 2 and X.shape[1] == 2:
-            raise ValueError(
-                f"{name} has shape {X.shape} and looks like one stereo recording: pass a list of signals, "
-                f"[{name}.mean(axis=1)]"
-            )
-        if X.ndim > 2 or (X.ndim == 2 and X.dtype.kind not in "iuf"):
-            raise ValueError(f"{name} must be a list of signals or paths, got {X.dtype} of shape {X.shape}")
-    items = list(X)
-    if not items:
-        raise ValueError(f"{name} has no recordings")
-    if isinstance(items[0], Number):
-        raise ValueError(f"{name} is one signal: pass a list of recordings, [{name}] for one of them")
-    return items
 
 
 def _read(path: Any, sample_rate: int | None) -> tuple[Audio, int]:

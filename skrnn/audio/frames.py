@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
-from numbers import Number, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from ..estimators.containers import opened_on_host
 from ..estimators.devices import to_host
-from .files import PATH
-
-
-def items_of(X: Any, name: str) -> list[Any]:
-    """The recordings of X.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If X is none of several recordings.
-    """
-    if isinstance(X, PATH):
-        raise ValueError(f"{name} is one path: pass a list, [{name}] for one of them")
-    if isinstance(X, Mapping | Set) or not isinstance(X, Iterable):
-        raise TypeError(f"{name} must be a list of recordings, got {type(X).__name__}")
-    items = list(opened_on_host(X))
-    if not items:
-        raise ValueError(f"{name} has no recordings")
-    if isinstance(items[0], Number):
-        raise ValueError(f"{name} is one recording: pass a list, [{name}] for one of them")
-    return items
-
-
-def are_signals(items: list[Any]) -> bool:
-    """Whether recordings are paths or signals, and not frames."""
-    return isinstance(items[0], PATH) or np.ndim(items[0]) == 1
+from .files import PATH, SPEEDS, is_signal
 
 
 def frames_of(items: list[Any], name: str, n_features: int | None = None) -> list[np.ndarray]:
@@ -49,7 +22,7 @@ def frames_of(items: list[Any], name: str, n_features: int | None = None) -> lis
     found = []
     for i, item in enumerate(items):
         place, kind = f"{name}[{i}]", "frames of shape (n_frames, n_features)"
-        if isinstance(item, PATH) or np.ndim(item) == 1:
+        if is_signal(item):
             what = "path" if isinstance(item, PATH) else "signal"
             raise ValueError(f"{place} is a {what}, not {kind}: see `features`")
         frames = np.asarray(to_host(item))
@@ -72,20 +45,23 @@ def frames_of(items: list[Any], name: str, n_features: int | None = None) -> lis
 def faster(frames: np.ndarray, factor: float) -> np.ndarray:
     """As of a recording played `factor` times as fast, by linear interpolation between frames; of features,
     which a change of pitch does not reach."""
-    places = np.arange(max(1, round(len(frames) / factor))) * factor
-    below = np.minimum(places.astype(np.intp), len(frames) - 1)
-    above, share = np.minimum(below + 1, len(frames) - 1), (places - below).clip(0, 1)[:, None]
-    return ((1 - share) * frames[below] + share * frames[above]).astype(frames.dtype)
+    places, steps = np.arange(max(1, round(len(frames) / factor))) * factor, np.arange(len(frames))
+    return np.stack([np.interp(places, steps, own) for own in frames.T], axis=1).astype(frames.dtype)
 
 
 def checked_speeds(speeds: Any) -> list[float]:
-    """Raise a ValueError unless they are positive numbers, or None."""
-    if speeds is None:
-        return []
-    for speed in speeds:
-        if not isinstance(speed, Real) or not 0 < float(speed) < np.inf:
-            raise ValueError(f"speeds must be positive numbers, got {speed!r}")
-    return [float(speed) for speed in speeds]
+    """As numbers, of None none.
+
+    Raises
+    ------
+    ValueError
+        If one is outside of what `change_speed` takes.
+    """
+    found = [] if speeds is None else list(speeds)
+    for speed in found:
+        if not isinstance(speed, Real) or not SPEEDS[0] <= float(speed) <= SPEEDS[1]:
+            raise ValueError(f"speeds must be numbers from {SPEEDS[0]} to {SPEEDS[1]}, got {speed!r}")
+    return [float(speed) for speed in found]
 
 
 def stacked(frames: np.ndarray, n: int) -> np.ndarray:

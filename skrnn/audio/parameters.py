@@ -49,14 +49,15 @@ class TranscriberParameters:
         kind='{"auto", "word", "char", "tokens"} or TokenEncoder',
     )
     stack_frames: int = parameter(
-        "So many neighbouring frames are one step of the network: fewer steps, which take less time. A "
-        "recording needs one for each of its labels.",
+        "So many neighbouring frames are one step of the network (frame stacking and skipping, Sak et al. "
+        "2015): fewer steps, which take less time. A recording needs one for each of its labels.",
         COUNT,
         default=1,
     )
     speeds: Sequence[float] | None = parameter(
-        "Training hears every recording at these speeds, too, such as (0.9, 1.1), beside its own (Ko et al. "
-        "2015). Of signals pitch changes with speed; frames that are given are interpolated.",
+        "Speed perturbation (Ko et al. 2015): training hears every recording at these speeds, too, such as "
+        "(0.9, 1.1), beside its own. Of signals pitch changes with speed; frames that are given are "
+        "interpolated.",
         "array-like",
         None,
         default=None,
@@ -71,10 +72,14 @@ class TranscriberParameters:
     time_mask_share: float = parameter(
         "Share of a recording's steps that one of them hides at most.", SHARE, default=0.1
     )
-    feature_masks: int = parameter("Likewise over neighbouring features.", HOW_MANY, default=2)
-    feature_mask_share: float = parameter("Share of the features that one hides at most.", SHARE, default=0.2)
+    feature_masks: int = parameter(
+        "Likewise over neighbouring features: frequency masks, where these are mel bands.",
+        HOW_MANY,
+        default=3,
+    )
+    feature_mask_share: float = parameter("Share of the features that one hides at most.", SHARE, default=0.3)
     dropout: float = parameter(
-        "Share of single values dropped between layers and before the head in training.", SHARE, default=0.2
+        "Share of single values dropped between layers and before the head in training.", SHARE, default=0.4
     )
     beam_size: int = parameter(
         "Beginnings of label sequences that are kept at each step of a search, in which the probabilities of "

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .transcribing import Spoken
+    from .transcribing import AlignedLabel
 
 
 class TranscriptDisplay:
@@ -23,7 +23,7 @@ class TranscriptDisplay:
     ----------
     frames : array-like of shape (n_frames, n_features)
         Of log mel spectra, low frequencies are drawn below.
-    spoken : sequence of (label, first, last, start, end)
+    spoken : sequence of (label, first_frame, last_frame, start, end)
         As of `predict_alignment`.
     frame_step : float or None, default=None
         Seconds from one frame to the next; None: the axis counts frames.
@@ -42,7 +42,9 @@ class TranscriptDisplay:
     >>> TranscriptDisplay.from_estimator(model, "a.wav").figure_.savefig("a.png")  # doctest: +SKIP
     """
 
-    def __init__(self, *, frames: Any, spoken: Sequence[Spoken], frame_step: float | None = None) -> None:
+    def __init__(
+        self, *, frames: Any, spoken: Sequence[AlignedLabel], frame_step: float | None = None
+    ) -> None:
         self.frames = frames
         self.spoken = spoken
         self.frame_step = frame_step
@@ -80,7 +82,7 @@ class TranscriptDisplay:
         check_is_fitted(transcriber)
         (spoken,) = transcriber.predict_alignment([x], None if y is None else [y])
         (frames,) = transcriber._frames(transcriber._recordings([x]))
-        step = getattr(transcriber.features_, "frame_step", None)
+        step = getattr(transcriber.features_, "seconds_per_frame", None)
         return cls(frames=frames, spoken=spoken, frame_step=step).plot(ax=ax, **kwargs)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> TranscriptDisplay:
@@ -117,7 +119,7 @@ class TranscriptDisplay:
         self.image_ = ax.imshow(frames.T, **style | kwargs)
         self.texts_ = []
         for one in self.spoken:
-            first, last = one.first * step, (one.last + 1) * step
+            first, last = one.first_frame * step, (one.last_frame + 1) * step
             ax.axvspan(first, last, color="tab:orange", alpha=0.35, linewidth=0)
             place = (first + last) / 2, 1.02
             self.texts_.append(

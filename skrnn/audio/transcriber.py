@@ -20,8 +20,8 @@ from ..text.corpus import checked, named
 from ..text.pairs import LearnsPairs, Pairs
 from ..training import Data, Trainer
 from .features import LogMelSpectrogram
-from .files import change_speed, recordings_of
-from .frames import are_signals, checked_speeds, faster, frames_of, items_of, stacked
+from .files import change_speed, is_signal, items_of, recordings_of
+from .frames import checked_speeds, faster, frames_of, stacked
 from .metrics import edit_distance
 from .transcribing import Transcribes
 
@@ -106,6 +106,7 @@ class Transcriber(LearnsPairs, Transcribes):
     def _read_pairs(self, X: Any, y: Any, again: bool) -> Pairs:
         """Signals or frames, and labels; learns what a label is, and what makes frames, unless training goes
         on."""
+        checked_speeds(self.speeds)  # before files are read
         items, texts = items_of(X, "X"), checked(y, "y")
         if not again:
             encoder = self.label_encoder
@@ -117,7 +118,7 @@ class Transcriber(LearnsPairs, Transcribes):
             self._n_known, self._unread = len(self.label_encoder_.get_feature_names_out()) - 1, {}
             features = self.features
             if features == "auto":
-                features = LogMelSpectrogram() if are_signals(items) else None
+                features = LogMelSpectrogram() if is_signal(items[0]) else None
             self.features_ = None if features is None else clone(features)
             self.n_features_in_ = None
         self._stacked = int(as_python(self.stack_frames))
@@ -149,36 +150,25 @@ class Transcriber(LearnsPairs, Transcribes):
         return frames_of(list(self.features_.transform(recordings)), f"frames of {name}", self.n_features_in_)
 
     def _training_data(self, pairs: Pairs) -> Data:
-        (recordings, labels), speeds = (pairs[0], list(pairs[1])), checked_speeds(self.speeds)
+        recordings, said_of = pairs
+        labels = list(said_of)
         frames = self._frames(recordings)
         if self.n_features_in_ is None:
             self._learn_scale(frames)
         steps = self._steps(frames)
-        for i, (own, said) in enumerate(zip(steps, pairs[1], strict=True)):
-            self._check_pair(i, len(frames[i]), len(own), said)
-        for speed in speeds:
+        for i, (own, said) in enumerate(zip(steps, said_of, strict=True)):
+            if (reason := self._why_not(i, said, len(own), len(frames[i]))) is not None:
+                raise ValueError(reason)
+        for speed in checked_speeds(self.speeds):
             if self.features_ is None:
                 changed = [faster(own, speed) for own in recordings]
             else:
                 changed = self._frames([change_speed(own, speed) for own in recordings])
-            for own, said in zip(self._steps(changed), pairs[1], strict=True):
+            for own, said in zip(self._steps(changed), said_of, strict=True):
                 if len(own) >= steps_needed(said):
                     steps.append(own)
                     labels.append(said)
         return self._of_steps(steps, labels)
-
-    def _check_pair(self, i: int, n_frames: int, n_steps: int, labels: np.ndarray) -> None:
-        """Raise a ValueError for labels that cannot be learnt."""
-        if (labels == 0).any():
-            raise ValueError(f"y[{i}] has a label that the first fit has not seen")
-        needed = steps_needed(labels)
-        if n_steps < needed:
-            k = self._stacked
-            of_them = f", which stack_frames={k} makes {n_steps} steps," if k > 1 else ""
-            raise ValueError(
-                f"X[{i}] has {n_frames} frames{of_them} but the {len(labels)} labels of y[{i}] need "
-                f"{needed}: one for each label, and one between two that are the same"
-            )
 
     def _learn_scale(self, frames: list[np.ndarray]) -> None:
         """The mean and the deviation of each feature."""

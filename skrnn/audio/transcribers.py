@@ -19,7 +19,8 @@ weights_ : dict of str to ndarray
     Arrays of the layers with PyTorch's names, and ``head.weight`` and ``head.bias`` of the map to the scores
     of labels, the blank first; read-only.
 n_tokens_ : int
-    Labels that are scored, and the blank.
+    Labels that are scored, and the blank: those of ``label_encoder_.get_feature_names_out()``, whose first,
+    its unknown token, stands for the blank.
 n_features_in_ : int
     Of a frame.
 history_ : dict of str to ndarray
@@ -48,7 +49,7 @@ class RNNTranscriber(TrainingParameters, TranscriberParameters, RNNParameters, G
     {parameters}
     Examples
     --------
-    Two tones, of any lengths and in any order:
+    Frames that are near to one of three vectors, "a", "b" and silence, for some steps each:
 
     >>> import numpy as np
     >>> from skrnn.audio import RNNTranscriber
@@ -116,8 +117,8 @@ class GRUTranscriber(TrainingParameters, TranscriberParameters, GRUParameters, T
     >>> X = [np.eye(3)[[0, 0, 1, 1, 0]], np.eye(3)[[0, 2, 2, 0, 1, 0]]] * 8
     >>> y = [["knock"], ["ring", "knock"]] * 8
     >>> model = GRUTranscriber(16, num_layers=1, time_masks=0, feature_masks=0, max_iter=40, random_state=0)
-    >>> [spoken[:3] for spoken in model.fit(X, y).predict_alignment(X[1:2])[0]]  # doctest: +SKIP
-    [('ring', 1, 2), ('knock', 4, 4)]
+    >>> [spoken.label for spoken in model.fit(X, y).predict_alignment(X[1:2])[0]]
+    ['ring', 'knock']
     """
 
     _attributes = ATTRIBUTES

@@ -15,9 +15,9 @@ from ..estimators.n_jobs import effective_threads
 from ..estimators.parameters import as_python, check_count
 from ..labelling import BestPath, Found, align, log_softmax, search, steps_needed
 from ..sequences import object_array
-from ..text.corpus import Vocabulary, checked
+from ..text.corpus import Vocabulary, checked, named
 from ..training import Data
-from .frames import items_of
+from .files import items_of
 from .live import LiveTranscript
 from .metrics import label_error_rate
 
@@ -36,21 +36,22 @@ class Transcription(NamedTuple):
     log_prob: float
 
 
-class Spoken(NamedTuple):
+class AlignedLabel(NamedTuple):
     """A label, and where it is said.
 
     Attributes
     ----------
     label : str
-    first, last : int
-        Frames, numbered from 0.
+    first_frame, last_frame : int
+        Numbered from 0.
     start, end : float
-        Seconds from the begin of the recording; NaN where the step of the frames is not known.
+        Seconds from the beginning of the recording to that of the first frame, and to where the frame after
+        the last begins; NaN where `features` does not say how long a step is.
     """
 
     label: Any
-    first: int
-    last: int
+    first_frame: int
+    last_frame: int
     start: float
     end: float
 
@@ -139,7 +140,7 @@ class Transcribes(Fitted):
         words = iter(self._vocabulary.in_words([one.labels for own in every for one in own]))
         return [[Transcription(next(words), one.log_prob) for one in own] for own in every]
 
-    def predict_alignment(self, X: Any, y: Any = None) -> list[list[Spoken]]:
+    def predict_alignment(self, X: Any, y: Any = None) -> list[list[AlignedLabel]]:
         """Where each label is said: on the most probable path that says them all (Viterbi 1967).
 
         Networks that are trained by CTC say a label in few frames, often near its end, and nothing in
@@ -154,9 +155,9 @@ class Transcribes(Fitted):
 
         Returns
         -------
-        list of n lists of (label, first, last, start, end)
-            Frames, and seconds where `features` has a `frame_step`; of `stack_frames` as many as are read
-            together. ``pandas.DataFrame(lists[0])`` is a table.
+        list of n lists of (label, first_frame, last_frame, start, end)
+            With ``stack_frames=k``, `first_frame` is a multiple of k. ``pandas.DataFrame(lists[0])`` is a
+            table.
 
         Raises
         ------
@@ -168,18 +169,18 @@ class Transcribes(Fitted):
         parts, n_frames = self._scores(X)
         labels = self._best(parts) if y is None else self._labels(y, len(parts))
         names, k = self._vocabulary.names(), self._stacked
-        seconds = getattr(self.features_, "frame_step", np.nan)
+        seconds = getattr(self.features_, "seconds_per_frame", np.nan)
         found = []
         for i, (scores, said) in enumerate(zip(parts, labels, strict=True)):
-            if (said == 0).any():
-                raise ValueError(f"y[{i}] has a label that fit has not seen")
-            if len(scores) < steps_needed(said):
-                raise ValueError(f"X[{i}] has {len(scores)} steps, but y[{i}] needs {steps_needed(said)}")
+            if (reason := self._why_not(i, said, len(scores), n_frames[i])) is not None:
+                raise ValueError(reason)
             first, last = align(log_softmax(scores), said)
             ends = np.minimum((last + 1) * k, n_frames[i]) - 1
             found.append(
                 [
-                    Spoken(names[label], int(a) * k, int(b), float(a * k * seconds), float((b + 1) * seconds))
+                    AlignedLabel(
+                        names[label], int(a) * k, int(b), float(a * k * seconds), float((b + 1) * seconds)
+                    )
                     for label, a, b in zip(said, first, ends, strict=True)
                 ]
             )
@@ -205,13 +206,13 @@ class Transcribes(Fitted):
             As of `fit`.
         """
         check_is_fitted(self)
-        steps, _ = self._read(X)
+        steps, n_frames = self._read(X)
         labels = self._labels(y, len(steps))
         found = np.full(len(steps), -np.inf)
         possible = [
             i
             for i, (own, said) in enumerate(zip(steps, labels, strict=True))
-            if (said > 0).all() and len(own) >= steps_needed(said)
+            if self._why_not(i, said, len(own), n_frames[i]) is None
         ]
         if possible:
             data = self._of_steps([steps[i] for i in possible], [labels[i] for i in possible])
@@ -276,11 +277,25 @@ class Transcribes(Fitted):
         frames = self._frames(self._recordings(items_of(X, "X")))
         return self._steps(frames), [len(own) for own in frames]
 
+    def _why_not(self, i: int, labels: np.ndarray, n_steps: int, n_frames: int) -> str | None:
+        """Why recording i cannot say these labels, of which 0, the blank, is an unknown one."""
+        if (labels == 0).any():
+            return f"y[{i}] has a label that fit has not seen"
+        needed = steps_needed(labels)
+        if n_steps >= needed:
+            return None
+        steps = f", {n_steps} steps with stack_frames={self._stacked}" if self._stacked > 1 else ""
+        return (
+            f"X[{i}] has {n_frames} frames{steps}, but the {len(labels)} labels of y[{i}] need {needed}: one "
+            "for each, and one between two that are the same"
+        )
+
     def _labels(self, y: Any, n: int) -> list[np.ndarray]:
         texts = checked(y, "y")
         if len(texts) != n:
             raise ValueError(f"X has {n} recordings and y {len(texts)} items")
-        return list(self.label_encoder_.transform(texts))
+        with named("y"):
+            return list(self.label_encoder_.transform(texts))
 
     def _scores(self, X: Any) -> tuple[list[np.ndarray], list[int]]:
         """Of the labels at each step."""

@@ -19,7 +19,7 @@ Pairs = tuple[list[Any], list[np.ndarray]]  # what is read, and tokens of what i
 
 
 class LearnsPairs(TextModel):
-    """`fit` and `partial_fit`, but for what pairs are."""
+    """`fit` and `partial_fit` of models of pairs; subclasses read them."""
 
     warm_start: Any
     early_stopping: Any
