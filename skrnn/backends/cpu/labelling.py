@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import exp, inf, log
 
 from .jit import kernel
+from .log_paths import label_of, skips
 
 
 @kernel("best_path_labels")
@@ -43,14 +44,9 @@ def align_labels(K, log_p, y, score, came_from, first, last):
                 most = score[before + j]
                 if j > 0 and score[before + j - 1] > most:
                     most, back = score[before + j - 1], 1
-                if (
-                    j % 2 == 1
-                    and j > 2
-                    and y[(j - 1) // 2] != y[(j - 3) // 2]
-                    and score[before + j - 2] > most
-                ):
+                if skips(j, y) and score[before + j - 2] > most:
                     most, back = score[before + j - 2], 2
-            score[now + j] = most + log_p[t * K + (y[(j - 1) // 2] if j % 2 == 1 else 0)]
+            score[now + j] = most + log_p[t * K + label_of(j, y)]
             came_from[t * J + j] = back
     end = (T - 1) % 2 * J
     j = J - 1
