@@ -60,7 +60,7 @@ options = parser.parse_args()
 folder, transcripts, rate, labels = options.folder, options.transcripts, options.rate, options.labels
 if folder is None:
     rate, labels = 8000, "word"
-    folder, transcripts = a_folder(400, rate)
+    folder, transcripts = a_folder(300, rate)
 table = pd.read_csv(transcripts or folder / "transcripts.csv", dtype=str, keep_default_na=False)
 paths, texts = [folder / name for name in table["file"]], table["text"].tolist()
 train, test, train_texts, test_texts = train_test_split(paths, texts, test_size=0.1, random_state=0)

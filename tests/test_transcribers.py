@@ -1,6 +1,7 @@
 """Transcribers as estimators: what they learn from, understand and say."""
 
 import pickle
+from copy import copy
 
 import gpu
 import numpy as np
@@ -20,6 +21,7 @@ from skrnn.audio import (
     RNNTranscriber,
     character_error_rate,
 )
+from skrnn.audio.frames import faster, stacked
 
 QUICK = {"hidden_size": 8, "num_layers": 1, "max_iter": 2, "random_state": 0, "dtype": "float64"}
 PLAIN = {"time_masks": 0, "feature_masks": 0, "dropout": 0.0}
@@ -116,7 +118,7 @@ def test_training_goes_on():
     before = model.log_prob(X, Y).mean()
     assert model.fit(X, Y).n_iter_ == 4
     assert model.log_prob(X, Y).mean() > before
-    for texts, wanted in ([*Y[:-1], "abd"], r"y\[59\] has a label that fit has not seen"), (
+    for texts, wanted in ([*Y[:-1], "abd"], r"y\[59\] has a label that label_encoder_ does not know"), (
         Y, "training goes on with hidden_size=8",
     ):  # fmt: skip
         weights = model.weights_
@@ -136,6 +138,39 @@ def test_validation():
     model.fit(X[20:], Y[20:], X_val=held_back[0], y_val=held_back[1])
     assert model.best_validation_score_ == np.nanmax(model.history_["validation_score"])
     assert model.score(*held_back) == pytest.approx(model.best_validation_score_)
+
+
+def test_the_scale_of_features_does_not_matter():
+    """Nor their place; a feature that is constant says nothing."""
+    options = QUICK | PLAIN
+    plain = GRUTranscriber(**options).fit([np.c_[x, np.zeros(len(x))] for x in X], Y)
+    for scale, place in (1e-9, 0.0), (1e9, 1e9), (1e200, 0.0):
+        own = [np.c_[x * scale + place, np.full(len(x), 3.0)] for x in X]
+        other = GRUTranscriber(**options).fit(own, Y)
+        np.testing.assert_allclose(
+            other.log_prob(own, Y), plain.log_prob([np.c_[x, x[:, :1] * 0] for x in X], Y)
+        )
+    with pytest.raises(ValueError, match=r"X\[1\] is too large: float32"):
+        GRUTranscriber(**options | {"dtype": "float32"}).fit(X, Y).predict([X[0], X[1] * 1e39])
+
+
+def test_what_is_held_back_keeps_its_place():
+    """Mistakes are named by their place in X; other features of X_val are refused."""
+    short = [*X[:17], X[17][:2], *X[18:]]
+    texts = [*Y[:17], "abcabc", *Y[18:]]
+    model = GRUTranscriber(**QUICK | {"early_stopping": True, "validation_fraction": 0.3, "random_state": 1})
+    with pytest.raises(ValueError, match=r"X\[17\] has 2 frames, .* y\[17\] need 6"):
+        model.fit(short, texts)
+    with pytest.raises(ValueError, match=r"X_val\[0\] has 1 features, expected 4"):
+        GRUTranscriber(**QUICK).fit(X, Y, X_val=[x[:, :1] for x in X], y_val=Y)
+
+
+def test_faster_and_stacked_frames():
+    frames = np.c_[np.arange(10.0), np.arange(10.0) ** 2]
+    np.testing.assert_allclose(faster(frames, 2.0)[:, 0], [0, 2, 4, 6, 8])
+    np.testing.assert_allclose(faster(frames, 0.5)[:4, 0], [0, 0.5, 1, 1.5])
+    assert len(faster(frames, 0.5)) == 20
+    np.testing.assert_array_equal(stacked(frames[:5, :1], 2), [[0, 1], [2, 3], [4, 4]])
 
 
 # --- what they say ------------------------------------------------------------------------------------
@@ -214,6 +249,25 @@ def test_seconds_and_stacked_frames():
     assert model.n_features_in_ == 8
 
 
+def test_a_search_finds_more_probable_labels():
+    """Than the best path, where nothing is certain."""
+    model = GRUTranscriber(**QUICK | PLAIN | {"max_iter": 6}).fit(X, Y)
+    wide = model.predict(X).tolist()
+    best_paths = model.set_params(beam_size=1).predict(X).tolist()
+    assert wide != best_paths
+    more = model.log_prob(X, wide) - model.log_prob(X, best_paths)
+    assert more.min() > -1e-9
+    assert more.max() > 0.01
+    assert len(model.predict_n_best(X[:1], 1)[0]) == 1
+
+
+def test_parameters_set_after_the_fit(model):
+    """What a prediction can go by it does; the rest waits for the next fit."""
+    changed = pickle.loads(pickle.dumps(model))
+    changed.set_params(dtype="float32", stack_frames=3, hidden_size=99, features=MEL, label_encoder="word")
+    np.testing.assert_array_equal(changed.log_prob(X, Y), model.log_prob(X, Y))
+
+
 # --- as it comes ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("stack", [1, 3])
 def test_a_stream_of_frames(stack):
@@ -230,6 +284,31 @@ def test_a_stream_of_frames(stack):
             said += live.push(frames[at : at + size])
             at += size
         assert "".join(said) == live.text == model.predict([frames])[0]
+
+
+def test_a_stream_is_its_own():
+    """Copies go on by themselves; a later fit, and mistakes, do not change it."""
+    options = QUICK | PLAIN | {"bidirectional": False, "stack_frames": 2, "max_iter": 15}
+    model = GRUTranscriber(**options, beam_size=1).fit(X, Y)
+    expected, live = model.predict(X[:1])[0], model.stream()
+    live.push(X[0][:3])
+    copies = copy(live), pickle.loads(pickle.dumps(live)), live
+    model.set_params(stack_frames=1, hidden_size=4).fit(
+        [x * 100 for x in X], [t.replace("a", "z") for t in Y]
+    )
+    for each in copies:
+        for chunk in 3.0, "a", X[0][:, :1], X[0][0], np.full((2, 4), np.nan):
+            with pytest.raises(ValueError, match="chunk"):
+                each.push(chunk)
+        each.push(X[0][3:])
+        odd = np.concatenate([X[0], X[0][-1:]])[len(X[0]) :] if len(X[0]) % 2 else np.empty((0, 4))
+        each.push(odd)  # `predict` repeats the last frame where too few are left
+        assert each.text == expected
+        each.push(X[0][:1])  # waits
+        each.reset()
+        each.push(X[0])
+        each.push(odd)
+        assert each.text == expected
 
 
 def test_a_stream_of_samples():
@@ -297,11 +376,13 @@ def test_words_are_labels():
     )
     assert model.n_tokens_ == 4
     assert np.isfinite(model.log_prob([np.zeros((5, 2))], ["stop go"]))
+    texts = {text for text, _ in model.predict_n_best([np.zeros((5, 2))], 30)[0]}
+    assert {"stop", "go now"} <= texts
 
 
 def test_searches_and_pipelines():
     search = GridSearchCV(GRUTranscriber(**QUICK), {"hidden_size": [4, 8]}, cv=2, n_jobs=2).fit(X, Y)
-    assert search.best_score_ <= 1
+    assert search.best_score_ == max(search.cv_results_["mean_test_score"])
     assert len(cross_val_predict(GRUTranscriber(**QUICK), X, np.array(Y, object), cv=2)) == 60
     again = pickle.loads(pickle.dumps(search.best_estimator_))
     assert again.predict(X).tolist() == search.predict(X).tolist()
@@ -352,7 +433,7 @@ def test_what_cannot_be_asked(model):
         model.predict([np.zeros((5, 3))])
     with pytest.raises(ValueError, match=r"X\[0\] has 2 frames, but the 2 labels of y\[0\] need 3"):
         model.predict_alignment([np.zeros((2, 4))], ["aa"])
-    with pytest.raises(ValueError, match=r"y\[0\] has a label that fit has not seen"):
+    with pytest.raises(ValueError, match=r"y\[0\] has a label that label_encoder_ does not know"):
         model.predict_alignment([np.zeros((2, 4))], ["z"])
     with pytest.raises(ValueError, match="X has 1 recordings and y 2 items"):
         model.score([np.zeros((2, 4))], ["a", "b"])

@@ -215,8 +215,10 @@ def test_options_of_training_matter():
 def test_pairs_that_are_held_back_stay_pairs():
     translator = GRUTranslator(**QUICK)
     sources, targets = [np.array([i]) for i in range(20)], [np.array([i, 0]) for i in range(20)]
-    for part in translator._hold_back((sources, targets), False):
+    *parts, numbers = translator._hold_back((sources, targets), False)
+    for part in parts:
         assert [s[0] for s in part[0]] == [t[0] for t in part[1]]
+    assert [s[0] for s in parts[0][0]] == numbers.tolist()
 
 
 def test_many_alignments(model):

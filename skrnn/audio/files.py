@@ -141,7 +141,10 @@ def change_speed(signal: Any, factor: Any) -> np.ndarray:
 
 def is_signal(item: Any) -> bool:
     """Whether a recording is a path or a signal, and not frames."""
-    return isinstance(item, PATH) or np.ndim(item) == 1
+    try:
+        return isinstance(item, PATH) or np.ndim(item) == 1
+    except ValueError:  # of lists of different lengths, which are neither
+        return False
 
 
 def items_of(X: Any, name: str) -> list[Any]:

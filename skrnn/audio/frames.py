@@ -25,7 +25,10 @@ def frames_of(items: list[Any], name: str, n_features: int | None = None) -> lis
         if is_signal(item):
             what = "path" if isinstance(item, PATH) else "signal"
             raise ValueError(f"{place} is a {what}, not {kind}: see `features`")
-        frames = np.asarray(to_host(item))
+        try:
+            frames = np.asarray(to_host(item))
+        except ValueError as error:
+            raise ValueError(f"{place} must be {kind}: {error}") from None
         if frames.ndim != 2 or frames.dtype.kind not in "biuf":
             raise ValueError(f"{place} must be {kind}, got shape {frames.shape} of {frames.dtype}")
         if frames.dtype not in (np.float32, np.float64):

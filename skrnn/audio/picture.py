@@ -118,12 +118,12 @@ class TranscriptDisplay:
         }  # fmt: skip
         self.image_ = ax.imshow(frames.T, **style | kwargs)
         self.texts_ = []
-        for one in self.spoken:
-            first, last = one.first_frame * step, (one.last_frame + 1) * step
+        for label, first_frame, last_frame, *_ in self.spoken:
+            first, last = first_frame * step, (last_frame + 1) * step
             ax.axvspan(first, last, color="tab:orange", alpha=0.35, linewidth=0)
             place = (first + last) / 2, 1.02
             self.texts_.append(
-                ax.text(*place, str(one.label), transform=ax.get_xaxis_transform(), ha="center", va="bottom")
+                ax.text(*place, str(label), transform=ax.get_xaxis_transform(), ha="center", va="bottom")
             )
         ax.set_xlabel("frame" if self.frame_step is None else "seconds")
         ax.set_ylabel("feature")

@@ -27,7 +27,7 @@ from .transcribing import Transcribes
 
 FROZEN = "hidden_size", "num_layers", "bidirectional", "dropout", "recurrent_dropout", "dtype"
 MASKS = "time_masks", "time_mask_share", "feature_masks", "feature_mask_share"
-LEAST_DEVIATION = 1e-6  # of a feature that is scaled
+LEAST_DEVIATION = 1e-6  # of a feature that varies, by its largest value
 
 
 class Transcriber(LearnsPairs, Transcribes):
@@ -121,7 +121,7 @@ class Transcriber(LearnsPairs, Transcribes):
                 features = LogMelSpectrogram() if is_signal(items[0]) else None
             self.features_ = None if features is None else clone(features)
             self.n_features_in_ = None
-        self._stacked = int(as_python(self.stack_frames))
+        self._stacked, self._frame_dtype = int(as_python(self.stack_frames)), array_dtype(self.dtype)
         recordings, labels = self._pairs_of(items, texts)
         if self.features_ is not None and not again:
             self.features_.fit(recordings)
@@ -147,9 +147,12 @@ class Transcriber(LearnsPairs, Transcribes):
     def _frames(self, recordings: list[Any], name: str = "X") -> list[np.ndarray]:
         if self.features_ is None:
             return recordings
-        return frames_of(list(self.features_.transform(recordings)), f"frames of {name}", self.n_features_in_)
+        found = self.features_.transform(recordings)
+        if not hasattr(found, "__len__") or len(found) != len(recordings):
+            raise ValueError(f"features={self.features_} does not make frames of each of {name}")
+        return frames_of(list(found), f"frames of {name}", self.n_features_in_)
 
-    def _training_data(self, pairs: Pairs) -> Data:
+    def _training_data(self, pairs: Pairs, numbers: np.ndarray | None = None) -> Data:
         recordings, said_of = pairs
         labels = list(said_of)
         frames = self._frames(recordings)
@@ -157,12 +160,17 @@ class Transcriber(LearnsPairs, Transcribes):
             self._learn_scale(frames)
         steps = self._steps(frames)
         for i, (own, said) in enumerate(zip(steps, said_of, strict=True)):
-            if (reason := self._why_not(i, said, len(own), len(frames[i]))) is not None:
+            number = i if numbers is None else int(numbers[i])
+            if (reason := self._why_not(number, said, len(own), len(frames[i]))) is not None:
                 raise ValueError(reason)
         for speed in checked_speeds(self.speeds):
             if self.features_ is None:
                 changed = [faster(own, speed) for own in recordings]
             else:
+                if not isinstance(recordings[0], np.ndarray):
+                    raise ValueError(
+                        "speeds need signals, or `features` with a sample_rate, which reads paths"
+                    )
                 changed = self._frames([change_speed(own, speed) for own in recordings])
             for own, said in zip(self._steps(changed), said_of, strict=True):
                 if len(own) >= steps_needed(said):
@@ -171,22 +179,29 @@ class Transcriber(LearnsPairs, Transcribes):
         return self._of_steps(steps, labels)
 
     def _learn_scale(self, frames: list[np.ndarray]) -> None:
-        """The mean and the deviation of each feature."""
-        n = sum(map(len, frames))
-        mean = sum(own.sum(axis=0, dtype=np.float64) for own in frames) / n
-        variance = sum(((own - mean) ** 2).sum(axis=0) for own in frames) / n
-        self.n_features_in_ = frames[0].shape[1]
-        self.feature_means_, self.feature_deviations_ = mean, np.sqrt(variance)
+        """The mean and the deviation of each feature; 1 of those that are constant."""
+        n, largest = sum(map(len, frames)), np.max([np.abs(own).max(axis=0) for own in frames], axis=0)
+        unit = np.where(largest > 0, largest, 1.0).astype(np.float64)
+        mean = sum((own / unit).sum(axis=0) for own in frames) / n
+        deviation = np.sqrt(sum(((own / unit - mean) ** 2).sum(axis=0) for own in frames) / n)
+        self.n_features_in_, self.feature_means_ = frames[0].shape[1], mean * unit
+        self.feature_deviations_ = np.where(deviation > LEAST_DEVIATION, deviation * unit, 1.0)
 
-    def _steps(self, frames: list[np.ndarray]) -> list[np.ndarray]:
-        """As the network reads them: scaled and stacked."""
-        dtype, n = array_dtype(self.dtype), self._stacked
-        deviations = self.feature_deviations_
-        scale = 1 / np.where(deviations > LEAST_DEVIATION, deviations, 1.0)
-        return [stacked(((own - self.feature_means_) * scale).astype(dtype), n) for own in frames]
+    def _steps(self, frames: list[np.ndarray], name: str = "X") -> list[np.ndarray]:
+        """As the network reads them: scaled by what `fit` has seen, whatever `features` did, and stacked."""
+        found = []
+        for i, own in enumerate(frames):
+            with np.errstate(over="ignore"):
+                scaled = ((own - self.feature_means_) / self.feature_deviations_).astype(self._frame_dtype)
+            if not np.isfinite(scaled).all():
+                raise ValueError(
+                    f"{name}[{i}] is too large: {scaled.dtype} does not hold it, by the scale of fit"
+                )
+            found.append(stacked(scaled, self._stacked))
+        return found
 
     def _of_steps(self, steps: list[np.ndarray], labels: list[np.ndarray]) -> Data:
-        return Data(Sequences.from_arrays(steps, array_dtype(self.dtype)), Targets.of_tokens(labels), None)
+        return Data(Sequences.from_arrays(steps, self._frame_dtype), Targets.of_tokens(labels), None)
 
     def _data(self, recordings: list[Any], labels: list[np.ndarray]) -> Data:
         return self._of_steps(self._steps(self._frames(recordings)), labels)

@@ -78,7 +78,7 @@ class Transcribes(Fitted):
     def _frames(self, recordings: list[Any], name: str = "X") -> list[np.ndarray]: ...
 
     @abstractmethod
-    def _steps(self, frames: list[np.ndarray]) -> list[np.ndarray]: ...
+    def _steps(self, frames: list[np.ndarray], name: str = "X") -> list[np.ndarray]: ...
 
     @abstractmethod
     def _of_steps(self, steps: list[np.ndarray], labels: list[np.ndarray]) -> Data: ...
@@ -280,7 +280,7 @@ class Transcribes(Fitted):
     def _why_not(self, i: int, labels: np.ndarray, n_steps: int, n_frames: int) -> str | None:
         """Why recording i cannot say these labels, of which 0, the blank, is an unknown one."""
         if (labels == 0).any():
-            return f"y[{i}] has a label that fit has not seen"
+            return f"y[{i}] has a label that label_encoder_ does not know"
         needed = steps_needed(labels)
         if n_steps >= needed:
             return None

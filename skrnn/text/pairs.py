@@ -36,7 +36,8 @@ class LearnsPairs(TextModel):
         """Of X_val and y_val."""
 
     @abstractmethod
-    def _training_data(self, pairs: Pairs) -> Data: ...
+    def _training_data(self, pairs: Pairs, numbers: np.ndarray | None = None) -> Data:
+        """With the numbers of the pairs in X, where they are not all of it."""
 
     @abstractmethod
     def _data(self, *pairs: Any) -> Data: ...
@@ -44,15 +45,16 @@ class LearnsPairs(TextModel):
     def _fit_pairs(self, X: Any, y: Any, X_val: Any, y_val: Any) -> Self:
         with unchanged_on_error(self):
             again = self.warm_start and hasattr(self, "weights_")
-            pairs, held_back = self._read_pairs(X, y, again), None
             if (X_val is None) != (y_val is None):
                 raise ValueError("X_val and y_val go together: one of them is missing")
+            pairs, held_back, numbers = self._read_pairs(X, y, again), None, None
+            if X_val is None and self.early_stopping:
+                pairs, held_back, numbers = self._hold_back(pairs, again)
+            data = self._training_data(pairs, numbers)
             if X_val is not None:
                 held_back = self._validation_pairs(X_val, y_val)
-            elif self.early_stopping:
-                pairs, held_back = self._hold_back(pairs, again)
-            data = self._training_data(pairs)
             validation = None if held_back is None else self._data(*held_back)
+            del pairs, held_back  # signals may take much memory
             progress = self._learn(data, validation, again, partial(self._run_fit, X=X, y=y))
         self._raise_if_interrupted(progress)
         return self
@@ -63,8 +65,8 @@ class LearnsPairs(TextModel):
             self._learn(self._training_data(self._read_pairs(X, y, again)), None, again, self._pass_over)
         return self
 
-    def _hold_back(self, pairs: Pairs, again: bool) -> tuple[Pairs, Pairs]:
-        """Pairs to learn from, and others to validate on."""
+    def _hold_back(self, pairs: Pairs, again: bool) -> tuple[Pairs, Pairs, np.ndarray]:
+        """Pairs to learn from, others to validate on, and the numbers of the first."""
         sources, targets = pairs
         learnt, held_back = self._split(len(sources), as_python(self.validation_fraction), again)
         if not len(learnt):
@@ -72,7 +74,7 @@ class LearnsPairs(TextModel):
         first, second = (
             ([sources[i] for i in own], [targets[i] for i in own]) for own in (learnt, held_back)
         )
-        return first, second
+        return first, second, learnt
 
     def _settings(self, n: int, data: Data) -> Settings:
         settings = super()._settings(n, data)

@@ -142,7 +142,7 @@ class Translator(LearnsPairs, Translates):
         check_not_empty(sources, name)
         return sources
 
-    def _training_data(self, pairs: Pairs) -> Data:
+    def _training_data(self, pairs: Pairs, numbers: np.ndarray | None = None) -> Data:
         for table, tokens in zip(TABLES, pairs, strict=True):
             self._is_read(table, np.concatenate(tokens))
         return self._data(*pairs)
