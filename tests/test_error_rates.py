@@ -65,7 +65,7 @@ def test_distances_are_those_of_the_table(seed):
         ([1, 2, 3], np.array([1, 3]), 1),
         (["new", "york"], ["newyork"], 2),
         ([("a", 1)], [("a", 2)], 1),
-        (iter("ab"), "b", 1),
+        (dict.fromkeys("ab").keys(), "b", 1),
     ],
     ids=str,
 )
