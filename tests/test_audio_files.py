@@ -152,8 +152,23 @@ def cut_wav(n):
         (write_wav(np.array([0, np.nan, 1], np.float32)), "has nan at sample 1"),
         (write_wav(np.array([[0, 0], [1, 1], [2, -np.inf]])), "has -inf at sample 2"),
         (write_wav(np.ones(9, np.int16), rate=0), "cannot be read as a WAV file: its sampling rate is 0"),
+        (write_wav(np.ones(9, np.int16), rate=2 * 10**9), "cannot be read as a WAV file: its sampling rate"),
+        (write_wav(np.array([0.0, 1e300])), "has inf at sample 1"),
     ],
-    ids=["empty", "text", "none", "none of stereo", "cut12", "cut20", "cut36", "nan", "inf", "rate"],
+    ids=[
+        "empty",
+        "text",
+        "none",
+        "none of stereo",
+        "cut12",
+        "cut20",
+        "cut36",
+        "nan",
+        "inf",
+        "rate",
+        "high rate",
+        "large",
+    ],  # fmt: skip
 )
 def test_bad_files(write, message, tmp_path):
     pytest.importorskip("soundfile")

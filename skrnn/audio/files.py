@@ -22,6 +22,7 @@ from ..estimators.parameters import as_python, check_count
 PATH = str, bytes, os.PathLike
 SAMPLE_TYPES = "uint8", "int16", "int32"  # of the integers that WAV files hold
 SPEEDS, FINEST = (0.01, 100), 1000  # of `change_speed`: the range of factors, and the largest denominator
+HIGHEST_RATE = 10_000_000
 # What scipy raises for headers that lie.
 BROKEN = ValueError, TypeError, ArithmeticError, LookupError, NameError, struct.error
 
@@ -281,10 +282,11 @@ def _read(path: Any, sample_rate: int | None) -> tuple[Audio, int]:
     samples, rate = (_read_wav if is_wav else _read_other)(path, name)
     if not samples.size:
         raise ValueError(f"{name!r} has no samples")
-    _check_finite(samples, repr(name))
     n_channels = 1 if samples.ndim == 1 else samples.shape[1]
-    signal = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float64)
-    signal = signal.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, and is refused
+        signal = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float64)
+        signal = signal.astype(np.float32)
+    _check_finite(signal, repr(name))
     if sample_rate is None or sample_rate == rate:
         return Audio(signal, rate), n_channels
     return Audio(_resampled(signal, sample_rate, rate), sample_rate), n_channels
@@ -302,7 +304,7 @@ def _read_wav(path: str | bytes, name: str) -> tuple[np.ndarray, int]:
             raise ValueError(f"{name!r} cannot be read as a WAV file: {error}") from error
     if any("prematurely" in str(each.message) for each in said):  # the others say what else is in the file
         warn_the_caller(f"{name!r} ends before its header says: {len(samples)} samples are read", UserWarning)
-    if rate < 1:
+    if not 1 <= rate <= HIGHEST_RATE:  # resampling by what a broken header says would take all memory
         raise ValueError(f"{name!r} cannot be read as a WAV file: its sampling rate is {rate}")
     return (samples if samples.dtype.kind == "f" else _scaled(samples)), int(rate)
 
