@@ -168,7 +168,7 @@ def cut_wav(n):
         "rate",
         "high rate",
         "large",
-    ],  # fmt: skip
+    ],
 )
 def test_bad_files(write, message, tmp_path):
     pytest.importorskip("soundfile")
