@@ -8,7 +8,8 @@ from skrnn import LSTMRegressor
 from skrnn.forecasting import LSTMForecaster
 
 H, LAGS = 3, 5
-QUICK = dict(h=H, lags=LAGS, max_steps=3, hidden_size=2, random_state=0)
+PLAIN = dict(scale_by="series", differences=None, log1p=False)  # nothing is chosen by the data
+QUICK = PLAIN | dict(h=H, lags=LAGS, max_steps=3, hidden_size=2, random_state=0)
 WINDOW = {"scale_by": "window"}
 SCALINGS = [
     {"scaling": scaling, "scale_by": by}

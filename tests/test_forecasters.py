@@ -147,14 +147,14 @@ def test_training_goes_on(lags):
     data = wide()
     model = forecaster(lags=lags, max_steps=20).fit(head(data, 10))
     weights = {name: w.copy() for name, w in model.regressor_.weights_.items()}
-    transform, epochs = model.model_.transform, model.regressor_.n_iter_
+    transform, epochs = model.model_.models[0].transform, model.regressor_.n_iter_
     expected = model.predict(data)
     parameters = model.regressor_.get_params()
     model.update(tail(data, 10), max_steps=15)
     assert all((model.regressor_.weights_[name] != w).any() for name, w in weights.items())
     assert model.regressor_.n_iter_ > epochs
     assert model.regressor_.get_params() == parameters
-    assert model.model_.transform is transform
+    assert model.model_.models[0].transform is transform
     later = model.predict()
     assert not later.equals(expected)
     assert_frame_equal(model.predict(data), later)

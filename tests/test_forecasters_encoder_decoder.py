@@ -113,7 +113,7 @@ def test_forecasts_by_hand(network, lags, autoregressive):
     forecast = model.predict(X_df=data[later])[MODEL].to_numpy().reshape(2, H)
     known = data[~later]
     z = (data[["x", "z"]] - known[["x", "z"]].mean()) / known[["x", "z"]].std(ddof=0)
-    transform = model.model_.transform
+    transform = model.model_.models[0].transform
     for i, rows in enumerate(data.groupby("unique_id").indices.values()):
         shift, scale = transform.shift[i, 0], transform.scale[i, 0]
         n = len(rows) - H
@@ -137,7 +137,7 @@ def test_forecasts_by_hand(network, lags, autoregressive):
 def test_scales_quantiles_and_several_targets_by_hand(parameters, autoregressive):
     data = pd.DataFrame({"a": walk(), "b": 3 * walk(seed=1)})
     model = decoder(parameters, regressor=NETWORKS["lstm"], autoregressive=autoregressive).fit(data)
-    forecast, transform = model.predict(), model.model_.transform
+    forecast, transform = model.predict(), model.model_.models[0].transform
     together = "multivariate" in parameters
     for i, names in enumerate([["a", "b"]] if together else [["a"], ["b"]]):
         shift, scale = transform.shift[i], transform.scale[i]

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
+from spies import PLAIN
 
 from skrnn import GRURegressor, LSTMClassifier, LSTMRegressor
 from skrnn.forecasting import LSTMForecaster
 
 H, LAGS, N = 3, 5, 30
-QUICK = dict(h=H, lags=LAGS, max_steps=2, hidden_size=2, random_state=0)
+QUICK = PLAIN | dict(h=H, lags=LAGS, max_steps=2, hidden_size=2, random_state=0)
 
 
 def forecaster(**parameters):

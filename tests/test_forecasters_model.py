@@ -76,7 +76,7 @@ def test_the_window_that_is_asked_goes_on_with_what_is_known_ahead():
     data = panel_of()
     after = data.groupby("unique_id").cumcount(ascending=False)
     model = spied(data[after >= H], futr_exog="x", hist_exog="z", calendar=None, scaling=None)
-    shift, scale = model.model_.features.exog
+    shift, scale = model.model_.models[0].features.exog
     model.predict(X_df=data[after < H])
     asked = model.regressor_.asked_.reshape(2, LAGS, -1)
     for i, rows in enumerate(data.groupby("unique_id").indices.values()):
@@ -220,7 +220,7 @@ def test_one_series_does_not_matter_to_the_forecast_of_another():
 # --- strategies -------------------------------------------------------------------------------------
 def by_hand(model, data, rows):
     """The fitted network's last answer to a history, with rows to come that it is to read as well."""
-    transform = model.model_.transform
+    transform = model.model_.models[0].transform
     history = (np.r_[data.to_numpy(), rows] - transform.shift[0]) / transform.scale[0]
     answer = model.regressor_.predict([history.astype(model.regressor_.dtype)[:, None]])[0][-1]
     return answer * transform.scale[0] + transform.shift[0]
@@ -274,7 +274,7 @@ def test_recursive_windows(regressor):
     known, held_back = data.iloc[:-H], data.iloc[-H:]
     model = forecaster(strategy="recursive", regressor=regressor, futr_exog="x").fit(known)
     forecast = model.predict(X_df=held_back)["y"]
-    transform, (shift, scale) = model.model_.transform, model.model_.features.exog
+    transform, (shift, scale) = model.model_.models[0].transform, model.model_.models[0].features.exog
     y = ((known["y"] - transform.shift[0, 0]) / transform.scale[0, 0]).tolist()
     x = ((data["x"] - shift[0]) / scale[0]).tolist()
     for k in range(H):
@@ -330,7 +330,7 @@ def test_regressors_of_the_user(regressor, multivariate):
     data = pd.DataFrame({"a": walk(), "b": 100 * walk(seed=1)})
     model = forecaster(regressor=regressor, multivariate=multivariate).fit(data)
     assert type(model.regressor_) is type(regressor)
-    shift, scale = (getattr(model.model_.transform, name).ravel() for name in ("shift", "scale"))
+    shift, scale = (getattr(model.model_.models[0].transform, name).ravel() for name in ("shift", "scale"))
     windows = ((data.iloc[-LAGS:].to_numpy() - shift) / scale)[None]  # (1, lags, target)
     windows = windows if multivariate else windows.transpose(2, 1, 0)
     if isinstance(regressor, Ridge):

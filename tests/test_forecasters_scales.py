@@ -49,7 +49,7 @@ def test_a_window_is_learnt_in_units_of_its_scale(scaling):
             scaling["scaling"], data.to_numpy()[:, None], LAGS, np.arange(len(windows))
         )
     else:
-        shift, size = model.model_.transform.shift, model.model_.transform.scale
+        shift, size = model.model_.models[0].transform.shift, model.model_.models[0].transform.scale
     assert_allclose(model.regressor_.X_, ((windows - shift) / size)[:, :LAGS], rtol=1e-6)
     assert_allclose(model.regressor_.y_, ((windows - shift) / size)[:, LAGS:], rtol=1e-6)
     assert_allclose(model.predict(), data.iloc[-1])  # what the spy says, back in the units of the data

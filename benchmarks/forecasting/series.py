@@ -20,6 +20,15 @@ HORIZONS = {"YS": 6, "QS": 8, "MS": 12, "W-SAT": 13, "D": 14, "h": 48, "30min": 
 SEASONS = {"YS": 1, "QS": 4, "MS": 12, "W-SAT": 52, "D": 7, "h": 24, "30min": 48}
 
 
+N_CUTOFFS = 10
+
+
+def cutoffs(n: int, h: int) -> dict[int, int]:
+    """Rows known at each of ten cutoffs; they lie a horizon apart where half of a series is left before them."""
+    step = max(1, min(h, (n // 2 - h) // (N_CUTOFFS - 1)))
+    return {k: n - h - (N_CUTOFFS - 1 - k) * step for k in range(N_CUTOFFS)}
+
+
 class Source(NamedTuple):
     """Where series come from.
 

@@ -28,14 +28,15 @@ from benchmarks.page import measured_by
 from benchmarks.report import table
 from benchmarks.speech.page import PAGE
 from skrnn import LSTMClassifier
-from skrnn.audio import MFCC, LogMelSpectrogram, LSTMTranscriber, label_error_rate
+from skrnn.audio import MFCC, LogMelSpectrogram, LSTMTranscriber, change_speed, label_error_rate
 
 RATE, N_TRAIN, N_TEST = 8000, 1000, 400
 Digits = list[SpokenDigit]
 CEPSTRA: dict[str, Any] = {"sample_rate": RATE, "deltas": 2}
 KNOWN: dict[str, Any] = {"hidden_size": 64, "bidirectional": True, "num_layers": 2, "dropout": 0.3,
-                         "head_dropout": 0.3, "max_iter": 40}  # fmt: skip
-UNKNOWN = KNOWN | {"dropout": 0.5, "recurrent_dropout": 0.4, "head_dropout": 0.5, "max_iter": 20}
+                         "head_dropout": 0.3, "pooling": "max", "max_iter": 40}  # fmt: skip
+UNKNOWN = KNOWN | {"dropout": 0.5, "recurrent_dropout": 0.4, "head_dropout": 0.5, "pooling": "last",
+                   "max_iter": 10, "speeds": (0.85, 1.18)}  # fmt: skip
 SETTINGS = ["chosen settings", "shortest call"]
 VOTES = 5  # networks whose probabilities are averaged
 TRANSCRIBER: dict[str, Any] = {"hidden_size": 64, "dropout": 0.5, "recurrent_dropout": 0.4, "stack_frames": 2,
@@ -50,10 +51,15 @@ def classified(settings: dict[str, Any] | None) -> Callable[[Digits, Digits, int
         if settings is None:
             model = make_pipeline(LogMelSpectrogram(RATE), LSTMClassifier(random_state=seed))
         else:
-            voters = [
-                (f"{k}", LSTMClassifier(random_state=VOTES * seed + k, **settings)) for k in range(VOTES)
-            ]
+            own = {name: value for name, value in settings.items() if name != "speeds"}
+            voters = [(f"{k}", LSTMClassifier(random_state=VOTES * seed + k, **own)) for k in range(VOTES)]
             model = make_pipeline(MFCC(**CEPSTRA), VotingClassifier(voters, voting="soft"))
+            faster = [
+                one._replace(signal=change_speed(one.signal, speed))
+                for speed in settings.get("speeds", ())
+                for one in train
+            ]
+            train = [*train, *faster]
         model.fit([one.signal for one in train], np.array([one.digit for one in train]))
         return model.score([one.signal for one in test], np.array([one.digit for one in test]))
 

@@ -12,11 +12,14 @@ from sklearn.utils import Tags
 
 from .. import losses
 from ..losses import Loss
+from ..network import Network
 from ..recipe import array_dtype
 from ..sequences import Targets
+from ..training import Data
 from .attributes import ATTRIBUTES, QUANTILES
 from .base import RecurrentEstimator
 from .declare import with_parameters
+from .fitting import Weights
 from .inputs import Input
 from .parameters import GRUParameters, RegressorParameters, RNNParameters, as_python
 from .targets import check_same_targets, check_targets, hint_at_scale, place, read_numbers, read_rows
@@ -29,6 +32,8 @@ class _Regressor(RegressorMixin, RecurrentEstimator, RegressorParameters):
 
     _attributes = ATTRIBUTES + QUANTILES
     _needed_to_score = 2  # by R^2
+    # A linear map (weights and biases of the outputs) that `linear_skip` begins at in the next fit.
+    _first_map: tuple[np.ndarray, np.ndarray] | None = None
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one pass over X and y, in minibatches.
@@ -94,6 +99,16 @@ class _Regressor(RegressorMixin, RecurrentEstimator, RegressorParameters):
             self._n_targets, self._target_names = n_raw // each, None
             self._flat_targets = self._n_targets == 1
         return weights
+
+    def _first_weights(self, network: Network, rng: np.random.RandomState, data: Data) -> Weights:
+        weights = super()._first_weights(network, rng, data)
+        if self._first_map is None:
+            return weights
+        own = {name: np.zeros_like(weights[name]) for name in ("skip.weight", "head.bias")}
+        n = self._make_loss().n_raw(1)
+        free = losses.nearest_to_median(self.quantiles_) if self._fitted_loss == "quantile" else 0
+        own["skip.weight"][free::n], own["head.bias"][free::n] = self._first_map
+        return weights | own
 
     def _levels(self) -> np.ndarray:
         levels = np.asarray(DEFAULT_QUANTILES if self.quantiles is None else self.quantiles, float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,9 @@ from ..estimators.base import RecurrentEstimator
 from ..estimators.encoder_decoder import EncoderDecoder
 from ..estimators.parameters import as_python
 from ..estimators.versions import Versioned
-from . import frames, intervals
+from . import automatic, frames, intervals
+from .automatic import Given, View
+from .ensemble import Ensemble
 from .model import Model, Task
 from .output import POINT
 from .panel import Panel
@@ -51,8 +54,11 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         return [] if self.level is None else sorted({float(level) for level in np.atleast_1d(self.level)})
 
     @property
-    def _by_window(self) -> bool:
-        return self.scaling is not None and (self.scale_by == "window" or self.scaling == "last")
+    def _given(self) -> Given:
+        """What the user says of the views."""
+        differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
+        by = "window" if self.scaling == "last" else self.scale_by
+        return Given(as_python(self.lags), by, differences, self.log1p, self.scaling is not None)
 
     @property
     def _pairs(self) -> bool:
@@ -86,7 +92,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             known = False
         if not known:
             raise InvalidParameterError(f"level must be in per cent, from 1 to below 100, got {self.level!r}")
-        if self.lags is None and self._by_window:
+        if self.lags is None and self.scaling is not None and self._given.scale_by == "window":
             raise InvalidParameterError(
                 f"scaling={self.scaling!r} with scale_by={self.scale_by!r} is for windows: set lags"
             )
@@ -153,26 +159,60 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
                 "set bidirectional=False"
             )
 
-    def _task(self) -> Task:
-        differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
+    def _task(self, view: View) -> Task:
         calendar = () if self.calendar is None else np.atleast_1d(self.calendar).tolist()
+        by_window = self.scaling is not None and view.scale_by == "window"
         # Single precision does not tell the steps of a series from a far higher level, so the series' own
         # shift comes off first: a window's scale is the same after it.
-        scale = None if self._by_window and self.scaling in ("mean", "last") else self.scaling
+        scale = None if by_window and self.scaling in ("mean", "last") else self.scaling
         return Task(
             h=as_python(self.h),
-            lags=as_python(self.lags),
+            lags=view.lags,
             step=1 if self.strategy == "recursive" else as_python(self.h),
             levels=tuple(self._levels),
             heads=self._heads,
-            transform=Transform(scale, self.log1p, differences),
-            window_scale=self.scaling if self._by_window else None,
+            transform=Transform(scale, view.log1p, view.differences),
+            window_scale=self.scaling if by_window else None,
             calendar=tuple(calendar),
             max_windows=None if self.regressor is not None else BATCH_SIZE * self._max_steps,
             validation_fraction=as_python(self._validation_fraction),
             pairs=self._pairs,
             autoregressive=self._pairs and bool(self.autoregressive),
+            ridge=view.ridge if self._begins_at_ridge else None,
         )
+
+    @property
+    def _begins_at_ridge(self) -> bool:
+        own = self.regressor is None and self.linear_skip
+        return own and self.lags is not None and not self._pairs
+
+    def _views(self, panel: Panel) -> list[View]:
+        """What the networks are to see, the best view first."""
+        given, only = self._given, self._given.view
+        if only is not None and not self._begins_at_ridge:
+            return [only] * (1 if self.n_networks == "auto" else as_python(self.n_networks))
+        found = [only] if only is not None else automatic.views(panel, self.h, given)
+
+        def direct(view: View) -> Task:
+            plain = {"step": as_python(self.h), "heads": False, "pairs": False, "autoregressive": False}
+            return replace(self._task(view), **plain, validation_fraction=None)
+
+        if given.lags is None:  # of a network that reads whole histories
+            return [only or found[0]]
+        found = automatic.judged(panel, found, as_python(self.h), direct)
+        n = self.n_networks
+        if n == "auto":
+            kinds = len({view.kind for view in found})
+            n = 1 if self.regressor is not None or self._pairs else min(automatic.N_NETWORKS, kinds)
+        return automatic.chosen(found, as_python(n))
+
+    @property
+    def _n_rows_needed(self) -> int:
+        """Rows of a series of which something can be learnt, whatever "auto" comes to."""
+        given = self._given
+        lags = 1 if given.lags in (None, "auto") else given.lags
+        lost = 0 if given.differences == automatic.AUTO else sum(given.differences)
+        return lost + lags + (1 if self.strategy == "recursive" else as_python(self.h))
 
     def _read(self, df: Any, static_df: pd.DataFrame | None) -> Panel:
         return frames.read_panel(
@@ -182,21 +222,26 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         )  # fmt: skip
 
     # --- training --------------------------------------------------------------------------------------
-    def _train(self, panel: Panel) -> tuple[Model, np.ndarray | None]:
-        """A model of these histories, and the half widths of its conformal intervals."""
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        task, widths = self._task(), None
+    def _train(self, panel: Panel) -> tuple[Ensemble, np.ndarray | None]:
+        """Models of these histories, and the half widths of their conformal intervals."""
+        seed, widths = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)), None
         if self._levels and self.intervals == "conformal":
-            widths = self._calibrate(panel, task, seed)
-        return self._learn(panel, task, seed), widths
+            widths = self._calibrate(panel, seed)
+        return self._learn(panel, seed), widths
 
-    def _learn(self, panel: Panel, task: Task, seed: int) -> Model:
+    def _learn(self, panel: Panel, seed: int) -> Ensemble:
         if self.verbose:
             print(f"{type(self).__name__}: {panel}")
-        model = Model(task, panel, self._make_regressor(panel, task))
-        return model.learn(panel, np.random.RandomState(seed))
+        models, chosen = [], self._views(panel)
+        if self.verbose and self._given.view is None:
+            print("\n".join(map(str, chosen)))
+        for k, view in enumerate(chosen):
+            task = self._task(view)
+            own = self.random_state if k == 0 else (seed + k) % np.iinfo(np.int32).max
+            models.append(Model(task, panel, self._make_regressor(panel, task, own)))
+        return Ensemble(models).learn(panel, np.random.RandomState(seed))
 
-    def _make_regressor(self, panel: Panel, task: Task) -> Any:
+    def _make_regressor(self, panel: Panel, task: Task, random_state: Any) -> Any:
         quantile = {"loss": "quantile", "quantiles": intervals.quantiles(self._levels)} if self._heads else {}
         if self.regressor is not None:
             given = clone(self.regressor)
@@ -207,7 +252,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
                 for name, value in given.get_params().items()
                 if re.search(r"(^|_)random_state$", name) and value is None
             ]
-            return given.set_params(**dict.fromkeys(seeds, self.random_state))
+            return given.set_params(**dict.fromkeys(seeds, random_state))
         own: dict[str, Any]
         if task.streams:
             own = {"tbptt_steps": CHUNK, "batch_size": min(BATCH_SIZE, len(panel.ids))}
@@ -223,7 +268,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             own |= {"n_iter_no_change": epochs}
         regressor = self._regressor_class(
             self.hidden_size, max_iter=epochs, tol=0.0, learning_rate="cosine",
-            learning_rate_init=self.learning_rate_init, random_state=self.random_state, device=self.device,
+            learning_rate_init=self.learning_rate_init, random_state=random_state, device=self.device,
             n_jobs=self.n_jobs, verbose=self.verbose, **{"loss": self.loss} | own | quantile,
         )  # fmt: skip
         return EncoderDecoder.like(regressor) if task.pairs else regressor
@@ -238,10 +283,10 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             per_epoch = max(1, math.ceil(n_windows / batch_size))  # if there are none, `learn` says so
         return max(1, round(max_steps / per_epoch))
 
-    def _calibrate(self, panel: Panel, task: Task, seed: int) -> np.ndarray:
+    def _calibrate(self, panel: Panel, seed: int) -> np.ndarray:
         """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
-        needed, shortest = task.n_rows_needed, int(panel.lengths.argmin())
-        h, most = task.h, as_python(self.calibration_windows)
+        needed, shortest = self._n_rows_needed, int(panel.lengths.argmin())
+        h, most = as_python(self.h), as_python(self.calibration_windows)
         # Half of what can be spared is left to learn from; where the rest is short, windows overlap.
         span = min(most * h, int(panel.lengths[shortest] - needed) // 2)
         if span <= h:
@@ -252,7 +297,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         step_size = min(h, max(1, (span - h) // (most - 1)))
         n_windows = min(most, (span - h) // step_size + 1)
         folds = list(RollingOrigin(n_windows, h, step_size).folds(panel))
-        model = self._learn(folds[0].panel, task, seed)
+        model = self._learn(folds[0].panel, seed)
         errors = [
             np.abs(fold.y - model.forecast(fold.panel, fold.future, fold.stamps))
             / intervals.spread(fold.panel)[:, None]
@@ -262,7 +307,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
 
     @staticmethod
     def _statistics(
-        model: Model, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
+        model: Ensemble, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
     ) -> dict[str, np.ndarray]:
         """Point forecast and bounds, each (n_series, h, n_targets)."""
         levels = model.task.levels

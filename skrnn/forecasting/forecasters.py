@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import ExitStack
 from typing import Any, Self
 
 import joblib
@@ -24,6 +25,7 @@ from ..interrupts import Errand, deferred
 from . import frames, intervals
 from .base import BaseForecaster
 from .display import ForecastDisplay
+from .model import Model
 from .output import POINT
 from .panel import Panel, check_integer
 from .splits import RollingOrigin
@@ -73,7 +75,7 @@ class _Forecaster(BaseForecaster):
         model, widths = self._train(panel)
         with deferred():
             self.panel_, self.model_, self.widths_ = panel, model, widths
-            self.regressor_ = model.regressor
+            self.regressor_ = model.models[0].regressor
         return self
 
     # --- forecasts -------------------------------------------------------------------------------------
@@ -163,17 +165,23 @@ class _Forecaster(BaseForecaster):
         if max_steps:
             if not isinstance(self.regressor_, RecurrentEstimator):
                 raise ValueError(f"{type(self.regressor_).__name__} cannot be trained further: fit anew")
-            own, before = self.regressor_, self.regressor_.get_params()
-            batch_size = DEFAULT_BATCH_SIZE if own.batch_size == "auto" else own.batch_size
-            epochs = self._epochs(max_steps, panel, self.model_.task, batch_size)
-            patience = own.n_iter_no_change if own.early_stopping else epochs
-            changed = {"warm_start": True, "max_iter": epochs, "n_iter_no_change": patience}
-            with unchanged_on_error(own):
-                own.set_params(**changed)
-                self.model_.learn(panel, check_random_state(self.random_state))
-                own.set_params(**{name: before[name] for name in changed})
+            with ExitStack() as unchanged:
+                for model in self.model_.models:
+                    unchanged.enter_context(unchanged_on_error(model.regressor))
+                for model in self.model_.models:
+                    self._train_further(model, panel, max_steps)
         self.panel_ = panel
         return self
+
+    def _train_further(self, model: Model, panel: Panel, max_steps: int) -> None:
+        own, before = model.regressor, model.regressor.get_params()
+        batch_size = DEFAULT_BATCH_SIZE if own.batch_size == "auto" else own.batch_size
+        epochs = self._epochs(max_steps, panel, model.task, batch_size)
+        patience = own.n_iter_no_change if own.early_stopping else epochs
+        changed = {"warm_start": True, "max_iter": epochs, "n_iter_no_change": patience}
+        own.set_params(**changed)
+        model.learn(panel, check_random_state(self.random_state))
+        own.set_params(**{name: before[name] for name in changed})
 
     # --- how good it is --------------------------------------------------------------------------------
     def cross_validation(
@@ -225,9 +233,9 @@ class _Forecaster(BaseForecaster):
         refit = as_python(refit)
         if not isinstance(refit, bool):
             check_integer("refit", refit)
-        panel, task = self._read(df, static_df), self._task()
+        panel = self._read(df, static_df)
         origin = RollingOrigin(n_windows, self.h, self.h if step_size is None else step_size)
-        folds = list(origin.folds(panel, task.n_rows_needed))
+        folds = list(origin.folds(panel, self._n_rows_needed))
         every = 1 if refit is True else len(folds) if refit is False else refit
 
         def forecast(first: int) -> list[dict[str, np.ndarray]]:

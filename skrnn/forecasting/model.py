@@ -16,11 +16,16 @@ from ..recipe import array_dtype
 from ..sequences import Sequences, Targets
 from .features import Features, Table, ranges
 from .panel import Panel
+from .ridge import MOST_ROWS, RidgePath, evenly
 from .scaling import Transform
 from .splits import hold_back_windows
 from .views import flat_windows, scaled_targets, scaled_windows, window_scale
 
 Scaling = tuple[np.ndarray, np.ndarray] | None  # shift and scale of each window
+
+
+class NothingToLearn(ValueError):
+    """No target, or no row of as many as are answered at once, is known."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Task:
         Whether a decoder answers step by step to what an encoder has read.
     autoregressive : bool
         Whether that reads its answers.
+    ridge : float or None
+        Strength of the ridge regression that a network's linear map begins at; None: it begins at random.
     """
 
     h: int
@@ -55,6 +62,7 @@ class Task:
     validation_fraction: float | None
     pairs: bool = False  # as in models of earlier versions, like the next
     autoregressive: bool = False
+    ridge: float | None = None
 
     @property
     def streams(self) -> bool:
@@ -161,18 +169,29 @@ class Model:
             self._check_known(panel, w)
         if not self.recurrent:
             self._fit_flat(X, y, w)
-        elif held_back is None:
-            self.regressor.fit(X, y, w)
-        else:
+            return
+        validation: dict[str, Any] = {}
+        if held_back is not None:
             X_val, y_val, w_val = self._windows(table, targets, unknown, begins[held_back], at[held_back])
-            known = slice(None) if w_val is None else w_val > 0
-            self.regressor.fit(X, y, w, X_val=X_val.take(known), y_val=y_val.take(known))
+            of_known = slice(None) if w_val is None else w_val > 0
+            validation = {"X_val": X_val.take(of_known), "y_val": y_val.take(of_known)}
+        if s.ridge is not None and not hasattr(self.regressor, "weights_"):
+            self.regressor._first_map = self._ridge(X, y, w, s.ridge)
+        self.regressor.fit(X, y, w, **validation)
+        vars(self.regressor).pop("_first_map", None)
+
+    @staticmethod
+    def _ridge(X: Sequences, y: Targets, w: np.ndarray | None, strength: float) -> tuple[np.ndarray, np.ndarray]:
+        """The linear map that ridge regression finds."""
+        rows = evenly(np.arange(len(X)) if w is None else np.flatnonzero(w), MOST_ROWS)
+        path = RidgePath([strength]).fit(flat_windows(X.take(rows)), y.take(rows).matrix())
+        return path.weights[0], path.biases[0]
 
     def _check_known(self, panel: Panel, weights: np.ndarray) -> None:
         if not weights.any():
             step = self.task.step
             what = "every target is" if step == 1 else f"one in every {step} targets in a row is"
-            raise ValueError(f"there is nothing to learn from {panel}: {what} missing")
+            raise NothingToLearn(f"there is nothing to learn from {panel}: {what} missing")
 
     def _windows(
         self, table: Table, targets: np.ndarray, unknown: np.ndarray, starts: np.ndarray, at: np.ndarray
@@ -199,7 +218,9 @@ class Model:
 
     def _scaling(self, targets: np.ndarray, starts: np.ndarray) -> Scaling:
         scale, lags = self.task.window_scale, self.task.lags
-        return None if scale is None or lags is None else window_scale(scale, targets, lags, starts)
+        if scale is None or lags is None:
+            return None
+        return window_scale(scale, targets, lags, starts, unit=self.task.transform.scale is not None)
 
     def _fit_flat(self, X: Sequences, y: Targets, w: np.ndarray | None) -> None:
         known = slice(None) if w is None else w > 0

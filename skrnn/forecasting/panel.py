@@ -146,6 +146,21 @@ class Panel:
         values, exog = np.hsplit(table, [self.values.shape[1]])
         return replace(self, stops=stops, values=np.ascontiguousarray(values), exog=exog)
 
+    def take(self, series: np.ndarray) -> Panel:
+        """Some of the series, by their positions."""
+        lengths = np.diff(self.starts)[series]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        rows = np.arange(starts[-1]) + np.repeat(self.starts[series] - starts[:-1], lengths)
+        tables = ("stamps", "values", "observed", "exog", "filled")
+        return replace(
+            self,
+            ids=self.ids[series],
+            starts=starts,
+            stops=starts[:-1] + (self.stops - self.starts[:-1])[series],
+            static=self.static[series],
+            **{name: getattr(self, name)[rows] for name in tables},
+        )
+
     def __str__(self) -> str:
         n, rows = len(self.ids), self.lengths
         if n == 1:

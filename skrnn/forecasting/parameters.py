@@ -20,12 +20,16 @@ class ForecasterParameters:
     """Of all forecasters."""
 
     h: int = parameter("The horizon: steps to forecast.", COUNT, kw_only=False, default=1)
-    lags: int | None = parameter(
-        "Steps of a window from which to forecast. None: a network reads each history from its first step, "
-        "its state carried through, and answers after every step.",
+    lags: int | Literal["auto"] | None = parameter(
+        'Steps of a window from which to forecast. "auto": one, two or four seasons or, where there is none, '
+        "up to two horizons. None: a network reads each history from its first step, its state carried "
+        "through, and answers after every step.",
         COUNT,
+        StrOptions({"auto"}),
+        None,
+        kind='int, "auto" or None',
         kw_only=False,
-        default=None,
+        default="auto",
     )
     regressor: Any = parameter(
         "What is trained, for instance `skrnn.LSTMRegressor(64, num_layers=2)` or a regressor of "
@@ -72,20 +76,36 @@ class ForecasterParameters:
         kind='{"standard", "robust", "minmax", "mean", "last"} or None',
         default="standard",
     )
-    scale_by: Literal["series", "window"] = parameter(
+    scale_by: Literal["auto", "series", "window"] = parameter(
         "Whether the scale is that of each series' history in `fit`, or of each window; the latter for many "
-        'series of different levels. "last" is always of the window.',
-        default="series",
+        'series of different levels. "last" is always of the window. "auto": see Notes, like the next two.',
+        default="auto",
     )
-    log1p: bool = parameter("Learn log(1 + y), before anything else.", default=False)
+    log1p: bool | Literal["auto"] = parameter(
+        "Learn log(1 + y), before anything else.",
+        "boolean",
+        StrOptions({"auto"}),
+        kind='bool or "auto"',
+        default="auto",
+    )
     differences: Any = parameter(
         "Learn differences to the values these lags before, one after the other, after `log1p` and before "
-        "the scaling: 12 for the change to the month one year before.",
+        "the scaling: 12 for the change to the month one year before. None: learn the values.",
         "array-like",
         COUNT,
+        StrOptions({"auto"}),
         None,
-        kind="int, list of int or None",
-        default=None,
+        kind='int, list of int, "auto" or None',
+        default="auto",
+    )
+    n_networks: int | Literal["auto"] = parameter(
+        "How many networks are trained, from different random numbers and each on the best view of another "
+        'kind, if there are several; the forecast is their mean. "auto": one for each of the best five kinds '
+        "of views, but a single one of a `regressor` that is given, of a decoder, and of whole histories.",
+        COUNT,
+        StrOptions({"auto"}),
+        kind='int or "auto"',
+        default="auto",
     )
     calendar: Any = parameter(
         'Features from the stamps, each a point on a circle: "minute", "hour", "dayofweek", "day", '

@@ -21,9 +21,11 @@ WINDOW_SCALES: dict[str, Callable] = {
     "last": lambda x, lags: (0 * x, x.abs()),
 }
 
+QUIET = 0.01  # standard deviations of a series
+
 
 def window_scale(
-    scale: str, values: np.ndarray, lags: int, starts: np.ndarray
+    scale: str, values: np.ndarray, lags: int, starts: np.ndarray, unit: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shift and scale of windows, so that ``(values - shift) / scale`` is of unit size.
 
@@ -33,17 +35,22 @@ def window_scale(
     values : ndarray of shape (n_rows, n_targets)
     lags : int
     starts : ndarray of shape (n_windows,)
+    unit : bool, default=False
+        Whether each series as a whole is of unit size.
 
     Returns
     -------
     shift, scale : ndarray of shape (n_windows, n_targets), float64
-        Where a window has no size, being constant, its level is one, or 1 where that is 0.
+        Where a window has no size, being constant, its level is one, or 1 where that is 0. In a series of
+        unit size, 1 where it is less than a hundredth: what follows a quiet window need not be quiet.
     """
     frame, ends = pd.DataFrame(np.asarray(values, np.float64)), starts + lags - 1
     shift, size = (part.to_numpy()[ends] for part in WINDOW_SCALES[scale](frame, lags))
     level = frame.abs().rolling(lags).mean().to_numpy()[ends]
     # The rolling sums carry roundings of larger values that have left them.
     tiny = 1e-6 * level
+    if unit:
+        return shift, np.where(size > np.maximum(tiny, QUIET), size, 1.0)
     return shift, np.where(size > tiny, size, np.where(level > 0, level, 1.0))
 
 

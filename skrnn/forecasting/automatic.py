@@ -1,0 +1,178 @@
+"""What "auto" means: how many steps to read, of what, and in which scale.
+
+A view is what a network is shown of a history: the logarithm or not, differences to the step or the season
+before or none, scaled by series or by window, a season or two. Every view is judged by ridge regression, which
+is what the network begins at: it learns what lies before the last windows and forecasts them. Networks are
+trained on the best views, each of another kind, and their forecasts averaged: series that one view fits badly,
+another fits, and errors of different kinds cancel out (Bates & Granger 1969; Petropoulos & Svetunkov 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from .intervals import spread
+from .model import Model, NothingToLearn, Task
+from .panel import Panel
+from .ridge import STRENGTHS, RidgePath, evenly
+from .seasons import seasons
+from .splits import RollingOrigin
+
+N_NETWORKS = 5
+N_WINDOWS = 8  # by which views are judged, within the last third of the series
+MOST_SERIES = 200  # of a panel that are looked at
+MOST_LAGS = 400
+UNJUDGED = 30.0  # strength where there is too little to judge by
+
+
+AUTO = ("auto",)  # of differences, which are a tuple
+
+
+@dataclass(frozen=True)
+class View:
+    """What a network is shown of a history; see the forecasters' parameters of the same names.
+
+    Attributes
+    ----------
+    ridge : float or None
+        Strength of the ridge regression that the network begins at; None: it begins at random.
+    error : float
+        Of that regression on the windows held back, in mean absolute steps of a series; NaN: not judged.
+    """
+
+    lags: int | None
+    scale_by: str
+    differences: tuple[int, ...]
+    log1p: bool
+    ridge: float | None = None
+    error: float = np.nan
+
+    def __str__(self) -> str:
+        lags = self.differences[0] if len(self.differences) == 1 else list(self.differences) or None
+        found = f"lags={self.lags}, scale_by={self.scale_by!r}, differences={lags}, log1p={self.log1p}"
+        return found if np.isnan(self.error) else f"{found}: error {self.error:.3g} by ridge regression"
+
+    @property
+    def kind(self) -> tuple:
+        """What makes errors differ; more or fewer lags hardly do."""
+        return self.scale_by, self.differences, self.log1p
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of a series before a target."""
+        return (self.lags or 1) + sum(self.differences)
+
+
+@dataclass(frozen=True)
+class Given:
+    """The parameters that may be "auto", as a user gave them."""
+
+    lags: Any
+    scale_by: Any
+    differences: Any
+    log1p: Any
+    scaled: bool  # whether there is a scale to take by window
+
+    @property
+    def view(self) -> View | None:
+        """The only view there is, if nothing is "auto"."""
+        if "auto" in (self.lags, self.scale_by, self.log1p) or self.differences == AUTO:
+            return None
+        return View(self.lags, self.scale_by, self.differences, self.log1p)
+
+
+def views(panel: Panel, h: int, given: Given) -> list[View]:
+    """All that come into question.
+
+    Parameters
+    ----------
+    panel : Panel
+    h : int
+    given : Given
+
+    Returns
+    -------
+    list of View
+        Of which a window of each series can be learnt, and some of one of middling length. If there is none
+        so short, one that reads as little as it can.
+    """
+    periods = seasons(panel)
+    shortest, middling = int(panel.lengths.min()), int(np.median(panel.lengths))
+    lags: list[int | None] = [given.lags]
+    if given.lags == "auto":
+        steps = [k * period for period in periods for k in (1, 2, 4) if k * period <= MOST_LAGS] or [2, h, 2 * h]
+        most = max(1, min((middling - h) // 3, shortest - h - 1))
+        lags = [*sorted({min(max(2, n), most) for n in steps})]
+    differences = [given.differences]
+    if given.differences == AUTO:
+        differences = [(), (1,), *((period,) for period in periods)]
+    logarithms = [given.log1p]
+    if given.log1p == "auto":
+        logarithms = [False, True] if panel.values[panel.observed].min(initial=0) >= 0 else [False]
+    scales = [given.scale_by]
+    if given.scale_by == "auto":
+        scales = ["series", "window"] if given.scaled and given.lags is not None else ["series"]
+    found = [
+        View(n, by, tuple(lag), bool(log)) for log, lag, by, n in product(logarithms, differences, scales, lags)
+    ]
+    long = max(middling, 4 * h)
+    return [v for v in found if v.n_rows + h <= shortest and v.n_rows + 3 * h <= long] or found[:1]
+
+
+def judged(panel: Panel, found: list[View], h: int, task: Callable[[View], Task]) -> list[View]:
+    """Views with the strength and the error of their ridge regression, the best first.
+
+    Parameters
+    ----------
+    panel : Panel
+    found : list of View
+    h : int
+    task : callable
+        From a view to what is learnt, all steps of the horizon at once.
+
+    Returns
+    -------
+    list of View
+        Where no window can be held back, those that were given, with a strength that suits few windows.
+    """
+    middling = int(np.median(panel.lengths))
+    room = middling - h - max(view.n_rows for view in found)  # for windows held back
+    span = min(room, max(h, middling // 3))
+    if span < h:
+        return [replace(view, ridge=UNJUDGED) for view in found]
+    step = max(1, min(h, (span - h) // (N_WINDOWS - 1)))
+    origin = RollingOrigin(min(N_WINDOWS, (span - h) // step + 1), h, step)
+    long = evenly(np.flatnonzero(panel.lengths >= middling), MOST_SERIES)
+    folds = list(origin.folds(panel.take(long)))
+    known, unit = folds[0].panel, spread(folds[0].panel)[:, None, :, None]
+    result = []
+    for view in found:
+        model = Model(task(view), known, RidgePath())
+        try:
+            model.learn(known, np.random.RandomState(0))
+        except NothingToLearn:
+            continue
+        errors = [
+            np.abs(fold.y[..., None] - model.forecast(fold.panel, fold.future, fold.stamps)) / unit
+            for fold in folds
+        ]
+        errors = np.stack(errors).reshape(-1, len(STRENGTHS))
+        errors = errors[~np.isnan(errors).any(axis=1)]  # of values that were missing
+        if len(errors):
+            best = int(errors.mean(axis=0).argmin())
+            result.append(replace(view, ridge=STRENGTHS[best], error=float(errors[:, best].mean())))
+    if not result:
+        return [replace(view, ridge=UNJUDGED) for view in found]
+    return sorted(result, key=lambda view: view.error)
+
+
+def chosen(sorted_views: list[View], n: int) -> list[View]:
+    """The best of each of n kinds; of fewer kinds, they are taken in turn."""
+    best = list({view.kind: view for view in reversed(sorted_views)}.values())[::-1]
+    best.sort(key=sorted_views.index)
+    return [best[k % len(best)] for k in range(n)]

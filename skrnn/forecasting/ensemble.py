@@ -1,0 +1,55 @@
+"""Models of several views, whose forecasts are averaged."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from .model import Model, Task
+from .panel import Panel
+
+
+class Ensemble:
+    """One or several models of the same series and horizon.
+
+    Parameters
+    ----------
+    models : list of Model
+        The one that is thought best first.
+    """
+
+    def __init__(self, models: list[Model]) -> None:
+        self.models = models
+
+    @property
+    def task(self) -> Task:
+        """What is learnt; of the steps read and the scales, those of the first model."""
+        return self.models[0].task
+
+    @property
+    def regressors(self) -> list[Any]:
+        return [model.regressor for model in self.models]
+
+    def learn(self, panel: Panel, rng: np.random.RandomState) -> Self:
+        """Fit all; see `Model.learn`."""
+        for model in self.models:
+            model.learn(panel, rng)
+        return self
+
+    def forecast(
+        self, panel: Panel, future: np.ndarray, stamps: pd.Index, method: str = "predict"
+    ) -> np.ndarray:
+        """The mean of the forecasts in the user's units; see `Model.forecast`.
+
+        Of four and more, the highest and the lowest of each step are left out: one that has run away, as
+        powers of a logarithm do, does not take the others with it. Quantiles stay in order.
+        """
+        forecasts = [model.forecast(panel, future, stamps, method) for model in self.models]
+        if len(forecasts) < TRIMMED:
+            return np.mean(forecasts, axis=0)
+        return np.sort(forecasts, axis=0)[1:-1].mean(axis=0)
+
+
+TRIMMED = 4

@@ -1,0 +1,63 @@
+"""Ridge regression of several strengths at once: what a window's network begins at, and views are judged by."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+
+STRENGTHS = 0.3, 3.0, 30.0, 300.0, 3000.0  # for windows and targets of unit size
+MOST_ROWS = 20_000  # that are learnt; more change a linear map by less than what is left of it to learn
+
+
+class RidgePath(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Linear maps ``X W' + b``, each with another penalty ``strength |W|^2`` (Hoerl & Kennard 1970).
+
+    Parameters
+    ----------
+    strengths : sequence of float
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_strengths, n_outputs, n_features)
+    biases : ndarray of shape (n_strengths, n_outputs)
+    """
+
+    weights: np.ndarray
+    biases: np.ndarray
+
+    def __init__(self, strengths: Any = STRENGTHS) -> None:
+        self.strengths = strengths
+
+    def fit(self, X: np.ndarray, Y: np.ndarray) -> Self:
+        """Fit all of them by one decomposition of the smaller Gram matrix.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_features)
+        Y : ndarray of shape (n, n_outputs)
+        """
+        rows = evenly(np.arange(len(X)), MOST_ROWS)
+        X, Y = X[rows], Y[rows]
+        X, Y = np.asarray(X, np.float64), np.asarray(Y, np.float64).reshape(len(Y), -1)
+        x, y = X.mean(axis=0), Y.mean(axis=0)
+        X, Y = X - x, Y - y
+        wide = X.shape[1] > len(X)
+        sizes, V = np.linalg.eigh(X @ X.T if wide else X.T @ X)
+        projected = V.T @ (Y if wide else X.T @ Y)
+        shrunk = [V @ (projected / (np.maximum(sizes, 0) + k)[:, None]) for k in self.strengths]
+        self.weights = np.stack([(X.T @ part if wide else part).T for part in shrunk])
+        self.biases = y - self.weights @ x
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Answers (n, n_outputs, n_strengths)."""
+        return np.moveaxis(np.asarray(X, np.float64) @ self.weights.swapaxes(1, 2), 0, 2) + self.biases.T
+
+
+def evenly(places: np.ndarray, most: int) -> np.ndarray:
+    """All places, or as many as are allowed, at even distances."""
+    if len(places) <= most:
+        return places
+    return places[np.linspace(0, len(places) - 1, most).astype(np.intp)]
