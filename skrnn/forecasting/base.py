@@ -46,7 +46,10 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         return {name: to_plain(value) for name, value in super().__getstate__().items()}
 
     def _read_state(self, state: dict[str, Any]) -> dict[str, Any]:
-        return {name: from_plain(value) for name, value in state.items()}
+        read = {name: from_plain(value) for name, value in state.items()}
+        if isinstance(read.get("model_"), Model):  # of a version before ensembles
+            read["model_"] = Ensemble([read["model_"]], np.array([-np.inf]))
+        return read
 
     # --- what is asked for -----------------------------------------------------------------------------
     @property
@@ -66,8 +69,13 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
 
     @property
     def _heads(self) -> bool:
-        """Whether the network has an output for each quantile."""
+        """Whether the network is to have an output for each quantile."""
         return bool(self._levels) and self.intervals == "quantile"
+
+    @property
+    def _may_have_heads(self) -> bool:
+        own = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
+        return own and self.strategy != "recursive"
 
     @property
     def _validation_fraction(self) -> float | None:
@@ -159,7 +167,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
                 "set bidirectional=False"
             )
 
-    def _task(self, view: View) -> Task:
+    def _task(self, view: View, heads: bool = False) -> Task:
         calendar = () if self.calendar is None else np.atleast_1d(self.calendar).tolist()
         by_window = self.scaling is not None and view.scale_by == "window"
         # Single precision does not tell the steps of a series from a far higher level, so the series' own
@@ -170,7 +178,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             lags=view.lags,
             step=1 if self.strategy == "recursive" else as_python(self.h),
             levels=tuple(self._levels),
-            heads=self._heads,
+            heads=heads,
             transform=Transform(scale, view.log1p, view.differences),
             window_scale=self.scaling if by_window else None,
             calendar=tuple(calendar),
@@ -191,15 +199,16 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         given, only = self._given, self._given.view
         if only is not None and not self._begins_at_ridge:
             return [only] * (1 if self.n_networks == "auto" else as_python(self.n_networks))
-        found = [only] if only is not None else automatic.views(panel, self.h, given)
+        squared = self._loss(panel) == "squared_error"
+        found = [only] if only is not None else automatic.views(panel, as_python(self.h), given, mean=squared)
 
         def direct(view: View) -> Task:
-            plain = {"step": as_python(self.h), "heads": False, "pairs": False, "autoregressive": False}
+            plain = {"step": as_python(self.h), "pairs": False, "autoregressive": False}
             return replace(self._task(view), **plain, validation_fraction=None)
 
         if given.lags is None:  # of a network that reads whole histories
             return [only or found[0]]
-        found = automatic.judged(panel, found, as_python(self.h), direct)
+        found = automatic.judged(panel, found, as_python(self.h), direct, squared)
         n = self.n_networks
         if n == "auto":
             kinds = len({view.kind for view in found})
@@ -225,24 +234,34 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
     def _train(self, panel: Panel) -> tuple[Ensemble, np.ndarray | None]:
         """Models of these histories, and the half widths of their conformal intervals."""
         seed, widths = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)), None
-        if self._levels and self.intervals == "conformal":
+        heads = self._heads
+        if self._levels and self.intervals == "auto":
+            heads = self._may_have_heads and self._calibration(panel) is None
+        if self._levels and not heads:
             widths = self._calibrate(panel, seed)
-        return self._learn(panel, seed), widths
+        return self._learn(panel, seed, heads), widths
 
-    def _learn(self, panel: Panel, seed: int) -> Ensemble:
+    def _learn(self, panel: Panel, seed: int, heads: bool = False) -> Ensemble:
         if self.verbose:
             print(f"{type(self).__name__}: {panel}")
         models, chosen = [], self._views(panel)
         if self.verbose and self._given.view is None:
             print("\n".join(map(str, chosen)))
         for k, view in enumerate(chosen):
-            task = self._task(view)
+            task = self._task(view, heads)
             own = self.random_state if k == 0 else (seed + k) % np.iinfo(np.int32).max
             models.append(Model(task, panel, self._make_regressor(panel, task, own)))
-        return Ensemble(models).learn(panel, np.random.RandomState(seed))
+        return Ensemble(models, self._least(panel)).learn(panel, np.random.RandomState(seed))
+
+    def _least(self, panel: Panel) -> np.ndarray:
+        """What forecasts of each target are not below."""
+        n_targets = panel.values.shape[1]
+        if self.non_negative == "auto":
+            return np.where(automatic.never_negative(panel), 0.0, -np.inf)
+        return np.full(n_targets, 0.0 if self.non_negative else -np.inf)
 
     def _make_regressor(self, panel: Panel, task: Task, random_state: Any) -> Any:
-        quantile = {"loss": "quantile", "quantiles": intervals.quantiles(self._levels)} if self._heads else {}
+        quantile = {"loss": "quantile", "quantiles": intervals.quantiles(self._levels)} if task.heads else {}
         if self.regressor is not None:
             given = clone(self.regressor)
             given = EncoderDecoder.like(given) if task.pairs else given
@@ -269,7 +288,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         regressor = self._regressor_class(
             self.hidden_size, max_iter=epochs, tol=0.0, learning_rate="cosine",
             learning_rate_init=self.learning_rate_init, random_state=random_state, device=self.device,
-            n_jobs=self.n_jobs, verbose=self.verbose, **{"loss": self.loss} | own | quantile,
+            n_jobs=self.n_jobs, verbose=self.verbose, **{"loss": self._loss(panel)} | own | quantile,
         )  # fmt: skip
         return EncoderDecoder.like(regressor) if task.pairs else regressor
 
@@ -283,19 +302,35 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             per_epoch = max(1, math.ceil(n_windows / batch_size))  # if there are none, `learn` says so
         return max(1, round(max_steps / per_epoch))
 
+    def _loss(self, panel: Panel) -> str:
+        """Of where the median says little, such as demand that is mostly nothing, the mean is forecast."""
+        if self.loss != "auto":
+            return self.loss
+        return "squared_error" if automatic.intermittent(panel) else "absolute_error"
+
+    def _calibration(self, panel: Panel) -> tuple[int, int] | None:
+        """How many windows to calibrate with and how far apart, or None where there is room for none."""
+        h, most = as_python(self.h), as_python(self.calibration_windows)
+        if most == "auto":
+            most = intervals.n_windows(self._levels)
+        # Half of what can be spared is left to learn from; where the rest is short, windows overlap.
+        span = min(most * h, int(panel.lengths.min() - self._n_rows_needed) // 2)
+        if span <= h:
+            return None
+        step_size = min(h, max(1, (span - h) // (most - 1)))
+        return min(most, (span - h) // step_size + 1), step_size
+
     def _calibrate(self, panel: Panel, seed: int) -> np.ndarray:
         """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
-        needed, shortest = self._n_rows_needed, int(panel.lengths.argmin())
-        h, most = as_python(self.h), as_python(self.calibration_windows)
-        # Half of what can be spared is left to learn from; where the rest is short, windows overlap.
-        span = min(most * h, int(panel.lengths[shortest] - needed) // 2)
-        if span <= h:
+        found, h = self._calibration(panel), as_python(self.h)
+        if found is None:
+            shortest = int(panel.lengths.argmin())
+            hint = "; or use intervals='quantile'" if self._may_have_heads else ""
             raise ValueError(
                 f"{panel.name(shortest)} has {panel.lengths[shortest]} rows, but conformal intervals need at "
-                f"least {needed + 2 * (h + 1)}; or use intervals='quantile'"
+                f"least {self._n_rows_needed + 2 * (h + 1)}{hint}"
             )
-        step_size = min(h, max(1, (span - h) // (most - 1)))
-        n_windows = min(most, (span - h) // step_size + 1)
+        n_windows, step_size = found
         folds = list(RollingOrigin(n_windows, h, step_size).folds(panel))
         model = self._learn(folds[0].panel, seed)
         errors = [
@@ -313,8 +348,9 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         levels = model.task.levels
         if model.task.heads:
             answers = model.forecast(panel, future, stamps, "predict_quantiles")
-            return intervals.from_quantiles(answers, levels)
-        point = model.forecast(panel, future, stamps)
-        if widths is None:
-            return {POINT: point}
-        return intervals.from_widths(point, widths, intervals.spread(panel), levels)
+            statistics = intervals.from_quantiles(answers, levels)
+        else:
+            statistics = {POINT: model.forecast(panel, future, stamps)}
+        if widths is not None:
+            statistics = intervals.from_widths(statistics[POINT], widths, intervals.spread(panel), levels)
+        return {name: np.maximum(values, model.least) for name, values in statistics.items()}

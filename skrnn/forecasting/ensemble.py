@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -18,19 +18,27 @@ class Ensemble:
     ----------
     models : list of Model
         The one that is thought best first.
+    least : ndarray of shape (n_targets,)
+        Which no forecast is below.
     """
 
-    def __init__(self, models: list[Model]) -> None:
-        self.models = models
+    def __init__(self, models: list[Model], least: np.ndarray) -> None:
+        self.models, self.least = models, least
 
     @property
     def task(self) -> Task:
         """What is learnt; of the steps read and the scales, those of the first model."""
         return self.models[0].task
 
-    @property
-    def regressors(self) -> list[Any]:
-        return [model.regressor for model in self.models]
+    def views(self) -> tuple[list[int | None], list[str], list[tuple[int, ...]], list[bool]]:
+        """Lags, by what is scaled, differences and whether logarithms are learnt, of each model."""
+        tasks = [model.task for model in self.models]
+        return (
+            [task.lags for task in tasks],
+            ["series" if task.window_scale is None else "window" for task in tasks],
+            [task.transform.differences for task in tasks],
+            [task.transform.log1p for task in tasks],
+        )
 
     def learn(self, panel: Panel, rng: np.random.RandomState) -> Self:
         """Fit all; see `Model.learn`."""

@@ -76,6 +76,7 @@ class _Forecaster(BaseForecaster):
         with deferred():
             self.panel_, self.model_, self.widths_ = panel, model, widths
             self.regressor_ = model.models[0].regressor
+            self.lags_, self.scale_by_, self.differences_, self.log1p_ = model.views()
         return self
 
     # --- forecasts -------------------------------------------------------------------------------------

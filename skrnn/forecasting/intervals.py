@@ -17,6 +17,11 @@ def quantiles(levels: Sequence[float]) -> list[float]:
     return sorted({0.5, *(round(end / 100, 10) for end in ends)})
 
 
+def n_windows(levels: Sequence[float]) -> int:
+    """Windows to calibrate with: five of which lie outside of the widest interval, but ten at least."""
+    return max(10, math.ceil(5 / (1 - max(levels) / 100) - 1e-9))
+
+
 def from_quantiles(answers: np.ndarray, levels: Sequence[float]) -> dict[str, np.ndarray]:
     """Statistics of a forecast from the answers (..., n_quantiles) to `quantiles`."""
     known = quantiles(levels)

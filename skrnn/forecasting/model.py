@@ -279,7 +279,7 @@ class Model:
         else:
             starts = first if lags is None else table.stops - lags
             answers = self._ask(table, starts, table.stops, method)[:, :h]
-        return self.transform.invert(answers, panel)
+        return self.transform.invert(answers, panel, quantiles=method == "predict_quantiles")
 
     def _ask(self, table: Table, starts: np.ndarray, at: np.ndarray, method: str) -> np.ndarray:
         """Answers (n_series, step, n_targets) to windows that end before rows `at`, in units of the table."""

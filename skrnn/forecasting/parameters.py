@@ -143,20 +143,34 @@ class ForecasterParameters:
         kind="float, list of float or None",
         default=None,
     )
-    intervals: Literal["quantile", "conformal"] = parameter(
-        "Quantiles that the network learns, which never cross, but are too narrow where it has seen few "
-        "windows; or widths such that intervals would have covered their share of the last windows, which a "
-        "model that had not seen them forecast: one fit more.",
-        default="quantile",
+    intervals: Literal["auto", "conformal", "quantile"] = parameter(
+        '"conformal": widths such that intervals would have covered their share of the last windows, which a '
+        'model that had not seen them forecast: one fit more. "quantile": quantiles that the network learns, '
+        "which never cross, but are too narrow where it has seen few windows; with `differences`, those of "
+        'the steps are added up as of independent steps. "auto": conformal, unless a series is too short.',
+        default="auto",
     )
-    calibration_windows: int = parameter(
-        "How many windows, at most, are held back for conformal intervals; those of short series overlap.",
+    calibration_windows: int | Literal["auto"] = parameter(
+        "How many windows, at most, are held back for conformal intervals; those of short series overlap. "
+        '"auto": so many that five lie outside of the widest interval, 25 for 80 % and 100 for 95 %.',
         Interval(Integral, 2, None, closed="left"),
-        default=10,
+        StrOptions({"auto"}),
+        kind='int or "auto"',
+        default="auto",
     )
-    loss: Literal["absolute_error", "squared_error", "huber"] = parameter(
-        "What the network minimises in units of the scale, where it has no quantiles.",
-        default="absolute_error",
+    loss: Literal["auto", "absolute_error", "squared_error", "huber"] = parameter(
+        "What the network minimises in units of the scale, where it has no quantiles. The absolute error "
+        'leads to medians, the squared one to means. "auto": the absolute one; but the squared one of series '
+        "that are never negative and 0 in a quarter of the steps, such as intermittent demand, whose median "
+        "may be 0.",
+        default="auto",
+    )
+    non_negative: bool | Literal["auto"] = parameter(
+        'Whether forecasts and their bounds below 0 become 0. "auto": of targets that never were negative.',
+        "boolean",
+        StrOptions({"auto"}),
+        kind='bool or "auto"',
+        default="auto",
     )
     hidden_size: int = parameter("Hidden units of the network.", COUNT, default=32)
     max_steps: int | None = parameter(
@@ -213,12 +227,14 @@ class ForecasterParameters:
 
 ATTRIBUTES = """\
 regressor_ : regressor
-    What was trained; several targets or steps of a regressor that has only one are in a
-    `MultiOutputRegressor`.
+    What was trained, on the view that was judged best where there are several networks; several targets or
+    steps of a regressor that has only one are in a `MultiOutputRegressor`.
+lags_, scale_by_, differences_, log1p_ : lists of length n_networks
+    What each network is shown, the best view first.
 panel_ : Panel
     The histories as they were read.
-model_ : Model
-    The regressor with what is done to its data.
+model_ : Ensemble
+    The regressors, each with what is done to its data.
 widths_ : ndarray of shape (n_levels, h) or None
     Half widths of conformal intervals, in mean absolute steps of a series.
 """

@@ -184,25 +184,38 @@ class FittedTransform:
         each = np.repeat(series, np.diff(panel.starts))
         return replace(panel, values=(values - self.shift[each]) / self.scale[each], observed=observed)
 
-    def invert(self, forecast: np.ndarray, panel: Panel) -> np.ndarray:
+    def invert(self, forecast: np.ndarray, panel: Panel, quantiles: bool = False) -> np.ndarray:
         """Bring forecasts of transformed targets back to the user's units.
 
         Parameters
         ----------
-        forecast : ndarray of shape (n_series, h, n_targets) or (n_series, h, n_targets, n_quantiles)
+        forecast : ndarray of shape (n_series, h, n_targets) or (n_series, h, n_targets, n_answers)
             Of the steps after the histories of `panel`.
         panel : Panel
             The histories, NOT transformed.
+        quantiles : bool, default=False
+            Whether answers are quantiles, that in the middle the median.
 
         Returns
         -------
         ndarray of the shape of `forecast`, float64
-            Differences are summed up for each quantile by itself. A quantile of sums is not the sum of
-            quantiles: beyond the first lag, intervals of differences come out too wide.
+            Differences are summed up. A quantile of sums is not the sum of quantiles: what a quantile is from
+            the median grows like the deviation of independent steps, as the root of the sum of squares.
         """
+        if not quantiles or not self.settings.differences:
+            return self._inverted(forecast, panel)
+        middle = forecast.shape[3] // 2
+        medians = forecast[..., middle : middle + 1]
+        apart = (forecast - medians) * self.scale[self._series(panel)][:, None, :, None]
+        for lag in self.settings.differences[::-1]:
+            apart = np.sign(apart) * np.sqrt(_summed(apart**2, lag))
+        result = self._inverted(medians, panel, log1p=False) + apart
+        return np.expm1(result) if self.settings.log1p else result
+
+    def _inverted(self, forecast: np.ndarray, panel: Panel, log1p: bool = True) -> np.ndarray:
         series = self._series(panel)
-        quantiles = (None,) * (forecast.ndim - 3)
-        shift, scale = self.shift[series][:, None, :, *quantiles], self.scale[series][:, None, :, *quantiles]
+        answers = (None,) * (forecast.ndim - 3)
+        shift, scale = self.shift[series][:, None, :, *answers], self.scale[series][:, None, :, *answers]
         result = forecast * scale + shift
         lags = self.settings.differences
         rows = panel.stops[:, None] - self.settings.n_lost + np.arange(self.settings.n_lost)
@@ -210,14 +223,10 @@ class FittedTransform:
         for lag in lags:
             known.append(known[-1][:, lag:] - known[-1][:, :-lag])
         for lag, before in zip(lags[::-1], known[-2::-1]):
-            past = before[:, before.shape[1] - lag :][..., *quantiles]
-            result = np.concatenate(
-                [np.broadcast_to(past, (len(past), lag, *result.shape[2:])), result], axis=1
-            )
-            for step in range(lag, result.shape[1]):
-                result[:, step] += result[:, step - lag]
-            result = result[:, lag:]
-        return np.expm1(result) if self.settings.log1p else result
+            past = before[:, before.shape[1] - lag :][..., *answers]
+            past = np.broadcast_to(past, (len(past), lag, *result.shape[2:]))
+            result = _summed(np.concatenate([past, result], axis=1), lag)[:, lag:]
+        return np.expm1(result) if self.settings.log1p and log1p else result
 
     def _series(self, panel: Panel) -> np.ndarray:
         """The positions, among those of `fit`, of the series of a panel."""
@@ -238,6 +247,14 @@ class FittedTransform:
                 f"{name} is {panel.values[row, target]} at {panel.stamps[row]}; log1p needs more than -1"
             )
         return np.log1p(values)
+
+
+def _summed(steps: np.ndarray, lag: int) -> np.ndarray:
+    """Each step (along axis 1) and all those a multiple of `lag` before it."""
+    result = steps.copy()
+    for step in range(lag, result.shape[1]):
+        result[:, step] += result[:, step - lag]
+    return result
 
 
 def _difference(values: np.ndarray, lag: int) -> np.ndarray:

@@ -14,13 +14,14 @@ import pandas as pd
 from pandas.tseries.frequencies import to_offset
 from pandas.tseries.offsets import BaseOffset
 
+from .ensemble import Ensemble
 from .features import Features
 from .model import Model, Task
 from .panel import Form, Panel
 from .scaling import FittedTransform, Transform
 
 KIND = "class"  # in a dict that stands for something else
-CLASSES = {cls.__name__: cls for cls in (FittedTransform, Form, Features, Model, Panel, Task, Transform)}
+CLASSES = {cls.__name__: cls for cls in (Ensemble, FittedTransform, Form, Features, Model, Panel, Task, Transform)}
 
 
 def to_plain(value: Any) -> Any:
