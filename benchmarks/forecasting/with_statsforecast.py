@@ -36,7 +36,9 @@ def main() -> None:
         data, h, season = source.load(), HORIZONS[source.freq], SEASONS[source.freq]
         frame = data.to_frame("value") if isinstance(data, pd.Series) else data
         ends = cutoffs(len(frame), h)
-        ends |= {-k - 1: ends[0] - (k + 1) * h for k in range(N_BACKTEST) if ends[0] - (k + 1) * h > 2 * season}
+        ends |= {
+            -k - 1: ends[0] - (k + 1) * h for k in range(N_BACKTEST) if ends[0] - (k + 1) * h > 2 * season
+        }
         start = time.perf_counter()
         for number, end in ends.items():
             long = frame.iloc[:end].melt(ignore_index=False, var_name="unique_id", value_name="y")

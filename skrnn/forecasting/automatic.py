@@ -91,7 +91,7 @@ class Given:
 def never_negative(panel: Panel) -> np.ndarray:
     """Of which targets no value is negative, shape (n_targets,), bool."""
     rows = history_rows(panel)
-    return (np.where(panel.observed[rows], panel.values[rows], 0) >= 0).all(axis=0)
+    return np.asarray(np.where(panel.observed[rows], panel.values[rows], 0).min(axis=0) >= 0)
 
 
 def intermittent(panel: Panel) -> bool:
@@ -122,7 +122,11 @@ def views(panel: Panel, h: int, given: Given, mean: bool = False) -> list[View]:
     shortest, middling = int(panel.lengths.min()), int(np.median(panel.lengths))
     lags: list[int | None] = [given.lags]
     if given.lags == "auto":
-        steps = [k * period for period in periods for k in (1, 2, 4) if k * period <= MOST_LAGS] or [2, h, 2 * h]
+        steps = [k * period for period in periods for k in (1, 2, 4) if k * period <= MOST_LAGS] or [
+            2,
+            h,
+            2 * h,
+        ]
         most = max(1, min((middling - h) // 3, shortest - h - 1))
         lags = [*sorted({min(max(2, n), most) for n in steps})]
     differences = [given.differences]
@@ -135,7 +139,8 @@ def views(panel: Panel, h: int, given: Given, mean: bool = False) -> list[View]:
     if given.scale_by == "auto":
         scales = ["series", "window"] if given.scaled and given.lags is not None else ["series"]
     found = [
-        View(n, by, tuple(lag), bool(log)) for log, lag, by, n in product(logarithms, differences, scales, lags)
+        View(n, by, tuple(lag), bool(log))
+        for log, lag, by, n in product(logarithms, differences, scales, lags)
     ]
     long = max(middling, 4 * h)
     return [v for v in found if v.n_rows + h <= shortest and v.n_rows + 3 * h <= long] or found[:1]
@@ -182,11 +187,10 @@ def judged(
             np.abs(fold.y[..., None] - model.forecast(fold.panel, fold.future, fold.stamps)) / unit
             for fold in folds
         ]
-        errors = (np.square if squared else np.asarray)(np.stack(errors)).reshape(-1, len(STRENGTHS))
-        errors = errors[~np.isnan(errors).any(axis=1)]  # of values that were missing
-        if len(errors):
-            best = int(errors.mean(axis=0).argmin())
-            result.append(replace(view, ridge=STRENGTHS[best], error=float(errors[:, best].mean())))
+        mean = np.nanmean(np.stack(errors) ** (2 if squared else 1), axis=(0, 1, 2, 3))  # NaN: were missing
+        best = int(mean.argmin())
+        if np.isfinite(mean[best]):
+            result.append(replace(view, ridge=STRENGTHS[best], error=float(mean[best])))
     if not result:
         return [replace(view, ridge=UNJUDGED) for view in found]
     return sorted(result, key=lambda view: view.error)

@@ -181,7 +181,9 @@ class Model:
         vars(self.regressor).pop("_first_map", None)
 
     @staticmethod
-    def _ridge(X: Sequences, y: Targets, w: np.ndarray | None, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    def _ridge(
+        X: Sequences, y: Targets, w: np.ndarray | None, strength: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The linear map that ridge regression finds."""
         rows = evenly(np.arange(len(X)) if w is None else np.flatnonzero(w), MOST_ROWS)
         path = RidgePath([strength]).fit(flat_windows(X.take(rows)), y.take(rows).matrix())

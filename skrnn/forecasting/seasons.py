@@ -11,7 +11,15 @@ from pandas.tseries.frequencies import to_offset
 from .panel import Panel
 
 DAY, WEEK, YEAR = pd.Timedelta(days=1), pd.Timedelta(days=7), pd.Timedelta(days=365)
-STEPS = {"W": [52], "M": [12], "Q": [4], "B": [5], "C": [5], "Y": [], "A": []}  # of a year, and of a working week
+STEPS = {
+    "W": [52],
+    "M": [12],
+    "Q": [4],
+    "B": [5],
+    "C": [5],
+    "Y": [],
+    "A": [],
+}  # of a year, and of a working week
 MOST = 1000  # steps of a season
 LEAST_CORRELATION = 0.3  # at a season that nothing but the data tells
 TIMES = 3  # that a season has to be there

@@ -21,7 +21,9 @@ from .panel import Form, Panel
 from .scaling import FittedTransform, Transform
 
 KIND = "class"  # in a dict that stands for something else
-CLASSES = {cls.__name__: cls for cls in (Ensemble, FittedTransform, Form, Features, Model, Panel, Task, Transform)}
+CLASSES = {
+    cls.__name__: cls for cls in (Ensemble, FittedTransform, Form, Features, Model, Panel, Task, Transform)
+}
 
 
 def to_plain(value: Any) -> Any:

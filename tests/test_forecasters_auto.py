@@ -1,0 +1,304 @@
+"""What a forecaster chooses by itself, and that it keeps what it is told."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import Ridge
+from spies import PLAIN, walk
+
+from skrnn.forecasting import GRUForecaster, LSTMForecaster
+from skrnn.forecasting.automatic import Given, View, chosen, judged, views
+from skrnn.forecasting.ensemble import Ensemble
+from skrnn.forecasting.frames import read_panel
+from skrnn.forecasting.ridge import STRENGTHS, RidgePath, evenly
+from skrnn.forecasting.seasons import seasons
+
+AUTO = Given("auto", "auto", ("auto",), "auto", scaled=True)
+STEPS = np.arange(200.0)
+
+
+def series(values, freq="D"):
+    return pd.Series(values, pd.date_range("2020-01-01", periods=len(values), freq=freq), name="y")
+
+
+def quick(**parameters):
+    return LSTMForecaster(**dict(h=5, max_steps=20, hidden_size=3, random_state=0) | parameters)
+
+
+# --- seasons -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("freq", "expected"),
+    [("D", [7, 365]), ("h", [24, 168]), ("30min", [48, 336]), ("2h", [12, 84]), ("15min", [96, 672]),
+     ("W-SUN", [52]), ("2W", [26]), ("MS", [12]), ("ME", [12]), ("2MS", [6]), ("QS", [4]), ("QE-NOV", [4]),
+     ("B", [5]), ("BME", [12]), ("YS", []), ("YE", []), ("s", []), ("5h", []), ("3D", [])],
+)  # fmt: skip
+def test_seasons_of_frequencies(freq, expected):
+    assert seasons(read_panel(series(np.zeros(2100), freq), freq=freq)) == expected
+
+
+def test_seasons_of_periods():
+    index = pd.period_range("2020-01", periods=60, freq="M")
+    assert seasons(read_panel(pd.Series(np.arange(60.0), index))) == [12]
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(20, []), (21, [7]), (1094, [7]), (1095, [7, 365])])
+def test_a_season_is_there_three_times(rows, expected):
+    assert seasons(read_panel(series(np.zeros(rows)))) == expected
+
+
+@pytest.mark.parametrize("period", [3, 10, 24])
+def test_season_of_integer_times(period):
+    noise = 0.05 * np.random.default_rng(0).normal(size=200)
+    found = seasons(read_panel(pd.Series(np.sin(2 * np.pi * STEPS / period) + noise + 0.1 * STEPS)))
+    assert len(found) == 1
+    assert found[0] % period == 0
+
+
+@pytest.mark.parametrize("values", [np.random.default_rng(0).normal(size=200), STEPS, 0 * STEPS, STEPS[:5]])
+def test_no_season_of_integer_times(values):
+    assert seasons(read_panel(pd.Series(values))) == []
+
+
+# --- ridge regression ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("shape", [(40, 7), (9, 30)])
+def test_a_path_of_ridge_regressions(shape):
+    rng = np.random.default_rng(0)
+    X, Y, new = rng.normal(size=shape), rng.normal(size=(shape[0], 3)), rng.normal(size=(4, shape[1]))
+    path = RidgePath().fit(X, Y)
+    assert path.predict(new).shape == (4, 3, len(STRENGTHS))
+    for k, strength in enumerate(STRENGTHS):
+        oracle = Ridge(strength).fit(X, Y)
+        np.testing.assert_allclose(path.weights[k], oracle.coef_, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(path.predict(new)[:, :, k], oracle.predict(new), rtol=1e-8)
+
+
+def test_evenly():
+    np.testing.assert_array_equal(evenly(np.arange(5), 5), np.arange(5))
+    np.testing.assert_array_equal(evenly(np.arange(0, 22, 2), 3), [0, 10, 20])
+
+
+@pytest.mark.parametrize("level", [None, [50, 80]])
+@pytest.mark.parametrize("cls", [LSTMForecaster, GRUForecaster])
+def test_a_network_begins_at_ridge_regression(cls, level):
+    """A rate of nearly nothing leaves it there, beside what the recurrent part says at random."""
+    data, given = walk(60), PLAIN | dict(h=2, lags=6, hidden_size=4, random_state=0, max_steps=1)
+    weights = cls(**given, learning_rate_init=1e-30, level=level).fit(data).regressor_.weights_
+    oracle = {
+        strength: LSTMForecaster(**given, regressor=Ridge(strength)).fit(data).regressor_
+        for strength in STRENGTHS
+    }
+    n = 5 if level else 1
+    W, b = weights["skip.weight"], weights["head.bias"]
+    same = [
+        np.allclose(W[n // 2 :: n], one.coef_, atol=1e-5)
+        and np.allclose(b[n // 2 :: n], one.intercept_, atol=1e-5)
+        for one in oracle.values()
+    ]
+    assert sum(same) == 1
+    if level:
+        others = np.arange(len(W)) % n != n // 2
+        assert np.abs(W[others]).max() < 1e-20
+        assert np.abs(b[others]).max() < 1e-20
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"linear_skip": False}, {"lags": None}, {"strategy": "encoder_decoder"}]
+)
+def test_what_does_not_begin_there(parameters):
+    model = quick(**PLAIN | {"lags": 6} | parameters).fit(walk(60))
+    assert model.model_.task.ridge is None
+
+
+# --- views ---------------------------------------------------------------------------------------------
+def test_all_views_of_a_seasonal_series():
+    found = views(read_panel(series(np.exp(np.sin(STEPS)))), 5, AUTO)
+    assert {view.lags for view in found} == {7, 14, 28}
+    assert {view.differences for view in found} == {(), (1,), (7,)}
+    assert {view.scale_by for view in found} == {"series", "window"}
+    assert {view.log1p for view in found} == {False, True}
+    assert len(found) == 36
+
+
+def test_no_logarithm_of_what_is_negative_or_whose_mean_is_asked_for():
+    assert not any(view.log1p for view in views(read_panel(series(np.sin(STEPS))), 5, AUTO))
+    assert not any(view.log1p for view in views(read_panel(series(STEPS)), 5, AUTO, mean=True))
+
+
+@pytest.mark.parametrize("n", [4, 6, 9, 15, 40])
+def test_windows_fit_in_the_shortest_series(n):
+    data = pd.concat([series(np.random.default_rng(k).normal(size=rows)) for k, rows in enumerate([n, 60])])
+    long = pd.DataFrame({"unique_id": [0] * n + [1] * 60, "ds": data.index, "y": data.to_numpy()})
+    found = views(read_panel(long), 3, AUTO)
+    assert found
+    assert all(view.n_rows + 3 <= n for view in found)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"lags": 9}, {"scale_by": "series"}, {"scale_by": "window"}, {"differences": None}, {"differences": [1, 7]},
+     {"log1p": True}, {"log1p": False}, {"lags": 9, "differences": 2, "scaling": "minmax"}, {"scaling": "last"},
+     {"scaling": None}],
+)  # fmt: skip
+def test_what_is_given_is_kept(given):
+    model = quick(**given).fit(series(5 + np.sin(STEPS)))
+    kept = {"lags": model.lags_, "scale_by": model.scale_by_, "log1p": model.log1p_}
+    for name, value in given.items():
+        if name in kept:
+            assert set(kept[name]) == {value}
+    if "differences" in given:
+        value = given["differences"]
+        assert set(model.differences_) == {() if value is None else tuple(np.atleast_1d(value))}
+    if given.get("scaling", "") in ("last", None):
+        assert set(model.scale_by_) == {"window" if given["scaling"] else "series"}
+
+
+def test_the_best_view_of_each_kind():
+    a, b, c = View(7, "series", (), False), View(14, "series", (), False), View(7, "window", (), False)
+    assert chosen([a, b, c], 2) == [a, c]
+    assert chosen([a, b, c], 5) == [a, c, a, c, a]
+    assert chosen([c, b, a], 1) == [c]
+
+
+def test_judged_by_what_comes_later():
+    """The last eight horizons, forecast by what was learnt before the first of them."""
+    data = pd.Series(np.random.default_rng(1).normal(size=400).cumsum())
+    panel = read_panel(data)
+    found = judged(
+        panel, views(panel, 5, Given(7, "series", AUTO.differences, False, True)), 5, quick()._task
+    )
+    assert [view.error for view in found] == sorted(view.error for view in found)
+    assert {view.differences for view in found} == {(), (1,)}
+    for view in found:
+        plain = PLAIN | {"lags": 7, "differences": list(view.differences) or None}
+        errors = []
+        for strength in STRENGTHS:
+            model = LSTMForecaster(h=5, regressor=Ridge(strength), **plain)
+            backtest = model.cross_validation(data, n_windows=8, refit=False)
+            errors.append((backtest["y"] - backtest["LSTMForecaster"]).abs().mean())
+        assert view.ridge == STRENGTHS[int(np.argmin(errors))]
+        assert view.error == pytest.approx(min(errors) / data[:360].diff().abs().mean(), rel=1e-5)
+
+
+def test_a_network_for_each_of_the_best_five_kinds():
+    data = series(5 + np.sin(STEPS))
+    model = quick().fit(data)
+    kinds = set(zip(model.scale_by_, model.differences_, model.log1p_))
+    assert len(model.model_.models) == len(kinds) == 5
+    assert len(quick(n_networks=2).fit(data).lags_) == 2
+    assert len(quick(regressor=Ridge()).fit(data).lags_) == 1
+    assert len(quick(lags=None).fit(data).lags_) == 1
+    assert len(quick(**PLAIN, lags=5).fit(data).lags_) == 1
+
+
+def test_several_networks_of_one_view_differ():
+    model = quick(**PLAIN, lags=5, n_networks=3).fit(walk(60))
+    assert model.lags_ == [5, 5, 5]
+    first = [one.regressor.weights_["weight_hh_l0"] for one in model.model_.models]
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[1], first[2])
+
+
+def test_one_that_runs_away_does_not_take_the_others_with_it():
+    class Fixed:
+        def __init__(self, value):
+            self.value = value
+
+        def forecast(self, *_):
+            return np.full((1, 2, 1), self.value)
+
+    def mean(*values):
+        return Ensemble([Fixed(value) for value in values], np.array([-np.inf])).forecast(None, None, None)
+
+    np.testing.assert_array_equal(mean(1.0, 2.0, 3.0, 1e9, -1e9), np.full((1, 2, 1), 2.0))
+    np.testing.assert_array_equal(mean(1.0, 3.0), np.full((1, 2, 1), 2.0))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_the_same_bits(n_jobs):
+    data = pd.DataFrame({"a": walk(80), "b": walk(80, seed=1)})
+    expected = quick().fit(data).predict()
+    pd.testing.assert_frame_equal(quick(n_jobs=n_jobs).fit(data).predict(), expected)
+
+
+# --- what it comes to ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("values", "freq"),
+    [(STEPS, "D"), (-STEPS[:40], "D"), (STEPS**2, "D"), (np.exp(STEPS / 40), "D"),
+     (np.sin(2 * np.pi * STEPS / 7) + np.sin(2 * np.pi * STEPS / 30) / 2, "D"),
+     (0.1 * STEPS + 3 * np.sin(2 * np.pi * STEPS / 12), "MS"), (0 * STEPS + 5, "h")],
+    ids=["line", "short line", "parabola", "exponential", "sines", "trend and season", "constant"],
+)  # fmt: skip
+def test_what_has_no_noise_goes_on(values, freq):
+    data, h = series(values, freq), 10
+    forecast = LSTMForecaster(h=h, random_state=0).fit(data[:-h]).predict()
+    np.testing.assert_allclose(forecast, data[-h:], atol=0.01 * (np.ptp(values) or 1))
+
+
+def test_intermittent_demand_is_forecast_by_its_mean():
+    rng = np.random.default_rng(5)
+    demand = series(np.where(rng.random(600) < 0.2, rng.poisson(6, 600) + 1.0, 0.0))
+    model = LSTMForecaster(h=14, random_state=0)
+    found = model.cross_validation(demand, n_windows=3, refit=False)
+    assert 0.6 < found["LSTMForecaster"].sum() / found["y"].sum() < 1.5
+    assert model.fit(demand).regressor_.loss == "squared_error"
+    assert model.set_params(loss="huber").fit(demand).regressor_.loss == "huber"
+    assert model.set_params(loss="auto").fit(demand + 1).regressor_.loss == "absolute_error"
+
+
+@pytest.mark.parametrize("intervals", ["conformal", "quantile"])
+def test_what_was_never_negative_is_not_forecast_so(intervals):
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"up": np.abs(rng.normal(size=120)) ** 3, "down": rng.normal(size=120)})
+    data.index = pd.date_range("2020", periods=120)
+    given = dict(level=95, intervals=intervals, multivariate=True)
+    found = quick(**given).fit(data).predict()
+    assert found["up"].to_numpy().min() == 0
+    assert found["down"].to_numpy().min() < 0
+    assert quick(**given, non_negative=False).fit(data).predict()["up"].to_numpy().min() < 0
+    assert quick(**given, non_negative=True).fit(data).predict().to_numpy().min() == 0
+    assert (
+        quick(**given | {"multivariate": False}).fit(data).predict().to_numpy().min() < 0
+    )  # one of both was
+
+
+def test_quantiles_of_a_walk_grow_with_the_root_of_the_horizon():
+    h, found = 16, []
+    for seed in range(3):
+        data = series(np.random.default_rng(seed).normal(size=400).cumsum())
+        model = quick(h=h, lags=5, differences=1, log1p=False, level=80, intervals="quantile", max_steps=300)
+        forecast = model.fit(data).predict()
+        found.append(forecast["y-hi-80"] - forecast["y-lo-80"])
+    widths = np.mean(found, axis=0)
+    assert 0.7 < widths[0] / 2.563 < 1.4
+    assert 3 < widths[-1] / widths[0] < 6  # 4 = sqrt(16)
+
+
+@pytest.mark.parametrize(("level", "windows"), [(50, 10), (80, 25), ([50, 95], 100), (99, 500)])
+def test_windows_to_calibrate_with(level, windows):
+    model = quick(level=level, h=2)
+    assert model._calibration(read_panel(series(np.zeros(4000)))) == (windows, 2)
+    assert quick(level=level, h=2, calibration_windows=7)._calibration(read_panel(series(STEPS))) == (7, 2)
+
+
+def test_intervals_of_a_series_too_short_to_calibrate_are_quantiles():
+    model = quick(level=80).fit(series(STEPS[:14]))
+    assert model.widths_ is None
+    assert model.model_.task.heads
+    assert quick(level=80).fit(series(STEPS[:60])).widths_ is not None
+
+
+@pytest.mark.parametrize("n", [6, 7, 8, 10, 14])
+def test_short_series(n):
+    forecast = quick().fit(series(5 + STEPS[:n])).predict()
+    assert np.isfinite(forecast).all()
+
+
+def test_told_on_the_way(capsys):
+    quick(verbose=True, n_networks=2).fit(series(5 + np.sin(STEPS)))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("LSTMForecaster: series 'y'")
+    assert len(lines) == 3
+    assert "lags=" in lines[1]
+    assert "by ridge regression" in lines[1]
+    quick(verbose=True, **PLAIN, lags=4).fit(series(STEPS))
+    assert len(capsys.readouterr().out.splitlines()) == 1
