@@ -135,9 +135,9 @@ def test_windows_fit_in_the_shortest_series(n):
 
 @pytest.mark.parametrize(
     "given",
-    [{"lags": 9}, {"scale_by": "series"}, {"scale_by": "window"}, {"differences": None}, {"differences": [1, 7]},
-     {"log1p": True}, {"log1p": False}, {"lags": 9, "differences": 2, "scaling": "minmax"}, {"scaling": "last"},
-     {"scaling": None}],
+    [{"lags": 9}, {"scale_by": "series"}, {"scale_by": "window"}, {"differences": None},
+     {"differences": [1, 7]}, {"log1p": True}, {"log1p": False}, {"scaling": "last"}, {"scaling": None},
+     {"lags": 9, "differences": 2, "scaling": "minmax"}],
 )  # fmt: skip
 def test_what_is_given_is_kept(given):
     model = quick(**given).fit(series(5 + np.sin(STEPS)))

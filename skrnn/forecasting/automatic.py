@@ -1,10 +1,10 @@
 """What "auto" means: how many steps to read, of what, and in which scale.
 
 A view is what a network is shown of a history: the logarithm or not, differences to the step or the season
-before or none, scaled by series or by window, a season or two. Every view is judged by ridge regression, which
-is what the network begins at: it learns what lies before the last windows and forecasts them. Networks are
-trained on the best views, each of another kind, and their forecasts averaged: series that one view fits badly,
-another fits, and errors of different kinds cancel out (Bates & Granger 1969; Petropoulos & Svetunkov 2020).
+before or none, scaled by series or by window, a season or two. Every view is judged by ridge regression, at
+which the network begins: it learns what lies before the last windows and forecasts them. Networks are trained
+on the best views, each of another kind, and their forecasts averaged: what one view fits badly another fits,
+and errors of different kinds cancel out (Bates & Granger 1969; Petropoulos & Svetunkov 2020).
 """
 
 from __future__ import annotations
@@ -187,7 +187,11 @@ def judged(
             np.abs(fold.y[..., None] - model.forecast(fold.panel, fold.future, fold.stamps)) / unit
             for fold in folds
         ]
-        mean = np.nanmean(np.stack(errors) ** (2 if squared else 1), axis=(0, 1, 2, 3))  # NaN: were missing
+        each = np.stack(errors).reshape(-1, len(STRENGTHS))
+        each = each[~np.isnan(each).any(axis=1)]  # of values that were missing
+        if not len(each):
+            continue
+        mean = (each**2 if squared else each).mean(axis=0)
         best = int(mean.argmin())
         if np.isfinite(mean[best]):
             result.append(replace(view, ridge=STRENGTHS[best], error=float(mean[best])))

@@ -1,4 +1,4 @@
-"""Ridge regression of several strengths at once: what a window's network begins at, and views are judged by."""
+"""Ridge regression of several strengths at once: a network of windows begins at it, views are judged by it."""
 
 from __future__ import annotations
 
