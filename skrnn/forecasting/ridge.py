@@ -1,4 +1,4 @@
-"""Ridge regression of several strengths at once: a network of windows begins at it, views are judged by it."""
+"""Ridge regression of several strengths at once: networks begin at it, views are judged by it."""
 
 from __future__ import annotations
 
