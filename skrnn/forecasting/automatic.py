@@ -28,6 +28,8 @@ N_NETWORKS = 5
 N_WINDOWS = 8  # by which views are judged, within the last third of the series
 MOST_SERIES = 200  # of a panel that are looked at
 MOST_LAGS = 400
+MANY_ROWS = 1000  # from which on a network learns by itself what differences would tell it
+MUCH_WORSE = 1.5  # times the error of the best view: such ones take no part
 ZEROS = 1 - 1 / 1.32  # the share of zeros from which on demand is intermittent
 UNJUDGED = 30.0  # strength where there is too little to judge by
 
@@ -131,7 +133,8 @@ def views(panel: Panel, h: int, given: Given, mean: bool = False) -> list[View]:
         lags = [*sorted({min(max(2, n), most) for n in steps})]
     differences = [given.differences]
     if given.differences == AUTO:
-        differences = [(), (1,), *((period,) for period in periods)]
+        few = panel.lengths.sum() < MANY_ROWS
+        differences = [(), *([(1,), *((period,) for period in periods)] if few else [])]
     logarithms = [given.log1p]
     if given.log1p == "auto":
         logarithms = [False, True] if never_negative(panel).all() and not mean else [False]
@@ -200,8 +203,14 @@ def judged(
     return sorted(result, key=lambda view: view.error)
 
 
-def chosen(sorted_views: list[View], n: int) -> list[View]:
-    """The best of each of n kinds; of fewer kinds, they are taken in turn."""
-    best = list({view.kind: view for view in reversed(sorted_views)}.values())[::-1]
-    best.sort(key=sorted_views.index)
-    return [best[k % len(best)] for k in range(n)]
+def chosen(sorted_views: list[View], n: int | None = None) -> list[View]:
+    """The best view of each of the n best kinds that are not much worse than the first.
+
+    Where there are not so many, they are taken in turn; with None, each once, but `N_NETWORKS` at most.
+    """
+    worst, best = MUCH_WORSE * sorted_views[0].error, {}
+    for view in sorted_views:
+        if not view.error > worst:  # NaN: not judged
+            best.setdefault(view.kind, view)
+    kinds = list(best.values())
+    return [kinds[k % len(kinds)] for k in range(n or min(N_NETWORKS, len(kinds)))]

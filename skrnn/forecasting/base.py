@@ -209,11 +209,10 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         if given.lags is None:  # of a network that reads whole histories
             return [only or found[0]]
         found = automatic.judged(panel, found, as_python(self.h), direct, squared)
-        n = self.n_networks
+        n = as_python(self.n_networks)
         if n == "auto":
-            kinds = len({view.kind for view in found})
-            n = 1 if self.regressor is not None or self._pairs else min(automatic.N_NETWORKS, kinds)
-        return automatic.chosen(found, as_python(n))
+            n = 1 if self.regressor is not None or self._pairs else None
+        return automatic.chosen(found, n)
 
     @property
     def _n_rows_needed(self) -> int:

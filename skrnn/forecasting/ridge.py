@@ -14,6 +14,8 @@ MOST_ROWS = 20_000  # that are learnt; more change a linear map by less than wha
 class RidgePath(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Linear maps ``X W' + b``, each with another penalty ``strength |W|^2`` (Hoerl & Kennard 1970).
 
+    Rows whose targets are beyond unit size on the average weigh as much less as their mean square is more.
+
     Parameters
     ----------
     strengths : sequence of float
@@ -41,8 +43,10 @@ class RidgePath(MultiOutputMixin, RegressorMixin, BaseEstimator):
         rows = evenly(np.arange(len(X)), MOST_ROWS)
         X, Y = X[rows], Y[rows]
         X, Y = np.asarray(X, np.float64), np.asarray(Y, np.float64).reshape(len(Y), -1)
-        x, y = X.mean(axis=0), Y.mean(axis=0)
-        X, Y = X - x, Y - y
+        # What follows a quiet window may be many times its size: it counts as of unit size.
+        w = 1 / np.maximum(1, np.mean(Y**2, axis=1))[:, None]
+        x, y = np.sum(w * X, axis=0) / w.sum(), np.sum(w * Y, axis=0) / w.sum()
+        X, Y = np.sqrt(w) * (X - x), np.sqrt(w) * (Y - y)
         wide = X.shape[1] > len(X)
         sizes, V = np.linalg.eigh(X @ X.T if wide else X.T @ X)
         projected = V.T @ (Y if wide else X.T @ Y)
