@@ -208,7 +208,8 @@ def chosen(sorted_views: list[View], n: int | None = None) -> list[View]:
 
     Where there are not so many, they are taken in turn; with None, each once, but `N_NETWORKS` at most.
     """
-    worst, best = MUCH_WORSE * sorted_views[0].error, {}
+    worst = MUCH_WORSE * sorted_views[0].error
+    best: dict[tuple, View] = {}
     for view in sorted_views:
         if not view.error > worst:  # NaN: not judged
             best.setdefault(view.kind, view)
