@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.datasets import data_file, load_co2
@@ -27,6 +28,19 @@ def cutoffs(n: int, h: int) -> dict[int, int]:
     """Rows known at each of ten cutoffs, a horizon apart where that leaves half of a series before them."""
     step = max(1, min(h, (n // 2 - h) // (N_CUTOFFS - 1)))
     return {k: n - h - (N_CUTOFFS - 1 - k) * step for k in range(N_CUTOFFS)}
+
+
+def as_frame(data: pd.Series | pd.DataFrame) -> pd.DataFrame:
+    """With a column for each series."""
+    return data.to_frame("value") if isinstance(data, pd.Series) else data
+
+
+def error(forecast: np.ndarray, frame: pd.DataFrame, end: int) -> float:
+    """Mean absolute error of the rows from `end` on, in mean steps of what is known at the first cutoff."""
+    h = len(forecast)
+    known = frame.iloc[: cutoffs(len(frame), h)[0]]
+    unit = known.diff().abs().mean().to_numpy()
+    return float((np.abs(forecast - frame.iloc[end : end + h].to_numpy()) / unit).mean())
 
 
 class Source(NamedTuple):

@@ -179,6 +179,12 @@ def judged(
     long = evenly(np.flatnonzero(panel.lengths >= middling), MOST_SERIES)
     folds = list(origin.folds(panel.take(long)))
     known, unit = folds[0].panel, spread(folds[0].panel)[:, None, :, None]
+    # All cutoffs at once, as so many series: what a forecast costs is mostly not its rows.
+    repeated = np.tile(np.arange(len(long)), len(folds))
+    cut = panel.take(long).take(repeated)
+    cut = cut.until(cut.starts[:-1] + np.concatenate([fold.panel.lengths for fold in folds]))
+    y, future = (np.concatenate([getattr(fold, name) for fold in folds]) for name in ("y", "future"))
+    stamps = folds[0].stamps.append([fold.stamps for fold in folds[1:]])
     result = []
     for view in found:
         model = Model(task(view), known, RidgePath())
@@ -186,11 +192,8 @@ def judged(
             model.learn(known, np.random.RandomState(0))
         except NothingToLearn:
             continue
-        errors = [
-            np.abs(fold.y[..., None] - model.forecast(fold.panel, fold.future, fold.stamps)) / unit
-            for fold in folds
-        ]
-        each = np.stack(errors).reshape(-1, len(STRENGTHS))
+        each = np.abs(y[..., None] - model.forecast(cut, future, stamps)) / unit[repeated]
+        each = each.reshape(-1, len(STRENGTHS))
         each = each[~np.isnan(each).any(axis=1)]  # of values that were missing
         if not len(each):
             continue
