@@ -18,13 +18,13 @@ years = elnino.load_pandas().data.melt("YEAR", var_name="month", value_name="deg
 years["date"] = years["YEAR"].astype(int).astype(str) + "-" + years["month"].str.title()
 years.sort_values("YEAR", kind="stable")[["date", "degrees"]].to_csv(csv, index=False)
 
-# The ten lines. Conformal intervals are the honest ones where a series is as short as this: 732 months.
+# The ten lines. What to read and in which scale the forecaster chooses by itself.
 import pandas as pd  # noqa: E402
 
 from skrnn.forecasting import LSTMForecaster, evaluate  # noqa: E402
 
 sea = pd.read_csv(csv, index_col="date", parse_dates=True, date_format="%Y-%b")["degrees"]
-model = LSTMForecaster(h=24, lags=48, level=[80, 95], intervals="conformal", random_state=0)
+model = LSTMForecaster(h=24, level=[80, 95], random_state=0)
 forecast = model.fit(sea).predict()
 print(forecast.round(1))
 model.plot().figure_.savefig(png, dpi=150)

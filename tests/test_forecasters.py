@@ -200,7 +200,7 @@ def test_updates_of_the_weights(n):
     per_epoch = -(-min(windows, 64 * 23) // batch_size)
     assert model.regressor_.n_iter_ == round(23 / per_epoch)
     assert forecaster(max_steps=1).fit(data).regressor_.n_iter_ == 1
-    by_default = forecaster(max_steps=None).fit(data).regressor_
+    by_default = forecaster(max_steps=None, linear_skip=False).fit(data).regressor_
     assert by_default.n_iter_ == min(30, round(1000 / -(-windows // batch_size)))
     assert by_default.batch_size == batch_size
 

@@ -14,6 +14,7 @@ from skrnn.forecasting.ensemble import Ensemble
 from skrnn.forecasting.frames import read_panel
 from skrnn.forecasting.ridge import STRENGTHS, RidgePath, evenly
 from skrnn.forecasting.seasons import seasons
+from skrnn.forecasting.trial import Trial
 
 AUTO = Given("auto", "auto", ("auto",), "auto", scaled=True)
 STEPS = np.arange(200.0)
@@ -322,3 +323,46 @@ def test_told_on_the_way(capsys):
     assert "by ridge regression" in lines[1]
     quick(verbose=True, **PLAIN, lags=4).fit(series(STEPS))
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def chaos(n, x=0.3):
+    """The logistic map, of which a line cannot tell the next value."""
+    return np.array([x := 3.8 * x * (1 - x) for _ in range(n)])
+
+
+@pytest.mark.parametrize(
+    ("values", "passes"), [(np.random.default_rng(0).normal(size=400), 3), (chaos(400), 30)]
+)
+def test_noise_is_not_learnt_for_long(values, passes):
+    model = quick(**PLAIN, lags=3, h=1, hidden_size=16, max_steps=None).fit(series(values))
+    assert model.regressor_.n_iter_ == passes
+
+
+def test_error_of_held_back_windows():
+    """Of a model that says that nothing changes, in mean absolute steps."""
+
+    class Last:
+        def forecast(self, panel, future, stamps):
+            last = [panel.values[stop - 1] for stop in panel.stops]
+            return np.repeat(np.asarray(last)[:, None, :, None], 5, axis=1)
+
+    values = np.random.default_rng(0).normal(size=(3, 100)).cumsum(axis=1)
+    data = pd.DataFrame(values.T)
+    trial = Trial.of(read_panel(data), 10, 5)
+    cuts = 100 - 5 - np.array([28 // 7 * k for k in range(8)])[::-1]
+    assert sorted(trial.cut.lengths) == sorted([*cuts] * 3)
+    expected = [
+        np.abs(one[cut : cut + 5] - one[cut - 1]) / np.abs(np.diff(one[: cuts[0]])).mean()
+        for cut in cuts
+        for one in values
+    ]
+    np.testing.assert_allclose(trial.error(Last()), np.mean(expected))
+    np.testing.assert_allclose(trial.error(Last(), squared=True), np.mean(np.square(expected)))
+    trial.y[:] = np.nan
+    assert np.isnan(trial.error(Last())).all()
+
+
+def test_nothing_is_held_back_of_short_series():
+    panel = read_panel(series(STEPS[:20]))
+    assert Trial.of(panel, 10, 5) is not None
+    assert Trial.of(panel, 11, 5) is None

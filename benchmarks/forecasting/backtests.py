@@ -50,8 +50,8 @@ def run(seeds: list[int]) -> Table:
     inside, ratios, model = [], [], LSTMForecaster.__name__
     for name, (series, m, h) in load().items():
         forecaster = LSTMForecaster(
-            h, m, differences=m, validation_fraction=0.2, max_steps=500, level=LEVEL, intervals="conformal",
-            random_state=seeds[0],
+            h, m, differences=m, scale_by="series", log1p=False, validation_fraction=0.2, max_steps=500,
+            level=LEVEL, intervals="conformal", calibration_windows=10, random_state=seeds[0],
         )  # fmt: skip
         found = forecaster.cross_validation(series, N_WINDOWS, step_size=h // 4)
         others = [naive(series, m, cutoff, h) for cutoff in found["cutoff"].unique()]

@@ -17,16 +17,13 @@ from typing import Any
 import numpy as np
 
 from .features import history_rows
-from .intervals import spread
 from .model import Model, NothingToLearn, Task
 from .panel import Panel
-from .ridge import STRENGTHS, RidgePath, evenly
+from .ridge import STRENGTHS, RidgePath
 from .seasons import seasons
-from .splits import RollingOrigin
+from .trial import Trial
 
 N_NETWORKS = 5
-N_WINDOWS = 8  # by which views are judged, within the last third of the series
-MOST_SERIES = 200  # of a panel that are looked at
 MOST_LAGS = 400
 MANY_ROWS = 1000  # from which on a network learns by itself what differences would tell it
 MUCH_WORSE = 1.5  # times the error of the best view: such ones take no part
@@ -169,38 +166,19 @@ def judged(
     list of View
         Where no window can be held back, those that were given, with a strength that suits few windows.
     """
-    middling = int(np.median(panel.lengths))
-    room = middling - h - max(view.n_rows for view in found)  # for windows held back
-    span = min(room, max(h, middling // 3))
-    if span < h:
+    trial = Trial.of(panel, max(view.n_rows for view in found), h)
+    if trial is None:
         return [replace(view, ridge=UNJUDGED) for view in found]
-    step = max(1, min(h, (span - h) // (N_WINDOWS - 1)))
-    origin = RollingOrigin(min(N_WINDOWS, (span - h) // step + 1), h, step)
-    long = evenly(np.flatnonzero(panel.lengths >= middling), MOST_SERIES)
-    folds = list(origin.folds(panel.take(long)))
-    known, unit = folds[0].panel, spread(folds[0].panel)[:, None, :, None]
-    # All cutoffs at once, as so many series: what a forecast costs is mostly not its rows.
-    repeated = np.tile(np.arange(len(long)), len(folds))
-    cut = panel.take(long).take(repeated)
-    cut = cut.until(cut.starts[:-1] + np.concatenate([fold.panel.lengths for fold in folds]))
-    y, future = (np.concatenate([getattr(fold, name) for fold in folds]) for name in ("y", "future"))
-    stamps = folds[0].stamps.append([fold.stamps for fold in folds[1:]])
     result = []
     for view in found:
-        model = Model(task(view), known, RidgePath())
+        model = Model(task(view), trial.known, RidgePath())
         try:
-            model.learn(known, np.random.RandomState(0))
+            errors = trial.error(model.learn(trial.known, np.random.RandomState(0)), squared)
         except NothingToLearn:
             continue
-        each = np.abs(y[..., None] - model.forecast(cut, future, stamps)) / unit[repeated]
-        each = each.reshape(-1, len(STRENGTHS))
-        each = each[~np.isnan(each).any(axis=1)]  # of values that were missing
-        if not len(each):
-            continue
-        mean = (each**2 if squared else each).mean(axis=0)
-        best = int(mean.argmin())
-        if np.isfinite(mean[best]):
-            result.append(replace(view, ridge=STRENGTHS[best], error=float(mean[best])))
+        if np.isfinite(errors).any():
+            best = int(np.nanargmin(errors))
+            result.append(replace(view, ridge=STRENGTHS[best], error=float(errors[best])))
     if not result:
         return [replace(view, ridge=UNJUDGED) for view in found]
     return sorted(result, key=lambda view: view.error)

@@ -27,11 +27,13 @@ from .parameters import ATTRIBUTES, ForecasterParameters
 from .scaling import Transform
 from .splits import RollingOrigin
 from .storage import from_plain, to_plain
+from .trial import Trial
 
 # A minibatch of the regressor that is built here is a sixteenth of the windows within these bounds, and by
 # default it takes that many updates and passes at most: what is read too often is learnt with its noise.
 LEAST_BATCH_SIZE, BATCH_SIZE = 8, 64
 MAX_STEPS, MAX_PASSES = 1000, 30
+FEW_STEPS = 100
 CHUNK = 128  # steps of a history between two updates
 
 
@@ -246,11 +248,26 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         models, chosen = [], self._views(panel)
         if self.verbose and self._given.view is None:
             print("\n".join(map(str, chosen)))
+        steps = self._steps(panel, chosen[0])
         for k, view in enumerate(chosen):
             task = self._task(view, heads)
             own = self.random_state if k == 0 else (seed + k) % np.iinfo(np.int32).max
-            models.append(Model(task, panel, self._make_regressor(panel, task, own)))
+            models.append(Model(task, panel, self._make_regressor(panel, task, own, steps)))
         return Ensemble(models, self._least(panel)).learn(panel, np.random.RandomState(seed))
+
+    def _steps(self, panel: Panel, view: View) -> int:
+        """Updates of the weights: where noise is all there is to learn, few are better."""
+        task, h = self._task(view), as_python(self.h)
+        if self.max_steps is not None or not self._begins_at_ridge or task.validation_fraction is not None:
+            return self._max_steps
+        trial = Trial.of(panel, view.n_rows, h)
+        if trial is None:
+            return FEW_STEPS
+        errors, squared = [], self._loss(panel) == "squared_error"
+        for steps in (MAX_STEPS, FEW_STEPS):
+            model = Model(task, trial.known, self._make_regressor(trial.known, task, 0, steps))
+            errors.append(float(trial.error(model.learn(trial.known, np.random.RandomState(0)), squared)[0]))
+        return FEW_STEPS if errors[1] < errors[0] else MAX_STEPS
 
     def _least(self, panel: Panel) -> np.ndarray:
         """What forecasts of each target are not below."""
@@ -259,7 +276,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             return np.where(automatic.never_negative(panel), 0.0, -np.inf)
         return np.full(n_targets, 0.0 if self.non_negative else -np.inf)
 
-    def _make_regressor(self, panel: Panel, task: Task, random_state: Any) -> Any:
+    def _make_regressor(self, panel: Panel, task: Task, random_state: Any, steps: int) -> Any:
         quantile = {"loss": "quantile", "quantiles": intervals.quantiles(self._levels)} if task.heads else {}
         if self.regressor is not None:
             given = clone(self.regressor)
@@ -277,9 +294,9 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         else:
             batch_size = min(BATCH_SIZE, max(LEAST_BATCH_SIZE, task.n_windows(panel) // 16))
             own = {"linear_skip": self.linear_skip, "batch_size": batch_size}
-        epochs = self._epochs(self._max_steps, panel, task, own["batch_size"])
+        epochs = self._epochs(steps, panel, task, own["batch_size"])
         if self.max_steps is None and not task.streams:
-            epochs = min(epochs, MAX_PASSES)
+            epochs = min(epochs, MAX_PASSES * steps // MAX_STEPS)
         if task.validation_fraction is not None:
             own |= {"early_stopping": True, "n_iter_no_change": max(3, epochs // 5)}
         else:

@@ -176,7 +176,8 @@ class ForecasterParameters:
     max_steps: int | None = parameter(
         "Updates of the weights, rounded to whole passes over the windows; each from a sixteenth of them, "
         "but 8 at least and 64 at most. Where there are more than 64 for each update, as many are drawn at "
-        "random. None: 1000, in 30 passes at most.",
+        "random. None: 1000, in 30 passes at most, or a tenth of them where those tell more about the last "
+        "windows than all: where noise is all that a network could add to the ridge regression it begins at.",
         COUNT,
         default=None,
     )
