@@ -2,7 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skrnn.forecasting.frequency import find_freq, infer_freq, missing_after, off_freq, stamps_after
+from skrnn.forecasting.frequency import (
+    find_freq,
+    infer_freq,
+    missing_after,
+    off_freq,
+    stamps_after,
+    times_of_day,
+)
 
 # Every kind of step: what pandas calls it, a first stamp, and a time zone where the clocks change.
 KINDS = [
@@ -113,6 +120,35 @@ def test_local_times_that_the_clocks_skip_or_repeat():
     assert skipped.astype(str).tolist() == ["2020-03-29 03:00:00+02:00", "2020-03-30 02:30:00+02:00"]
     twice = stamps_after(pd.DatetimeIndex(["2020-10-24 02:30"], tz="Europe/Berlin"), 1, pd.offsets.Day())
     assert str(twice[0]) == "2020-10-25 02:30:00+02:00"
+
+
+SKIPS = [  # zone, freq, the day that begins late, when it begins, and the usual time of day
+    ("Africa/Cairo", "D", "2024-04-26", "01:00", "00:00"),
+    ("Africa/Cairo", "D", "2024-04-26", "01:00", "00:30"),
+    ("Africa/Cairo", "D", "2024-04-26", "01:00", "01:00"),
+    ("America/Santiago", "D", "2024-09-08", "01:00", "00:00"),
+    ("Asia/Beirut", "W", "2024-03-31", "01:00", "00:00"),
+    ("America/Asuncion", "MS", "2017-10-01", "01:00", "00:00"),
+    ("Europe/Berlin", "D", "2024-03-31", "03:00", "02:30"),
+]
+
+
+@pytest.mark.parametrize(("tz", "freq", "day", "begins", "usual"), SKIPS)
+@pytest.mark.parametrize("at", [0, 1, 2, 11])
+def test_a_day_that_begins_late_is_a_day(tz, freq, day, begins, usual, at):
+    plain = pd.date_range(end=day, periods=at + 1, freq=freq)
+    plain = plain.append(pd.date_range(day, periods=12 - at, freq=freq)[1:])
+    local = [f"{each:%Y-%m-%d} {begins if i == at else usual}" for i, each in enumerate(plain)]
+    stamps = pd.DatetimeIndex(local).tz_localize(tz)
+    freq = find_freq(stamps, one(stamps), freq)
+    assert not missing_after(stamps, one(stamps), freq).any()
+    assert find_freq(stamps, one(stamps)) == freq
+    kept = np.delete(np.arange(12), [3, 4])
+    assert missing_after(stamps[kept], one(kept), freq).tolist() == [0, 0, 2] + [0] * 7
+    usual = times_of_day(stamps, one(stamps))
+    for first in range(11):
+        after = stamps_after(stamps[first : first + 1], 11 - first, freq, usual)
+        assert after.equals(stamps[first + 1 :])
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint16, "Int64"])

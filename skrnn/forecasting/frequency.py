@@ -1,7 +1,8 @@
 """Steps in time: finding the frequency of stamps, what is missing between them, and what comes next.
 
 Days and longer steps count on the local clock, so that midnight stays midnight when the clocks change;
-hours and shorter ones pass as they do, and 24 of them need not lead to the same time of day.
+hours and shorter ones pass as they do, and 24 of them need not lead to the same time of day. Where the clocks
+skip midnight, the day begins at the first time there is, such as 01:00.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ def missing_after(stamps: pd.Index, starts: np.ndarray, freq: Any) -> np.ndarray
     missing = np.zeros(len(stamps), np.int64)
     inside = np.ones(len(stamps), bool)
     inside[starts[1:] - 1] = False
-    clock, step = _clock(stamps, freq)
+    usual = times_of_day(stamps, starts)
+    clock, step = _clock(stamps, freq, None if usual is None else np.repeat(usual, np.diff(starts)))
     if step is not None:
         gaps = np.diff(clock)
         odd = np.flatnonzero((gaps != step) & inside[:-1])
@@ -123,7 +125,31 @@ def missing_after(stamps: pd.Index, starts: np.ndarray, freq: Any) -> np.ndarray
     return missing
 
 
-def stamps_after(stamps: pd.Index, counts: np.ndarray | int, freq: Any) -> pd.Index:
+def times_of_day(stamps: pd.Index, starts: np.ndarray) -> np.ndarray | None:
+    """When in the day the stamps of each series are, if the clocks let them.
+
+    Parameters
+    ----------
+    stamps : Index of shape (n_rows,)
+    starts : ndarray of shape (n_series + 1,)
+
+    Returns
+    -------
+    ndarray of shape (n_series,), int64, or None
+        In units of the stamps. Only of the first two stamps one can be where the clocks went forward. None: there
+        are no clocks to change.
+    """
+    if getattr(stamps, "tz", None) is None:
+        return None
+    firsts = starts[:-1]
+    firsts = np.where(_skipped(stamps[firsts]) > 0, np.minimum(firsts + 1, starts[1:] - 1), firsts)
+    stamps = stamps[firsts]
+    return (stamps.tz_localize(None).asi8 - _skipped(stamps)) % _in_units(pd.Timedelta(days=1), stamps)
+
+
+def stamps_after(
+    stamps: pd.Index, counts: np.ndarray | int, freq: Any, usual: np.ndarray | None = None
+) -> pd.Index:
     """The next stamps.
 
     Parameters
@@ -132,6 +158,8 @@ def stamps_after(stamps: pd.Index, counts: np.ndarray | int, freq: Any) -> pd.In
     counts : int, or ndarray of shape (n,)
         How many, after each.
     freq : offset or int
+    usual : ndarray of shape (n,), default=None
+        As of `times_of_day`, of the series of each stamp; None: what the stamp alone says.
 
     Returns
     -------
@@ -141,7 +169,9 @@ def stamps_after(stamps: pd.Index, counts: np.ndarray | int, freq: Any) -> pd.In
         back over it, the earlier of the two.
     """
     counts = np.broadcast_to(counts, len(stamps))
-    clock, step = _clock(stamps, freq)
+    if usual is None:
+        usual = times_of_day(stamps, np.arange(len(stamps) + 1))
+    clock, step = _clock(stamps, freq, usual)
     if step is not None:
         firsts = np.cumsum(counts) - counts
         number = 1 + np.arange(counts.sum()) - np.repeat(firsts, counts)
@@ -194,6 +224,10 @@ def _as_offset(given: Any) -> BaseOffset:
 
 
 def _infer_whole(stamps: pd.DatetimeIndex) -> BaseOffset | None:
+    if stamps.tz is not None:
+        found = _infer_whole(_wall_times(stamps, times_of_day(stamps, np.array([0, len(stamps)]))))
+        if found is not None and _on_local_clock(found):
+            return found
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a future release that answers with an offset
         found = pd.infer_freq(stamps)
@@ -204,7 +238,7 @@ def _on_local_clock(freq: BaseOffset) -> bool:
     return isinstance(freq, Day) or not isinstance(freq, Tick)  # a day was a tick before pandas 3
 
 
-def _clock(stamps: pd.Index, freq: Any) -> tuple[Any, int | None]:
+def _clock(stamps: pd.Index, freq: Any, usual: np.ndarray | None) -> tuple[Any, int | None]:
     """The stamps on a clock where one step is always `step`: integers; or dates if there is no such step."""
     if isinstance(stamps, pd.PeriodIndex):
         return stamps.asi8, freq.n
@@ -212,14 +246,32 @@ def _clock(stamps: pd.Index, freq: Any) -> tuple[Any, int | None]:
         return stamps.to_numpy(np.int64), freq
     local = _on_local_clock(freq)
     if stamps.tz is not None:
-        stamps = stamps.tz_localize(None) if local else stamps.tz_convert(None)
+        stamps = _wall_times(stamps, usual) if local else stamps.tz_convert(None)
     if local and not isinstance(freq, Day | Week):
         return stamps, None
     span = pd.Timedelta(days=freq.n * (7 if isinstance(freq, Week) else 1)) if local else pd.Timedelta(freq)
-    step = span // pd.Timedelta(1, unit=stamps.unit)
+    step = _in_units(span, stamps)
     if step < 1:
         raise ValueError(f"freq={freq_name(freq)} is finer than the stamps, which count in {stamps.unit!r}")
     return stamps.asi8, step
+
+
+def _in_units(span: pd.Timedelta, stamps: pd.DatetimeIndex) -> int:
+    return span // pd.Timedelta(1, unit=stamps.unit)
+
+
+def _skipped(stamps: pd.DatetimeIndex) -> np.ndarray:
+    """How much local time the clocks skipped right before each stamp, in its units."""
+    before = stamps - pd.Timedelta(1, unit=stamps.unit)
+    return np.maximum(stamps.tz_localize(None).asi8 - before.tz_localize(None).asi8 - 1, 0)
+
+
+def _wall_times(stamps: pd.DatetimeIndex, usual: Any) -> pd.DatetimeIndex:
+    """Local times; the first after a skip counts as the usual time of day, if that was skipped."""
+    clock = stamps.tz_localize(None).asi8
+    late = (clock - usual) % _in_units(pd.Timedelta(days=1), stamps)
+    clock = clock - np.where(late <= _skipped(stamps), late, 0)
+    return pd.DatetimeIndex(clock.view(f"M8[{stamps.unit}]"))
 
 
 def _unclock(clock: np.ndarray, like: pd.Index, freq: Any) -> pd.Index:

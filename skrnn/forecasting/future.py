@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..columns import type_name
 from .frame_rows import numbers
-from .frequency import stamps_after
+from .frequency import stamps_after, times_of_day
 from .panel import Panel, first_few, quote, series_name
 from .stamps import as_stamps, check_same_time
 
@@ -28,7 +28,8 @@ def futures(panel: Panel, h: int) -> pd.Index:
     Index of shape (n_series * h,)
         Series after series, of the dtype of the history's.
     """
-    return stamps_after(panel.last_stamps, h, panel.freq)
+    usual = times_of_day(panel.stamps, panel.starts)
+    return stamps_after(panel.last_stamps, h, panel.freq, usual)
 
 
 def future_frame(panel: Panel, h: int) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .frequency import freq_name, infer_freq, missing_after, off_freq, stamps_after
+from .frequency import freq_name, infer_freq, missing_after, off_freq, stamps_after, times_of_day
 from .panel import Form, quote, series_name
 
 FILLED_BY = "missing='interpolate' and missing='mask' fill"
@@ -180,7 +180,9 @@ def _insert(rows: PanelRows, missing: np.ndarray, freq: Any) -> PanelRows:
     place = np.arange(len(missing)) + before
     total = len(missing) + int(missing.sum())
     gaps = np.flatnonzero(missing)
-    added = stamps_after(rows.stamps[gaps], missing[gaps], freq)
+    usual = times_of_day(rows.stamps, rows.starts)
+    usual = None if usual is None else usual[_series_of(rows, gaps)]
+    added = stamps_after(rows.stamps[gaps], missing[gaps], freq, usual)
     is_new = np.ones(total, bool)
     is_new[place] = False
     order = np.empty(total, np.intp)
