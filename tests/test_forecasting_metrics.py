@@ -115,6 +115,25 @@ def test_mase_does_not_step_over_gaps():
     assert score.loc["mase", "M"] == 3.0  # not 3 / (17 / 6)
 
 
+def test_series_without_a_mase():
+    t = np.arange(20)
+    frame = wide().assign(dead=0.0, weekly=np.sin(2 * np.pi * t / 7) + 10, late=wide()["a"].where(t > 12))
+    scores = validate(frame.drop(columns="late").join(frame["a"].rename("late")))
+    frame = frame.melt(ignore_index=False, var_name="city", value_name="sales").dropna().reset_index()
+    arguments = dict(train=frame, seasonality=7, id_col="city", time_col="when", target_col="sales")
+    with pytest.warns(UserWarning, match="not defined for series 'dead', 'weekly', 'late': up to a cutoff"):
+        result = evaluate(scores, "mase", by="series", **arguments)["LSTM"]
+    expected = evaluate(scores[["c", "a", "b"]], "mase", by="series", **arguments)["LSTM"]
+    np.testing.assert_array_equal(result[:3], expected)
+    assert result[3:].isna().all()
+    with pytest.warns(UserWarning, match="not defined"):
+        overall = evaluate(scores, "mase", **arguments).loc["mase", "LSTM"]
+    assert overall == expected.mean()
+    with pytest.warns(UserWarning, match="not defined for series 'dead': "):
+        alone = evaluate(scores[["dead"]], ["mae", "mase"], **arguments)["LSTM"]
+    assert alone.isna().tolist() == [False, True]
+
+
 # --- forms ----------------------------------------------------------------------------------------
 def test_every_form_has_the_same_scores():
     metrics = ["mae", "rmse", "smape", "mase", "pinball", "coverage"]

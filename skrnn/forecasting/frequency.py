@@ -136,8 +136,8 @@ def times_of_day(stamps: pd.Index, starts: np.ndarray) -> np.ndarray | None:
     Returns
     -------
     ndarray of shape (n_series,), int64, or None
-        In units of the stamps. Only of the first two stamps one can be where the clocks went forward. None: there
-        are no clocks to change.
+        In units of the stamps. Of the first two stamps, only one can be where the clocks went forward. None:
+        there are no clocks to change.
     """
     if getattr(stamps, "tz", None) is None:
         return None

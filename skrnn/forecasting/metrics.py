@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from .panel import first_few, quote
 from .stamps import as_stamps, check_same_time
 
 METRICS = ("mae", "rmse", "smape", "mase", "pinball", "coverage")
+ROUNDING = 1e-10  # steps of a season that are smaller, beside the level, are roundings of 0
 _BOUND = re.compile(r"(?P<model>.*)-(?P<side>lo|hi)-(?P<level>\d+(\.\d+)?)", re.DOTALL)
 
 
@@ -42,7 +44,8 @@ def evaluate(
         - "smape": 200 |y - f| / (|y| + |f|), in per cent from 0 to 200 as in the M4 competition
           (`utilsforecast.losses.smape` goes from 0 to 1); 0 where both are 0.
         - "mase": the mean absolute error, divided by that with which the value of `seasonality` steps
-          before forecasts `train` up to the cutoff.
+          before forecasts `train` up to the cutoff. Series that repeat themselves there, being constant or of
+          exactly this season, or are shorter than it, have none: means are over the others.
         - "pinball": the mean quantile loss over the bounds of all levels.
         - "coverage": for each level, as "coverage-80", the share of true values that are within.
     by : {"overall", "series", "cutoff"}, default="overall"
@@ -63,6 +66,11 @@ def evaluate(
         One column per model. The index is the metric for "overall", else (series, metric) or (cutoff,
         metric).
 
+    Warns
+    -----
+    UserWarning
+        If some series have no "mase"; they are named.
+
     Raises
     ------
     ImportError
@@ -82,14 +90,22 @@ def evaluate(
         if train is None:
             raise ValueError("mase needs train=, the data that cross_validation was given")
         columns = dict(id_col=id_col, time_col=time_col, target_col=target_col)
-        known = _read_train(train, table, freq, columns)
+        units = _units(_read_train(train, table, freq, columns), table, seasonality)
+        lacking = table.frame.loc[units.isna(), "series"].unique()
+        if len(lacking):
+            names = first_few(table.ids[np.sort(lacking)])
+            warnings.warn(
+                f"mase is not defined for series {names}: up to a cutoff, train "
+                f"repeats itself after {seasonality} steps or has no more; means are over the others",
+                stacklevel=2,
+            )
     # Without the cutoffs, a series is scored over all of them at once.
     frame = table.frame if by == "cutoff" else table.frame.drop(columns="cutoff")
     parts = {}
     for metric in metrics:
         if metric == "mase":
-            every = losses.mase(table.frame, table.models, seasonality, known, time_col="time", **_COLUMNS)
-            parts[metric] = _by(every, "cutoff" if by == "cutoff" else "series")
+            score = losses.mae(_in_units(frame, units, table.models), table.models, **_COLUMNS)
+            parts[metric] = _by(score, by)
         elif metric in ("pinball", "coverage"):
             parts |= {
                 name: _by(score, by) for name, score in _of_levels(metric, losses, frame, table).items()
@@ -126,6 +142,23 @@ def _losses() -> Any:
     except ImportError as error:
         raise ImportError("forecast metrics need utilsforecast: pip install 'skrnn[forecasting]'") from error
     return losses
+
+
+def _units(known: pd.DataFrame, table: _Table, seasonality: int) -> pd.Series:
+    """For each row of the scores, the mean absolute step of a season up to its cutoff; NaN: there is none."""
+    series, values = known["series"], known["y"].abs()
+    steps = known["y"].groupby(series).diff(seasonality).abs()
+    means = [steps.groupby(series.where(known["time"] <= k)).mean() for k in range(len(table.cutoffs))]
+    units = pd.concat(means, axis=1).reindex(range(len(table.ids))).to_numpy()
+    level = values.groupby(series).max().reindex(range(len(table.ids))).to_numpy()
+    units = np.where(units > ROUNDING * level[:, None], units, np.nan)
+    return pd.Series(units[table.frame["series"], table.frame["cutoff"]], table.frame.index)
+
+
+def _in_units(frame: pd.DataFrame, units: pd.Series, models: list) -> pd.DataFrame:
+    """Errors in these units, where there are some, as forecasts of 0."""
+    errors = frame[models].sub(frame["y"], axis=0).div(units, axis=0)
+    return frame.drop(columns=models).assign(y=0.0).join(errors)[units.notna()]
 
 
 def _by(score: pd.DataFrame, by: str) -> pd.DataFrame:
