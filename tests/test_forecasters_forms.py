@@ -1,11 +1,15 @@
 """Every form of data in and out of a forecaster: series, wide and long frames."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
-from forms import FORMS, MODEL, few_forms, head, kind, long, same, tail
+from forms import FORMS, MODEL, few_forms, head, kind, long, noise, same, tail
 from pandas.testing import assert_frame_equal, assert_index_equal
 from spies import H, forecaster
+
+from skrnn.forecasting import evaluate
 
 
 @pytest.fixture(params=FORMS)
@@ -174,3 +178,50 @@ def test_data_are_not_changed(few):
     kept = forecast.copy()
     forecast.iloc[:] = forecast.iloc[::-1].to_numpy()
     same(model.predict(), kept)
+
+
+@pytest.mark.parametrize("names", [("ds", "y"), ("date", "sales")])
+def test_a_long_frame_of_one_series_needs_no_id(names):
+    """Answers are those of the frame with an id, without its column."""
+    days = pd.date_range("2024", periods=43)
+    plain = pd.DataFrame({names[0]: days, names[1]: noise(43), "x": noise(43, 1), "unnamed": "text"})
+    named = plain.assign(unique_id=names[1])
+    parameters = dict(time_col=names[0], target_col=names[1], futr_exog="x", level=80)
+
+    def answers(data):
+        model = forecaster(parameters).fit(data[:37].sample(frac=1, random_state=0))
+        yield model.make_future_dataframe()
+        yield model.predict(X_df=data)
+        yield model.predict(data[:35], X_df=data[35:40])
+        yield model.update(data[37:40]).predict(X_df=data.drop(columns=names[1]))
+        yield model.cross_validation(data, n_windows=2)
+        model.plot(forecast=model.predict(X_df=data)).figure_.clear()
+
+    for one, other in zip(answers(plain), answers(named), strict=True):
+        assert_frame_equal(one, other.drop(columns="unique_id"))
+    metrics = ["mae", "mase", "coverage"]
+    keys = dict(time_col=names[0], target_col=names[1])
+    scores = evaluate(one, metrics, train=plain, **keys)
+    assert_frame_equal(scores, evaluate(other, metrics, train=named, **keys))
+    copy = pickle.loads(pickle.dumps(forecaster(parameters).fit(plain)))
+    assert list(copy.make_future_dataframe().columns) == [names[0]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "parameters", "message"),
+    [
+        (lambda f: pd.concat([f, f]), {}, "series 'y' has .* more than once; of several series, id_col is"),
+        (
+            lambda f: f.rename(columns={"y": "sales"}),
+            {},
+            "not in the frame: 'y' .* target_col name its columns",
+        ),
+        (lambda f: f, dict(id_col="shop"), "columns are not in the frame: 'shop'"),
+    ],
+)
+def test_a_long_frame_without_an_id_that_cannot_be_read(changed, parameters, message):
+    data = pd.DataFrame({"ds": pd.date_range("2024", periods=40), "y": noise()})
+    with pytest.raises(ValueError, match=message):
+        forecaster(parameters).fit(changed(data))
+    with pytest.raises(ValueError, match="static_df tells series apart by id_col"):
+        forecaster({"stat_exog": "size"}).fit(data, static_df=pd.DataFrame({"unique_id": ["y"], "size": 1}))

@@ -119,7 +119,7 @@ def test_split_of_a_long_frame():
 def test_categories_without_rows_are_no_series():
     frame = pd.DataFrame({"unique_id": pd.Categorical(list("aab" * 4), list("zab")), "ds": days(12)})
     splits = list(RollingOrigin(2, h=1).split(frame))
-    assert [frame["ds"].dt.day.iloc[test].tolist() for _, test in splits] == [[8, 9], [11, 12]]
+    assert [frame["ds"].dt.day.iloc[test].tolist() for _, test in splits] == [[9, 10], [11, 12]]
 
 
 def test_split_of_a_long_frame_of_one_series():

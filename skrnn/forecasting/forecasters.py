@@ -49,6 +49,7 @@ class _Forecaster(BaseForecaster):
             - A Series or a wide frame, one column per series, with a sorted index of dates, periods or
               integers.
             - A long frame with the columns `id_col`, `time_col` and `target_col`, rows in any order.
+              Without `id_col`, where that has its default, it is one series.
 
             Covariates are further columns; those of a wide frame are shared by its series.
         y : None

@@ -58,7 +58,10 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
         If an id or a time is missing, a series has a stamp twice or, with `like`, was not there; the times
         are none, or of another kind; or a column is not numeric.
     """
-    codes, ids = pd.factorize(data[form.id_name], sort=True)
+    if form.id_name is None:
+        codes, ids = np.zeros(len(data), np.intp), form.names[:1] if like is None else like.ids
+    else:
+        codes, ids = pd.factorize(data[form.id_name], sort=True)
     if (codes < 0).any():
         raise ValueError(f"{quote(form.id_name)} is missing in row {(codes < 0).argmax()}")
     if like is not None:
@@ -78,7 +81,10 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
     if again.any():
         row = int(again.argmax())
         i = np.searchsorted(starts, row, side="right") - 1
-        raise ValueError(f"{series_name(ids[i])} has {stamps[row]} more than once")
+        hint = (
+            "; of several series, id_col is the column that tells them apart" if form.id_name is None else ""
+        )
+        raise ValueError(f"{series_name(ids[i])} has {stamps[row]} more than once{hint}")
     values = numbers(data, form.names)[order]
     exog = numbers(data, [*form.hist_exog, *form.futr_exog])[order]
     return PanelRows(ids.rename(None), starts, stamps.rename(None), values, exog), order

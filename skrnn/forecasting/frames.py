@@ -57,8 +57,9 @@ def read_panel(
     data : Series or DataFrame
         A Series, or a wide frame with one series per column that is no covariate, have a sorted index of
         dates, periods or integers. A frame with a column `id_col` or `time_col` is a long one; its rows
-        may be in any order and its index says nothing. Columns of a long frame that nothing names are
-        left out. Data are copied.
+        may be in any order and its index says nothing. Without `id_col`, where that has its default, it
+        is one series, of the name of `target_col`. Columns of a long frame that nothing names are left
+        out. Data are copied.
     freq : str, offset or int, default=None
         The step in time. None: the frequency of the index, else what can be inferred from the longest
         series; for integers, the smallest difference.
@@ -211,9 +212,13 @@ def _recognise(
     elif kind == "long":
         if multivariate:
             raise ValueError("multivariate=True needs a wide frame, with one target per column")
-        _check_columns(
-            data, [id_col, time_col, target_col, *exog], "a long frame has one row per series and time"
+        if id_col == "unique_id" and id_col not in data.columns:
+            id_col = None
+        keys = [time_col] if id_col is None else [id_col, time_col]
+        hint = (
+            "a long frame has one row per series and time; id_col, time_col and target_col name its columns"
         )
+        _check_columns(data, [*keys, target_col, *exog], hint)
         names = pd.Index([target_col], dtype=object)
     else:
         _check_columns(data, exog)
@@ -222,7 +227,7 @@ def _recognise(
             raise ValueError("no column is left to forecast")
     if multivariate and stat_exog:
         raise ValueError("stat_exog tells series apart, of which multivariate=True has one")
-    roles = Counter([*names, *exog, *([id_col, time_col, *stat_exog] if kind == "long" else [])])
+    roles = Counter([*names, *exog, *([*keys, *stat_exog] if kind == "long" else [])])
     twice = [name for name, count in roles.items() if count > 1]
     if twice:
         raise ValueError(f"columns have two roles: {first_few(twice)}")
@@ -256,7 +261,7 @@ def _check_like(data: Any, form: Form) -> None:
         _check_columns(data, [*form.names, *exog])
         unseen = list(data.columns[~data.columns.isin([*form.names, *exog])])
     else:
-        _check_columns(data, [form.id_name, form.stamp_name, *form.names, *exog])
+        _check_columns(data, [*form.keys, *form.names, *exog])
         return
     if unseen:
         raise ValueError(f"series were not there in fit: {first_few(unseen)}")
@@ -275,6 +280,8 @@ def _read(data: Any, form: Form, like: Panel | None, static_df: pd.DataFrame | N
         raise ValueError("there are no rows")
     if static_df is not None and not form.stat_exog:
         raise ValueError("there is a static_df, but stat_exog names none of its columns")
+    if static_df is not None and form.kind == "long" and form.id_name is None:
+        raise ValueError("static_df tells series apart by id_col, but the data have no such column")
     if form.kind == "long":
         rows, order = read_long(data, form, like)
     else:

@@ -47,7 +47,7 @@ def future_frame(panel: Panel, h: int) -> pd.DataFrame:
     """
     stamps = futures(panel, h)
     if panel.form.kind == "long":
-        return pd.DataFrame({panel.form.id_name: panel.ids.repeat(h), panel.form.stamp_name: stamps})
+        return pd.DataFrame(panel.form.key_columns(panel.ids, stamps))
     return pd.DataFrame(index=as_index(stamps[:h], panel))
 
 
@@ -91,7 +91,7 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     long = form.kind == "long"
     if not isinstance(X_df, pd.DataFrame):
         raise TypeError(f"X_df has to be a DataFrame, got {type_name(X_df)}")
-    needed = [*([form.id_name, form.stamp_name] if long else []), *names]
+    needed = [*(form.keys if long else []), *names]
     lacking = [name for name in needed if name not in X_df.columns]
     if lacking:
         raise ValueError(f"columns are not in X_df: {first_few(lacking)}")
@@ -100,7 +100,7 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     stamps = check_same_time(stamps, panel.stamps, what)
     wanted = futures(panel, h)
     n_keys = len(panel.ids) if long else 1
-    if long:
+    if long and form.id_name is not None:
         series = panel.ids.astype(object).get_indexer(pd.Index(X_df[form.id_name]).astype(object))
     else:
         series, wanted = np.zeros(len(X_df), np.intp), wanted[:h]

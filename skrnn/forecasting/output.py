@@ -50,7 +50,7 @@ def write_forecast(panel: Panel, stamps: pd.Index, statistics: dict[str, np.ndar
     if form.kind == "long":
         columns = _named(model_name, statistics)
         return pd.DataFrame(
-            {form.id_name: panel.ids.repeat(len(stamps) // len(panel.ids)), form.stamp_name: stamps}
+            form.key_columns(panel.ids, stamps)
             | {name: values.reshape(-1) for name, values in columns.items()}
         )
     h = len(stamps) // len(panel.ids)
@@ -110,7 +110,7 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[PanelRo
     if "cutoff" in [*frame.columns, *frame.index.names]:
         raise ValueError("the forecast has a cutoff: give what predict answers, not cross_validation")
     if form.kind == "long":
-        _check_there(frame.columns, [form.id_name, form.stamp_name])
+        _check_there(frame.columns, form.keys)
         columns, statistics = _statistics_of(frame.columns, point)
         rows, _ = read_long(frame, Form("long", columns, form.id_name, form.stamp_name), panel)
         return rows, statistics
@@ -186,8 +186,7 @@ def write_cross_validation(
     if form.kind == "series":
         return pd.DataFrame({"cutoff": cutoffs} | flat).set_axis(stamps.rename(form.stamp_name), axis=0)
     flat = {form.names[0] if name == "y" else name: values for name, values in flat.items()}
-    keys = {form.id_name: panel.ids.repeat(n_windows * h), form.stamp_name: stamps, "cutoff": cutoffs}
-    return pd.DataFrame(keys | flat)
+    return pd.DataFrame(form.key_columns(panel.ids, stamps) | {"cutoff": cutoffs} | flat)
 
 
 def _point_name(form: Form) -> Any:

@@ -166,7 +166,10 @@ class ForecasterParameters:
         default="error",
     )
     id_col: Hashable = parameter(
-        "The column of a long frame that tells its series apart.", kind="name", default="unique_id"
+        "The column of a long frame that tells its series apart. A frame that has `time_col` but no column of "
+        "the default name is one series.",
+        kind="name",
+        default="unique_id",
     )
     time_col: Hashable = parameter("The column of a long frame with the stamps.", kind="name", default="ds")
     target_col: Hashable = parameter("The column of a long frame to forecast.", kind="name", default="y")

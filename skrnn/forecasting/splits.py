@@ -136,9 +136,10 @@ class RollingOrigin:
         times = {"the index": X.index} if _dates(X.index) else {}
         times = times or {f"column {quote(name)}": X[name] for name in X.columns if _dates(X[name])}
         if times and not any(each.is_monotonic_increasing and each.is_unique for each in times.values()):
+            names = f"{quote(self.id_col)} and {quote(self.time_col)}"
             raise ValueError(
-                f"{next(iter(times))} of X is not in time order, row by row: a long frame needs RollingOrigin "
-                f"with its id_col and time_col, which are {quote(self.id_col)} and {quote(self.time_col)}"
+                f"{next(iter(times))} of X is not in time order, row by row: a long frame needs "
+                f"RollingOrigin with its id_col and time_col, which are {names}"
             )
         return None
 
