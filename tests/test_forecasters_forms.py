@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from forms import FORMS, MODEL, few_forms, head, kind, long, noise, same, tail
+from forms import FORMS, MODEL, N, few_forms, head, kind, long, noise, same, tail
 from pandas.testing import assert_frame_equal, assert_index_equal
 from spies import H, forecaster
 
@@ -225,3 +225,35 @@ def test_a_long_frame_without_an_id_that_cannot_be_read(changed, parameters, mes
         forecaster(parameters).fit(changed(data))
     with pytest.raises(ValueError, match="static_df tells series apart by id_col"):
         forecaster({"stat_exog": "size"}).fit(data, static_df=pd.DataFrame({"unique_id": ["y"], "size": 1}))
+
+
+@pytest.mark.parametrize("form", ["series", "wide", "long"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint16", "int64", "uint64", "Int8", "UInt64"])
+@pytest.mark.parametrize("end", [None, "largest"])
+def test_integers_of_any_width(dtype, end, form):
+    """The numbers of int64, though differences and what comes next are beyond the width."""
+    numbers = np.iinfo(dtype.lower())
+    first = max(numbers.min, -(2**61)) if end is None else min(numbers.max, 2**61) - 5 * N
+    stamps = pd.Index([first + 5 * i for i in range(N)], dtype=dtype)
+    data = {
+        "series": pd.Series(noise(), stamps),
+        "wide": pd.DataFrame({"a": noise(), "b": noise(seed=1)}, stamps),
+        "long": pd.DataFrame({"unique_id": "a", "ds": stamps, "y": noise(), "x": noise()}),
+    }[form]
+    plain = data.astype({"ds": "int64"}) if form == "long" else data.set_axis(stamps.astype("int64"), axis=0)
+    model, other = (
+        forecaster({"freq": np.int8(5), "futr_exog": "x" if form == "long" else None}) for _ in range(2)
+    )
+
+    def answers(model, data):
+        known = model.fit(head(data, 2 * H)).make_future_dataframe()
+        future = dict(X_df=data) if form == "long" else {}
+        yield model.predict(**future)
+        yield model.update(head(tail(data, 2 * H), H)).predict(**future)
+        yield model.cross_validation(data, 2)
+        yield known
+
+    for one, expected in zip(answers(model, data), answers(other, plain), strict=True):
+        if one.index.nlevels == 1:  # pandas takes an index of Int64 for another one
+            one = one.set_axis(one.index.astype("int64"), axis=0)
+        same(one, expected, check_dtype=False, check_index_type=False)

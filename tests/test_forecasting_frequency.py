@@ -10,6 +10,7 @@ from skrnn.forecasting.frequency import (
     stamps_after,
     times_of_day,
 )
+from skrnn.forecasting.stamps import as_stamps
 
 # Every kind of step: what pandas calls it, a first stamp, and a time zone where the clocks change.
 KINDS = [
@@ -160,6 +161,20 @@ def test_integers(dtype):
     after = stamps_after(stamps[[2, 4]], 2, 5)
     pd.testing.assert_index_equal(after, pd.Index([25, 30, 110, 115], dtype=dtype))
     assert missing_after(pd.Index([0, 5, 12]), np.array([0, 3]), 5).tolist() == [0, -1, 0]
+
+
+def test_integers_beyond_their_width():
+    after = stamps_after(pd.Index([120, 126], dtype="int8"), 2, 5)
+    assert (after.tolist(), after.dtype) == ([125, 130, 131, 136], np.int64)
+    for dtype in np.int8, "Int8":
+        stamps = pd.Index([-100, 100], dtype=dtype)
+        assert missing_after(stamps, one(stamps), find_freq(stamps, one(stamps), np.uint8(50)))[0] == 3
+    with pytest.raises(ValueError, match=f"after {2**62} is beyond 64 bits"):
+        stamps_after(pd.Index([2**62]), 3, 2**61)
+    with pytest.raises(ValueError, match="after 2262-04-01 00:00:00 is beyond 64 bits"):
+        stamps_after(pd.DatetimeIndex(["2262-04-01"]).as_unit("ns"), 30, pd.offsets.Day())
+    with pytest.raises(ValueError, match=f"the index has {2**63} in row 1, more than"):
+        as_stamps(pd.Index([1, 2**63], dtype=np.uint64), "the index")
 
 
 def test_integers_without_a_step():

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .gaps import PanelRows, as_integers
+from .gaps import PanelRows
 from .panel import Form, Panel, first_few, quote, series_name
-from .stamps import as_stamps, check_same_time
+from .stamps import as_integers, as_stamps, check_same_time
 
 
 def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:

@@ -17,9 +17,10 @@ from ..columns import type_name
 from .frame_rows import read_indexed, read_long
 from .frequency import find_freq
 from .future import future_frame, futures, read_future
-from .gaps import PanelRows, as_integers, complete
+from .gaps import PanelRows, complete
 from .output import write_cross_validation, write_forecast
 from .panel import Form, Panel, first_few, series_name
+from .stamps import as_integers
 from .static import read_static, static_of_frame, static_of_rows
 
 __all__ = [

@@ -18,6 +18,7 @@ from pandas.tseries.frequencies import to_offset
 from pandas.tseries.offsets import BaseOffset, Day, Tick, Week
 
 from .panel import quote
+from .stamps import as_index_like, as_integers
 
 
 def find_freq(stamps: pd.Index, starts: np.ndarray, given: Any = None) -> Any:
@@ -164,9 +165,14 @@ def stamps_after(
     Returns
     -------
     Index of shape (sum of counts,)
-        Those after the first stamp, those after the second and so on; of the dtype of `stamps`. Where
-        the clocks go forward over a local time, the stamp is the time to which they go; where they go
-        back over it, the earlier of the two.
+        Those after the first stamp, those after the second and so on; of the dtype of `stamps`, but int64
+        where integers do not fit. Where the clocks go forward over a local time, the stamp is the time to
+        which they go; where they go back over it, the earlier of the two.
+
+    Raises
+    ------
+    ValueError
+        If they are beyond 64 bits.
     """
     counts = np.broadcast_to(counts, len(stamps))
     if usual is None:
@@ -174,6 +180,8 @@ def stamps_after(
     clock, step = _clock(stamps, freq, usual)
     if step is not None:
         firsts = np.cumsum(counts) - counts
+        if len(clock) and abs(int(clock.max())) + step * int(counts.max(initial=0)) >= 2**63:
+            raise ValueError(f"what comes after {stamps[clock.argmax()]} is beyond 64 bits")
         number = 1 + np.arange(counts.sum()) - np.repeat(firsts, counts)
         return _unclock(np.repeat(clock, counts) + step * number, stamps, freq)
     codes, uniques = pd.factorize(clock)
@@ -206,7 +214,7 @@ def _integer_freq(stamps: pd.Index, starts: np.ndarray, given: Any) -> int:
         if given < 1:
             raise ValueError(f"freq={given} does not go forward")
         return int(given)
-    steps = np.diff(stamps.to_numpy(np.int64))
+    steps = np.diff(as_integers(stamps))
     steps = np.delete(steps, starts[1:-1] - 1)  # from one series to the next
     return int(steps.min(initial=np.iinfo(np.int64).max)) if len(steps) else 1
 
@@ -243,7 +251,7 @@ def _clock(stamps: pd.Index, freq: Any, usual: np.ndarray | None) -> tuple[Any, 
     if isinstance(stamps, pd.PeriodIndex):
         return stamps.asi8, freq.n
     if not isinstance(stamps, pd.DatetimeIndex):
-        return stamps.to_numpy(np.int64), freq
+        return as_integers(stamps), freq
     local = _on_local_clock(freq)
     if stamps.tz is not None:
         stamps = _wall_times(stamps, usual) if local else stamps.tz_convert(None)
@@ -279,7 +287,7 @@ def _unclock(clock: np.ndarray, like: pd.Index, freq: Any) -> pd.Index:
     if isinstance(like, pd.PeriodIndex):
         return pd.PeriodIndex.from_ordinals(clock, freq=like.freq)
     if not isinstance(like, pd.DatetimeIndex):
-        return pd.Index(clock, dtype=like.dtype)
+        return as_index_like(clock, like)
     stamps = pd.DatetimeIndex(clock.view(f"M8[{like.unit}]"))
     if like.tz is None:
         return stamps

@@ -12,7 +12,7 @@ from ..columns import type_name
 from .frame_rows import numbers
 from .frequency import stamps_after, times_of_day
 from .panel import Panel, first_few, quote, series_name
-from .stamps import as_stamps, check_same_time
+from .stamps import as_integers, as_stamps, check_same_time
 
 
 def futures(panel: Panel, h: int) -> pd.Index:
@@ -105,7 +105,7 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     else:
         series, wanted = np.zeros(len(X_df), np.intp), wanted[:h]
     codes, uniques = pd.factorize(wanted)
-    times = uniques.get_indexer(stamps)
+    times = pd.Index(as_integers(uniques)).get_indexer(as_integers(stamps))
     used = np.flatnonzero((series >= 0) & (times >= 0))
     keys = pd.Index(series[used] * len(uniques) + times[used])
     if keys.has_duplicates:

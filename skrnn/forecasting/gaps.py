@@ -9,6 +9,7 @@ import pandas as pd
 
 from .frequency import freq_name, infer_freq, missing_after, off_freq, stamps_after, times_of_day
 from .panel import Form, quote, series_name
+from .stamps import as_integers
 
 FILLED_BY = "missing='interpolate' and missing='mask' fill"
 
@@ -24,11 +25,6 @@ class PanelRows(NamedTuple):
     stamps: pd.Index
     values: np.ndarray
     exog: np.ndarray
-
-
-def as_integers(stamps: pd.Index) -> np.ndarray:
-    """Stamps as int64, in their own unit."""
-    return stamps.asi8 if hasattr(stamps, "asi8") else stamps.to_numpy(np.int64)
 
 
 def complete(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .panel import check_integer, first_few
-from .scores import Scores, read_scores, read_train
+from .scores import ScoreTable, read_scores, read_train
 
 METRICS = ("mae", "rmse", "smape", "mape", "bias", "mase", "rmsse", "pinball", "coverage")
 PER_CENT = {"smape": 200, "mape": 100}
@@ -143,7 +143,7 @@ def _losses() -> Any:
     return losses
 
 
-def _units(known: pd.DataFrame, table: Scores, seasonality: int, power: int) -> pd.Series:
+def _units(known: pd.DataFrame, table: ScoreTable, seasonality: int, power: int) -> pd.Series:
     """For each row of the scores, the size of a season's step up to its cutoff; NaN where there is none."""
     series, level = known["series"], known["y"].abs().groupby(known["series"]).max()
     steps = known["y"].groupby(series).diff(seasonality).abs() ** power
@@ -154,7 +154,7 @@ def _units(known: pd.DataFrame, table: Scores, seasonality: int, power: int) -> 
     return pd.Series(units[table.frame["series"], table.frame["cutoff"]], table.frame.index)
 
 
-def _warn_of_no_units(units: pd.Series, table: Scores, metric: str, seasonality: int) -> None:
+def _warn_of_no_units(units: pd.Series, table: ScoreTable, metric: str, seasonality: int) -> None:
     lacking = np.unique(table.frame.loc[units.isna(), "series"])
     if len(lacking):
         warnings.warn(
@@ -181,12 +181,12 @@ def _called(metric: Callable[[Any, Any], float], frame: pd.DataFrame, models: li
 
 
 def _by(score: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Scores by series; or by cutoff or step, which is in its place then, as the mean over series."""
+    """ScoreTable by series; or by cutoff or step, which is in its place then, as the mean over series."""
     key, other = ("cutoff", "series") if by in ("cutoff", "step") else ("series", "cutoff")
     return score.drop(columns=other, errors="ignore").groupby(key).mean()
 
 
-def _of_levels(metric: str, losses: Any, frame: pd.DataFrame, table: Scores) -> dict[str, pd.DataFrame]:
+def _of_levels(metric: str, losses: Any, frame: pd.DataFrame, table: ScoreTable) -> dict[str, pd.DataFrame]:
     """Frames of "pinball", or of "coverage-80" and the like, as the functions of `losses` give them."""
     if not table.levels:
         raise ValueError(

@@ -166,8 +166,8 @@ class ForecasterParameters:
         default="error",
     )
     id_col: Hashable = parameter(
-        "The column of a long frame that tells its series apart. A frame that has `time_col` but no column of "
-        "the default name is one series.",
+        "The column of a long frame that tells its series apart. A frame that has `time_col` but no column "
+        "of the default name is one series.",
         kind="name",
         default="unique_id",
     )

@@ -12,12 +12,12 @@ import pandas as pd
 from ..columns import type_name
 from .frames import read_panel
 from .panel import first_few, quote
-from .stamps import as_stamps, check_same_time
+from .stamps import as_integers, as_stamps, check_same_time
 
 _BOUND = re.compile(r"(?P<model>.*)-(?P<side>lo|hi)-(?P<level>\d+(\.\d+)?)", re.DOTALL)
 
 
-class Scores(NamedTuple):
+class ScoreTable(NamedTuple):
     """The table.
 
     Attributes
@@ -41,7 +41,7 @@ class Scores(NamedTuple):
     plain: bool
 
 
-def read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: Hashable) -> Scores:
+def read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: Hashable) -> ScoreTable:
     """Read what `cross_validation` gives, or a forecast with the true values.
 
     Raises
@@ -92,7 +92,7 @@ def read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: H
     if frame.empty:
         raise ValueError("all true values are NaN")
     models, levels = _models(list(columns))
-    return Scores(frame, ids, pd.Index(cutoffs), models, levels, plain)
+    return ScoreTable(frame, ids, pd.Index(cutoffs), models, levels, plain)
 
 
 def _models(names: list) -> tuple[list, dict[str, list]]:
@@ -108,7 +108,7 @@ def _models(names: list) -> tuple[list, dict[str, list]]:
     return models, levels
 
 
-def read_train(train: Any, table: Scores, freq: Any, **columns: Hashable) -> pd.DataFrame:
+def read_train(train: Any, table: ScoreTable, freq: Any, **columns: Any) -> pd.DataFrame:
     """The true values, with positions of the series and, as `time`, of the first cutoff that knows them."""
     names = columns["id_col"], columns["time_col"]
     if isinstance(train, pd.DataFrame) and not any(name in train.columns for name in names):
@@ -121,10 +121,11 @@ def read_train(train: Any, table: Scores, freq: Any, **columns: Hashable) -> pd.
     if len(lacking):
         raise ValueError(f"train lacks series {first_few(table.ids[lacking])}")
     cutoffs = check_same_time(as_stamps(table.cutoffs, "cutoff"), panel.stamps, "cutoff")
+    side: Any = "right" if table.plain else "left"
     known = pd.DataFrame(
         {
             "series": np.repeat(series, panel.lengths),
-            "time": cutoffs.searchsorted(panel.stamps, side="right" if table.plain else "left"),
+            "time": as_integers(cutoffs).searchsorted(as_integers(panel.stamps), side=side),
             "y": np.where(panel.observed, panel.values, np.nan)[:, 0],
         }
     )
