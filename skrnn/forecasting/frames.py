@@ -67,7 +67,8 @@ def read_panel(
     missing : {"error", "interpolate", "mask"}, default="error"
         What to do about gaps and about NaN in targets and covariates: refuse them; fill them, linearly
         in time and at the end of a series with the last value; or fill them and remember which targets.
-        A series may not start with NaN.
+        A series then begins with the first row in which all its targets and covariates have a value. Columns
+        of a wide frame that end earlier than others are filled to its end: all are forecast from there.
     id_col, time_col, target_col : names
         Columns of a long frame. `id_col` is also that of `static_df`.
     futr_exog, hist_exog, stat_exog : name or list of names, default=()
@@ -141,7 +142,7 @@ def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
     panel : Panel
     data : Series or DataFrame
         In the form of the panel; the rows of each series come after its history. With
-        ``missing="interpolate"`` or ``"mask"`` there may be a gap in between, and the start may be NaN.
+        ``missing="interpolate"`` or ``"mask"`` there may be a gap in between.
 
     Returns
     -------
@@ -257,7 +258,8 @@ def _check_like(data: Any, form: Form) -> None:
         raise ValueError(f"the model was fitted on {words[form.kind]}, got {words[kind]}")
     exog = [*form.hist_exog, *form.futr_exog]
     if kind == "series":
-        unseen = [] if data.name == form.names[0] or form.names[0] is None else [data.name]
+        named = data.name is not None and form.names[0] is not None
+        unseen = [data.name] if named and data.name != form.names[0] else []
     elif kind == "wide":
         _check_columns(data, [*form.names, *exog])
         unseen = list(data.columns[~data.columns.isin([*form.names, *exog])])

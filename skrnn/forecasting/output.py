@@ -104,7 +104,7 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[PanelRo
     if isinstance(forecast, pd.Series):
         if form.kind != "series":
             raise ValueError(f"the forecast is a Series, but the data are a {form.kind} frame")
-        if forecast.name not in (form.names[0], point):
+        if forecast.name not in (form.names[0], point, None):
             raise ValueError(f"series of the forecast were not there in fit: {quote(forecast.name)}")
         frame = forecast.to_frame(point)
     if "cutoff" in [*frame.columns, *frame.index.names]:

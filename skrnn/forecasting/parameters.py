@@ -162,7 +162,9 @@ class ForecasterParameters:
     )
     missing: Literal["error", "interpolate", "mask"] = parameter(
         "What to do about gaps and NaN in the data: refuse them; fill them linearly; or fill them, tell the "
-        "network where, and learn only windows with no such target, which with a long horizon may be few.",
+        "network where, and learn only windows with no such target, which with a long horizon may be few. "
+        "A series that is filled begins with the first row in which all its columns have a value, and keeps "
+        "the last value to the end of its rows, as a column of a wide frame that ends early.",
         default="error",
     )
     id_col: Hashable = parameter(
