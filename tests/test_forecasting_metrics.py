@@ -281,6 +281,8 @@ def test_smape_at_its_ends():
         (lambda s: s["LSTM"], {}, "scores must be a DataFrame as of cross_validation, got pandas.*Series"),
         (lambda s: s.drop(columns="cutoff"), dict(by="cutoff"), "by='cutoff' needs a column cutoff"),
         (lambda s: s.drop(columns="city"), {}, "several rows of one time and cutoff: .* a column 'city'"),
+        (lambda s: s.assign(step=1.0), {}, "a model of scores cannot be called 'step'"),
+        (lambda s: s.assign(y=1.0), {}, "scores have a column 'y' beside 'sales': rename the model"),
         (lambda s: s.drop(columns="sales"), {}, "scores have no true values"),
         (lambda s: s.assign(sales=np.nan), {}, "all true values are NaN"),
         (

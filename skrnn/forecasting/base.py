@@ -18,7 +18,7 @@ from ..estimators.parameters import as_python
 from ..estimators.versions import Versioned
 from . import frames, intervals
 from .model import Model, Task
-from .output import POINT
+from .output import POINT, is_bound
 from .panel import Panel
 from .parameters import ATTRIBUTES, ForecasterParameters
 from .scaling import Transform
@@ -49,6 +49,11 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
     @property
     def _levels(self) -> list[float]:
         return [] if self.level is None else sorted({float(level) for level in np.atleast_1d(self.level)})
+
+    @property
+    def _name(self) -> str:
+        """Of the model, in answers."""
+        return type(self).__name__ if self.alias is None else self.alias
 
     @property
     def _by_window(self) -> bool:
@@ -86,6 +91,8 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             known = False
         if not known:
             raise InvalidParameterError(f"level must be in per cent, from 1 to below 100, got {self.level!r}")
+        if is_bound(self._name):
+            raise InvalidParameterError(f"alias={self.alias!r} is what a bound would be called")
         if self.lags is None and self._by_window:
             raise InvalidParameterError(
                 f"scaling={self.scaling!r} with scale_by={self.scale_by!r} is for windows: set lags"

@@ -111,7 +111,7 @@ class ForecastDisplay:
                     "what predict(X_df=...) answers"
                 )
             forecast = forecaster.predict(df)
-        rows, statistics = read_forecast(panel, forecast, type(forecaster).__name__)
+        rows, statistics = read_forecast(panel, forecast, forecaster._name)
         if ids is None:
             ids = rows.ids[:SERIES]
         ids = [ids] if pd.api.types.is_scalar(ids) else list(ids)

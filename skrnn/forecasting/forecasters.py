@@ -24,7 +24,7 @@ from ..interrupts import Errand, deferred
 from . import frames, intervals
 from .base import BaseForecaster
 from .display import ForecastDisplay
-from .output import POINT
+from .output import POINT, check_names
 from .panel import Panel, check_integer
 from .splits import RollingOrigin
 
@@ -65,12 +65,13 @@ class _Forecaster(BaseForecaster):
         ------
         ValueError
             For data that cannot be used, naming the series and the stamp: gaps, stamps twice or unsorted,
-            NaN, series shorter than lags and horizon, a frequency that is missing or mixed. The forecaster
-            is then what it was before, as after Ctrl-C.
+            NaN, series shorter than lags and horizon, a frequency that is missing or mixed; a
+            column of the name of a forecast's. The forecaster is then what it was before, as after Ctrl-C.
         """
         self._check_parameters()
         _check_no_y(y)
         panel = self._read(df, static_df)
+        check_names(panel.form, self._name, self._levels, backtest=False)
         model, widths = self._train(panel)
         with deferred():
             self.panel_, self.model_, self.widths_ = panel, model, widths
@@ -117,7 +118,7 @@ class _Forecaster(BaseForecaster):
         stamps = frames.futures(panel, h)
         future = frames.read_future(X_df, panel, h, futr) if futr else np.empty((len(panel.ids), h, 0))
         statistics = self._statistics(self.model_, self.widths_, panel, future, stamps)
-        return frames.write_forecast(panel, stamps, statistics, type(self).__name__)
+        return frames.write_forecast(panel, stamps, statistics, self._name)
 
     def make_future_dataframe(self, df: Any = None) -> pd.DataFrame:
         """The rows for which `predict` needs covariates.
@@ -227,6 +228,7 @@ class _Forecaster(BaseForecaster):
         if not isinstance(refit, bool):
             check_integer("refit", refit)
         panel, task = self._read(df, static_df), self._task()
+        check_names(panel.form, self._name, self._levels, backtest=True)
         origin = RollingOrigin(n_windows, self.h, self.h if step_size is None else step_size)
         folds = list(origin.folds(panel, task.n_rows_needed))
         every = 1 if refit is True else len(folds) if refit is False else refit
@@ -255,7 +257,7 @@ class _Forecaster(BaseForecaster):
                     if parts is not None:
                         parts.close()
                 raise
-        return frames.write_cross_validation(panel, folds, statistics, type(self).__name__)
+        return frames.write_cross_validation(panel, folds, statistics, self._name)
 
     def score(self, df: Any, y: Any = None) -> float:
         """How well the rows that follow the histories are forecast, for a search with `RollingOrigin`.

@@ -23,6 +23,31 @@ POINT = "point"
 _BOUND = re.compile(r"(lo|hi)-(\d+(\.\d+)?)")
 
 
+def is_bound(name: str) -> bool:
+    """Whether a name is that of a bound of some model."""
+    return re.fullmatch(rf".*-{_BOUND.pattern}", name, re.DOTALL) is not None
+
+
+def check_names(form: Form, model_name: str, levels: list[float], backtest: bool) -> None:
+    """Refuse names that the answer of `predict`, or of `cross_validation`, would have twice.
+
+    Raises
+    ------
+    ValueError
+        If there are some; they are named.
+    """
+    models = [model_name, *(f"{model_name}-{side}-{level:g}" for level in levels for side in ("lo", "hi"))]
+    own = ["cutoff"] if backtest else []
+    data = list(form.keys) if form.kind == "long" else []
+    if backtest:
+        data = [*data, form.names[0]] if form.kind == "long" else [form.stamp_name, "y"]
+    twice = [name for name in models if name in own + data] or [name for name in own if name in data]
+    if twice:
+        what = "cross_validation" if backtest else "predict"
+        remedy = "set alias, the name of the model" if twice[0] in models else "rename that of the data"
+        raise ValueError(f"the answer of {what} would have two columns {quote(twice[0])}: {remedy}")
+
+
 def write_forecast(panel: Panel, stamps: pd.Index, statistics: dict[str, np.ndarray], model_name: str) -> Any:
     """The answer of `predict`.
 
@@ -107,7 +132,8 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[PanelRo
         if forecast.name not in (form.names[0], point, None):
             raise ValueError(f"series of the forecast were not there in fit: {quote(forecast.name)}")
         frame = forecast.to_frame(point)
-    if "cutoff" in [*frame.columns, *frame.index.names]:
+    cutoff = frame.index.names if form.kind == "wide" else [*frame.columns, *frame.index.names]
+    if "cutoff" in cutoff and "cutoff" not in [form.stamp_name, form.id_name]:
         raise ValueError("the forecast has a cutoff: give what predict answers, not cross_validation")
     if form.kind == "long":
         _check_there(frame.columns, form.keys)

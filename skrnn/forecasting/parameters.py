@@ -175,6 +175,13 @@ class ForecasterParameters:
     )
     time_col: Hashable = parameter("The column of a long frame with the stamps.", kind="name", default="ds")
     target_col: Hashable = parameter("The column of a long frame to forecast.", kind="name", default="y")
+    alias: str | None = parameter(
+        "The name of the model in answers, such as the column of a long frame; None: that of its class.",
+        str,
+        None,
+        kind="str or None",
+        default=None,
+    )
     random_state: int | np.random.RandomState | None = parameter(
         "Seed of the weights and of which windows are taken, also of a `regressor` that has none.",
         "random_state",

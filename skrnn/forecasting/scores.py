@@ -69,9 +69,14 @@ def read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: H
         else:
             series, ids = np.zeros(len(scores), np.intp), pd.Index([target_col if long else "y"])
         if long:
+            if target_col != "y" and target_col in columns and "y" in columns:
+                raise ValueError(f"scores have a column 'y' beside {quote(target_col)}: rename the model")
             columns = {"y" if name == target_col else name: column for name, column in columns.items()}
     if "y" not in columns:
         raise ValueError("scores have no true values to compare with")
+    taken = [name for name in ("series", "cutoff", "step") if name in columns]
+    if taken:
+        raise ValueError(f"a model of scores cannot be called {quote(taken[0])}: rename it")
     frame = pd.DataFrame({name: np.asarray(column, np.float64) for name, column in columns.items()})
     frame["series"], times = series, pd.factorize(time, sort=True)[0]
     plain = cutoff is None
