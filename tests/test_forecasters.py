@@ -5,6 +5,7 @@ import re
 from io import BytesIO
 
 import joblib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -384,5 +385,5 @@ def test_an_alias_is_the_name_in_answers(few):
         model.set_params(alias="mine")
         names = {f"{MODEL}{end}": f"mine{end}" for end in ("", "-lo-80", "-hi-80")}
         same(call(), expected.rename(columns=names))
-        model.plot(forecast=model.predict()).figure_.clear()
+        plt.close(model.plot(forecast=model.predict()).figure_)
         model.set_params(alias=None)

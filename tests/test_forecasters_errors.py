@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -567,7 +568,7 @@ def test_names_that_answers_would_have_twice(names, parameters, in_fit, name, mo
         model.set_params(alias="mine").cross_validation(frame, 2)
     else:
         assert model.fit(frame).predict().columns.tolist() == [*frame.columns[:2], NAME]
-        model.plot(forecast=model.predict()).figure_.clear()
+        plt.close(model.plot(forecast=model.predict()).figure_)
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -578,7 +579,7 @@ def test_names_that_answers_of_an_index_would_have_twice(alias, index, wide):
     model = forecaster(alias=alias).fit(data)
     with pytest.raises(ValueError, match=f"two columns '{alias or index}'"):
         model.cross_validation(data, 2)
-    model.plot(forecast=model.predict()).figure_.clear()
+    plt.close(model.plot(forecast=model.predict()).figure_)
 
 
 def test_an_alias_is_no_bound():

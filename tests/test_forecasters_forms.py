@@ -2,6 +2,7 @@
 
 import pickle
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -195,7 +196,7 @@ def test_a_long_frame_of_one_series_needs_no_id(names):
         yield model.predict(data[:35], X_df=data[35:40])
         yield model.update(data[37:40]).predict(X_df=data.drop(columns=names[1]))
         yield model.cross_validation(data, n_windows=2)
-        model.plot(forecast=model.predict(X_df=data)).figure_.clear()
+        plt.close(model.plot(forecast=model.predict(X_df=data)).figure_)
 
     for one, other in zip(answers(plain), answers(named), strict=True):
         assert_frame_equal(one, other.drop(columns="unique_id"))

@@ -51,7 +51,8 @@ class _Forecaster(BaseForecaster):
             - A long frame with the columns `id_col`, `time_col` and `target_col`, rows in any order.
               Without `id_col`, where that has its default, it is one series.
 
-            Covariates are further columns; those of a wide frame are shared by its series.
+            Covariates are further columns; those of a wide frame are shared by its series. Frames are those
+            of pandas; or long ones of polars or pyarrow, which are answered in kind.
         y : None
             There is none: the frame holds the targets.
         static_df : DataFrame, default=None

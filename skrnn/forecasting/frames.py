@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..columns import type_name
 from .frame_rows import read_indexed, read_long
 from .frequency import find_freq
 from .future import future_frame, futures, read_future
 from .gaps import PanelRows, complete
+from .libraries import as_pandas, library_of, not_a_frame
 from .output import write_cross_validation, write_forecast
 from .panel import Form, Panel, first_few, series_name
 from .stamps import as_integers
@@ -56,11 +56,12 @@ def read_panel(
     Parameters
     ----------
     data : Series or DataFrame
-        A Series, or a wide frame with one series per column that is no covariate, have a sorted index of
-        dates, periods or integers. A frame with a column `id_col` or `time_col` is a long one; its rows
-        may be in any order and its index says nothing. Without `id_col`, where that has its default, it
-        is one series, of the name of `target_col`. Columns of a long frame that nothing names are left
-        out. Data are copied.
+        Of pandas, or a frame of polars, pyarrow or another library that narwhals converts; a long frame is
+        answered in kind, all others by pandas. A Series, or a wide frame with one series per column that is
+        no covariate, have a sorted index of dates, periods or integers. A frame with a column `id_col` or
+        `time_col` is a long one; its rows may be in any order and its index says nothing. Without `id_col`,
+        where that has its default, it is one series, of the name of `target_col`. Columns of a long frame
+        that nothing names are left out. Data are copied.
     freq : str, offset or int, default=None
         The step in time. None: the frequency of the index, else what can be inferred from the longest
         series; for integers, the smallest difference.
@@ -98,11 +99,13 @@ def read_panel(
     ValueError
         If the data are not as described here. The message names the series and the stamp.
     """
+    library, data, static_df = library_of(data), as_pandas(data), as_pandas(static_df)
     if like is None:
         if missing not in ("error", "interpolate", "mask"):
             raise ValueError(f"missing must be 'error', 'interpolate' or 'mask', got {missing!r}")
         hist, futr, stat = (_as_tuple(names) for names in (hist_exog, futr_exog, stat_exog))
         form = _recognise(data, id_col, time_col, target_col, hist, futr, stat, multivariate, missing)
+        form = replace(form, library=library)
     else:
         form = like.form
         _check_like(data, form)
@@ -154,7 +157,7 @@ def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
     ValueError
         As of `read_panel`; and if a stamp is not after the end of its series.
     """
-    form = panel.form
+    form, data = panel.form, as_pandas(data)
     _check_like(data, form)
     new, _ = _read(data, form, panel, None)
     mine = panel.ids.get_indexer(new.ids)
@@ -241,7 +244,7 @@ def _kind(data: Any, id_col: Hashable, time_col: Hashable) -> str:
     if isinstance(data, pd.Series):
         return "series"
     if not isinstance(data, pd.DataFrame):
-        raise TypeError(f"expected a pandas Series or DataFrame, got {type_name(data)}")
+        raise not_a_frame("expected a pandas Series or DataFrame", data)
     if data.columns.nlevels > 1:
         raise ValueError("the columns have several levels; give every series one name")
     if not data.columns.is_unique:
@@ -283,6 +286,8 @@ def _read(data: Any, form: Form, like: Panel | None, static_df: pd.DataFrame | N
         raise ValueError("there are no rows")
     if static_df is not None and not form.stat_exog:
         raise ValueError("there is a static_df, but stat_exog names none of its columns")
+    if static_df is not None and not isinstance(static_df, pd.DataFrame):
+        raise not_a_frame("static_df has to be a DataFrame", static_df)
     if static_df is not None and form.kind == "long" and form.id_name is None:
         raise ValueError("static_df tells series apart by id_col, but the data have no such column")
     if form.kind == "long":

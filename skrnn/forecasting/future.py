@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..columns import type_name
 from .frame_rows import numbers
 from .frequency import stamps_after, times_of_day
+from .libraries import as_pandas, in_kind, not_a_frame
 from .panel import Panel, first_few, quote, series_name
 from .stamps import as_integers, as_stamps, check_same_time
 
@@ -47,15 +47,16 @@ def future_frame(panel: Panel, h: int) -> pd.DataFrame:
     """
     stamps = futures(panel, h)
     if panel.form.kind == "long":
-        return pd.DataFrame(panel.form.key_columns(panel.ids, stamps))
+        return in_kind(pd.DataFrame(panel.form.key_columns(panel.ids, stamps)), panel.form.library)
     return pd.DataFrame(index=as_index(stamps[:h], panel))
 
 
 def as_index(stamps: pd.Index, panel: Panel) -> pd.Index:
     """Consecutive stamps as the index of an answer, with the name and the frequency of the user's."""
     if isinstance(stamps, pd.DatetimeIndex):
-        # It fails where the clocks go forward over one of them, which is off the frequency then.
-        with suppress(ValueError):
+        # It fails where the clocks go forward over one of them, which is off the frequency then; in pandas 2
+        # by an error of pytz, which is no ValueError.
+        with suppress(Exception):
             stamps = pd.DatetimeIndex(stamps, freq=panel.freq)
     return stamps.rename(panel.form.stamp_name)
 
@@ -89,8 +90,9 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     """
     form, names = panel.form, list(names)
     long = form.kind == "long"
+    X_df = as_pandas(X_df)
     if not isinstance(X_df, pd.DataFrame):
-        raise TypeError(f"X_df has to be a DataFrame, got {type_name(X_df)}")
+        raise not_a_frame("X_df has to be a DataFrame", X_df)
     needed = [*(form.keys if long else []), *names]
     lacking = [name for name in needed if name not in X_df.columns]
     if lacking:

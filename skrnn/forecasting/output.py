@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..columns import type_name
 from .frame_rows import read_indexed, read_long
 from .future import as_index
 from .gaps import PanelRows
+from .libraries import as_pandas, in_kind, not_a_frame
 from .panel import Form, Panel, first_few, quote
 from .splits import Fold
 
@@ -73,11 +73,8 @@ def write_forecast(panel: Panel, stamps: pd.Index, statistics: dict[str, np.ndar
     """
     form = panel.form
     if form.kind == "long":
-        columns = _named(model_name, statistics)
-        return pd.DataFrame(
-            form.key_columns(panel.ids, stamps)
-            | {name: values.reshape(-1) for name, values in columns.items()}
-        )
+        columns = {name: values.reshape(-1) for name, values in _named(model_name, statistics).items()}
+        return in_kind(pd.DataFrame(form.key_columns(panel.ids, stamps) | columns), form.library)
     h = len(stamps) // len(panel.ids)
     index = as_index(stamps[:h], panel)
     if form.kind == "series":
@@ -120,8 +117,9 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[PanelRo
         `read_panel`, if its stamps or its values cannot be read.
     """
     form = panel.form
+    forecast = as_pandas(forecast)
     if not isinstance(forecast, pd.Series | pd.DataFrame):
-        raise TypeError(f"the forecast has to be a Series or DataFrame, got {type_name(forecast)}")
+        raise not_a_frame("the forecast has to be a Series or DataFrame", forecast)
     if not len(forecast):
         raise ValueError("the forecast has no rows")
     point = _point_name(form) if form.kind == "series" else model_name
@@ -212,7 +210,8 @@ def write_cross_validation(
     if form.kind == "series":
         return pd.DataFrame({"cutoff": cutoffs} | flat).set_axis(stamps.rename(form.stamp_name), axis=0)
     flat = {form.names[0] if name == "y" else name: values for name, values in flat.items()}
-    return pd.DataFrame(form.key_columns(panel.ids, stamps) | {"cutoff": cutoffs} | flat)
+    columns = form.key_columns(panel.ids, stamps) | {"cutoff": cutoffs} | flat
+    return in_kind(pd.DataFrame(columns), form.library)
 
 
 def _point_name(form: Form) -> Any:

@@ -29,6 +29,8 @@ class Form:
     multivariate : bool
         Whether the columns of a wide frame are one series with several targets.
     missing : {"error", "interpolate", "mask"}
+    library : str
+        Of the frames, such as "pandas" or "polars".
     """
 
     kind: str
@@ -40,6 +42,7 @@ class Form:
     stat_exog: tuple = ()
     multivariate: bool = False
     missing: str = "error"
+    library: str = "pandas"
 
     @property
     def keys(self) -> list[Hashable]:

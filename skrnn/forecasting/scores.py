@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..columns import type_name
 from .frames import read_panel
+from .libraries import as_pandas
 from .panel import first_few, quote
 from .stamps import as_integers, as_stamps, check_same_time
 
@@ -49,6 +50,7 @@ def read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: H
     ValueError
         If there are no true values, or rows that several series may have.
     """
+    scores = as_pandas(scores)
     if not isinstance(scores, pd.DataFrame):
         raise ValueError(f"scores must be a DataFrame as of cross_validation, got {type_name(scores)}")
     cutoff: Any = None
@@ -115,6 +117,7 @@ def _models(names: list) -> tuple[list, dict[str, list]]:
 
 def read_train(train: Any, table: ScoreTable, freq: Any, **columns: Any) -> pd.DataFrame:
     """The true values, with positions of the series and, as `time`, of the first cutoff that knows them."""
+    train = as_pandas(train)
     names = columns["id_col"], columns["time_col"]
     if isinstance(train, pd.DataFrame) and not any(name in train.columns for name in names):
         train = train[[name for name in train.columns if name in table.ids]]  # without its covariates

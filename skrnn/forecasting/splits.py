@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_datetime64_any_dtype
 
+from .libraries import as_pandas
 from .panel import Panel, check_integer, quote, series_name
 
 
@@ -107,6 +108,7 @@ class RollingOrigin:
             If there are too few rows; of a long frame, the series is named. If a long frame lacks an id or a
             time, or has columns other than `id_col` and `time_col`, as dates tell that are not in order.
         """
+        X = as_pandas(X)
         needed, to_end = self._held_back(0) + 1, np.arange(len(X), 0, -1)  # 1 for the last row
         keys = self._keys(X) if isinstance(X, pd.DataFrame) else None
         if keys is not None:
