@@ -8,7 +8,7 @@ from sklearn.model_selection import GridSearchCV
 from spies import forecaster
 
 from skrnn.forecasting import RollingOrigin, evaluate
-from skrnn.forecasting.frames import read_panel
+from skrnn.forecasting.frames import read_future, read_panel
 
 pa, plt = pytest.importorskip("pyarrow"), pytest.importorskip("matplotlib.pyplot")
 N = 30
@@ -119,3 +119,39 @@ def test_what_has_no_index():
         forecaster({}).fit(polars.Series([1.0, 2.0]))
     with pytest.raises(TypeError, match=r"got polars.*LazyFrame; .*collect\(\)"):
         forecaster({}).fit(polars.from_pandas(frame()).lazy())
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "bool",
+        "boolean",
+        "bool[pyarrow]",
+        "Int8",
+        "uint8[pyarrow]",
+        "Int64",
+        "int64[pyarrow]",
+        "Float32",
+        "double[pyarrow]",
+    ],
+)
+def test_truths_and_numbers_of_every_kind(dtype):
+    """As targets, covariates of past and future, and of series, with gaps where there can be some."""
+    days, truths = pd.date_range("2024", periods=8), np.array([0, 1, 1, 0, 0, 1, 0, 1])
+    column = pd.Series(truths.astype(bool)).astype(dtype)
+    gaps = dtype != "bool"
+    values = column.where(np.arange(8) != 4, None) if gaps else column
+    assert values.dtype == dtype
+    expected = np.where(np.arange(8) == 4, 0.5, truths) if gaps else truths
+    frame = pd.DataFrame({"unique_id": "a", "ds": days, "y": values, "x": values, "s": column[1]})
+    frame["s"] = frame["s"].astype(dtype)
+    panel = read_panel(frame, missing="mask", futr_exog="x", stat_exog="s")
+    np.testing.assert_array_equal(panel.values[:, 0], expected)
+    np.testing.assert_array_equal(panel.exog[:, 0], expected)
+    assert (panel.static_columns, panel.static.tolist()) == ((("s", None),), [[1.0]])
+    static = frame[["unique_id", "s"]][:1]
+    assert read_panel(frame.drop(columns="s"), like=panel, static_df=static).static.tolist() == [[1.0]]
+    future = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-09", periods=8), "x": column})
+    np.testing.assert_array_equal(read_future(future, panel, 8, ["x"])[0, :, 0], truths)
+    for data in values.set_axis(days), pd.DataFrame({"a": values, "b": column}).set_axis(days):
+        np.testing.assert_array_equal(read_panel(data, missing="mask").values[:8, 0], expected)

@@ -10,6 +10,7 @@ import pandas as pd
 from .gaps import PanelRows
 from .panel import Form, Panel, first_few, quote, series_name
 from .stamps import as_integers, as_stamps, check_same_time
+from .static import is_number
 
 
 def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:
@@ -114,6 +115,6 @@ def numbers(frame: pd.DataFrame, columns: Any, where: str = "", hint: str = "") 
     """
     part = frame[list(columns)]
     for name, dtype in part.dtypes.items():
-        if not pd.api.types.is_numeric_dtype(dtype) or getattr(dtype, "kind", "") == "c":
+        if not is_number(dtype):
             raise ValueError(f"{where}column {quote(name)} is not numeric but {dtype}{hint}")
     return np.array(part.to_numpy(np.float64, na_value=np.nan), order="C")
