@@ -92,10 +92,13 @@ def evaluate(
     losses = _losses()
     names = dict(id_col=id_col, time_col=time_col, target_col=target_col)
     table = read_scores(scores, **names)
+    table = table._replace(frame=table.frame[table.frame["y"].notna()])
+    if table.frame.empty:
+        raise ValueError("all true values are NaN")
     if by == "cutoff" and table.plain:
         raise ValueError("by='cutoff' needs a column cutoff, as of cross_validation: there is none in scores")
     # Without the cutoffs, a series is scored over all of them at once.
-    frame = table.frame.drop(columns={"cutoff", "step"} - {by})
+    frame = table.frame.drop(columns={"cutoff", "step", "time"} - {by})
     if by == "step":
         frame = frame.rename(columns={"step": "cutoff"})
     scaled = [metric for metric in metrics if not callable(metric) and metric in SCALED]

@@ -24,8 +24,9 @@ class ScoreTable(NamedTuple):
     Attributes
     ----------
     frame : DataFrame
-        With the columns series and cutoff, positions in `ids` and `cutoffs`; step, from 1 on; y, and models.
-    ids, cutoffs : Index
+        With the columns series, cutoff and time, positions in `ids`, `cutoffs` and `times`; step, from 1 on;
+        y, NaN where it is not known, and models.
+    ids, cutoffs, times : Index
     models : list
         Columns of point forecasts.
     levels : dict from str to list
@@ -37,6 +38,7 @@ class ScoreTable(NamedTuple):
     frame: pd.DataFrame
     ids: pd.Index
     cutoffs: pd.Index
+    times: pd.Index
     models: list
     levels: dict
     plain: bool
@@ -76,30 +78,25 @@ def read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: H
             columns = {"y" if name == target_col else name: column for name, column in columns.items()}
     if "y" not in columns:
         raise ValueError("scores have no true values to compare with")
-    taken = [name for name in ("series", "cutoff", "step") if name in columns]
+    taken = [name for name in ("series", "cutoff", "time", "step") if name in columns]
     if taken:
         raise ValueError(f"a model of scores cannot be called {quote(taken[0])}: rename it")
     frame = pd.DataFrame({name: np.asarray(column, np.float64) for name, column in columns.items()})
-    frame["series"], times = series, pd.factorize(time, sort=True)[0]
+    frame["series"] = series
+    frame["time"], times = pd.factorize(time, sort=True)
     plain = cutoff is None
     if plain:
-        cutoff = time[pd.Series(times).groupby(series).transform("idxmin").to_numpy()]
+        cutoff = time[frame["time"].groupby(series).transform("idxmin").to_numpy()]
     frame["cutoff"], cutoffs = pd.factorize(pd.Index(cutoff), sort=True)
-    own = pd.Series(times).groupby([frame["series"], frame["cutoff"]])
+    own = frame.groupby(["series", "cutoff"])["time"]
     frame["step"] = own.rank(method="first").to_numpy(np.intp)
-    if (
-        id_col not in scores.columns
-        and frame.assign(time=times).duplicated(["series", "cutoff", "time"]).any()
-    ):
+    if id_col not in scores.columns and frame.duplicated(["series", "cutoff", "time"]).any():
         raise ValueError(
             f"scores have several rows of one time and cutoff: of several series, a long frame has a column "
             f"{quote(id_col)} with their names"
         )
-    frame = frame[frame["y"].notna()]
-    if frame.empty:
-        raise ValueError("all true values are NaN")
     models, levels = _models(list(columns))
-    return ScoreTable(frame, ids, pd.Index(cutoffs), models, levels, plain)
+    return ScoreTable(frame, ids, pd.Index(cutoffs), pd.Index(times), models, levels, plain)
 
 
 def _models(names: list) -> tuple[list, dict[str, list]]:
