@@ -15,6 +15,9 @@ INDICES = {
     "hours, clocks forward": pd.date_range("2024-03-29 13:00", periods=N, freq="h", tz=BERLIN),
     "hours, clocks back": pd.date_range("2024-10-25 14:00", periods=N, freq="h", tz=BERLIN),
     "local days, clocks forward": pd.date_range("2024-02-22", periods=N, freq="D", tz=BERLIN),
+    "local days, midnight skipped": pd.date_range("2024-03-20", periods=N, freq="D").tz_localize(
+        "Africa/Cairo", nonexistent="shift_forward"
+    ),
     "months": pd.period_range("2020-01", periods=N, freq="M", name="month"),
     "quarters": pd.period_range("2020Q1", periods=N, freq="Q"),
     "integers": pd.RangeIndex(N, name="step"),

@@ -5,10 +5,11 @@ import re
 from io import BytesIO
 
 import joblib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from forms import MODEL, N, after, few_forms, head, kind, long, noise, series, tail, wide
+from forms import MODEL, N, after, few_forms, head, kind, long, noise, same, series, tail, wide
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
@@ -373,3 +374,16 @@ def test_update_trains_a_regressor_with_its_own_batch_size():
     assert not np.array_equal(model.predict(), predicted)
     windows = len(data) - 5 - H + 1
     assert model.regressor_.n_iter_ == 2 + round(7 / -(-windows // 32))
+
+
+@few_forms
+def test_an_alias_is_the_name_in_answers(few):
+    data, parameters = few
+    model = forecaster(parameters, level=80).fit(data)
+    for call in lambda: model.predict(), lambda: model.cross_validation(data, 2):
+        expected = call()
+        model.set_params(alias="mine")
+        names = {f"{MODEL}{end}": f"mine{end}" for end in ("", "-lo-80", "-hi-80")}
+        same(call(), expected.rename(columns=names))
+        plt.close(model.plot(forecast=model.predict()).figure_)
+        model.set_params(alias=None)

@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -526,3 +527,62 @@ def test_nothing_measured_to_calibrate_with():
 
 def test_a_calendar_may_be_an_array():
     assert len(forecaster(calendar=np.array(["dayofweek", "month"])).fit(series()).predict()) == H
+
+
+# --- names of answers -----------------------------------------------------------------------------
+def renamed(id_col="unique_id", time_col="ds", target_col="y"):
+    """A long frame, and parameters, of these names."""
+    days = pd.date_range("2024", periods=N)
+    frame = pd.DataFrame({id_col: "a", time_col: days, target_col: np.sin(np.arange(N))})
+    return frame, dict(id_col=id_col, time_col=time_col, target_col=target_col)
+
+
+NAME = "LSTMForecaster"
+
+
+@pytest.mark.parametrize(
+    ("names", "parameters", "in_fit", "name"),
+    [
+        (dict(id_col=NAME), {}, True, NAME),
+        (dict(time_col=f"{NAME}-lo-80"), dict(level=80), True, f"{NAME}-lo-80"),
+        (dict(id_col=f"{NAME}-hi-97.5"), dict(level=[80, 97.5]), True, f"{NAME}-hi-97.5"),
+        (dict(target_col=f"{NAME}-hi-80"), dict(level=80), False, f"{NAME}-hi-80"),
+        (dict(target_col=NAME), {}, False, NAME),
+        (dict(id_col="cutoff"), {}, False, "cutoff"),
+        (dict(time_col="cutoff"), {}, False, "cutoff"),
+        (dict(target_col="cutoff"), {}, False, "cutoff"),
+        ({}, dict(alias="cutoff"), False, "cutoff"),
+        ({}, dict(alias="ds"), True, "ds"),
+    ],
+)
+def test_names_that_answers_would_have_twice(names, parameters, in_fit, name, monkeypatch):
+    frame, columns = renamed(**names)
+    model = forecaster(**columns, **parameters)
+    monkeypatch.setattr(LSTMForecaster, "_train", lambda *_: pytest.fail("it was trained"))
+    with pytest.raises(ValueError, match=f"cross_validation would have two columns '{name}': "):
+        model.cross_validation(frame, 2)
+    if in_fit:
+        with pytest.raises(ValueError, match=f"predict would have two columns '{name}': set alias"):
+            model.fit(frame)
+    monkeypatch.undo()
+    if name != "cutoff" or parameters:
+        model.set_params(alias="mine").cross_validation(frame, 2)
+    else:
+        assert model.fit(frame).predict().columns.tolist() == [*frame.columns[:2], NAME]
+        plt.close(model.plot(forecast=model.predict()).figure_)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(("alias", "index"), [("y", None), ("cutoff", None), (None, "cutoff"), (None, NAME)])
+def test_names_that_answers_of_an_index_would_have_twice(alias, index, wide):
+    data = series().rename_axis(index)
+    data = data.to_frame("cutoff") if wide else data
+    model = forecaster(alias=alias).fit(data)
+    with pytest.raises(ValueError, match=f"two columns '{alias or index}'"):
+        model.cross_validation(data, 2)
+    plt.close(model.plot(forecast=model.predict()).figure_)
+
+
+def test_an_alias_is_no_bound():
+    with pytest.raises(ValueError, match="alias='a-lo-80' is what a bound would be called"):
+        forecaster(alias="a-lo-80").fit(series())

@@ -1,11 +1,16 @@
 """Every form of data in and out of a forecaster: series, wide and long frames."""
 
+import pickle
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from forms import FORMS, MODEL, few_forms, head, kind, long, same, tail
+from forms import FORMS, MODEL, N, few_forms, head, kind, long, noise, same, tail
 from pandas.testing import assert_frame_equal, assert_index_equal
 from spies import H, forecaster
+
+from skrnn.forecasting import evaluate
 
 
 @pytest.fixture(params=FORMS)
@@ -174,3 +179,82 @@ def test_data_are_not_changed(few):
     kept = forecast.copy()
     forecast.iloc[:] = forecast.iloc[::-1].to_numpy()
     same(model.predict(), kept)
+
+
+@pytest.mark.parametrize("names", [("ds", "y"), ("date", "sales")])
+def test_a_long_frame_of_one_series_needs_no_id(names):
+    """Answers are those of the frame with an id, without its column."""
+    days = pd.date_range("2024", periods=43)
+    plain = pd.DataFrame({names[0]: days, names[1]: noise(43), "x": noise(43, 1), "unnamed": "text"})
+    named = plain.assign(unique_id=names[1])
+    parameters = dict(time_col=names[0], target_col=names[1], futr_exog="x", level=80)
+
+    def answers(data):
+        model = forecaster(parameters).fit(data[:37].sample(frac=1, random_state=0))
+        yield model.make_future_dataframe()
+        yield model.predict(X_df=data)
+        yield model.predict(data[:35], X_df=data[35:40])
+        yield model.update(data[37:40]).predict(X_df=data.drop(columns=names[1]))
+        yield model.cross_validation(data, n_windows=2)
+        plt.close(model.plot(forecast=model.predict(X_df=data)).figure_)
+
+    for one, other in zip(answers(plain), answers(named), strict=True):
+        assert_frame_equal(one, other.drop(columns="unique_id"))
+    metrics = ["mae", "mase", "coverage"]
+    keys = dict(time_col=names[0], target_col=names[1])
+    scores = evaluate(one, metrics, train=plain, **keys)
+    assert_frame_equal(scores, evaluate(other, metrics, train=named, **keys))
+    copy = pickle.loads(pickle.dumps(forecaster(parameters).fit(plain)))
+    assert list(copy.make_future_dataframe().columns) == [names[0]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "parameters", "message"),
+    [
+        (lambda f: pd.concat([f, f]), {}, "series 'y' has .* more than once; of several series, id_col is"),
+        (
+            lambda f: f.rename(columns={"y": "sales"}),
+            {},
+            "not in the frame: 'y' .* target_col name its columns",
+        ),
+        (lambda f: f, dict(id_col="shop"), "columns are not in the frame: 'shop'"),
+    ],
+)
+def test_a_long_frame_without_an_id_that_cannot_be_read(changed, parameters, message):
+    data = pd.DataFrame({"ds": pd.date_range("2024", periods=40), "y": noise()})
+    with pytest.raises(ValueError, match=message):
+        forecaster(parameters).fit(changed(data))
+    with pytest.raises(ValueError, match="static_df tells series apart by id_col"):
+        forecaster({"stat_exog": "size"}).fit(data, static_df=pd.DataFrame({"unique_id": ["y"], "size": 1}))
+
+
+@pytest.mark.parametrize("form", ["series", "wide", "long"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint16", "int64", "uint64", "Int8", "UInt64"])
+@pytest.mark.parametrize("end", [None, "largest"])
+def test_integers_of_any_width(dtype, end, form):
+    """The numbers of int64, though differences and what comes next are beyond the width."""
+    numbers = np.iinfo(dtype.lower())
+    first = max(numbers.min, -(2**61)) if end is None else min(numbers.max, 2**61) - 5 * N
+    stamps = pd.Index([first + 5 * i for i in range(N)], dtype=dtype)
+    data = {
+        "series": pd.Series(noise(), stamps),
+        "wide": pd.DataFrame({"a": noise(), "b": noise(seed=1)}, stamps),
+        "long": pd.DataFrame({"unique_id": "a", "ds": stamps, "y": noise(), "x": noise()}),
+    }[form]
+    plain = data.astype({"ds": "int64"}) if form == "long" else data.set_axis(stamps.astype("int64"), axis=0)
+    model, other = (
+        forecaster({"freq": np.int8(5), "futr_exog": "x" if form == "long" else None}) for _ in range(2)
+    )
+
+    def answers(model, data):
+        known = model.fit(head(data, 2 * H)).make_future_dataframe()
+        future = dict(X_df=data) if form == "long" else {}
+        yield model.predict(**future)
+        yield model.update(head(tail(data, 2 * H), H)).predict(**future)
+        yield model.cross_validation(data, 2)
+        yield known
+
+    for one, expected in zip(answers(model, data), answers(other, plain), strict=True):
+        if one.index.nlevels == 1:  # pandas takes an index of Int64 for another one
+            one = one.set_axis(one.index.astype("int64"), axis=0)
+        same(one, expected, check_dtype=False, check_index_type=False)

@@ -93,3 +93,34 @@ def test_true_values_that_were_missing_are_no_errors():
     model = forecaster(missing="mask").fit(data[:-H])
     error = (model.predict() - data[-H:]).abs() / data[:-H].diff().abs().mean()
     assert model.score(data[-H:]) == pytest.approx(-error.dropna().mean())
+
+
+@pytest.mark.parametrize("missing", ["interpolate", "mask"])
+@pytest.mark.parametrize("parameters", [{}, {"lags": None}, {"scale_by": "window"}], ids=name_of)
+def test_columns_that_begin_late(missing, parameters):
+    """As in a long frame without the rows before; and all columns are forecast for the same stamps."""
+    wide = pd.DataFrame({"a": with_gaps(), "b": walk(60, seed=3), "c": walk(60, seed=4)})
+    wide.iloc[:15, 1] = wide.iloc[56:, 2] = np.nan
+    long = wide.rename_axis("ds").melt(ignore_index=False, var_name="unique_id", value_name="y").reset_index()
+    long = long[(long["unique_id"] != "b") | (long["ds"] >= wide.index[15])]
+    model = forecaster(parameters, missing=missing, level=80)
+    answers = []
+    for data in wide, long:
+        forecast = model.fit(data).predict()
+        again = model.predict(data[10:] if data is wide else data[data["ds"] >= wide.index[10]])
+        folds = model.cross_validation(data, 2)
+        answers.append([forecast, again, folds])
+    assert answers[0][0].index[0] == wide.index[-1] + wide.index.freq
+    for one, other in zip(*answers):
+        name = type(model).__name__
+        for id in "abc":
+            assert_array_equal(one[id][name], other[name][other["unique_id"] == id])
+
+
+def test_a_series_without_its_name():
+    named = walk().rename("sales")
+    for history, later in (named, named.rename(None)), (named.rename(None), named):
+        model = forecaster({}).fit(history[:-5])
+        model.update(later[-5:])
+        assert model.predict().name == history.name
+        pd.testing.assert_series_equal(model.predict(later), model.predict())

@@ -185,7 +185,7 @@ def test_a_forecast_from_other_histories(plt):
 
 
 def test_filled_values_are_not_drawn(plt):
-    """With ``missing="mask"`` there is a gap, and the forecast begins at the last value that was measured."""
+    """There is a gap, and the forecast begins at the last value that was measured."""
     series = wide()["s1"]
     series.iloc[[-20, -2, -1]] = np.nan
     past, line = forecaster(missing="mask").fit(series).plot(max_rows=30).lines_["s1"]

@@ -290,7 +290,12 @@ def test_static_mistakes(long, change, static, message):
         (lambda f: f.to_numpy(), {}, TypeError, "expected a pandas Series or DataFrame, got numpy.ndarray"),
         (lambda f: f[:0], {}, ValueError, "there are no rows"),
         (lambda f: f.drop(columns="y"), {}, ValueError, "not in the frame: 'y' .a long frame has one row"),
-        (lambda f: f.drop(columns="unique_id"), {}, ValueError, "not in the frame: 'unique_id'"),
+        (
+            lambda f: f.drop(columns="unique_id"),
+            {},
+            ValueError,
+            "series 'y' has .* more than once; of several series, id_col is",
+        ),
         (lambda f: f.drop(columns="ds"), {}, ValueError, "not in the frame: 'ds'"),
         (None, dict(futr_exog=["price", "holiday"]), ValueError, "not in the frame: 'holiday'"),
         (lambda f: f.rename(columns={"note": "y"}), {}, ValueError, "column names are not unique: 'y'"),

@@ -2,7 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skrnn.forecasting.frequency import find_freq, infer_freq, missing_after, off_freq, stamps_after
+from skrnn.forecasting.frequency import (
+    find_freq,
+    infer_freq,
+    missing_after,
+    off_freq,
+    stamps_after,
+    times_of_day,
+)
+from skrnn.forecasting.stamps import as_stamps
 
 # Every kind of step: what pandas calls it, a first stamp, and a time zone where the clocks change.
 KINDS = [
@@ -115,6 +123,35 @@ def test_local_times_that_the_clocks_skip_or_repeat():
     assert str(twice[0]) == "2020-10-25 02:30:00+02:00"
 
 
+SKIPS = [  # zone, freq, the day that begins late, when it begins, and the usual time of day
+    ("Africa/Cairo", "D", "2024-04-26", "01:00", "00:00"),
+    ("Africa/Cairo", "D", "2024-04-26", "01:00", "00:30"),
+    ("Africa/Cairo", "D", "2024-04-26", "01:00", "01:00"),
+    ("America/Santiago", "D", "2024-09-08", "01:00", "00:00"),
+    ("Asia/Beirut", "W", "2024-03-31", "01:00", "00:00"),
+    ("America/Asuncion", "MS", "2017-10-01", "01:00", "00:00"),
+    ("Europe/Berlin", "D", "2024-03-31", "03:00", "02:30"),
+]
+
+
+@pytest.mark.parametrize(("tz", "freq", "day", "begins", "usual"), SKIPS)
+@pytest.mark.parametrize("at", [0, 1, 2, 11])
+def test_a_day_that_begins_late_is_a_day(tz, freq, day, begins, usual, at):
+    plain = pd.date_range(end=day, periods=at + 1, freq=freq)
+    plain = plain.append(pd.date_range(day, periods=12 - at, freq=freq)[1:])
+    local = [f"{each:%Y-%m-%d} {begins if i == at else usual}" for i, each in enumerate(plain)]
+    stamps = pd.DatetimeIndex(local).tz_localize(tz)
+    freq = find_freq(stamps, one(stamps), freq)
+    assert not missing_after(stamps, one(stamps), freq).any()
+    assert find_freq(stamps, one(stamps)) == freq
+    kept = np.delete(np.arange(12), [3, 4])
+    assert missing_after(stamps[kept], one(kept), freq).tolist() == [0, 0, 2] + [0] * 7
+    usual = times_of_day(stamps, one(stamps))
+    for first in range(11):
+        after = stamps_after(stamps[first : first + 1], 11 - first, freq, usual)
+        assert after.equals(stamps[first + 1 :])
+
+
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint16, "Int64"])
 def test_integers(dtype):
     assert find_freq(pd.Index([5, 10, 20, 21, 31, 32], dtype=dtype), np.array([0, 3, 5, 6])) == 5
@@ -124,6 +161,20 @@ def test_integers(dtype):
     after = stamps_after(stamps[[2, 4]], 2, 5)
     pd.testing.assert_index_equal(after, pd.Index([25, 30, 110, 115], dtype=dtype))
     assert missing_after(pd.Index([0, 5, 12]), np.array([0, 3]), 5).tolist() == [0, -1, 0]
+
+
+def test_integers_beyond_their_width():
+    after = stamps_after(pd.Index([120, 126], dtype="int8"), 2, 5)
+    assert (after.tolist(), after.dtype) == ([125, 130, 131, 136], np.int64)
+    for dtype in np.int8, "Int8":
+        stamps = pd.Index([-100, 100], dtype=dtype)
+        assert missing_after(stamps, one(stamps), find_freq(stamps, one(stamps), np.uint8(50)))[0] == 3
+    with pytest.raises(ValueError, match=f"after {2**62} is beyond 64 bits"):
+        stamps_after(pd.Index([2**62]), 3, 2**61)
+    with pytest.raises(ValueError, match="after 2262-04-01 00:00:00 is beyond 64 bits"):
+        stamps_after(pd.DatetimeIndex(["2262-04-01"]).as_unit("ns"), 30, pd.offsets.Day())
+    with pytest.raises(ValueError, match=f"the index has {2**63} in row 1, more than"):
+        as_stamps(pd.Index([1, 2**63], dtype=np.uint64), "the index")
 
 
 def test_integers_without_a_step():

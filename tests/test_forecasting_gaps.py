@@ -46,6 +46,30 @@ def test_the_end_keeps_the_last_value():
     assert panel.observed[:, 0].tolist() == [True, True, False, False]
 
 
+@pytest.mark.parametrize("missing", ["interpolate", "mask"])
+def test_a_series_begins_with_its_first_value(missing):
+    frame = pd.DataFrame({"a": [NAN, 1, NAN, 3, 4], "b": [NAN] * 3 + [5, NAN], "c": 1.0}, days(5))
+    panel = read_panel(frame, missing=missing)
+    assert panel.starts.tolist() == [0, 4, 6, 11]
+    assert panel.values[:, 0].tolist() == [1, 2, 3, 4, 5, 5, 1, 1, 1, 1, 1]
+    assert panel.stamps.day.tolist() == [2, 3, 4, 5, 4, 5, 1, 2, 3, 4, 5]
+    assert panel.measured[:, 0].tolist() == [True, False, True, True, True, False] + [True] * 5
+    again = read_panel(frame[2:], like=panel)  # a history may begin in a gap
+    assert (again.starts.tolist(), again.values[:2, 0].tolist()) == ([0, 2, 4, 7], [3, 4])
+    assert extend(
+        panel, pd.DataFrame({"a": [NAN, 6], "b": [7, NAN], "c": NAN}, days(2, "2020-01-06"))
+    ).values[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 5, 6, 7, 7, *[1] * 7]
+
+
+def test_a_series_begins_where_all_its_columns_do():
+    frame = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": [NAN, 2, NAN, 4], "x": [NAN, NAN, 7, 8]}, days(4))
+    joint = read_panel(frame[["a", "b"]], missing="mask", multivariate=True)
+    assert joint.values.tolist() == [[2, 2], [3, 3], [4, 4]]
+    panel = read_panel(frame, missing="mask", futr_exog="x")
+    assert panel.values[:, 0].tolist() == [3, 4, 4]  # b is not known before the third day
+    assert panel.exog[:, 0].tolist() == [7, 8, 8]
+
+
 def test_series_do_not_fill_each_other():
     frame = stack(a=days(4), b=days(5, "2020-02-01"), c=days(4, "2019-01-01"))
     frame["y"] = np.arange(13.0)
@@ -164,16 +188,13 @@ def test_gaps_that_are_not_filled(frame, message):
 @pytest.mark.parametrize(
     ("values", "arguments", "message"),
     [
+        ({"a": [1, NAN, 3], "b": [NAN] * 3}, {}, "series 'b' has no value at all"),
+        ({"a": [1, NAN, 3], "b": [NAN] * 3}, dict(multivariate=True), "series 'b' has no value at all"),
+        ({"a": [1, NAN, 3], "b": [NAN] * 3}, dict(hist_exog="b"), "column 'b' has no value at all"),
         (
-            {"a": [1, NAN, 3], "b": [NAN, NAN, 3]},
-            {},
-            "series 'b' is NaN at 2020-01-01 .*, the start, .* long frame",
-        ),
-        ({"a": [1, NAN, 3], "b": [NAN] * 3}, dict(multivariate=True), "series 'b' is NaN at 2020-01-01"),
-        (
-            {"a": [1, NAN, 3], "b": [NAN] * 3},
-            dict(hist_exog="b"),
-            "column 'b' is NaN at 2020-01-01 .*, the start",
+            {"a": [1, NAN, 3], "b": [NAN, 2, NAN]},
+            dict(futr_exog="b"),
+            "series 'a' has no row with a value in ea",
         ),
         ({"a": [1, NAN, 3], "b": [1, -np.inf, 2]}, {}, "series 'b' is infinite at 2020-01-02"),
     ],
@@ -181,6 +202,50 @@ def test_gaps_that_are_not_filled(frame, message):
 def test_what_cannot_be_filled(values, arguments, message, missing):
     with pytest.raises(ValueError, match=message):
         read_panel(pd.DataFrame(values, days(3)), missing=missing, **arguments)
+
+
+@pytest.mark.parametrize("missing", ["interpolate", "mask"])
+@pytest.mark.parametrize(
+    ("index", "freq", "message"),
+    [
+        (
+            pd.DatetimeIndex(["1900-01-01"]).append(days(60)),
+            "D",
+            "'b' has 61 rows, but between 1900-01-01 .* 43828",
+        ),
+        (
+            days(60).append(pd.DatetimeIndex(["2200-03-01"])),
+            "D",
+            "2020-02-29 00:00:00 and 2200-03-01 .* wrong",
+        ),
+        (days(60, freq="MS").append(pd.DatetimeIndex(["2200-01-01"])), "MS", "2024-12-01 .* 2100 stamps"),
+        (np.append(np.arange(60), 10**6), 1, "between 59 and 1000000 999940 stamps are missing"),
+    ],
+)
+def test_gaps_beside_which_little_is_known(index, freq, message, missing):
+    with pytest.raises(ValueError, match=message):
+        read_panel(stack(b=index), missing=missing, freq=freq)
+    known = slice(1, None) if getattr(index[0], "year", 2000) == 1900 else slice(None, -1)
+    panel = read_panel(stack(b=index[known]), missing=missing, freq=freq)
+    if known == slice(None, -1):
+        with pytest.raises(ValueError, match=message):
+            extend(panel, stack(b=index[-1:]))
+
+
+def test_long_gaps_of_long_series():
+    assert read_panel(stack(a=days(1000).delete(slice(200, 700))), missing="mask").lengths.tolist() == [1000]
+    assert read_panel(stack(a=[0, 400]), missing="mask", freq=1).lengths.tolist() == [401]
+
+
+@pytest.mark.parametrize("values", [[NAN, NAN, 3, 4], [1, 2, 3, NAN], [NAN, 2, NAN, NAN]])
+def test_the_remedy_that_a_message_names_works(values):
+    frame = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": values}, days(4))
+    with pytest.raises(
+        ValueError, match=r"series 'b' is NaN at .*missing='interpolate' and missing='mask' (fi|le)"
+    ):
+        read_panel(frame)
+    for missing in "interpolate", "mask":
+        assert read_panel(frame, missing=missing).last_stamps.tolist() == [frame.index[-1]] * 2
 
 
 def test_a_sparser_series_is_filled_in_new_data():

@@ -115,6 +115,94 @@ def test_mase_does_not_step_over_gaps():
     assert score.loc["mase", "M"] == 3.0  # not 3 / (17 / 6)
 
 
+def test_series_without_a_mase():
+    t = np.arange(20)
+    frame = wide().assign(dead=0.0, weekly=np.sin(2 * np.pi * t / 7) + 10, late=wide()["a"].where(t > 12))
+    scores = validate(frame.drop(columns="late").join(frame["a"].rename("late")))
+    frame = frame.melt(ignore_index=False, var_name="city", value_name="sales").dropna().reset_index()
+    arguments = dict(train=frame, seasonality=7, id_col="city", time_col="when", target_col="sales")
+    with pytest.warns(UserWarning, match="not defined for series 'dead', 'weekly', 'late': up to a cutoff"):
+        result = evaluate(scores, "mase", by="series", **arguments)["LSTM"]
+    expected = evaluate(scores[["c", "a", "b"]], "mase", by="series", **arguments)["LSTM"]
+    np.testing.assert_array_equal(result[:3], expected)
+    assert result[3:].isna().all()
+    with pytest.warns(UserWarning, match="not defined"):
+        overall = evaluate(scores, "mase", **arguments).loc["mase", "LSTM"]
+    assert overall == expected.mean()
+    with pytest.warns(UserWarning, match="not defined for series 'dead': "):
+        alone = evaluate(scores[["dead"]], ["mae", "mase"], **arguments)["LSTM"]
+    assert alone.isna().tolist() == [False, True]
+
+
+def test_percentages_and_signs():
+    scores = pd.DataFrame({"cutoff": 1, "y": [0.0, -2.0, 4.0], "M": [1.0, -1.0, 1.0]})
+    result = evaluate(scores, ["mape", "bias"])["M"]
+    assert result.tolist() == [(50 + 75) / 2, (1 + 1 - 3) / 3]
+
+
+def test_rmsse():
+    scores, train = validate(long(), **NAMES), long().sort_values("when")
+    expected = {}
+    for city, rows in scores.groupby("city"):
+        errors = []
+        for cutoff, part in rows.groupby("cutoff"):
+            known = train[(train["city"] == city) & (train["when"] <= cutoff)]["sales"].to_numpy()
+            scale = np.sqrt(np.mean((known[3:] - known[:-3]) ** 2))
+            errors.extend((part["LSTM"] - part["sales"]) / scale)
+        expected[city] = np.sqrt(np.mean(np.square(errors)))
+    result = evaluate(scores, "rmsse", by="series", train=long(), seasonality=3, **NAMES)["LSTM"]
+    np.testing.assert_allclose(result, list(expected.values()))
+
+
+def median_error(y, f):
+    return np.median(np.abs(y - f))
+
+
+def test_metrics_of_the_user():
+    scores = validate(long(), **NAMES)
+    of_series = pd.Series(
+        {city: median_error(part["sales"], part["LSTM"]) for city, part in groups(scores).items()}
+    )
+    result = evaluate(scores, ["mae", median_error], by="series", **NAMES)["LSTM"]
+    np.testing.assert_allclose(result.xs("median_error", level=1), of_series)
+    assert evaluate(scores, median_error, **NAMES).loc["median_error", "LSTM"] == pytest.approx(
+        of_series.mean()
+    )
+    both = evaluate(scores, ["mae", mean_absolute_error], by="cutoff", **NAMES)["LSTM"].unstack()
+    np.testing.assert_allclose(both["mae"], both["mean_absolute_error"])
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse", "mase", "pinball", median_error])
+def test_by_step(metric):
+    scores = validate(long(), **NAMES).sort_values(["when", "cutoff"])
+    days_on = (scores["when"].dt.tz_localize(None) - scores["cutoff"].dt.tz_localize(None)).dt.days
+    result = evaluate(scores, metric, by="step", train=long(), **NAMES)
+    assert result.index.get_level_values("step").tolist() == [1, 2, 3, 4]
+    for step in range(1, 5):
+        alone = evaluate(scores[days_on == step], metric, train=long(), **NAMES)
+        assert result["LSTM"].iloc[step - 1] == pytest.approx(alone["LSTM"].iloc[0])
+
+
+@pytest.mark.parametrize("form", ["series", "wide", "long"])
+def test_a_forecast_beside_true_values(form):
+    """The scores of one cutoff are those of a forecast."""
+    data = {"series": wide()["a"], "wide": wide(), "long": long()}[form]
+    names = NAMES if form == "long" else {}
+    scores = validate(data, **names)
+    if form == "wide":
+        last = scores.index.get_level_values(0)[-1]
+        scores = scores.xs(last, drop_level=False)
+        plain = scores.droplevel("cutoff")
+    else:
+        ends = scores.groupby("city" if form == "long" else lambda _: 0)["cutoff"].transform("max")
+        scores = scores[scores["cutoff"] == ends]
+        plain = scores.drop(columns="cutoff")
+    metrics = ["mae", "mase", "rmsse", "coverage", "pinball"]
+    for by in "overall", "series", "step":
+        expected = evaluate(scores, metrics, by=by, train=data, **names)
+        pd.testing.assert_frame_equal(evaluate(plain, metrics, by=by, train=data, **names), expected)
+
+
 # --- forms ----------------------------------------------------------------------------------------
 def test_every_form_has_the_same_scores():
     metrics = ["mae", "rmse", "smape", "mase", "pinball", "coverage"]
@@ -187,11 +275,14 @@ def test_smape_at_its_ends():
 @pytest.mark.parametrize(
     ("scores", "arguments", "message"),
     [
-        (None, dict(metrics=["mae", "mape"]), "metrics are mae, rmse, .*; got 'mape'"),
-        (None, dict(by="row"), "by must be 'overall', 'series' or 'cutoff', got 'row'"),
+        (None, dict(metrics=["mae", "mspe"]), "metrics are mae, rmse, .* or callables; got 'mspe'"),
+        (None, dict(by="row"), "by must be 'overall', 'series', .*, got 'row'"),
         (None, dict(metrics="mase"), "mase needs train="),
         (lambda s: s["LSTM"], {}, "scores must be a DataFrame as of cross_validation, got pandas.*Series"),
-        (lambda s: s.drop(columns="cutoff"), {}, "scores have no column cutoff"),
+        (lambda s: s.drop(columns="cutoff"), dict(by="cutoff"), "by='cutoff' needs a column cutoff"),
+        (lambda s: s.drop(columns="city"), {}, "several rows of one time and cutoff: .* a column 'city'"),
+        (lambda s: s.assign(step=1.0), {}, "a model of scores cannot be called 'step'"),
+        (lambda s: s.assign(y=1.0), {}, "scores have a column 'y' beside 'sales': rename the model"),
         (lambda s: s.drop(columns="sales"), {}, "scores have no true values"),
         (lambda s: s.assign(sales=np.nan), {}, "all true values are NaN"),
         (

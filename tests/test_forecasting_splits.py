@@ -116,6 +116,48 @@ def test_split_of_a_long_frame():
         next(RollingOrigin(5, h=2, id_col="shop", time_col="day").split(frame))
 
 
+def test_categories_without_rows_are_no_series():
+    frame = pd.DataFrame({"unique_id": pd.Categorical(list("aab" * 4), list("zab")), "ds": days(12)})
+    splits = list(RollingOrigin(2, h=1).split(frame))
+    assert [frame["ds"].dt.day.iloc[test].tolist() for _, test in splits] == [[9, 10], [11, 12]]
+
+
+def test_split_of_a_long_frame_of_one_series():
+    frame = pd.DataFrame({"ds": days(9)[::-1], "y": 1.0})
+    splits = [(train.tolist(), test.tolist()) for train, test in RollingOrigin(2, h=2).split(frame)]
+    assert splits == [([3, 4, 5, 6, 7, 8], [1, 2]), ([2, 3, 4, 5, 6, 7, 8], [0, 1])]
+
+
+LONG = pd.DataFrame({"shop": list("ab") * 5, "day": days(5).repeat(2), "y": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("frame", "names", "message"),
+    [
+        (LONG, {}, "column 'day' of X is not in time order.* id_col and time_col, which are 'unique_id'"),
+        (LONG.sort_values(["shop", "day"]), {}, "column 'day' of X is not in time order"),
+        (LONG.assign(day=LONG["day"].dt.to_period("D")), {}, "column 'day' of X is not in time order"),
+        (LONG.set_index("day"), {}, "the index of X is not in time order"),
+        (LONG, dict(id_col="shop"), "X has no column 'ds': give .* the time_col of X"),
+        (LONG.replace("b", None), dict(id_col="shop", time_col="day"), "'shop' is missing in row 1"),
+        (
+            LONG.assign(day=LONG["day"].shift()),
+            dict(id_col="shop", time_col="day"),
+            "'day' is missing in row 0",
+        ),
+    ],
+)
+def test_rows_that_are_not_in_time_order(frame, names, message):
+    with pytest.raises(ValueError, match=message):
+        next(RollingOrigin(1, h=2, **names).split(frame))
+
+
+def test_columns_of_dates_beside_rows_in_time_order():
+    frame = pd.DataFrame({"day": days(6), "delivery": [days(1)[0]] * 6})
+    for X in frame, frame[["delivery"]].set_axis(days(6), axis=0), pd.DataFrame({"x": range(6)}):
+        assert next(RollingOrigin(1, h=2).split(X))[1].tolist() == [4, 5]
+
+
 class LastValue(BaseEstimator):
     """Says what was `lag` rows before the end."""
 

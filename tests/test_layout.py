@@ -115,6 +115,7 @@ HOMES = {
     "scipy": SCIKIT_LEARN,
     "joblib": {"backends", "estimators", "forecasting"},
     "pandas": {"columns", "windows", "forecasting", "text"},
+    "narwhals": {"forecasting"},
     "utilsforecast": {"forecasting"},
     "tqdm": {"estimators", "warmup"},
     "matplotlib": {"audio", "display", "forecasting", "text"},

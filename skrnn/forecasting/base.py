@@ -21,7 +21,7 @@ from . import automatic, frames, intervals
 from .automatic import Given, View
 from .ensemble import Ensemble
 from .model import Model, Task
-from .output import POINT
+from .output import POINT, is_bound
 from .panel import Panel
 from .parameters import ATTRIBUTES, ForecasterParameters
 from .scaling import Transform
@@ -57,6 +57,11 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
     @property
     def _levels(self) -> list[float]:
         return [] if self.level is None else sorted({float(level) for level in np.atleast_1d(self.level)})
+
+    @property
+    def _name(self) -> str:
+        """Of the model, in answers."""
+        return type(self).__name__ if self.alias is None else self.alias
 
     @property
     def _given(self) -> Given:
@@ -102,6 +107,8 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             known = False
         if not known:
             raise InvalidParameterError(f"level must be in per cent, from 1 to below 100, got {self.level!r}")
+        if is_bound(self._name):
+            raise InvalidParameterError(f"alias={self.alias!r} is what a bound would be called")
         if self.lags is None and self.scaling is not None and self._given.scale_by == "window":
             raise InvalidParameterError(
                 f"scaling={self.scaling!r} with scale_by={self.scale_by!r} is for windows: set lags"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .frames import read_panel
 from .output import POINT, read_forecast
-from .panel import Panel, check_integer, first_few
+from .panel import Panel, check_integer, first_few, quote
+from .scores import read_scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,8 @@ ALPHA = 0.18, 0.4  # of the widest and of the narrowest band
 class ForecastDisplay:
     """Histories and forecasts over time, one below the other, with a band for each prediction interval.
 
-    Use `from_estimator`, or the `plot` of a forecaster, to make one.
+    Use `from_estimator`, or the `plot` of a forecaster, to make one; or `from_cross_validation`. Where a
+    value was missing, lines have a gap, also where it was filled to train and to forecast.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ class ForecastDisplay:
         the labels of the axes.
     forecast : dict from name to DataFrame
         For the same names, by stamp, the column "point" and, for each interval, two such as "lo-80" and
-        "hi-80".
+        "hi-80". A row of NaN ends a line, as of one cutoff.
 
     Attributes
     ----------
@@ -111,17 +113,9 @@ class ForecastDisplay:
                     "what predict(X_df=...) answers"
                 )
             forecast = forecaster.predict(df)
-        rows, statistics = read_forecast(panel, forecast, type(forecaster).__name__)
-        if ids is None:
-            ids = rows.ids[:SERIES]
-        ids = [ids] if pd.api.types.is_scalar(ids) else list(ids)
-        lacking = [name for name in ids if name not in rows.ids]
-        if lacking:
-            raise ValueError(f"ids are not in the forecast: {first_few(lacking)}")
-        if not ids:
-            raise ValueError("ids names no series to draw")
+        rows, statistics = read_forecast(panel, forecast, forecaster._name)
         histories, forecasts = {}, {}
-        for name in ids:
+        for name in _chosen(ids, rows.ids, "the forecast"):
             k = rows.ids.get_loc(name)
             part = slice(rows.starts[k], rows.starts[k + 1])
             forecasts[name] = pd.DataFrame(rows.values[part], rows.stamps[part], statistics)
@@ -130,6 +124,69 @@ class ForecastDisplay:
             first = int(history.index.searchsorted(rows.stamps[part][0]))
             stop = int(history.index.searchsorted(rows.stamps[part][-1], side="right"))
             histories[name] = history.iloc[max(first - most, 0) : stop]
+        return cls(history=histories, forecast=forecasts).plot(ax, **kwargs)
+
+    @classmethod
+    def from_cross_validation(
+        cls,
+        scores: Any,
+        model: Any = None,
+        *,
+        ids: Any = None,
+        id_col: Hashable = "unique_id",
+        time_col: Hashable = "ds",
+        target_col: Hashable = "y",
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> ForecastDisplay:
+        """Plot forecasts from several cutoffs, each a line of its own, beside the true values.
+
+        Parameters
+        ----------
+        scores : DataFrame
+            As of `cross_validation`.
+        model : name, default=None
+            Of the columns with forecasts; None: the first.
+        ids : name or list of names, default=None
+            Which series; None: the first four.
+        id_col, time_col, target_col : names
+            Columns of a long frame.
+        ax : matplotlib Axes or array-like of them, default=None
+            Where to draw, one for each series; None makes a new figure.
+        **kwargs
+            For `plot`.
+
+        Returns
+        -------
+        ForecastDisplay
+
+        Raises
+        ------
+        ValueError
+            If `scores` is not of `cross_validation`, or does not have `model` or `ids`.
+        ImportError
+            If matplotlib is not installed.
+        """
+        table = read_scores(scores, id_col, time_col, target_col)
+        model = table.models[0] if model is None else model
+        if model not in table.models:
+            raise ValueError(f"model {quote(model)} is not in scores, which have {first_few(table.models)}")
+        levels = [level for level, models in table.levels.items() if model in models]
+        columns = {POINT: model} | {
+            f"{side}-{level}": f"{model}-{side}-{level}" for level in levels for side in ("lo", "hi")
+        }
+        histories, forecasts = {}, {}
+        for name in _chosen(ids, table.ids, "scores"):
+            part = table.frame[table.frame["series"] == table.ids.get_loc(name)]
+            true = part.drop_duplicates("time").sort_values("time")
+            stamps = table.times[true["time"]].rename(time_col)
+            histories[name] = pd.Series(true["y"].to_numpy(), stamps, name=target_col)
+            windows = []
+            for _, window in part.sort_values("time").groupby("cutoff"):
+                own = window[list(columns.values())].set_axis(list(columns), axis=1)
+                own.index = table.times[window["time"]]
+                windows += [own, pd.DataFrame(np.nan, own.index[-1:], own.columns)]
+            forecasts[name] = pd.concat(windows[:-1])
         return cls(history=histories, forecast=forecasts).plot(ax, **kwargs)
 
     def plot(
@@ -179,14 +236,15 @@ class ForecastDisplay:
         for axes, (name, forecast) in zip(self.axes_, self.forecast.items()):
             history = self.history[name]
             x, ahead = _positions(history.index), _positions(forecast.index)
-            style = {"color": "0.35", "lw": 1.2, "label": "history"} | (history_kwargs or {})
+            style = {"color": "0.35", "lw": 1.2, "label": "history"} | _dots(history) | (history_kwargs or {})
             (past,) = axes.plot(x, history, **style)
             # From the last value known to the first forecast; where nothing is known before, from that.
             last = np.flatnonzero((x < ahead[0]) & history.notna())[-1:]
             xs = np.concatenate([x[last], ahead])
             lines = {key: np.concatenate([history.iloc[last], forecast[key]]) for key in forecast}
-            style = {"color": "C0", "lw": 1.6, "label": "forecast"} | (forecast_kwargs or {})
-            (line,) = axes.plot(xs, lines[POINT], **style)
+            point = lines[POINT]
+            style = {"color": "C0", "lw": 1.6, "label": "forecast"} | _dots(point) | (forecast_kwargs or {})
+            (line,) = axes.plot(xs, point, **style)
             self.lines_[name], self.bands_[name] = (past, line), {}
             levels = sorted((key[3:] for key in lines if key.startswith("lo-")), key=float, reverse=True)
             for level, alpha in zip(levels, np.linspace(*ALPHA, len(levels))):
@@ -208,6 +266,25 @@ class ForecastDisplay:
         return self
 
 
+def _chosen(ids: Any, there: pd.Index, where: str) -> list:
+    """The series to draw, of those that are there."""
+    if ids is None:
+        ids = there[:SERIES]
+    ids = [ids] if pd.api.types.is_scalar(ids) else list(ids)
+    lacking = [name for name in ids if name not in there]
+    if lacking:
+        raise ValueError(f"ids are not in {where}: {first_few(lacking)}")
+    if not ids:
+        raise ValueError("ids names no series to draw")
+    return ids
+
+
+def _dots(values: Any) -> dict[str, Any]:
+    """Marks for values between two gaps, where there is no line."""
+    known = np.pad(~np.isnan(np.asarray(values, np.float64)), 1)
+    return {"marker": ".", "markevery": np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()}
+
+
 def _history(panel: Panel, name: Any) -> pd.Series:
     """A series, or a target of several, NaN where no value was measured."""
     if panel.form.multivariate:
@@ -215,7 +292,7 @@ def _history(panel: Panel, name: Any) -> pd.Series:
     else:
         i, target = panel.ids.get_loc(name), 0
     own = slice(panel.starts[i], panel.stops[i])
-    values = np.where(panel.observed[own, target], panel.values[own, target], np.nan)
+    values = np.where(panel.measured[own, target], panel.values[own, target], np.nan)
     stamps = panel.stamps[own].rename(panel.form.stamp_name)
     return pd.Series(values, stamps, name=panel.form.names[0] if panel.form.kind == "long" else None)
 

@@ -26,7 +26,7 @@ from . import frames, intervals
 from .base import BaseForecaster
 from .display import ForecastDisplay
 from .model import Model
-from .output import POINT
+from .output import POINT, check_names
 from .panel import Panel, check_integer
 from .splits import RollingOrigin
 
@@ -51,8 +51,10 @@ class _Forecaster(BaseForecaster):
             - A Series or a wide frame, one column per series, with a sorted index of dates, periods or
               integers.
             - A long frame with the columns `id_col`, `time_col` and `target_col`, rows in any order.
+              Without `id_col`, where that has its default, it is one series.
 
-            Covariates are further columns; those of a wide frame are shared by its series.
+            Covariates are further columns; those of a wide frame are shared by its series. Frames are those
+            of pandas; or long ones of polars or pyarrow, which are answered in kind.
         y : None
             There is none: the frame holds the targets.
         static_df : DataFrame, default=None
@@ -66,12 +68,13 @@ class _Forecaster(BaseForecaster):
         ------
         ValueError
             For data that cannot be used, naming the series and the stamp: gaps, stamps twice or unsorted,
-            NaN, series shorter than lags and horizon, a frequency that is missing or mixed. The forecaster
-            is then what it was before, as after Ctrl-C.
+            NaN, series shorter than lags and horizon, a frequency that is missing or mixed; a
+            column of the name of a forecast's. The forecaster is then what it was before, as after Ctrl-C.
         """
         self._check_parameters()
         _check_no_y(y)
         panel = self._read(df, static_df)
+        check_names(panel.form, self._name, self._levels, backtest=False)
         model, widths = self._train(panel)
         with deferred():
             self.panel_, self.model_, self.widths_ = panel, model, widths
@@ -119,7 +122,7 @@ class _Forecaster(BaseForecaster):
         stamps = frames.futures(panel, h)
         future = frames.read_future(X_df, panel, h, futr) if futr else np.empty((len(panel.ids), h, 0))
         statistics = self._statistics(self.model_, self.widths_, panel, future, stamps)
-        return frames.write_forecast(panel, stamps, statistics, type(self).__name__)
+        return frames.write_forecast(panel, stamps, statistics, self._name)
 
     def make_future_dataframe(self, df: Any = None) -> pd.DataFrame:
         """The rows for which `predict` needs covariates.
@@ -235,6 +238,7 @@ class _Forecaster(BaseForecaster):
         if not isinstance(refit, bool):
             check_integer("refit", refit)
         panel = self._read(df, static_df)
+        check_names(panel.form, self._name, self._levels, backtest=True)
         origin = RollingOrigin(n_windows, self.h, self.h if step_size is None else step_size)
         folds = list(origin.folds(panel, self._n_rows_needed))
         every = 1 if refit is True else len(folds) if refit is False else refit
@@ -263,7 +267,7 @@ class _Forecaster(BaseForecaster):
                     if parts is not None:
                         parts.close()
                 raise
-        return frames.write_cross_validation(panel, folds, statistics, type(self).__name__)
+        return frames.write_cross_validation(panel, folds, statistics, self._name)
 
     def score(self, df: Any, y: Any = None) -> float:
         """How well the rows that follow the histories are forecast, for a search with `RollingOrigin`.

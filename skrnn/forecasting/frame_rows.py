@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .gaps import PanelRows, as_integers
+from .gaps import PanelRows
 from .panel import Form, Panel, first_few, quote, series_name
-from .stamps import as_stamps, check_same_time
+from .stamps import as_integers, as_stamps, check_same_time
+from .static import is_number
 
 
 def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:
@@ -58,7 +59,10 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
         If an id or a time is missing, a series has a stamp twice or, with `like`, was not there; the times
         are none, or of another kind; or a column is not numeric.
     """
-    codes, ids = pd.factorize(data[form.id_name], sort=True)
+    if form.id_name is None:
+        codes, ids = np.zeros(len(data), np.intp), form.names[:1] if like is None else like.ids
+    else:
+        codes, ids = pd.factorize(data[form.id_name], sort=True)
     if (codes < 0).any():
         raise ValueError(f"{quote(form.id_name)} is missing in row {(codes < 0).argmax()}")
     if like is not None:
@@ -78,7 +82,10 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
     if again.any():
         row = int(again.argmax())
         i = np.searchsorted(starts, row, side="right") - 1
-        raise ValueError(f"{series_name(ids[i])} has {stamps[row]} more than once")
+        hint = (
+            "; of several series, id_col is the column that tells them apart" if form.id_name is None else ""
+        )
+        raise ValueError(f"{series_name(ids[i])} has {stamps[row]} more than once{hint}")
     values = numbers(data, form.names)[order]
     exog = numbers(data, [*form.hist_exog, *form.futr_exog])[order]
     return PanelRows(ids.rename(None), starts, stamps.rename(None), values, exog), order
@@ -108,6 +115,6 @@ def numbers(frame: pd.DataFrame, columns: Any, where: str = "", hint: str = "") 
     """
     part = frame[list(columns)]
     for name, dtype in part.dtypes.items():
-        if not pd.api.types.is_numeric_dtype(dtype) or getattr(dtype, "kind", "") == "c":
+        if not is_number(dtype):
             raise ValueError(f"{where}column {quote(name)} is not numeric but {dtype}{hint}")
     return np.array(part.to_numpy(np.float64, na_value=np.nan), order="C")

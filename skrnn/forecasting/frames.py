@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..columns import type_name
 from .frame_rows import read_indexed, read_long
 from .frequency import find_freq
 from .future import future_frame, futures, read_future
-from .gaps import PanelRows, as_integers, complete
+from .gaps import PanelRows, complete
+from .libraries import as_pandas, library_of, not_a_frame
 from .output import write_cross_validation, write_forecast
 from .panel import Form, Panel, first_few, series_name
+from .stamps import as_integers
 from .static import read_static, static_of_frame, static_of_rows
 
 __all__ = [
@@ -55,17 +56,20 @@ def read_panel(
     Parameters
     ----------
     data : Series or DataFrame
-        A Series, or a wide frame with one series per column that is no covariate, have a sorted index of
-        dates, periods or integers. A frame with a column `id_col` or `time_col` is a long one; its rows
-        may be in any order and its index says nothing. Columns of a long frame that nothing names are
-        left out. Data are copied.
+        Of pandas, or a frame of polars, pyarrow or another library that narwhals converts; a long frame is
+        answered in kind, all others by pandas. A Series, or a wide frame with one series per column that is
+        no covariate, have a sorted index of dates, periods or integers. A frame with a column `id_col` or
+        `time_col` is a long one; its rows may be in any order and its index says nothing. Without `id_col`,
+        where that has its default, it is one series, of the name of `target_col`. Columns of a long frame
+        that nothing names are left out. Data are copied.
     freq : str, offset or int, default=None
         The step in time. None: the frequency of the index, else what can be inferred from the longest
         series; for integers, the smallest difference.
     missing : {"error", "interpolate", "mask"}, default="error"
         What to do about gaps and about NaN in targets and covariates: refuse them; fill them, linearly
         in time and at the end of a series with the last value; or fill them and remember which targets.
-        A series may not start with NaN.
+        A series then begins with the first row in which all its targets and covariates have a value. Columns
+        of a wide frame that end earlier than others are filled to its end: all are forecast from there.
     id_col, time_col, target_col : names
         Columns of a long frame. `id_col` is also that of `static_df`.
     futr_exog, hist_exog, stat_exog : name or list of names, default=()
@@ -95,11 +99,13 @@ def read_panel(
     ValueError
         If the data are not as described here. The message names the series and the stamp.
     """
+    library, data, static_df = library_of(data), as_pandas(data), as_pandas(static_df)
     if like is None:
         if missing not in ("error", "interpolate", "mask"):
             raise ValueError(f"missing must be 'error', 'interpolate' or 'mask', got {missing!r}")
         hist, futr, stat = (_as_tuple(names) for names in (hist_exog, futr_exog, stat_exog))
         form = _recognise(data, id_col, time_col, target_col, hist, futr, stat, multivariate, missing)
+        form = replace(form, library=library)
     else:
         form = like.form
         _check_like(data, form)
@@ -139,7 +145,7 @@ def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
     panel : Panel
     data : Series or DataFrame
         In the form of the panel; the rows of each series come after its history. With
-        ``missing="interpolate"`` or ``"mask"`` there may be a gap in between, and the start may be NaN.
+        ``missing="interpolate"`` or ``"mask"`` there may be a gap in between.
 
     Returns
     -------
@@ -151,7 +157,7 @@ def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
     ValueError
         As of `read_panel`; and if a stamp is not after the end of its series.
     """
-    form = panel.form
+    form, data = panel.form, as_pandas(data)
     _check_like(data, form)
     new, _ = _read(data, form, panel, None)
     mine = panel.ids.get_indexer(new.ids)
@@ -211,9 +217,13 @@ def _recognise(
     elif kind == "long":
         if multivariate:
             raise ValueError("multivariate=True needs a wide frame, with one target per column")
-        _check_columns(
-            data, [id_col, time_col, target_col, *exog], "a long frame has one row per series and time"
+        if id_col == "unique_id" and id_col not in data.columns:
+            id_col = None
+        keys = [time_col] if id_col is None else [id_col, time_col]
+        hint = (
+            "a long frame has one row per series and time; id_col, time_col and target_col name its columns"
         )
+        _check_columns(data, [*keys, target_col, *exog], hint)
         names = pd.Index([target_col], dtype=object)
     else:
         _check_columns(data, exog)
@@ -222,7 +232,7 @@ def _recognise(
             raise ValueError("no column is left to forecast")
     if multivariate and stat_exog:
         raise ValueError("stat_exog tells series apart, of which multivariate=True has one")
-    roles = Counter([*names, *exog, *([id_col, time_col, *stat_exog] if kind == "long" else [])])
+    roles = Counter([*names, *exog, *([*keys, *stat_exog] if kind == "long" else [])])
     twice = [name for name, count in roles.items() if count > 1]
     if twice:
         raise ValueError(f"columns have two roles: {first_few(twice)}")
@@ -234,7 +244,7 @@ def _kind(data: Any, id_col: Hashable, time_col: Hashable) -> str:
     if isinstance(data, pd.Series):
         return "series"
     if not isinstance(data, pd.DataFrame):
-        raise TypeError(f"expected a pandas Series or DataFrame, got {type_name(data)}")
+        raise not_a_frame("expected a pandas Series or DataFrame", data)
     if data.columns.nlevels > 1:
         raise ValueError("the columns have several levels; give every series one name")
     if not data.columns.is_unique:
@@ -251,12 +261,13 @@ def _check_like(data: Any, form: Form) -> None:
         raise ValueError(f"the model was fitted on {words[form.kind]}, got {words[kind]}")
     exog = [*form.hist_exog, *form.futr_exog]
     if kind == "series":
-        unseen = [] if data.name == form.names[0] or form.names[0] is None else [data.name]
+        named = data.name is not None and form.names[0] is not None
+        unseen = [data.name] if named and data.name != form.names[0] else []
     elif kind == "wide":
         _check_columns(data, [*form.names, *exog])
         unseen = list(data.columns[~data.columns.isin([*form.names, *exog])])
     else:
-        _check_columns(data, [form.id_name, form.stamp_name, *form.names, *exog])
+        _check_columns(data, [*form.keys, *form.names, *exog])
         return
     if unseen:
         raise ValueError(f"series were not there in fit: {first_few(unseen)}")
@@ -275,6 +286,10 @@ def _read(data: Any, form: Form, like: Panel | None, static_df: pd.DataFrame | N
         raise ValueError("there are no rows")
     if static_df is not None and not form.stat_exog:
         raise ValueError("there is a static_df, but stat_exog names none of its columns")
+    if static_df is not None and not isinstance(static_df, pd.DataFrame):
+        raise not_a_frame("static_df has to be a DataFrame", static_df)
+    if static_df is not None and form.kind == "long" and form.id_name is None:
+        raise ValueError("static_df tells series apart by id_col, but the data have no such column")
     if form.kind == "long":
         rows, order = read_long(data, form, like)
     else:

@@ -1,7 +1,8 @@
 """Steps in time: finding the frequency of stamps, what is missing between them, and what comes next.
 
 Days and longer steps count on the local clock, so that midnight stays midnight when the clocks change;
-hours and shorter ones pass as they do, and 24 of them need not lead to the same time of day.
+hours and shorter ones pass as they do, and 24 of them need not lead to the same time of day. Where the clocks
+skip midnight, the day begins at the first time there is, such as 01:00.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pandas.tseries.frequencies import to_offset
 from pandas.tseries.offsets import BaseOffset, Day, Tick, Week
 
 from .panel import quote
+from .stamps import as_index_like, as_integers
 
 
 def find_freq(stamps: pd.Index, starts: np.ndarray, given: Any = None) -> Any:
@@ -109,7 +111,8 @@ def missing_after(stamps: pd.Index, starts: np.ndarray, freq: Any) -> np.ndarray
     missing = np.zeros(len(stamps), np.int64)
     inside = np.ones(len(stamps), bool)
     inside[starts[1:] - 1] = False
-    clock, step = _clock(stamps, freq)
+    usual = times_of_day(stamps, starts)
+    clock, step = _clock(stamps, freq, None if usual is None else np.repeat(usual, np.diff(starts)))
     if step is not None:
         gaps = np.diff(clock)
         odd = np.flatnonzero((gaps != step) & inside[:-1])
@@ -123,7 +126,31 @@ def missing_after(stamps: pd.Index, starts: np.ndarray, freq: Any) -> np.ndarray
     return missing
 
 
-def stamps_after(stamps: pd.Index, counts: np.ndarray | int, freq: Any) -> pd.Index:
+def times_of_day(stamps: pd.Index, starts: np.ndarray) -> np.ndarray | None:
+    """When in the day the stamps of each series are, if the clocks let them.
+
+    Parameters
+    ----------
+    stamps : Index of shape (n_rows,)
+    starts : ndarray of shape (n_series + 1,)
+
+    Returns
+    -------
+    ndarray of shape (n_series,), int64, or None
+        In units of the stamps. Of the first two stamps, only one can be where the clocks went forward. None:
+        there are no clocks to change.
+    """
+    if getattr(stamps, "tz", None) is None:
+        return None
+    firsts = starts[:-1]
+    firsts = np.where(_skipped(stamps[firsts]) > 0, np.minimum(firsts + 1, starts[1:] - 1), firsts)
+    stamps = stamps[firsts]
+    return (stamps.tz_localize(None).asi8 - _skipped(stamps)) % _in_units(pd.Timedelta(days=1), stamps)
+
+
+def stamps_after(
+    stamps: pd.Index, counts: np.ndarray | int, freq: Any, usual: np.ndarray | None = None
+) -> pd.Index:
     """The next stamps.
 
     Parameters
@@ -132,18 +159,29 @@ def stamps_after(stamps: pd.Index, counts: np.ndarray | int, freq: Any) -> pd.In
     counts : int, or ndarray of shape (n,)
         How many, after each.
     freq : offset or int
+    usual : ndarray of shape (n,), default=None
+        As of `times_of_day`, of the series of each stamp; None: what the stamp alone says.
 
     Returns
     -------
     Index of shape (sum of counts,)
-        Those after the first stamp, those after the second and so on; of the dtype of `stamps`. Where
-        the clocks go forward over a local time, the stamp is the time to which they go; where they go
-        back over it, the earlier of the two.
+        Those after the first stamp, those after the second and so on; of the dtype of `stamps`, but int64
+        where integers do not fit. Where the clocks go forward over a local time, the stamp is the time to
+        which they go; where they go back over it, the earlier of the two.
+
+    Raises
+    ------
+    ValueError
+        If they are beyond 64 bits.
     """
     counts = np.broadcast_to(counts, len(stamps))
-    clock, step = _clock(stamps, freq)
+    if usual is None:
+        usual = times_of_day(stamps, np.arange(len(stamps) + 1))
+    clock, step = _clock(stamps, freq, usual)
     if step is not None:
         firsts = np.cumsum(counts) - counts
+        if len(clock) and abs(int(clock.max())) + step * int(counts.max(initial=0)) >= 2**63:
+            raise ValueError(f"what comes after {stamps[clock.argmax()]} is beyond 64 bits")
         number = 1 + np.arange(counts.sum()) - np.repeat(firsts, counts)
         return _unclock(np.repeat(clock, counts) + step * number, stamps, freq)
     codes, uniques = pd.factorize(clock)
@@ -176,7 +214,7 @@ def _integer_freq(stamps: pd.Index, starts: np.ndarray, given: Any) -> int:
         if given < 1:
             raise ValueError(f"freq={given} does not go forward")
         return int(given)
-    steps = np.diff(stamps.to_numpy(np.int64))
+    steps = np.diff(as_integers(stamps))
     steps = np.delete(steps, starts[1:-1] - 1)  # from one series to the next
     return int(steps.min(initial=np.iinfo(np.int64).max)) if len(steps) else 1
 
@@ -194,6 +232,10 @@ def _as_offset(given: Any) -> BaseOffset:
 
 
 def _infer_whole(stamps: pd.DatetimeIndex) -> BaseOffset | None:
+    if stamps.tz is not None:
+        found = _infer_whole(_wall_times(stamps, times_of_day(stamps, np.array([0, len(stamps)]))))
+        if found is not None and _on_local_clock(found):
+            return found
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a future release that answers with an offset
         found = pd.infer_freq(stamps)
@@ -204,22 +246,40 @@ def _on_local_clock(freq: BaseOffset) -> bool:
     return isinstance(freq, Day) or not isinstance(freq, Tick)  # a day was a tick before pandas 3
 
 
-def _clock(stamps: pd.Index, freq: Any) -> tuple[Any, int | None]:
+def _clock(stamps: pd.Index, freq: Any, usual: np.ndarray | None) -> tuple[Any, int | None]:
     """The stamps on a clock where one step is always `step`: integers; or dates if there is no such step."""
     if isinstance(stamps, pd.PeriodIndex):
         return stamps.asi8, freq.n
     if not isinstance(stamps, pd.DatetimeIndex):
-        return stamps.to_numpy(np.int64), freq
+        return as_integers(stamps), freq
     local = _on_local_clock(freq)
     if stamps.tz is not None:
-        stamps = stamps.tz_localize(None) if local else stamps.tz_convert(None)
+        stamps = _wall_times(stamps, usual) if local else stamps.tz_convert(None)
     if local and not isinstance(freq, Day | Week):
         return stamps, None
     span = pd.Timedelta(days=freq.n * (7 if isinstance(freq, Week) else 1)) if local else pd.Timedelta(freq)
-    step = span // pd.Timedelta(1, unit=stamps.unit)
+    step = _in_units(span, stamps)
     if step < 1:
         raise ValueError(f"freq={freq_name(freq)} is finer than the stamps, which count in {stamps.unit!r}")
     return stamps.asi8, step
+
+
+def _in_units(span: pd.Timedelta, stamps: pd.DatetimeIndex) -> int:
+    return span // pd.Timedelta(1, unit=stamps.unit)
+
+
+def _skipped(stamps: pd.DatetimeIndex) -> np.ndarray:
+    """How much local time the clocks skipped right before each stamp, in its units."""
+    before = stamps - pd.Timedelta(1, unit=stamps.unit)
+    return np.maximum(stamps.tz_localize(None).asi8 - before.tz_localize(None).asi8 - 1, 0)
+
+
+def _wall_times(stamps: pd.DatetimeIndex, usual: Any) -> pd.DatetimeIndex:
+    """Local times; the first after a skip counts as the usual time of day, if that was skipped."""
+    clock = stamps.tz_localize(None).asi8
+    late = (clock - usual) % _in_units(pd.Timedelta(days=1), stamps)
+    clock = clock - np.where(late <= _skipped(stamps), late, 0)
+    return pd.DatetimeIndex(clock.view(f"M8[{stamps.unit}]"))
 
 
 def _unclock(clock: np.ndarray, like: pd.Index, freq: Any) -> pd.Index:
@@ -227,7 +287,7 @@ def _unclock(clock: np.ndarray, like: pd.Index, freq: Any) -> pd.Index:
     if isinstance(like, pd.PeriodIndex):
         return pd.PeriodIndex.from_ordinals(clock, freq=like.freq)
     if not isinstance(like, pd.DatetimeIndex):
-        return pd.Index(clock, dtype=like.dtype)
+        return as_index_like(clock, like)
     stamps = pd.DatetimeIndex(clock.view(f"M8[{like.unit}]"))
     if like.tz is None:
         return stamps

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..columns import type_name
 from .frame_rows import numbers
-from .frequency import stamps_after
+from .frequency import stamps_after, times_of_day
+from .libraries import as_pandas, in_kind, not_a_frame
 from .panel import Panel, first_few, quote, series_name
-from .stamps import as_stamps, check_same_time
+from .stamps import as_integers, as_stamps, check_same_time
 
 
 def futures(panel: Panel, h: int) -> pd.Index:
@@ -28,7 +28,8 @@ def futures(panel: Panel, h: int) -> pd.Index:
     Index of shape (n_series * h,)
         Series after series, of the dtype of the history's.
     """
-    return stamps_after(panel.last_stamps, h, panel.freq)
+    usual = times_of_day(panel.stamps, panel.starts)
+    return stamps_after(panel.last_stamps, h, panel.freq, usual)
 
 
 def future_frame(panel: Panel, h: int) -> pd.DataFrame:
@@ -46,15 +47,16 @@ def future_frame(panel: Panel, h: int) -> pd.DataFrame:
     """
     stamps = futures(panel, h)
     if panel.form.kind == "long":
-        return pd.DataFrame({panel.form.id_name: panel.ids.repeat(h), panel.form.stamp_name: stamps})
+        return in_kind(pd.DataFrame(panel.form.key_columns(panel.ids, stamps)), panel.form.library)
     return pd.DataFrame(index=as_index(stamps[:h], panel))
 
 
 def as_index(stamps: pd.Index, panel: Panel) -> pd.Index:
     """Consecutive stamps as the index of an answer, with the name and the frequency of the user's."""
     if isinstance(stamps, pd.DatetimeIndex):
-        # It fails where the clocks go forward over one of them, which is off the frequency then.
-        with suppress(ValueError):
+        # It fails where the clocks go forward over one of them, which is off the frequency then; in pandas 2
+        # by an error of pytz, which is no ValueError.
+        with suppress(Exception):
             stamps = pd.DatetimeIndex(stamps, freq=panel.freq)
     return stamps.rename(panel.form.stamp_name)
 
@@ -88,9 +90,10 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     """
     form, names = panel.form, list(names)
     long = form.kind == "long"
+    X_df = as_pandas(X_df)
     if not isinstance(X_df, pd.DataFrame):
-        raise TypeError(f"X_df has to be a DataFrame, got {type_name(X_df)}")
-    needed = [*([form.id_name, form.stamp_name] if long else []), *names]
+        raise not_a_frame("X_df has to be a DataFrame", X_df)
+    needed = [*(form.keys if long else []), *names]
     lacking = [name for name in needed if name not in X_df.columns]
     if lacking:
         raise ValueError(f"columns are not in X_df: {first_few(lacking)}")
@@ -99,12 +102,12 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     stamps = check_same_time(stamps, panel.stamps, what)
     wanted = futures(panel, h)
     n_keys = len(panel.ids) if long else 1
-    if long:
+    if long and form.id_name is not None:
         series = panel.ids.astype(object).get_indexer(pd.Index(X_df[form.id_name]).astype(object))
     else:
         series, wanted = np.zeros(len(X_df), np.intp), wanted[:h]
     codes, uniques = pd.factorize(wanted)
-    times = uniques.get_indexer(stamps)
+    times = pd.Index(as_integers(uniques)).get_indexer(as_integers(stamps))
     used = np.flatnonzero((series >= 0) & (times >= 0))
     keys = pd.Index(series[used] * len(uniques) + times[used])
     if keys.has_duplicates:

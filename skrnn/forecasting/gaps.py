@@ -7,10 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .frequency import freq_name, infer_freq, missing_after, off_freq, stamps_after
+from .frequency import freq_name, infer_freq, missing_after, off_freq, stamps_after, times_of_day
 from .panel import Form, quote, series_name
+from .stamps import as_integers
 
 FILLED_BY = "missing='interpolate' and missing='mask' fill"
+LEFT_OUT_BY = "missing='interpolate' and missing='mask' leave out"
+# Stamps that are missing one after the other: as many are filled, or as many as there are rows times this.
+GAP, GAP_BY_ROWS = 500, 3
 
 
 class PanelRows(NamedTuple):
@@ -24,11 +28,6 @@ class PanelRows(NamedTuple):
     stamps: pd.Index
     values: np.ndarray
     exog: np.ndarray
-
-
-def as_integers(stamps: pd.Index) -> np.ndarray:
-    """Stamps as int64, in their own unit."""
-    return stamps.asi8 if hasattr(stamps, "asi8") else stamps.to_numpy(np.int64)
 
 
 def complete(
@@ -49,7 +48,8 @@ def complete(
     -------
     rows : PanelRows
         Without gaps and without NaN: linear in time between what is known, and the last known value at
-        the end of a series.
+        the end of a series. What is before the first row of a series in which all targets and covariates
+        have a value is left out, since nothing is known from which to fill it.
     observed : ndarray of shape (n_rows, n_targets), bool
         False where ``missing="mask"`` filled a value.
     filled : ndarray of shape (n_rows, n_targets + n_exog), bool
@@ -58,22 +58,26 @@ def complete(
     Raises
     ------
     ValueError
-        If a series is off the frequency or has another one; has a gap, or NaN, that is not to be filled,
-        or NaN at its start; or a value is infinite. The series and the stamp are named.
+        If a series is off the frequency or has another one; has a gap, or NaN, that is not to be filled; has
+        a gap beside which it is short, or no row with a value in each column; or a value is infinite. The
+        series and the stamp are named.
     """
     missing = _check_steps(rows, form, freq, inferred)
     if missing.any():
+        _check_sizes(rows, form, missing)
         rows = _insert(rows, missing, freq)
+    if form.missing != "error":
+        rows = _from_first_values(rows, form)
     for table, names in (rows.values, None), (rows.exog, form.hist_exog + form.futr_exog):
         infinite = np.isinf(table)
         if infinite.any():
             raise ValueError(_place(rows, form, infinite, names, "infinite"))
         lacking = np.isnan(table)
-        if lacking.any():
-            if form.missing == "error":
-                where = _place(rows, form, lacking, names, "NaN")
-                raise ValueError(f"{where}; {FILLED_BY} it")
-            _check_starts(rows, form, lacking, names)
+        if lacking.any() and form.missing == "error":
+            where = _place(rows, form, lacking, names, "NaN")
+            at_start = lacking.any(axis=1).argmax() in rows.starts
+            remedy = f"{LEFT_OUT_BY} what is before the first value" if at_start else f"{FILLED_BY} it"
+            raise ValueError(f"{where}; {remedy}")
     filled = np.isnan(np.hstack([rows.values, rows.exog]))
     observed = np.ones(rows.values.shape, bool)
     if form.missing == "mask":
@@ -157,21 +161,51 @@ def _place(rows: PanelRows, form: Form, wrong: np.ndarray, names: tuple | None, 
     column = int(wrong[row].argmax())
     i = int(_series_of(rows, row))
     many = np.count_nonzero(wrong[rows.starts[i] : rows.starts[i + 1], column])
-    name = series_name(form.names[column] if form.multivariate and names is None else rows.ids[i])
-    if names is not None:
-        name = (
-            f"{quote(names[column])} of {name}" if form.kind == "long" else f"column {quote(names[column])}"
-        )
+    name = _column(rows, form, i, column, names)
     return f"{name} is {what} at {rows.stamps[row]}" + (f", the first of {many} times" if many > 1 else "")
 
 
-def _check_starts(rows: PanelRows, form: Form, lacking: np.ndarray, names: tuple | None) -> None:
-    firsts = np.zeros(lacking.shape, bool)
-    firsts[rows.starts[:-1]] = lacking[rows.starts[:-1]]
-    if firsts.any():
-        where = _place(rows, form, firsts, names, "NaN")
-        hint = "; in a long frame, series can start at different times" if form.kind == "wide" else ""
-        raise ValueError(f"{where}, the start, where there is nothing to fill it from{hint}")
+def _column(rows: PanelRows, form: Form, i: int, column: int, names: tuple | None) -> str:
+    """A target or, of these names, a covariate of a series."""
+    if names is None:
+        return series_name(form.names[column] if form.multivariate else rows.ids[i])
+    own = quote(names[column])
+    return f"{own} of {series_name(rows.ids[i])}" if form.kind == "long" else f"column {own}"
+
+
+def _check_sizes(rows: PanelRows, form: Form, missing: np.ndarray) -> None:
+    """Refuse a gap beside which little is known: one stamp of another century, and it would be filled."""
+    known = np.repeat(np.diff(rows.starts), np.diff(rows.starts))
+    large = np.flatnonzero(missing > np.maximum(GAP, GAP_BY_ROWS * known))
+    if len(large):
+        row, stamps = large[0], rows.stamps
+        name = _series(rows, form, _series_of(rows, row))
+        raise ValueError(
+            f"{name} has {known[row]} rows, but between {stamps[row]} and {stamps[row + 1]} "
+            f"{missing[row]} stamps are missing, too many to fill: is one of the two wrong?"
+        )
+
+
+def _from_first_values(rows: PanelRows, form: Form) -> PanelRows:
+    """Leave out the rows of each series before the first that has a value in all columns."""
+    tables, firsts = (rows.values, rows.exog), rows.starts[:-1]
+    known = ~np.isnan(np.hstack(tables))
+    row, whole = np.arange(len(known)), known.all(axis=1)
+    if whole[firsts].all():
+        return rows
+    begins = np.minimum.reduceat(np.where(whole, row, len(row)), firsts)
+    if (begins == len(row)).any():
+        i, n_targets = int(begins.argmax()), rows.values.shape[1]
+        never = ~known[rows.starts[i] : rows.starts[i + 1]].any(axis=0)
+        if not never.any():
+            raise ValueError(f"{series_name(rows.ids[i])} has no row with a value in each of its columns")
+        column = int(never.argmax())
+        exog = form.hist_exog + form.futr_exog if column >= n_targets else None
+        name = _column(rows, form, i, column - (n_targets if exog else 0), exog)
+        raise ValueError(f"{name} has no value at all")
+    kept = row >= np.repeat(begins, np.diff(rows.starts))
+    starts = np.concatenate([[0], np.cumsum(np.add.reduceat(kept, firsts, dtype=np.intp))])
+    return PanelRows(rows.ids, starts, rows.stamps[kept], *(table[kept] for table in tables))
 
 
 def _insert(rows: PanelRows, missing: np.ndarray, freq: Any) -> PanelRows:
@@ -180,7 +214,9 @@ def _insert(rows: PanelRows, missing: np.ndarray, freq: Any) -> PanelRows:
     place = np.arange(len(missing)) + before
     total = len(missing) + int(missing.sum())
     gaps = np.flatnonzero(missing)
-    added = stamps_after(rows.stamps[gaps], missing[gaps], freq)
+    usual = times_of_day(rows.stamps, rows.starts)
+    usual = None if usual is None else usual[_series_of(rows, gaps)]
+    added = stamps_after(rows.stamps[gaps], missing[gaps], freq, usual)
     is_new = np.ones(total, bool)
     is_new[place] = False
     order = np.empty(total, np.intp)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..columns import type_name
-from .frames import read_panel
-from .panel import first_few, quote
-from .stamps import as_stamps, check_same_time
+from .panel import check_integer, first_few
+from .scores import ScoreTable, read_scores, read_train
 
-METRICS = ("mae", "rmse", "smape", "mase", "pinball", "coverage")
-_BOUND = re.compile(r"(?P<model>.*)-(?P<side>lo|hi)-(?P<level>\d+(\.\d+)?)", re.DOTALL)
+METRICS = ("mae", "rmse", "smape", "mape", "bias", "mase", "rmsse", "pinball", "coverage")
+PER_CENT = {"smape": 200, "mape": 100}
+SCALED = {"mase": "mae", "rmsse": "rmse"}  # errors in units of a season's steps, and what they are then
+ROUNDING = 1e-10  # steps of a season that are smaller, beside the level, are roundings of 0
 
 
 def evaluate(
@@ -35,23 +35,30 @@ def evaluate(
     Parameters
     ----------
     scores : DataFrame
-        As of `cross_validation`, for a Series, a wide or a long frame. Other models can be added to it,
-        with their columns or statistics. Rows without a true value are left out.
-    metrics : str or list of str, default=("mae", "rmse", "smape")
+        As of `cross_validation`, for a Series, a wide or a long frame; or without the cutoffs, a forecast
+        with the true values in a column, or a statistic, of the target. Other models can be added to it, with
+        their columns or statistics. Rows without a true value are left out.
+    metrics : str, callable or list of them, default=("mae", "rmse", "smape")
         - "mae", "rmse": the mean absolute error and the root of the mean squared one.
         - "smape": 200 |y - f| / (|y| + |f|), in per cent from 0 to 200 as in the M4 competition
           (`utilsforecast.losses.smape` goes from 0 to 1); 0 where both are 0.
-        - "mase": the mean absolute error, divided by that with which the value of `seasonality` steps
-          before forecasts `train` up to the cutoff.
+        - "mape": 100 |y - f| / |y|, in per cent, over the true values that are not 0.
+        - "bias": the mean of f - y.
+        - "mase", "rmsse": "mae" and "rmse" in units of the mean, or root mean squared, step over
+          `seasonality` rows of `train` up to the cutoff. Series that repeat themselves there, being constant
+          or of exactly this season, or are shorter than it, have none: means are over the others.
         - "pinball": the mean quantile loss over the bounds of all levels.
         - "coverage": for each level, as "coverage-80", the share of true values that are within.
-    by : {"overall", "series", "cutoff"}, default="overall"
-        Errors of each series over all its cutoffs; of each cutoff, as the mean over series; or the mean
-        over series of the first. Every series counts alike.
+        - a function of y and f, arrays of shape (n,), that gives a number, such as those of
+          `sklearn.metrics`; its row has its name.
+    by : {"overall", "series", "cutoff", "step"}, default="overall"
+        Errors of each series over all its cutoffs; of each cutoff or each step of the horizon, from 1 on, as
+        the mean over series; or the mean over series of the first. Every series counts alike.
     train : Series or DataFrame, default=None
-        What `cross_validation` was given, for "mase". Where it has gaps, steps over them do not count.
+        What `cross_validation` was given, for "mase" and "rmsse". Where it has gaps, steps over them do not
+        count.
     seasonality : int, default=1
-        Steps of a season, for "mase".
+        Steps of a season, for "mase" and "rmsse".
     freq : str, offset or int, default=None
         The step in time of `train`, where it cannot be inferred.
     id_col, time_col, target_col : names
@@ -60,8 +67,13 @@ def evaluate(
     Returns
     -------
     DataFrame
-        One column per model. The index is the metric for "overall", else (series, metric) or (cutoff,
-        metric).
+        One column per model. The index is the metric for "overall", else (series, metric), (cutoff, metric)
+        or (step, metric).
+
+    Warns
+    -----
+    UserWarning
+        If some series have no "mase" or "rmsse"; they are named.
 
     Raises
     ------
@@ -70,54 +82,60 @@ def evaluate(
     ValueError
         If a metric is unknown or lacks what it needs, or `scores` has no true value.
     """
-    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
-    unknown = [metric for metric in metrics if metric not in METRICS]
+    metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
+    unknown = [metric for metric in metrics if not callable(metric) and metric not in METRICS]
     if unknown:
-        raise ValueError(f"metrics are {', '.join(METRICS)}; got {first_few(unknown)}")
-    if by not in ("overall", "series", "cutoff"):
-        raise ValueError(f"by must be 'overall', 'series' or 'cutoff', got {by!r}")
+        raise ValueError(f"metrics are {', '.join(METRICS)} or callables; got {first_few(unknown)}")
+    if by not in ("overall", "series", "cutoff", "step"):
+        raise ValueError(f"by must be 'overall', 'series', 'cutoff' or 'step', got {by!r}")
+    seasonality = check_integer("seasonality", seasonality)
     losses = _losses()
-    table = _read_scores(scores, id_col, time_col, target_col)
-    if "mase" in metrics:
-        if train is None:
-            raise ValueError("mase needs train=, the data that cross_validation was given")
-        columns = dict(id_col=id_col, time_col=time_col, target_col=target_col)
-        known = _read_train(train, table, freq, columns)
+    names = dict(id_col=id_col, time_col=time_col, target_col=target_col)
+    table = read_scores(scores, **names)
+    table = table._replace(frame=table.frame[table.frame["y"].notna()])
+    if table.frame.empty:
+        raise ValueError("all true values are NaN")
+    if by == "cutoff" and table.plain:
+        raise ValueError("by='cutoff' needs a column cutoff, as of cross_validation: there is none in scores")
     # Without the cutoffs, a series is scored over all of them at once.
-    frame = table.frame if by == "cutoff" else table.frame.drop(columns="cutoff")
+    frame = table.frame.drop(columns={"cutoff", "step", "time"} - {by})
+    if by == "step":
+        frame = frame.rename(columns={"step": "cutoff"})
+    scaled = [metric for metric in metrics if not callable(metric) and metric in SCALED]
+    if scaled:
+        if train is None:
+            raise ValueError(f"{scaled[0]} needs train=, the data that cross_validation was given")
+        known = read_train(train, table, freq, **names)
+        _warn_of_no_units(_units(known, table, seasonality, 1), table, scaled[0], seasonality)
     parts = {}
     for metric in metrics:
-        if metric == "mase":
-            every = losses.mase(table.frame, table.models, seasonality, known, time_col="time", **_COLUMNS)
-            parts[metric] = _by(every, "cutoff" if by == "cutoff" else "series")
+        if callable(metric):
+            parts[getattr(metric, "__name__", repr(metric))] = _by(_called(metric, frame, table.models), by)
+        elif metric in SCALED:
+            units = _units(known, table, seasonality, 1 if metric == "mase" else 2)
+            formula = getattr(losses, SCALED[metric])
+            score = formula(_in_units(frame, units, table.models), table.models, **_COLUMNS)
+            parts[metric] = _by(score, by)
         elif metric in ("pinball", "coverage"):
             parts |= {
                 name: _by(score, by) for name, score in _of_levels(metric, losses, frame, table).items()
             }
         else:
             score = _by(getattr(losses, metric)(frame, table.models, **_COLUMNS), by)
-            parts[metric] = 200 * score if metric == "smape" else score
+            parts[metric] = PER_CENT.get(metric, 1) * score
     if by == "overall":
         result = pd.DataFrame({name: part.mean() for name, part in parts.items()}).T
         return result.reindex(columns=table.models).rename_axis("metric")
-    groups = np.unique(table.frame["series" if by == "series" else "cutoff"])
+    groups = np.unique(table.frame[by])
     tables = [part.reindex(index=groups, columns=table.models).to_numpy() for part in parts.values()]
-    names, label = (table.ids, id_col) if by == "series" else (table.cutoffs, "cutoff")
-    index = pd.MultiIndex.from_product([names[groups], list(parts)], names=[label, "metric"])
+    labels = {"series": (table.ids, id_col), "cutoff": (table.cutoffs, "cutoff"), "step": (None, "step")}
+    values, label = labels[by]
+    keys = groups if values is None else values[groups]
+    index = pd.MultiIndex.from_product([keys, list(parts)], names=[label, "metric"])
     return pd.DataFrame(np.stack(tables, axis=1).reshape(len(index), -1), index, table.models)
 
 
 _COLUMNS = dict(id_col="series", target_col="y")
-
-
-class _Table(NamedTuple):
-    """Scores as a frame with the columns series, cutoff (positions in `ids` and `cutoffs`), y and models."""
-
-    frame: pd.DataFrame
-    ids: pd.Index
-    cutoffs: pd.Index
-    models: list
-    levels: dict
 
 
 def _losses() -> Any:
@@ -128,13 +146,50 @@ def _losses() -> Any:
     return losses
 
 
+def _units(known: pd.DataFrame, table: ScoreTable, seasonality: int, power: int) -> pd.Series:
+    """For each row of the scores, the size of a season's step up to its cutoff; NaN where there is none."""
+    series, level = known["series"], known["y"].abs().groupby(known["series"]).max()
+    steps = known["y"].groupby(series).diff(seasonality).abs() ** power
+    means = [steps.groupby(series.where(known["time"] <= k)).mean() for k in range(len(table.cutoffs))]
+    units = pd.concat(means, axis=1).reindex(range(len(table.ids))).to_numpy() ** (1 / power)
+    rounded = ROUNDING * level.reindex(range(len(table.ids))).to_numpy()[:, None]
+    units = np.where(units > rounded, units, np.nan)
+    return pd.Series(units[table.frame["series"], table.frame["cutoff"]], table.frame.index)
+
+
+def _warn_of_no_units(units: pd.Series, table: ScoreTable, metric: str, seasonality: int) -> None:
+    lacking = np.unique(table.frame.loc[units.isna(), "series"])
+    if len(lacking):
+        warnings.warn(
+            f"{metric} is not defined for series {first_few(table.ids[lacking])}: up to a cutoff, train "
+            f"repeats itself after {seasonality} steps or has no more; means are over the others",
+            stacklevel=3,
+        )
+
+
+def _in_units(frame: pd.DataFrame, units: pd.Series, models: list) -> pd.DataFrame:
+    """Errors in these units, where there are some, as forecasts of 0."""
+    errors = frame[models].sub(frame["y"], axis=0).div(units, axis=0)
+    return frame.drop(columns=models).assign(y=0.0).join(errors)[units.notna()]
+
+
+def _called(metric: Callable[[Any, Any], float], frame: pd.DataFrame, models: list) -> pd.DataFrame:
+    """A user's metric of each series, in a frame as those of `losses`."""
+    keys = [key for key in ("series", "cutoff") if key in frame.columns]
+    rows = []
+    for key, part in frame.groupby(keys):
+        y = part["y"].to_numpy()
+        rows.append([*key, *(float(metric(y, part[model].to_numpy())) for model in models)])
+    return pd.DataFrame(rows, columns=[*keys, *models])
+
+
 def _by(score: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Scores by series, where a frame has the cutoffs too the mean over them, or by cutoff."""
-    key, other = ("cutoff", "series") if by == "cutoff" else ("series", "cutoff")
+    """ScoreTable by series; or by cutoff or step, which is in its place then, as the mean over series."""
+    key, other = ("cutoff", "series") if by in ("cutoff", "step") else ("series", "cutoff")
     return score.drop(columns=other, errors="ignore").groupby(key).mean()
 
 
-def _of_levels(metric: str, losses: Any, frame: pd.DataFrame, table: _Table) -> dict[str, pd.DataFrame]:
+def _of_levels(metric: str, losses: Any, frame: pd.DataFrame, table: ScoreTable) -> dict[str, pd.DataFrame]:
     """Frames of "pinball", or of "coverage-80" and the like, as the functions of `losses` give them."""
     if not table.levels:
         raise ValueError(
@@ -152,68 +207,3 @@ def _of_levels(metric: str, losses: Any, frame: pd.DataFrame, table: _Table) -> 
             every.append(losses.quantile_loss(frame, bounds, q, **_COLUMNS))
     keys = [key for key in ("series", "cutoff") if key in frame.columns]
     return {"pinball": pd.concat(every).groupby(keys, as_index=False).mean()}
-
-
-def _read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: Hashable) -> _Table:
-    if not isinstance(scores, pd.DataFrame):
-        raise ValueError(f"scores must be a DataFrame as of cross_validation, got {type_name(scores)}")
-    if scores.columns.nlevels == 2 and scores.index.nlevels == 2:
-        ids, names = scores.columns.unique(0), list(scores.columns.unique(1))
-        series = np.repeat(np.arange(len(ids)), len(scores))
-        cutoff = scores.index.get_level_values(0)
-        cutoff = cutoff[np.tile(np.arange(len(scores)), len(ids))]
-        columns = {name: scores.xs(name, axis=1, level=1)[ids].to_numpy().T.reshape(-1) for name in names}
-    elif "cutoff" not in scores.columns:
-        raise ValueError(
-            "scores have no column cutoff, as of cross_validation: the last stamp that a forecast knew"
-        )
-    elif id_col in scores.columns:
-        series, ids = pd.factorize(scores[id_col], sort=True)
-        cutoff = pd.Index(scores["cutoff"])
-        columns = {name: scores[name] for name in scores.columns if name not in (id_col, time_col, "cutoff")}
-        columns = {"y" if name == target_col else name: column for name, column in columns.items()}
-    else:
-        series, ids, cutoff = np.zeros(len(scores), np.intp), pd.Index(["y"]), pd.Index(scores["cutoff"])
-        columns = {name: scores[name] for name in scores.columns if name != "cutoff"}
-        if isinstance(scores.index, pd.RangeIndex) and time_col in scores.columns:
-            raise ValueError(
-                f"scores of a long frame have a column {quote(id_col)} with the names of the series"
-            )
-    if "y" not in columns:
-        raise ValueError("scores have no true values to compare with")
-    codes, cutoffs = pd.factorize(cutoff, sort=True)
-    frame = pd.DataFrame({name: np.asarray(column, np.float64) for name, column in columns.items()})
-    frame = frame.assign(series=series, cutoff=codes)[frame["y"].notna()]
-    if frame.empty:
-        raise ValueError("all true values are NaN")
-    models: list = []
-    levels: dict[str, list] = {}
-    for name in columns:
-        bound = _BOUND.fullmatch(name) if isinstance(name, str) else None
-        if bound is None:
-            models += [name] if name != "y" else []
-        elif bound["side"] == "lo" and f"{bound['model']}-hi-{bound['level']}" in columns:
-            levels.setdefault(bound["level"], []).append(bound["model"])
-    return _Table(frame, ids, pd.Index(cutoffs), models, levels)
-
-
-def _read_train(train: Any, table: _Table, freq: Any, columns: dict) -> pd.DataFrame:
-    """The true values, with positions of the series and, as `time`, of the first cutoff that knows them."""
-    if isinstance(train, pd.DataFrame) and columns["id_col"] not in train.columns:
-        train = train[[name for name in train.columns if name in table.ids]]  # without its covariates
-    panel = read_panel(train, freq=freq, missing="mask", **columns)
-    series = table.ids.astype(object).get_indexer(panel.ids.astype(object))
-    if panel.form.kind == "series":
-        series = np.zeros(1, np.intp)
-    lacking = np.setdiff1d(np.arange(len(table.ids)), series)
-    if len(lacking):
-        raise ValueError(f"train lacks series {first_few(table.ids[lacking])}")
-    cutoffs = check_same_time(as_stamps(table.cutoffs, "cutoff"), panel.stamps, "cutoff")
-    known = pd.DataFrame(
-        {
-            "series": np.repeat(series, panel.lengths),
-            "time": cutoffs.searchsorted(panel.stamps, side="left"),
-            "y": np.where(panel.observed, panel.values, np.nan)[:, 0],
-        }
-    )
-    return known[known["series"] >= 0]

@@ -12,15 +12,40 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..columns import type_name
 from .frame_rows import read_indexed, read_long
 from .future import as_index
 from .gaps import PanelRows
+from .libraries import as_pandas, in_kind, not_a_frame
 from .panel import Form, Panel, first_few, quote
 from .splits import Fold
 
 POINT = "point"
 _BOUND = re.compile(r"(lo|hi)-(\d+(\.\d+)?)")
+
+
+def is_bound(name: str) -> bool:
+    """Whether a name is that of a bound of some model."""
+    return re.fullmatch(rf".*-{_BOUND.pattern}", name, re.DOTALL) is not None
+
+
+def check_names(form: Form, model_name: str, levels: list[float], backtest: bool) -> None:
+    """Refuse names that the answer of `predict`, or of `cross_validation`, would have twice.
+
+    Raises
+    ------
+    ValueError
+        If there are some; they are named.
+    """
+    models = [model_name, *(f"{model_name}-{side}-{level:g}" for level in levels for side in ("lo", "hi"))]
+    own = ["cutoff"] if backtest else []
+    data = list(form.keys) if form.kind == "long" else []
+    if backtest:
+        data = [*data, form.names[0]] if form.kind == "long" else [form.stamp_name, "y"]
+    twice = [name for name in models if name in own + data] or [name for name in own if name in data]
+    if twice:
+        what = "cross_validation" if backtest else "predict"
+        remedy = "set alias, the name of the model" if twice[0] in models else "rename that of the data"
+        raise ValueError(f"the answer of {what} would have two columns {quote(twice[0])}: {remedy}")
 
 
 def write_forecast(panel: Panel, stamps: pd.Index, statistics: dict[str, np.ndarray], model_name: str) -> Any:
@@ -48,11 +73,8 @@ def write_forecast(panel: Panel, stamps: pd.Index, statistics: dict[str, np.ndar
     """
     form = panel.form
     if form.kind == "long":
-        columns = _named(model_name, statistics)
-        return pd.DataFrame(
-            {form.id_name: panel.ids.repeat(len(stamps) // len(panel.ids)), form.stamp_name: stamps}
-            | {name: values.reshape(-1) for name, values in columns.items()}
-        )
+        columns = {name: values.reshape(-1) for name, values in _named(model_name, statistics).items()}
+        return in_kind(pd.DataFrame(form.key_columns(panel.ids, stamps) | columns), form.library)
     h = len(stamps) // len(panel.ids)
     index = as_index(stamps[:h], panel)
     if form.kind == "series":
@@ -95,8 +117,9 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[PanelRo
         `read_panel`, if its stamps or its values cannot be read.
     """
     form = panel.form
+    forecast = as_pandas(forecast)
     if not isinstance(forecast, pd.Series | pd.DataFrame):
-        raise TypeError(f"the forecast has to be a Series or DataFrame, got {type_name(forecast)}")
+        raise not_a_frame("the forecast has to be a Series or DataFrame", forecast)
     if not len(forecast):
         raise ValueError("the forecast has no rows")
     point = _point_name(form) if form.kind == "series" else model_name
@@ -104,13 +127,14 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[PanelRo
     if isinstance(forecast, pd.Series):
         if form.kind != "series":
             raise ValueError(f"the forecast is a Series, but the data are a {form.kind} frame")
-        if forecast.name not in (form.names[0], point):
+        if forecast.name not in (form.names[0], point, None):
             raise ValueError(f"series of the forecast were not there in fit: {quote(forecast.name)}")
         frame = forecast.to_frame(point)
-    if "cutoff" in [*frame.columns, *frame.index.names]:
+    cutoff = frame.index.names if form.kind == "wide" else [*frame.columns, *frame.index.names]
+    if "cutoff" in cutoff and "cutoff" not in [form.stamp_name, form.id_name]:
         raise ValueError("the forecast has a cutoff: give what predict answers, not cross_validation")
     if form.kind == "long":
-        _check_there(frame.columns, [form.id_name, form.stamp_name])
+        _check_there(frame.columns, form.keys)
         columns, statistics = _statistics_of(frame.columns, point)
         rows, _ = read_long(frame, Form("long", columns, form.id_name, form.stamp_name), panel)
         return rows, statistics
@@ -186,8 +210,8 @@ def write_cross_validation(
     if form.kind == "series":
         return pd.DataFrame({"cutoff": cutoffs} | flat).set_axis(stamps.rename(form.stamp_name), axis=0)
     flat = {form.names[0] if name == "y" else name: values for name, values in flat.items()}
-    keys = {form.id_name: panel.ids.repeat(n_windows * h), form.stamp_name: stamps, "cutoff": cutoffs}
-    return pd.DataFrame(keys | flat)
+    columns = form.key_columns(panel.ids, stamps) | {"cutoff": cutoffs} | flat
+    return in_kind(pd.DataFrame(columns), form.library)
 
 
 def _point_name(form: Form) -> Any:

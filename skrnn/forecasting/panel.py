@@ -22,12 +22,15 @@ class Form:
         The name of a Series (None where it has none), the target columns of a wide frame, or the
         target column of a long one.
     id_name, stamp_name : name
-        The id and the time column of a long frame; `stamp_name` is else the name of the index.
+        The id and the time column of a long frame, the former None where it is one series;
+        `stamp_name` is else the name of the index.
     hist_exog, futr_exog, stat_exog : tuple of names
         Covariates that are known up to now, known in the future, and constant per series.
     multivariate : bool
         Whether the columns of a wide frame are one series with several targets.
     missing : {"error", "interpolate", "mask"}
+    library : str
+        Of the frames, such as "pandas" or "polars".
     """
 
     kind: str
@@ -39,6 +42,17 @@ class Form:
     stat_exog: tuple = ()
     multivariate: bool = False
     missing: str = "error"
+    library: str = "pandas"
+
+    @property
+    def keys(self) -> list[Hashable]:
+        """The columns of a long frame that tell its rows apart."""
+        return [self.stamp_name] if self.id_name is None else [self.id_name, self.stamp_name]
+
+    def key_columns(self, ids: pd.Index, stamps: pd.Index) -> dict[Any, pd.Index]:
+        """The same, for rows in equal numbers for each series."""
+        columns = ids.repeat(len(stamps) // len(ids)), stamps
+        return dict(zip(self.keys, columns[-len(self.keys) :]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -197,14 +197,26 @@ class ForecasterParameters:
     )
     missing: Literal["error", "interpolate", "mask"] = parameter(
         "What to do about gaps and NaN in the data: refuse them; fill them linearly; or fill them, tell the "
-        "network where, and learn only windows with no such target, which with a long horizon may be few.",
+        "network where, and learn only windows with no such target, which with a long horizon may be few. "
+        "A series that is filled begins with the first row in which all its columns have a value, and keeps "
+        "the last value to the end of its rows, as a column of a wide frame that ends early.",
         default="error",
     )
     id_col: Hashable = parameter(
-        "The column of a long frame that tells its series apart.", kind="name", default="unique_id"
+        "The column of a long frame that tells its series apart. A frame that has `time_col` but no column "
+        "of the default name is one series.",
+        kind="name",
+        default="unique_id",
     )
     time_col: Hashable = parameter("The column of a long frame with the stamps.", kind="name", default="ds")
     target_col: Hashable = parameter("The column of a long frame to forecast.", kind="name", default="y")
+    alias: str | None = parameter(
+        "The name of the model in answers, such as the column of a long frame; None: that of its class.",
+        str,
+        None,
+        kind="str or None",
+        default=None,
+    )
     random_state: int | np.random.RandomState | None = parameter(
         "Seed of the weights and of which windows are taken, also of a `regressor` that has none.",
         "random_state",

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype
 
-from .panel import Panel, check_integer, series_name
+from .libraries import as_pandas
+from .panel import Panel, check_integer, quote, series_name
 
 
 class Fold(NamedTuple):
@@ -48,7 +50,7 @@ class RollingOrigin:
     step_size : int, default=1
         Steps from one cutoff to the next; `h` lets no two windows overlap.
     id_col, time_col : names
-        Columns of a long frame, for `split`.
+        Columns of a long frame, for `split`; a search cannot ask its forecaster for them.
 
     Examples
     --------
@@ -103,11 +105,14 @@ class RollingOrigin:
         Raises
         ------
         ValueError
-            If there are too few rows; of a long frame, the series is named.
+            If there are too few rows; of a long frame, the series is named. If a long frame lacks an id or a
+            time, or has columns other than `id_col` and `time_col`, as dates tell that are not in order.
         """
+        X = as_pandas(X)
         needed, to_end = self._held_back(0) + 1, np.arange(len(X), 0, -1)  # 1 for the last row
-        if isinstance(X, pd.DataFrame) and self.id_col in X.columns:
-            times = X.groupby(self.id_col)[self.time_col]
+        keys = self._keys(X) if isinstance(X, pd.DataFrame) else None
+        if keys is not None:
+            times = X[self.time_col].groupby(keys, observed=True)
             to_end, counts = times.rank(method="first", ascending=False).to_numpy(), times.size()
             if len(counts) and counts.min() < needed:
                 name = series_name(counts.idxmin())
@@ -118,6 +123,27 @@ class RollingOrigin:
             held_back = self._held_back(window)
             test = (to_end <= held_back) & (to_end > held_back - self.h)
             yield np.flatnonzero(to_end > held_back), np.flatnonzero(test)
+
+    def _keys(self, X: pd.DataFrame) -> Any:
+        """What tells the series of a long frame apart; None if rows are in time order."""
+        for column in (self.id_col, self.time_col):
+            if column in X.columns and self.time_col in X.columns and X[column].isna().any():
+                raise ValueError(f"{quote(column)} is missing in row {X[column].isna().argmax()}")
+        if self.id_col in X.columns:
+            if self.time_col not in X.columns:
+                raise ValueError(f"X has no column {quote(self.time_col)}: give {self!r} the time_col of X")
+            return X[self.id_col]
+        if self.time_col in X.columns:
+            return pd.Series(self.time_col, X.index)
+        times = {"the index": X.index} if _dates(X.index) else {}
+        times = times or {f"column {quote(name)}": X[name] for name in X.columns if _dates(X[name])}
+        if times and not any(each.is_monotonic_increasing and each.is_unique for each in times.values()):
+            names = f"{quote(self.id_col)} and {quote(self.time_col)}"
+            raise ValueError(
+                f"{next(iter(times))} of X is not in time order, row by row: a long frame needs "
+                f"RollingOrigin with its id_col and time_col, which are {names}"
+            )
+        return None
 
     def folds(self, panel: Panel, min_rows: int = 1) -> Iterator[Fold]:
         """Histories and what was held back from them; each series is counted from its own end.
@@ -153,6 +179,10 @@ class RollingOrigin:
     def _held_back(self, window: int) -> int:
         """Rows from a cutoff to the end."""
         return self.h + (self.n_windows - 1 - window) * self.step_size
+
+
+def _dates(stamps: pd.Index | pd.Series) -> bool:
+    return isinstance(stamps.dtype, pd.PeriodDtype) or is_datetime64_any_dtype(stamps.dtype)
 
 
 def hold_back_windows(counts: np.ndarray, share: float, gap: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
+
+LARGEST = 2**62  # of integers, so that no difference overflows
 
 
 def as_stamps(stamps: pd.Index, what: str) -> pd.Index:
@@ -26,6 +31,9 @@ def as_stamps(stamps: pd.Index, what: str) -> pd.Index:
     if pd.api.types.is_datetime64_any_dtype(stamps.dtype):  # of Arrow
         return pd.DatetimeIndex(stamps)
     if pd.api.types.is_integer_dtype(stamps.dtype):
+        large = (stamps > LARGEST) | (stamps < -LARGEST)
+        if large.any():
+            raise ValueError(f"{what} has {stamps[large.argmax()]} in row {large.argmax()}, more than 2**62")
         return stamps
     convert = "" if pd.api.types.is_numeric_dtype(stamps.dtype) else ": convert it with pd.to_datetime"
     raise ValueError(f"{what} holds {stamps.dtype}, not dates, periods or integers{convert}")
@@ -37,7 +45,7 @@ def check_same_time(stamps: pd.Index, known: pd.Index, what: str) -> pd.Index:
     Returns
     -------
     Index
-        In the resolution of `known`.
+        In the resolution, or the dtype, of `known`.
 
     Raises
     ------
@@ -51,7 +59,20 @@ def check_same_time(stamps: pd.Index, known: pd.Index, what: str) -> pd.Index:
             zones = [f"time zone {tz}" if tz is not None else "no time zone" for tz in (stamps.tz, known.tz)]
             raise ValueError(f"{what} has {zones[0]}, but the data of fit have {zones[1]}")
         return stamps.as_unit(known.unit)
-    return stamps
+    return stamps if isinstance(known, pd.PeriodIndex) else as_index_like(as_integers(stamps), known)
+
+
+def as_integers(stamps: pd.Index) -> np.ndarray:
+    """Stamps as int64, in their own unit."""
+    return stamps.asi8 if hasattr(stamps, "asi8") else stamps.to_numpy(np.int64)
+
+
+def as_index_like(integers: np.ndarray, like: pd.Index) -> pd.Index:
+    """Integers of the dtype of others, or of 64 bits where they do not fit."""
+    dtype: Any = like.dtype
+    bounds = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
+    fit = not len(integers) or bounds.min <= int(integers.min()) <= int(integers.max()) <= bounds.max
+    return pd.Index(integers, dtype=dtype if fit else np.int64)
 
 
 def _kind(stamps: pd.Index) -> str:

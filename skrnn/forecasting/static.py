@@ -46,14 +46,21 @@ def read_static(table: pd.DataFrame, columns: tuple | None = None) -> tuple[np.n
     return np.hstack(parts), columns
 
 
+def is_number(dtype: Any) -> bool:
+    """Whether a column holds numbers or bools, of NumPy, Arrow or such as may be missing."""
+    types = pd.api.types
+    truths = types.is_bool_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype)
+    return truths or (types.is_numeric_dtype(dtype) and getattr(dtype, "kind", "") != "c")
+
+
 def _codes(column: pd.Series) -> list:
-    if pd.api.types.is_numeric_dtype(column):
+    if is_number(column.dtype):
         return [None]
     return list(pd.factorize(column, sort=True)[1])
 
 
 def _numbers(column: pd.Series) -> np.ndarray:
-    if not pd.api.types.is_numeric_dtype(column):
+    if not is_number(column.dtype):
         raise ValueError(f"{quote(column.name)} was a number in fit and is now {column.dtype}")
     values = column.to_numpy(np.float64)[:, None]
     if not np.isfinite(values).all():
