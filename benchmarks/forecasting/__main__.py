@@ -16,9 +16,10 @@ import re
 import time
 from pathlib import Path
 
-from benchmarks.forecasting import backtests, decoder, etth1, m4_weekly, memory, side_by_side
+from benchmarks.forecasting import backtests, decoder, defaults, etth1, m4_weekly, memory, side_by_side
 
 PARTS = {
+    "defaults": defaults.run,
     "etth1": etth1.run,
     "m4_weekly": m4_weekly.run,
     "backtests": backtests.run,
