@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,14 @@ class Linear(LSTMForecaster):
     def _learn(self, panel: Panel, seed: int, heads: bool = False) -> Ensemble:
         views = self._views(panel)
         models = [Model(self._task(view), panel, RidgePath([view.ridge])) for view in views]
-        return Ensemble(models, self._least(panel)).learn(panel, np.random.RandomState(seed))
+        return OneStrength(models, self._least(panel)).learn(panel, np.random.RandomState(seed))
+
+
+class OneStrength(Ensemble):
+    """Of regressions that answer for each of their strengths."""
+
+    def forecast(self, *args: Any) -> np.ndarray:
+        return super().forecast(*args)[..., 0]
 
 
 def others() -> pd.DataFrame:
@@ -90,11 +98,11 @@ def covered(name: str) -> dict[int, list[float]]:
 def measured(name: str, seeds: list[int]) -> dict:
     """All that is told of one series."""
     h, naive = HORIZONS[SERIES[name].freq], others().loc[name, "SeasonalNaive"]
+    linear = backtest(Linear(h=h, random_state=0), name) / naive
     start = time.perf_counter()
     lstm = [backtest(LSTMForecaster(h=h, random_state=seed), name) / naive for seed in seeds]
     seconds = (time.perf_counter() - start) / len(seeds) / N_CUTOFFS
     gru = [backtest(GRUForecaster(h=h, random_state=seed), name) / naive for seed in seeds]
-    linear = backtest(Linear(h=h, random_state=0), name) / naive
     found = {"linear": linear, "gru": float(np.mean(gru)), "lstm": float(np.mean(lstm)), "each": lstm}
     found |= {"seconds": seconds, "covered": covered(name)}
     print(f"{name}: {found}", file=sys.stderr, flush=True)
