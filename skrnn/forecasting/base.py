@@ -68,7 +68,9 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         """What the user says of the views."""
         differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
         by = "window" if self.scaling == "last" else self.scale_by
-        return Given(as_python(self.lags), by, differences, self.log1p, self.scaling is not None)
+        step = 1 if self.strategy == "recursive" else as_python(self.h)
+        fewer = self.strategy == "direct" and self.hist_exog is None
+        return Given(as_python(self.lags), by, differences, self.log1p, self.scaling is not None, step, fewer)
 
     @property
     def _pairs(self) -> bool:
@@ -185,7 +187,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         return Task(
             h=as_python(self.h),
             lags=view.lags,
-            step=1 if self.strategy == "recursive" else as_python(self.h),
+            step=view.step,
             levels=tuple(self._levels),
             heads=heads,
             transform=Transform(scale, view.log1p, view.differences),
@@ -212,8 +214,8 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         found = [only] if only is not None else automatic.views(panel, as_python(self.h), given, mean=squared)
 
         def direct(view: View) -> Task:
-            plain = {"step": as_python(self.h), "pairs": False, "autoregressive": False}
-            return replace(self._task(view), **plain, validation_fraction=None)
+            step, task = view.step if given.fewer else as_python(self.h), self._task(view)
+            return replace(task, step=step, pairs=False, autoregressive=False, validation_fraction=None)
 
         if given.lags is None:  # of a network that reads whole histories
             return [only or found[0]]
@@ -267,7 +269,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         task, h = self._task(view), as_python(self.h)
         if self.max_steps is not None or not self._begins_at_ridge or task.validation_fraction is not None:
             return self._max_steps
-        trial = Trial.of(panel, view.n_rows, h)
+        trial = Trial.of(panel, view.n_rows + view.step, h)
         if trial is None:
             return FEW_STEPS
         errors, squared = [], self._loss(panel) == "squared_error"
