@@ -20,6 +20,7 @@ from ..estimators.versions import Versioned
 from . import automatic, frames, intervals
 from .automatic import Given, View
 from .ensemble import Ensemble
+from .intervals import Widths
 from .model import Model, Task
 from .output import POINT, is_bound
 from .panel import Panel
@@ -51,6 +52,12 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         read = {name: from_plain(value) for name, value in state.items()}
         if isinstance(read.get("model_"), Model):  # of a version before ensembles
             read["model_"] = Ensemble([read["model_"]], np.array([-np.inf]))
+        if isinstance(read.get("widths_"), np.ndarray):  # of a version in which series had no sizes
+            ids, sizes = (
+                read["panel_"].ids,
+                np.ones((len(read["panel_"].ids), read["panel_"].values.shape[1])),
+            )
+            read["widths_"] = Widths(ids, read["widths_"], sizes)
         return read
 
     # --- what is asked for -----------------------------------------------------------------------------
@@ -241,7 +248,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         )  # fmt: skip
 
     # --- training --------------------------------------------------------------------------------------
-    def _train(self, panel: Panel) -> tuple[Ensemble, np.ndarray | None]:
+    def _train(self, panel: Panel) -> tuple[Ensemble, Widths | None]:
         """Models of these histories, and the half widths of their conformal intervals."""
         seed, widths = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)), None
         heads = self._heads
@@ -345,8 +352,8 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         step_size = min(h, max(1, (span - h) // (most - 1)))
         return min(most, (span - h) // step_size + 1), step_size
 
-    def _calibrate(self, panel: Panel, seed: int) -> np.ndarray:
-        """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
+    def _calibrate(self, panel: Panel, seed: int) -> Widths:
+        """Half widths, from forecasts of the last windows by a model that has not seen them."""
         found, h = self._calibration(panel), as_python(self.h)
         if found is None:
             shortest = int(panel.lengths.argmin())
@@ -363,11 +370,11 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             / intervals.spread(fold.panel)[:, None]
             for fold in folds
         ]
-        return intervals.conformal_widths(np.stack(errors), self._levels)
+        return intervals.Widths(panel.ids, *intervals.conformal_widths(np.stack(errors), self._levels))
 
     @staticmethod
     def _statistics(
-        model: Ensemble, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
+        model: Ensemble, widths: Widths | None, panel: Panel, future: np.ndarray, stamps: pd.Index
     ) -> dict[str, np.ndarray]:
         """Point forecast and bounds, each (n_series, h, n_targets)."""
         levels = model.task.levels
@@ -377,5 +384,6 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         else:
             statistics = {POINT: model.forecast(panel, future, stamps)}
         if widths is not None:
-            statistics = intervals.from_widths(statistics[POINT], widths, intervals.spread(panel), levels)
+            half = widths.half(panel, future.shape[1])
+            statistics = intervals.from_widths(statistics[POINT], half, levels)
         return {name: np.maximum(values, model.least) for name, values in statistics.items()}

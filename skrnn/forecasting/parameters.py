@@ -248,6 +248,7 @@ panel_ : Panel
     The histories as they were read.
 model_ : Ensemble
     The regressors, each with what is done to its data.
-widths_ : ndarray of shape (n_levels, h) or None
-    Half widths of conformal intervals, in mean absolute steps of a series.
+widths_ : Widths or None
+    Half widths of conformal intervals: ``widths_.by_step``, of shape (n_levels, h), times
+    ``widths_.sizes``, of shape (n_series, n_targets), in mean absolute steps of a series.
 """
