@@ -1,4 +1,4 @@
-"""What is asked of a forecaster, and how one is trained."""
+"""How a forecaster is trained."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import clone
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.base import RecurrentEstimator
 from ..estimators.encoder_decoder import EncoderDecoder
+from ..estimators.fitting import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.parameters import as_python
 from ..estimators.versions import Versioned
 from . import automatic, frames, intervals
-from .automatic import Given, View
+from .asked import Asked
+from .automatic import View
 from .ensemble import Ensemble
 from .intervals import Widths
 from .model import Model, Task
-from .output import POINT, is_bound
-from .panel import Panel
-from .parameters import ATTRIBUTES, ForecasterParameters
+from .output import POINT
+from .panel import Panel, check_integer
+from .parameters import ATTRIBUTES
 from .scaling import Transform
 from .splits import RollingOrigin
 from .storage import from_plain, to_plain
@@ -38,8 +40,8 @@ FEW_STEPS = 100
 CHUNK = 128  # steps of a history between two updates
 
 
-class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
-    """Parameters and training; what is learnt is in `model`, the public methods are in `forecasters`."""
+class BaseForecaster(Versioned, Asked):
+    """Training; what is learnt is in `model`, the public methods are in `forecasters`."""
 
     _regressor_class: ClassVar[type[RecurrentEstimator]]
     _attributes = ATTRIBUTES
@@ -60,130 +62,9 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             read["widths_"] = Widths(ids, read["widths_"], sizes)
         return read
 
-    # --- what is asked for -----------------------------------------------------------------------------
-    @property
-    def _levels(self) -> list[float]:
-        return [] if self.level is None else sorted({float(level) for level in np.atleast_1d(self.level)})
-
-    @property
-    def _name(self) -> str:
-        """Of the model, in answers."""
-        return type(self).__name__ if self.alias is None else self.alias
-
-    @property
-    def _given(self) -> Given:
-        """What the user says of the views."""
-        differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
-        by = "window" if self.scaling == "last" else self.scale_by
-        step = 1 if self.strategy == "recursive" else as_python(self.h)
-        fewer = self.strategy == "direct" and self.hist_exog is None
-        return Given(as_python(self.lags), by, differences, self.log1p, self.scaling is not None, step, fewer)
-
-    @property
-    def _pairs(self) -> bool:
-        return self.strategy == "encoder_decoder"
-
-    @property
-    def _heads(self) -> bool:
-        """Whether the network is to have an output for each quantile."""
-        return bool(self._levels) and self.intervals == "quantile"
-
-    @property
-    def _may_have_heads(self) -> bool:
-        own = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
-        return own and self.strategy != "recursive"
-
-    @property
-    def _validation_fraction(self) -> float | None:
-        """The share of windows to hold back, which may be what the user's own regressor asks for."""
-        own = self.regressor
-        if self.validation_fraction is None and isinstance(own, RecurrentEstimator) and own.early_stopping:
-            return own.validation_fraction
-        return self.validation_fraction
-
     @property
     def _max_steps(self) -> int:
         return MAX_STEPS if self.max_steps is None else as_python(self.max_steps)
-
-    def _check_parameters(self) -> None:
-        self._validate_params()
-        recurrent = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
-        if self.regressor is not None and is_classifier(self.regressor):
-            raise InvalidParameterError(f"regressor is {type(self.regressor).__name__}, a classifier")
-        try:
-            known = all(1 <= level < 100 for level in self._levels)
-        except (TypeError, ValueError):
-            known = False
-        if not known:
-            raise InvalidParameterError(f"level must be in per cent, from 1 to below 100, got {self.level!r}")
-        if is_bound(self._name):
-            raise InvalidParameterError(f"alias={self.alias!r} is what a bound would be called")
-        if self.lags is None and self.scaling is not None and self._given.scale_by == "window":
-            raise InvalidParameterError(
-                f"scaling={self.scaling!r} with scale_by={self.scale_by!r} is for windows: set lags"
-            )
-        if self.lags is None and not recurrent:
-            raise InvalidParameterError(
-                f"lags=None lets a network read whole histories, which {type(self.regressor).__name__} "
-                "cannot: set lags"
-            )
-        if self._pairs:
-            self._check_regressor_of_pairs()
-        elif self.autoregressive:
-            raise InvalidParameterError(
-                f'autoregressive=True is of strategy="encoder_decoder", not {self.strategy!r}'
-            )
-        if self.lags is None and not self._pairs and getattr(self.regressor, "bidirectional", False):
-            raise InvalidParameterError(
-                "a bidirectional network reads the steps of a history that it is to forecast: set lags"
-            )
-        if self.hist_exog is not None and self.strategy == "recursive" and self.h > 1:
-            raise InvalidParameterError(
-                'a recursive forecast reads steps of which hist_exog are not known: use strategy="direct"'
-            )
-        if self._heads and self.strategy == "recursive":
-            raise InvalidParameterError(
-                'quantiles of recursive forecasts are not those of the series: use intervals="conformal" or '
-                'strategy="direct"'
-            )
-        if not recurrent and self.validation_fraction is not None:
-            raise InvalidParameterError(
-                f"{type(self.regressor).__name__} cannot stop early: leave validation_fraction=None"
-            )
-        if self.lags is None and self._validation_fraction is not None:
-            raise InvalidParameterError(
-                "windows are held back to stop early, of which whole histories have none: set lags, or "
-                "neither validation_fraction nor early_stopping"
-            )
-        if self._heads and not recurrent:
-            raise InvalidParameterError(
-                f'{type(self.regressor).__name__} has no quantiles: use intervals="conformal"'
-            )
-
-    def _check_regressor_of_pairs(self) -> None:
-        """Raise an error where a regressor's parameters are not those of an encoder and a decoder."""
-        own, what = self.regressor, 'strategy="encoder_decoder"'
-        if own is None:
-            return
-        if not isinstance(own, RecurrentEstimator):
-            raise InvalidParameterError(
-                f"{what} takes the cell and the parameters of an RNNRegressor, LSTMRegressor or "
-                f"GRURegressor, which {type(own).__name__} has not: leave regressor=None"
-            )
-        for name, needed, why in (
-            ("pooling", "last", "a decoder begins in the last states of the encoder"),
-            ("tbptt_steps", None, "a decoder looks back at a whole history"),
-            ("embedding_size", None, "histories are numbers"),
-        ):
-            if getattr(own, name) != needed:
-                raise InvalidParameterError(
-                    f"{what} cannot be combined with {name}={getattr(own, name)!r} of the regressor: {why}"
-                )
-        if own.bidirectional and own.hidden_size % 2:
-            raise InvalidParameterError(
-                f"half of the encoder's hidden_size={own.hidden_size} units read backwards: make it even, or "
-                "set bidirectional=False"
-            )
 
     def _task(self, view: View, heads: bool = False) -> Task:
         calendar = () if self.calendar is None else np.atleast_1d(self.calendar).tolist()
@@ -324,6 +205,16 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         )  # fmt: skip
         return EncoderDecoder.like(regressor) if task.pairs else regressor
 
+    def _train_further(self, model: Model, panel: Panel, max_steps: int) -> None:
+        own, before = model.regressor, model.regressor.get_params()
+        batch_size = DEFAULT_BATCH_SIZE if own.batch_size == "auto" else own.batch_size
+        epochs = self._epochs(max_steps, panel, model.task, batch_size)
+        patience = own.n_iter_no_change if own.early_stopping else epochs
+        changed = {"warm_start": True, "max_iter": epochs, "n_iter_no_change": patience}
+        own.set_params(**changed)
+        model.learn(panel, check_random_state(self.random_state))
+        own.set_params(**{name: before[name] for name in changed})
+
     @staticmethod
     def _epochs(max_steps: int, panel: Panel, task: Task, batch_size: int) -> int:
         """Passes over the data with about as many updates of the weights."""
@@ -371,6 +262,17 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             for fold in folds
         ]
         return intervals.Widths(panel.ids, *intervals.conformal_widths(np.stack(errors), self._levels))
+
+    # --- forecasts -------------------------------------------------------------------------------------
+    def _histories(self, df: Any, static_df: pd.DataFrame | None = None) -> Panel:
+        check_is_fitted(self)
+        return self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
+
+    def _steps_ahead(self, h: int | None) -> tuple[int, int]:
+        """How many are asked for, and how many there are in whole horizons."""
+        horizon = self.model_.task.h
+        h = horizon if h is None else check_integer("h", h)
+        return h, math.ceil(h / horizon) * horizon
 
     @staticmethod
     def _statistics(

@@ -10,13 +10,11 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import _fit_context, clone
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
 from ..estimators.base import RecurrentEstimator
 from ..estimators.declare import with_parameters
-from ..estimators.fitting import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.n_jobs import effective_threads
 from ..estimators.parameters import as_python
 from ..estimators.progress import progress
@@ -25,9 +23,8 @@ from ..interrupts import Errand, deferred
 from . import frames, intervals
 from .base import BaseForecaster
 from .display import ForecastDisplay
-from .model import Model
 from .output import POINT, check_names
-from .panel import Panel, check_integer
+from .panel import check_integer
 from .splits import RollingOrigin
 
 
@@ -84,16 +81,26 @@ class _Forecaster(BaseForecaster):
 
     # --- forecasts -------------------------------------------------------------------------------------
     def predict(
-        self, df: Any = None, *, X_df: pd.DataFrame | None = None, static_df: pd.DataFrame | None = None
+        self,
+        df: Any = None,
+        h: int | None = None,
+        *,
+        X_df: pd.DataFrame | None = None,
+        static_df: pd.DataFrame | None = None,
     ) -> Any:
-        """Forecast the next `h` steps of every series.
+        """Forecast the next steps of every series.
 
         Parameters
         ----------
         df : Series or DataFrame, default=None
             Histories to forecast from instead of those of `fit`, in their form; the model stays as it is.
+        h : int, default=None
+            How many steps; None: the horizon of `fit`. Of fewer, the rest is left out. For more, forecasts
+            are read as if they had been observed, to forecast the next horizon, and so on; intervals widen as
+            if horizons did not depend on each other.
         X_df : DataFrame, default=None
-            The columns of `futr_exog` for the steps to come; `make_future_dataframe` makes the rows.
+            The columns of `futr_exog` for the steps to come; `make_future_dataframe` makes the rows. Where
+            they end within a horizon, the rest of it is taken to be as the last row.
         static_df : DataFrame, default=None
             As in `fit`, for `df`.
 
@@ -108,10 +115,17 @@ class _Forecaster(BaseForecaster):
         ------
         ValueError
             If `df` has series that were not in `fit`, or too few rows; if `X_df` does not cover the horizon,
-            or is given without `futr_exog`.
+            or is given without `futr_exog`; if `h` is more than that of `fit` and there are `hist_exog`,
+            which nobody knows of the first horizon.
         """
         panel = self._histories(df, static_df)
-        futr, h = list(panel.form.futr_exog), self.model_.task.h
+        h, whole = self._steps_ahead(h)
+        if whole > self.model_.task.h and panel.form.hist_exog:
+            raise ValueError(
+                f"h={h} is more than the horizon of fit, {self.model_.task.h}, whose hist_exog would be read "
+                "to forecast more: fit with that h"
+            )
+        futr = list(panel.form.futr_exog)
         if futr and X_df is None:
             raise ValueError(
                 f"predict needs X_df with {', '.join(map(repr, futr))} for the next {h} steps; "
@@ -119,17 +133,23 @@ class _Forecaster(BaseForecaster):
             )
         if X_df is not None and not futr:
             raise ValueError("there is an X_df, but futr_exog named none of its columns")
-        stamps = frames.futures(panel, h)
-        future = frames.read_future(X_df, panel, h, futr) if futr else np.empty((len(panel.ids), h, 0))
+        future = np.empty((len(panel.ids), whole, 0))
+        if futr:
+            future = frames.read_future(X_df, panel, whole, futr, needed=h)
+        stamps = frames.futures(panel, whole)
         statistics = self._statistics(self.model_, self.widths_, panel, future, stamps)
-        return frames.write_forecast(panel, stamps, statistics, self._name)
+        statistics = {name: values[:, :h] for name, values in statistics.items()}
+        asked = np.arange(len(stamps)) % whole < h
+        return frames.write_forecast(panel, stamps[asked], statistics, self._name)
 
-    def make_future_dataframe(self, df: Any = None) -> pd.DataFrame:
+    def make_future_dataframe(self, df: Any = None, h: int | None = None) -> pd.DataFrame:
         """The rows for which `predict` needs covariates.
 
         Parameters
         ----------
         df : Series or DataFrame, default=None
+            As for `predict`.
+        h : int, default=None
             As for `predict`.
 
         Returns
@@ -137,11 +157,7 @@ class _Forecaster(BaseForecaster):
         DataFrame
             With the id and time columns of a long frame, or with the index and no column.
         """
-        return frames.future_frame(self._histories(df), self.model_.task.h)
-
-    def _histories(self, df: Any, static_df: pd.DataFrame | None = None) -> Panel:
-        check_is_fitted(self)
-        return self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
+        return frames.future_frame(self._histories(df), self._steps_ahead(h)[0])
 
     def update(self, df: Any, max_steps: int = 0) -> Self:
         """Append new rows to the histories; scales and the widths of conformal intervals stay as in `fit`.
@@ -176,16 +192,6 @@ class _Forecaster(BaseForecaster):
                     self._train_further(model, panel, max_steps)
         self.panel_ = panel
         return self
-
-    def _train_further(self, model: Model, panel: Panel, max_steps: int) -> None:
-        own, before = model.regressor, model.regressor.get_params()
-        batch_size = DEFAULT_BATCH_SIZE if own.batch_size == "auto" else own.batch_size
-        epochs = self._epochs(max_steps, panel, model.task, batch_size)
-        patience = own.n_iter_no_change if own.early_stopping else epochs
-        changed = {"warm_start": True, "max_iter": epochs, "n_iter_no_change": patience}
-        own.set_params(**changed)
-        model.learn(panel, check_random_state(self.random_state))
-        own.set_params(**{name: before[name] for name in changed})
 
     # --- how good it is --------------------------------------------------------------------------------
     def cross_validation(

@@ -61,7 +61,9 @@ def as_index(stamps: pd.Index, panel: Panel) -> pd.Index:
     return stamps.rename(panel.form.stamp_name)
 
 
-def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndarray:
+def read_future(
+    X_df: pd.DataFrame, panel: Panel, h: int, names: Any, needed: int | None = None
+) -> np.ndarray:
     """Covariates of the next `h` steps of every series.
 
     Parameters
@@ -74,6 +76,8 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     h : int
     names : list of k names
         Numeric columns of `X_df`.
+    needed : int, default=None
+        So many have to be there; what lacks of the others is as in the step before. None: all.
 
     Returns
     -------
@@ -93,8 +97,8 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     X_df = as_pandas(X_df)
     if not isinstance(X_df, pd.DataFrame):
         raise not_a_frame("X_df has to be a DataFrame", X_df)
-    needed = [*(form.keys if long else []), *names]
-    lacking = [name for name in needed if name not in X_df.columns]
+    columns = [*(form.keys if long else []), *names]
+    lacking = [name for name in columns if name not in X_df.columns]
     if lacking:
         raise ValueError(f"columns are not in X_df: {first_few(lacking)}")
     what = f"column {quote(form.stamp_name)} of X_df" if long else "the index of X_df"
@@ -115,8 +119,13 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
         of = f"{series_name(panel.ids[series[row]])} has " if long else ""
         raise ValueError(f"X_df: {of}{stamps[row]}{'' if long else ' is there'} more than once")
     rows = keys.get_indexer(np.repeat(np.arange(n_keys), h) * len(uniques) + codes)
-    _check_rows(rows.reshape(n_keys, h), wanted, panel, long)
-    values = numbers(X_df[names].iloc[used[rows]], names, where="X_df: ").reshape(n_keys, h, len(names))
+    rows = rows.reshape(n_keys, h)
+    needed = h if needed is None else needed
+    _check_rows(rows[:, :needed], wanted, panel, long)
+    for step in range(needed, h):
+        rows[:, step] = np.where(rows[:, step] < 0, rows[:, step - 1], rows[:, step])
+    found = X_df[names].iloc[used[rows.reshape(-1)]]
+    values = numbers(found, names, where="X_df: ").reshape(n_keys, h, len(names))
     _check_values(values, names, wanted, panel, long)
     return np.repeat(values, len(panel.ids) // n_keys, axis=0)
 
@@ -126,7 +135,7 @@ def _check_rows(rows: np.ndarray, wanted: pd.Index, panel: Panel, long: bool) ->
     if not lacking.any():
         return
     i = int(lacking.any(axis=1).argmax())
-    first = wanted[i * rows.shape[1] + int(lacking[i].argmax())]
+    first = wanted[i * (len(wanted) // len(rows)) + int(lacking[i].argmax())]
     count, series = np.count_nonzero(lacking[i]), np.count_nonzero(lacking.any(axis=1))
     of = f" of {series_name(panel.ids[i])}" if long else ""
     more = f" ({np.count_nonzero(lacking)} rows of {series} series in all)" if series > 1 else ""

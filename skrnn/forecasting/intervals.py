@@ -12,6 +12,8 @@ import pandas as pd
 from .output import POINT
 from .panel import Panel
 
+LEAST_WINDOWS = 5  # by which a series has a size of its own
+
 
 def quantiles(levels: Sequence[float]) -> list[float]:
     """The quantiles at the ends of central intervals of these levels in per cent, and the median."""
@@ -138,6 +140,3 @@ def conformal_widths(errors: np.ndarray, levels: Sequence[float]) -> tuple[np.nd
     if not n:  # errors are nothing, and what is divided by them
         return np.zeros((len(levels), len(by_step))), sizes
     return ranked[ranks - 1][:, None] * by_step, sizes
-
-
-LEAST_WINDOWS = 5

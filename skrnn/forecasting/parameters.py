@@ -42,7 +42,8 @@ class ForecasterParameters:
         default=None,
     )
     strategy: Literal["direct", "recursive", "encoder_decoder"] = parameter(
-        '"direct": answer all steps of the horizon at once. "recursive": answer one step, which is then read '
+        '"direct": answer all steps of the horizon at once; with `lags="auto"`, of a history shorter than three '
+        'horizons a part of them, which is read to answer the next. "recursive": answer one step, which is then read '
         'as if it had been observed. "encoder_decoder": a second network, the decoder, begins in the last '
         "states of the one that has read the history, and goes through the steps of the horizon, each with "
         "the calendar, the `futr_exog` and the `stat_exog` of its own (Sutskever et al. 2014). It is for "
