@@ -30,6 +30,16 @@ class Ensemble:
         """What is learnt; of the steps read and the scales, those of the first model."""
         return self.models[0].task
 
+    @property
+    def n_rows(self) -> int | None:
+        """Rows of a history that forecasts are made from; None: all."""
+        n_rows = 0
+        for model in self.models:
+            if model.task.lags is None:
+                return None
+            n_rows = max(n_rows, model.task.lags + model.task.transform.n_lost)
+        return n_rows
+
     def views(self) -> tuple[list[int | None], list[str], list[tuple[int, ...]], list[bool]]:
         """Lags, by what is scaled, differences and whether logarithms are learnt, of each model."""
         tasks = [model.task for model in self.models]

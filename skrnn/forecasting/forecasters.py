@@ -20,22 +20,15 @@ from ..estimators.parameters import as_python
 from ..estimators.progress import progress
 from ..estimators.unchanged import unchanged_on_error
 from ..interrupts import Errand, deferred
-from . import frames, intervals
-from .base import BaseForecaster
+from . import frames
+from .assessment import Assessed, check_no_y
 from .display import ForecastDisplay
-from .output import POINT, check_names
+from .output import check_names
 from .panel import check_integer
 from .splits import RollingOrigin
 
 
-def _check_no_y(y: Any) -> None:
-    if y is not None:
-        raise ValueError(
-            "y has to be None: the series to forecast are in the frame, covariates by their names"
-        )
-
-
-class _Forecaster(BaseForecaster):
+class _Forecaster(Assessed):
     """The public methods."""
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -69,7 +62,7 @@ class _Forecaster(BaseForecaster):
             column of the name of a forecast's. The forecaster is then what it was before, as after Ctrl-C.
         """
         self._check_parameters()
-        _check_no_y(y)
+        check_no_y(y)
         panel = self._read(df, static_df)
         check_names(panel.form, self._name, self._levels, backtest=False)
         model, widths = self._train(panel)
@@ -274,46 +267,6 @@ class _Forecaster(BaseForecaster):
                         parts.close()
                 raise
         return frames.write_cross_validation(panel, folds, statistics, self._name)
-
-    def score(self, df: Any, y: Any = None) -> float:
-        """How well the rows that follow the histories are forecast, for a search with `RollingOrigin`.
-
-        Parameters
-        ----------
-        df : Series or DataFrame
-            The rows that follow, in the form of the data and with its covariates.
-        y : None
-            There is none.
-
-        Returns
-        -------
-        float
-            Minus the mean absolute scaled error (MASE with a season of one step: the error of each series in
-            units of its mean absolute step).
-        """
-        check_is_fitted(self)
-        _check_no_y(y)
-        panel, h = frames.extend(self.panel_, df), self.model_.task.h
-        later = panel.lengths - self.panel_.lengths
-        if (later < 1).any():
-            raise ValueError(f"{panel.name(int(later.argmin()))} has no row to compare with")
-        stops = panel.stops - later
-        rows = np.minimum(stops[:, None] + np.arange(h), panel.stops[:, None] - 1)
-        beyond = np.arange(h) >= later[:, None]
-        if len(panel.form.futr_exog) and beyond.any():
-            raise ValueError(
-                f"{panel.name(int(later.argmin()))} has {later.min()} rows to compare with, but the "
-                f"covariates of {h} are needed"
-            )
-        known = panel.until(stops)
-        statistics = self._statistics(
-            self.model_, self.widths_, known, panel.futr_exog[rows], frames.futures(known, h)
-        )
-        errors = np.abs(panel.values[rows] - statistics[POINT]) / intervals.spread(known)[:, None]
-        compared = panel.measured[rows] & ~beyond[:, :, None]
-        if not compared.any():
-            raise ValueError("there is no value to compare with: all that follow were missing")
-        return -float(errors[compared].mean())
 
     def plot(self, df: Any = None, forecast: Any = None, **kwargs: Any) -> ForecastDisplay:
         """Draw histories and forecasts, with a band for each level.
