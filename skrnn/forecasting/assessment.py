@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
 from . import frames, intervals
 from .base import BaseForecaster
@@ -43,9 +42,9 @@ class Assessed(BaseForecaster):
 
     def _compared(self, df: Any) -> tuple[Panel, np.ndarray, np.ndarray]:
         """Histories, the values that follow, NaN where they are not known, and forecasts of them."""
-        check_is_fitted(self)
-        panel, h = frames.extend(self.panel_, df), self.model_.task.h
-        later = panel.lengths - self.panel_.lengths
+        before = self._own_histories
+        panel, h = frames.extend(before, df), self.model_.task.h
+        later = panel.lengths - before.lengths
         if (later < 1).any():
             raise ValueError(f"{panel.name(int(later.argmin()))} has no row to compare with")
         stops = panel.stops - later
@@ -89,8 +88,8 @@ class Assessed(BaseForecaster):
         ValueError
             If `step` is not of the horizon.
         """
-        check_is_fitted(self)
-        step, task, panel = check_integer("step", step), self.model_.task, self.panel_
+        panel = self._own_histories
+        step, task = check_integer("step", step), self.model_.task
         if step > task.h:
             raise ValueError(f"step={step} is beyond the horizon of fit, {task.h}")
 

@@ -264,9 +264,18 @@ class BaseForecaster(Versioned, Asked):
         return intervals.Widths(panel.ids, *intervals.conformal_widths(np.stack(errors), self._levels))
 
     # --- forecasts -------------------------------------------------------------------------------------
+    @property
+    def _own_histories(self) -> Panel:
+        check_is_fitted(self)
+        if not len(self.panel_.stamps):
+            raise ValueError("its histories were left out of this forecaster (without_histories)")
+        return self.panel_
+
     def _histories(self, df: Any, static_df: pd.DataFrame | None = None) -> Panel:
         check_is_fitted(self)
-        return self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
+        if df is None:
+            return self._own_histories
+        return frames.read_panel(df, like=self.panel_, static_df=static_df)
 
     def _steps_ahead(self, h: int | None) -> tuple[int, int]:
         """How many are asked for, and how many there are in whole horizons."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from contextlib import ExitStack
 from typing import Any, Self
@@ -172,9 +173,9 @@ class _Forecaster(Assessed):
             As of `fit`, and if a stamp is not after the end of its series. The forecaster is then what it was
             before, as after Ctrl-C.
         """
-        check_is_fitted(self)
+        before = self._own_histories
         max_steps = check_integer("max_steps", max_steps, least=0)
-        panel = frames.extend(self.panel_, df)
+        panel = frames.extend(before, df)
         if max_steps:
             if not isinstance(self.regressor_, RecurrentEstimator):
                 raise ValueError(f"{type(self.regressor_).__name__} cannot be trained further: fit anew")
@@ -185,6 +186,33 @@ class _Forecaster(Assessed):
                     self._train_further(model, panel, max_steps)
         self.panel_ = panel
         return self
+
+    def without_histories(self) -> Self:
+        """A copy that does not hold the data it was fitted to, for files that are small or go elsewhere.
+
+        It forecasts from the histories that `predict` is given, and knows the names of the series, their
+        scales and their static covariates; what needs histories of its own says that they were left out.
+
+        Returns
+        -------
+        forecaster
+
+        Examples
+        --------
+        >>> import pickle
+        >>> import numpy as np, pandas as pd
+        >>> from skrnn.forecasting import GRUForecaster
+        >>> sales = pd.Series(np.sin(np.arange(5000.0)))
+        >>> model = GRUForecaster(h=2, lags=4, max_steps=10, random_state=0).fit(sales)
+        >>> len(pickle.dumps(model)) > 2 * len(pickle.dumps(model.without_histories()))
+        True
+        >>> len(model.without_histories().predict(sales[-20:]))
+        2
+        """
+        check_is_fitted(self)
+        result = copy.copy(self)
+        result.panel_ = self.panel_.emptied()
+        return copy.deepcopy(result)
 
     # --- how good it is --------------------------------------------------------------------------------
     def cross_validation(
