@@ -2,7 +2,8 @@
 
 A loss maps a row of the head's raw outputs and its targets to a number, the mean over the outputs. It
 is written once, for one row, with the functions of `math` that every backend has. With weights ``w``, a
-minibatch's loss is sum(w l) / sum(w).
+minibatch's loss is sum(w l) / sum(w). Numbers to learn may be NaN, not known: the mean is over the others,
+and with the share of those as the weight of a row, a minibatch's is over all that is known.
 """
 
 from __future__ import annotations
@@ -49,20 +50,34 @@ def elementwise(term: Callable) -> Callable:
 
     @wraps(term)  # its name, by which losses are pickled
     def make(jit):
-        term_of = term(jit)
+        term_of, known_of = term(jit), _known(jit)
 
         @jit
         def row(raw, y, d, p):
-            total, n = 0.0, len(y)
-            for j in range(n):
-                value, slope = term_of(raw[j], y[j], p)
-                total += value
-                d[j] = slope / n
+            total, n = 0.0, known_of(y)
+            for j in range(len(y)):
+                d[j] = 0
+                if y[j] == y[j]:
+                    value, slope = term_of(raw[j], y[j], p)
+                    total += value
+                    d[j] = slope / n
             return total / n
 
         return row
 
     return make
+
+
+def _known(jit):
+    @jit
+    def known_of(y):
+        """How many targets are no NaN, but at least 1."""
+        n = 0
+        for j in range(len(y)):
+            n += y[j] == y[j]
+        return max(n, 1)
+
+    return known_of
 
 
 @elementwise
@@ -107,14 +122,18 @@ def _poisson(jit):
 
 
 def _quantile(jit):
-    softplus_of, sigmoid_of = _softplus(jit), _sigmoid(jit)
+    softplus_of, sigmoid_of, known_of = _softplus(jit), _sigmoid(jit), _known(jit)
 
     @jit
     def row(raw, y, d, p):
         anchor, n = int(p[0]), len(p) - 1  # p: place of the free quantile, levels
-        total, scale = 0.0, len(y) * n
+        total, scale = 0.0, known_of(y) * n
         for j in range(len(y)):
             q, dq = raw[j * n : (j + 1) * n], d[j * n : (j + 1) * n]
+            if y[j] != y[j]:
+                for k in range(n):
+                    dq[k] = 0
+                continue
             for side in (-1, 1):  # from the anchor downward, then upward
                 value, k = q[anchor], anchor
                 while 0 <= k < n:

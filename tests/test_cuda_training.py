@@ -40,6 +40,7 @@ def data(lengths=RAGGED, *, per_step=False, n_y=2, kind="normal", weights=True, 
         "counts": rng.integers(0, 4, (n, n_y)),
         "classes": rng.integers(0, 3, (n, 1)),
         "binary": rng.integers(0, 2, (n, n_y)),
+        "unknown": np.where(rng.random((n, n_y)) < 0.4, np.nan, rng.standard_normal((n, n_y))),
     }[kind]
     return Data(sequences, Targets(y.astype(dtype)), rng.random(n).astype(dtype) if weights else None)
 
@@ -98,6 +99,8 @@ def test_without_clipping_nor_momentum():
         (losses.quantile([0.1, 0.5, 0.8, 0.9]), "normal", 2, 8),
         (losses.multiclass_log_loss, "classes", 1, 3),
         (losses.binary_log_loss, "binary", 2, 2),
+        (losses.squared_error, "unknown", 2, 2),
+        (losses.quantile([0.1, 0.5]), "unknown", 2, 4),
     ],
     ids=lambda x: getattr(x, "name", None),
 )

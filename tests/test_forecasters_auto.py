@@ -128,6 +128,24 @@ def test_what_does_not_begin_there(parameters):
     assert model.model_.task.ridge is None
 
 
+@pytest.mark.parametrize("shape", [(40, 7), (9, 30)])
+def test_ridge_regression_of_what_is_known(shape):
+    """Near the regression of each output on the rows where it is known."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=shape), rng.normal(size=(shape[0], 3))
+    Y[:, :2] /= 10  # no row is beyond unit size
+    Y[:, 2] = 0.1 * X[:, 0]
+    Y[rng.random(Y.shape) < 0.2] = np.nan
+    path = RidgePath([3.0, 300.0]).fit(X, Y)
+    for k, strength in enumerate((3.0, 300.0)):
+        for j in range(3):
+            known = ~np.isnan(Y[:, j])
+            oracle = Ridge(strength).fit(X[known], Y[known, j])
+            near = 1e-6 if shape[0] > shape[1] else 3e-3  # where the map fits all, rounds change little
+            np.testing.assert_allclose(path.weights[k, j], oracle.coef_, atol=near)
+            np.testing.assert_allclose(path.biases[k, j], oracle.intercept_, atol=near)
+
+
 # --- views ---------------------------------------------------------------------------------------------
 def test_all_views_of_a_seasonal_series():
     found = views(read_panel(series(np.exp(np.sin(STEPS)))), 5, AUTO)

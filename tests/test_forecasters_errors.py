@@ -192,13 +192,16 @@ def test_log_of_what_has_none():
     refused(ValueError, message, forecaster(log1p=True).fit, changed(long(), 40, "y", -1.0))
 
 
-@pytest.mark.parametrize("parameters", [{}, {"lags": None}, {"regressor": Ridge()}])
-def test_nothing_is_left_to_learn(parameters):
+@pytest.mark.parametrize(
+    ("parameters", "missing", "what"),
+    [({}, slice(5, None), "every target is"), ({"lags": None}, slice(1, None), "every target is"),
+     ({"regressor": Ridge()}, slice(1, None, 3), "one in every 3 targets in a row is")],
+)  # fmt: skip
+def test_nothing_is_left_to_learn(parameters, missing, what):
     data = series()
-    data.iloc[1::3] = np.nan
-    model = forecaster(missing="mask", **parameters)
-    message = "nothing to learn from series 'sales' of 30 rows: one in every 3 targets in a row is missing"
-    refused(ValueError, message, model.fit, data)
+    data.iloc[missing] = np.nan
+    message = f"nothing to learn from series 'sales' of 30 rows: {what} missing"
+    refused(ValueError, message, forecaster(missing="mask", **{"lags": 5} | parameters).fit, data)
 
 
 def test_of_another_form():

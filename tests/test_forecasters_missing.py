@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
 from spies import LAGS, H, SpyNetwork, forecaster, name_of, spied, walk
 
 from skrnn.forecasting.model import Model
@@ -18,19 +19,19 @@ def with_gaps(n=60):
 
 @pytest.mark.parametrize("lags", [LAGS, None])
 def test_the_network_is_told_what_was_missing(lags):
-    """A second column says what was observed, and what was not is no target."""
+    """A second column says what was observed, and what was not is no target; the others of its window are."""
     own = SpyNetwork(2, max_iter=1, random_state=0)
     data = with_gaps()
     model = spied(data, own, missing="mask", lags=lags)
     network, observed = model.regressor_, data.notna().to_numpy()
     assert_array_equal(network.X_.values[:, 1], observed)
+    assert_array_equal(np.isnan(network.y_.values[:, 0]), ~observed)
     if lags:
-        expected = [observed[at : at + H].all() for at in network.y_.at]
-        assert_array_equal(network.w_, expected)
+        expected = [observed[at : at + H].mean() for at in network.y_.at]
     else:
-        expected = [t + H < 60 and observed[t + 1 : t + 1 + H].all() for t in range(60)]
-        assert_array_equal(network.w_ > 0, expected)
-    assert 0 < sum(expected) < len(expected)
+        expected = [observed[t + 1 : t + 1 + H].mean() if t + H < 60 else 0 for t in range(60)]
+    assert_allclose(network.w_, expected)
+    assert set(np.unique(np.round(expected, 3))) >= {0.333, 0.667, 1}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_filled_values_are_never_learnt(parameters, monkeypatch):
     def spoilt(self, *arguments):
         targets, unknown = arguments[place : place + 2]
         calls.append(np.count_nonzero(unknown))
-        other = np.where(unknown[:, None], 1e3, targets).astype(targets.dtype)
+        other = np.where(unknown, 1e3, targets).astype(targets.dtype)
         return original(self, *arguments[:place], other, *arguments[place + 1 :])
 
     monkeypatch.setattr(Model, method, spoilt)
@@ -66,15 +67,45 @@ def test_filled_values_are_never_learnt(parameters, monkeypatch):
 
 
 def test_missing_values_do_not_stop_a_fit_early():
-    """Windows that are held back with targets that are known, all of them."""
+    """Of windows that are held back what is known has a score."""
     own = SpyNetwork(2, max_iter=2, random_state=0)
     data = with_gaps()
     network = spied(data, own, missing="mask", validation_fraction=0.3).regressor_
     held_back, observed = network.validation_["y_val"], data.notna().to_numpy()
-    windows = [at for at in range(held_back.at.min(), 60 - H + 1) if observed[at : at + H].all()]
-    assert held_back.at.tolist() == windows
-    assert network.validation_["X_val"].starts.tolist() == [at - LAGS for at in windows]
-    assert 47 in range(min(windows), 60)
+    assert held_back.at.tolist() == [*range(60 - H + 1 - len(held_back.at), 60 - H + 1)]
+    assert 47 in held_back.at
+    assert_array_equal(np.isnan(held_back.values[:, 0]), ~observed)
+    y = held_back.matrix()
+    raw = y[::-1].copy()
+    raw[np.isnan(raw)] = 3.0
+    scores = [r2_score(true[known], value[known]) for true, value in zip(y.T, raw.T)
+              for known in [~np.isnan(true)]]  # fmt: skip
+    assert np.isnan(y).any()
+    assert network._score_rows(raw, y, None) == pytest.approx(np.mean(scores))
+
+
+@pytest.mark.parametrize("parameters", [{}, {"lags": None}, {"strategy": "encoder_decoder"}], ids=name_of)
+@pytest.mark.parametrize("head", [{}, {"level": 80, "intervals": "quantile"}, {"loss": "huber"}], ids=name_of)
+def test_no_window_is_whole(parameters, head):
+    """Nor is it wasted: of a third of the values a sine is learnt."""
+    t = np.arange(300)
+    data = pd.Series(np.sin(t * 2 * np.pi / 12), pd.date_range("2024-01-01", periods=300, freq="h"))
+    seen = data.where((t % 3 == 0) | (np.random.default_rng(0).random(300) < 0.1) | (t > 280))
+    given = dict(missing="mask", h=6, hidden_size=16, max_steps=1500, lags=24) | parameters | head
+    model = forecaster(given, learning_rate_init=0.01).fit(seen)
+    forecast = np.asarray(model.predict())
+    expected = np.sin((300 + np.arange(6)) * 2 * np.pi / 12)
+    assert np.abs(forecast.reshape(6, -1)[:, 0] - expected).mean() < 0.25
+    weights = np.convolve(seen.notna(), np.ones(6), "valid")
+    assert weights[:270].max() < 6
+
+
+def test_a_regressor_of_rows_needs_whole_windows():
+    data = walk()
+    data.iloc[::3] = np.nan
+    with pytest.raises(ValueError, match="one in every 3 targets in a row is missing"):
+        forecaster(regressor=Ridge(), missing="mask").fit(data)
+    assert forecaster(missing="mask").fit(data).predict().notna().all()
 
 
 def test_interpolated_values_are_targets_like_others():

@@ -274,3 +274,25 @@ def test_huber_between_its_limits():
     )
     assert np.isclose(value(losses.huber(1e6), raw, y, None), squared / 2)
     assert np.isclose(value(losses.huber(1e-9), raw, y, None), 1e-9 * absolute)
+
+
+NUMBERS = [name for name in LOSSES if not name.startswith("log_loss")]
+
+
+@pytest.mark.parametrize("n_outputs", [1, 4])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_targets_that_are_not_known(name, n_outputs):
+    """NaN counts for nothing: the mean is over the others, and their share is a fair weight."""
+    rng, loss = np.random.default_rng(0), LOSSES[name]
+    raw, y = problem(name, rng, n_outputs=n_outputs)
+    known = rng.random(y.shape) < 0.6
+    known[0], known[1] = False, True
+    w, each = known.mean(axis=1), raw.shape[1] // n_outputs
+    total, weight, gradient = loss_of(loss, raw, np.where(known, y, np.nan), w)
+    # Every number by itself, as a row of one output.
+    alone = raw.reshape(-1, each)[known.ravel()]
+    expected, count, gradients = loss_of(loss, alone, y[known][:, None], None)
+    np.testing.assert_allclose(total / weight, expected / count, rtol=1e-12)
+    gradient = gradient.reshape(-1, each)
+    np.testing.assert_allclose(gradient[known.ravel()], gradients, rtol=1e-12)
+    assert not gradient[~known.ravel()].any()

@@ -185,7 +185,18 @@ class _Regressor(RegressorMixin, RecurrentEstimator, RegressorParameters):
         return self._score_rows(raw, targets, w)
 
     def _score_rows(self, raw: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> float:
-        return float(r2_score(y, self._values(raw), sample_weight=w))
+        values = self._values(raw)
+        if not np.isnan(y).any():
+            return float(r2_score(y, values, sample_weight=w))
+        # Targets of forecasters, where they are not known: the mean over outputs, as without.
+        w = np.ones(len(y)) if w is None else w
+        each = zip(y.T, values.reshape(y.shape).T)
+        scores = [
+            r2_score(true[known], value[known], sample_weight=w[known])
+            for true, value in each
+            if np.count_nonzero(known := ~np.isnan(true)) > 1
+        ]
+        return float(np.mean(scores))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

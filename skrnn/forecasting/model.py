@@ -131,7 +131,7 @@ class Model:
         learnt = self.transform.transform(panel)
         table = self.features.table(learnt)
         targets = np.ascontiguousarray(table.values[:, : self.n_targets])
-        unknown = ~learnt.observed[ranges(panel.starts[:-1], panel.stops)].all(axis=1)
+        unknown = ~learnt.observed[ranges(panel.starts[:-1], panel.stops)]
         if self.task.streams:
             self._learn_histories(panel, table, targets, unknown)
         else:
@@ -192,23 +192,23 @@ class Model:
         return path.weights[0], path.biases[0]
 
     def _check_known(self, panel: Panel, weights: np.ndarray) -> None:
-        if not weights.any():
+        whole = not self.recurrent and not isinstance(self.regressor, RidgePath)
+        if not (weights == 1 if whole else weights).any():
             step = self.task.step
-            what = "every target is" if step == 1 else f"one in every {step} targets in a row is"
+            what = f"one in every {step} targets in a row is" if whole and step > 1 else "every target is"
             raise NothingToLearn(f"there is nothing to learn from {panel}: {what} missing")
 
     def _windows(
         self, table: Table, targets: np.ndarray, unknown: np.ndarray, starts: np.ndarray, at: np.ndarray
     ) -> tuple[Any, Targets, np.ndarray | None]:
-        """Windows of rows from `starts` on, with the targets behind them, from `at` on."""
+        """Windows of rows from `starts` on, with the targets behind them, from `at` on.
+
+        What is unknown of these is NaN, and the share of the others the weight of a window; None: all are 1.
+        """
         step, scaling = self.task.step, self._scaling(targets, starts)
         X = self._read(table, starts, at, scaling)
-        y = scaled_targets(targets, at, step, scaling)
-        if not unknown.any():
-            return X, y, None
-        before = np.concatenate([[0], np.cumsum(unknown)])
-        missing = before[at + step] - before[at]
-        return X, y, (missing == 0).astype(np.float64)
+        y = scaled_targets(_known(targets, unknown), at, step, scaling)
+        return X, y, _shares(unknown, at, step) if unknown.any() else None
 
     def _read(self, table: Table, starts: np.ndarray, at: np.ndarray, scaling: Scaling) -> Any:
         """What the regressor reads to answer the rows from `at` on: `Sequences`, or `Pairs`."""
@@ -227,7 +227,9 @@ class Model:
         return window_scale(scale, targets, lags, starts, unit=self.task.transform.scale is not None)
 
     def _fit_flat(self, X: Sequences, y: Targets, w: np.ndarray | None) -> None:
-        known = slice(None) if w is None else w > 0
+        known: Any = slice(None)
+        if w is not None:
+            known = w > 0 if isinstance(self.regressor, RidgePath) else w == 1
         rows, answers = flat_windows(X.take(known)), y.take(known).matrix()
         if y.width == 1:
             answers = answers[:, 0]
@@ -236,18 +238,17 @@ class Model:
         self.regressor.fit(rows, answers)
 
     def _learn_histories(self, panel: Panel, table: Table, targets: np.ndarray, unknown: np.ndarray) -> None:
-        """Whole histories, with an answer after every step of which all targets are known."""
+        """Whole histories, with an answer after every step."""
         step, n_rows = self.task.step, len(targets)
         first = self._first_rows(panel, table, 1 + step, f"a horizon of {step}")
         lengths = table.stops - first
         X = Sequences(table.values, first, lengths)
         at = np.minimum(np.arange(n_rows) + 1, n_rows - step)
-        before = np.concatenate([[0], np.cumsum(unknown)])
         known = np.zeros(n_rows)
         inside = ranges(first, table.stops - step)
-        known[inside] = before[inside + 1 + step] == before[inside + 1]
+        known[inside] = _shares(unknown, inside + 1, step)
         self._check_known(panel, known)
-        self.regressor.fit(X, Targets(targets, at, step), known)
+        self.regressor.fit(X, Targets(_known(targets, unknown), at, step), known)
 
     # --- forecasts -------------------------------------------------------------------------------------
     def forecast(
@@ -335,6 +336,17 @@ class Model:
                 apart, known = after - middle, (before - _middle(before)[..., None])[:, -1:]
                 after[:] = middle + np.sign(apart) * np.hypot(apart, known)
         return np.concatenate(answers, axis=1)
+
+
+def _known(targets: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """NaN where a target is not known."""
+    return np.where(unknown, targets.dtype.type(np.nan), targets) if unknown.any() else targets
+
+
+def _shares(unknown: np.ndarray, at: np.ndarray, step: int) -> np.ndarray:
+    """How much is known of so many rows of targets from `at` on."""
+    before = np.concatenate([[0], np.cumsum(np.count_nonzero(unknown, axis=1))])
+    return 1 - (before[at + step] - before[at]) / (step * unknown.shape[1])
 
 
 def _middle(answers: np.ndarray) -> np.ndarray:
