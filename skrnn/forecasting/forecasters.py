@@ -218,9 +218,10 @@ class _Forecaster(BaseForecaster):
         Returns
         -------
         DataFrame
-            Forecasts with the true values and the cutoffs; `evaluate` makes errors of them. For a long frame
-            with the columns ``cutoff``, the target and the statistics; for a Series the same, by stamp; for a
-            wide frame with rows (cutoff, stamp) and columns (series, statistic).
+            Forecasts with the true values and the cutoffs; `evaluate` makes errors of them, and
+            `ForecastDisplay.from_cross_validation` a picture. For a long frame with the columns ``cutoff``,
+            the target and the statistics; for a Series the same, by stamp; for a wide frame with rows
+            (cutoff, stamp) and columns (series, statistic).
 
         Notes
         -----

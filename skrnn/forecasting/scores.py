@@ -27,6 +27,7 @@ class ScoreTable(NamedTuple):
         With the columns series, cutoff and time, positions in `ids`, `cutoffs` and `times`; step, from 1 on;
         y, NaN where it is not known, and models.
     ids, cutoffs, times : Index
+        The last with the name of the column, or of the index.
     models : list
         Columns of point forecasts.
     levels : dict from str to list
@@ -96,7 +97,7 @@ def read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: H
             f"{quote(id_col)} with their names"
         )
     models, levels = _models(list(columns))
-    return ScoreTable(frame, ids, pd.Index(cutoffs), pd.Index(times), models, levels, plain)
+    return ScoreTable(frame, ids, pd.Index(cutoffs), pd.Index(times, name=time.name), models, levels, plain)
 
 
 def _models(names: list) -> tuple[list, dict[str, list]]:
