@@ -30,6 +30,16 @@ class Ensemble:
         """What is learnt; of the steps read and the scales, those of the first model."""
         return self.models[0].task
 
+    @property
+    def n_rows(self) -> int:
+        """Rows of a series from which all of them can forecast."""
+        return max(model.task.n_rows for model in self.models)
+
+    @property
+    def n_rows_needed(self) -> int:
+        """Rows of a series of which all of them can learn."""
+        return max(model.task.n_rows_needed for model in self.models)
+
     def views(self) -> tuple[list[int | None], list[str], list[tuple[int, ...]], list[bool]]:
         """Lags, by what is scaled, differences and whether logarithms are learnt, of each model."""
         tasks = [model.task for model in self.models]

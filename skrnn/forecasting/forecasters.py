@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import ExitStack
 from typing import Any, Self
 
-import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import _fit_context, clone
@@ -17,17 +15,17 @@ from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
 from ..estimators.base import RecurrentEstimator
 from ..estimators.declare import with_parameters
 from ..estimators.fitting import BATCH_SIZE as DEFAULT_BATCH_SIZE
-from ..estimators.n_jobs import effective_threads
 from ..estimators.parameters import as_python
-from ..estimators.progress import progress
 from ..estimators.unchanged import unchanged_on_error
-from ..interrupts import Errand, deferred
+from ..interrupts import deferred
 from . import frames, intervals
+from .backtest import backtest
 from .base import BaseForecaster
 from .display import ForecastDisplay
 from .model import Model
 from .output import POINT, check_names
 from .panel import Panel, check_integer
+from .short_series import DONE, to_learn, to_read, warn_of_short
 from .splits import RollingOrigin
 
 
@@ -70,12 +68,20 @@ class _Forecaster(BaseForecaster):
             For data that cannot be used, naming the series and the stamp: gaps, stamps twice or unsorted,
             NaN, series shorter than lags and horizon, a frequency that is missing or mixed; a
             column of the name of a forecast's. The forecaster is then what it was before, as after Ctrl-C.
+
+        Warns
+        -----
+        UserWarning
+            If series are too short, and `short_series` says what to do about it.
         """
         self._check_parameters()
         _check_no_y(y)
         panel = self._read(df, static_df)
         check_names(panel.form, self._name, self._levels, backtest=False)
         model, widths = self._train(panel)
+        if self.short_series != "raise":
+            n, done = model.n_rows_needed, DONE[self.short_series]
+            warn_of_short(panel, panel.lengths < n, f"with fewer than {n} rows, and {done} in training")
         with deferred():
             self.panel_, self.model_, self.widths_ = panel, model, widths
             self.regressor_ = model.models[0].regressor
@@ -92,6 +98,8 @@ class _Forecaster(BaseForecaster):
         ----------
         df : Series or DataFrame, default=None
             Histories to forecast from instead of those of `fit`, in their form; the model stays as it is.
+            Series need not have been in `fit`: one that was not is scaled by the history given, so give as
+            much of it as there is; others keep the scale of `fit`.
         X_df : DataFrame, default=None
             The columns of `futr_exog` for the steps to come; `make_future_dataframe` makes the rows.
         static_df : DataFrame, default=None
@@ -107,8 +115,14 @@ class _Forecaster(BaseForecaster):
         Raises
         ------
         ValueError
-            If `df` has series that were not in `fit`, or too few rows; if `X_df` does not cover the horizon,
-            or is given without `futr_exog`.
+            If `df` has too few rows; if it has series that were not in `fit` and something is learnt of
+            each: `stat_exog` that are not given, the targets of `multivariate=True`; if `X_df` does not cover
+            the horizon, or is given without `futr_exog`.
+
+        Warns
+        -----
+        UserWarning
+            If series are too short to be forecast, with ``short_series="drop"``.
         """
         panel = self._histories(df, static_df)
         futr, h = list(panel.form.futr_exog), self.model_.task.h
@@ -141,7 +155,12 @@ class _Forecaster(BaseForecaster):
 
     def _histories(self, df: Any, static_df: pd.DataFrame | None = None) -> Panel:
         check_is_fitted(self)
-        return self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
+        panel = self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
+        known = to_read(panel, self.model_.n_rows, self.model_.task.short_series)
+        if known is not panel:
+            n = self.model_.n_rows
+            warn_of_short(panel, panel.lengths < n, f"with fewer than {n} rows, and not forecast")
+        return known
 
     def update(self, df: Any, max_steps: int = 0) -> Self:
         """Append new rows to the histories; scales and the widths of conformal intervals stay as in `fit`.
@@ -172,8 +191,10 @@ class _Forecaster(BaseForecaster):
             with ExitStack() as unchanged:
                 for model in self.model_.models:
                     unchanged.enter_context(unchanged_on_error(model.regressor))
+                task = self.model_.task
+                learnt = to_learn(panel, self.model_.n_rows_needed, task.short_series)
                 for model in self.model_.models:
-                    self._train_further(model, panel, max_steps)
+                    self._train_further(model, learnt, max_steps)
         self.panel_ = panel
         return self
 
@@ -241,33 +262,8 @@ class _Forecaster(BaseForecaster):
         panel = self._read(df, static_df)
         check_names(panel.form, self._name, self._levels, backtest=True)
         origin = RollingOrigin(n_windows, self.h, self.h if step_size is None else step_size)
-        folds = list(origin.folds(panel, self._n_rows_needed))
-        every = 1 if refit is True else len(folds) if refit is False else refit
-
-        def forecast(first: int) -> list[dict[str, np.ndarray]]:
-            with errand.part():
-                own = clone(self).set_params(n_jobs=1, verbose=False)
-                model, widths = own._train(folds[first].panel)
-                return [
-                    own._statistics(model, widths, fold.panel, fold.future, fold.stamps)
-                    for fold in folds[first : first + every]
-                ]
-
-        starts = range(0, len(folds), every)
-        run = joblib.Parallel(effective_threads(self.n_jobs), backend="threading", return_as="generator")
-        with Errand() as errand:
-            parts = None
-            try:
-                with deferred():  # Python's own locks do not bear an interrupt where threads are started
-                    parts = run(joblib.delayed(forecast)(first) for first in starts)
-                shown = progress(parts, self.verbose, type(self).__name__, len(starts), "cutoff")
-                statistics = [each for part in shown for each in part]
-            except BaseException:
-                with deferred(), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # joblib says that tasks are given up, which is meant
-                    if parts is not None:
-                        parts.close()
-                raise
+        folds = list(origin.folds(panel, *self._n_rows_of_fold))
+        folds, statistics = backtest(self, panel, folds, refit)
         return frames.write_cross_validation(panel, folds, statistics, self._name)
 
     def score(self, df: Any, y: Any = None) -> float:
@@ -289,7 +285,9 @@ class _Forecaster(BaseForecaster):
         check_is_fitted(self)
         _check_no_y(y)
         panel, h = frames.extend(self.panel_, df), self.model_.task.h
-        later = panel.lengths - self.panel_.lengths
+        before = to_read(self.panel_, self.model_.n_rows, self.model_.task.short_series)
+        panel = panel.take(panel.ids.get_indexer(before.ids))
+        later = panel.lengths - before.lengths
         if (later < 1).any():
             raise ValueError(f"{panel.name(int(later.argmin()))} has no row to compare with")
         stops = panel.stops - later

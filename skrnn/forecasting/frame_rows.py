@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .gaps import PanelRows
-from .panel import Form, Panel, first_few, quote, series_name
+from .panel import Form, Panel, quote, series_name
 from .stamps import as_integers, as_stamps, check_same_time
 from .static import is_number
 
@@ -45,7 +45,8 @@ def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:
     if form.multivariate:
         return PanelRows(pd.Index(["all"]), np.array([0, n_rows]), stamps, values, exog)
     starts = n_rows * np.arange(n_series + 1)
-    ids = ids if like is None else like.ids  # a Series without a name in fit may have one now
+    if like is not None and form.kind == "series" and None in (data.name, like.form.names[0]):
+        ids = like.ids  # a Series may have a name in one place only
     stamps = stamps if n_series == 1 else stamps[np.tile(np.arange(n_rows), n_series)]
     return PanelRows(ids, starts, stamps, values.T.reshape(-1, 1), np.tile(exog, (n_series, 1)))
 
@@ -56,8 +57,8 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
     Raises
     ------
     ValueError
-        If an id or a time is missing, a series has a stamp twice or, with `like`, was not there; the times
-        are none, or of another kind; or a column is not numeric.
+        If an id or a time is missing, or a series has a stamp twice; the times are none, or of another kind;
+        or a column is not numeric.
     """
     if form.id_name is None:
         codes, ids = np.zeros(len(data), np.intp), form.names[:1] if like is None else like.ids
@@ -67,9 +68,8 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
         raise ValueError(f"{quote(form.id_name)} is missing in row {(codes < 0).argmax()}")
     if like is not None:
         where = like.ids.astype(object).get_indexer(ids.astype(object))
-        if (where < 0).any():
-            raise ValueError(f"series were not there in fit: {first_few(ids[where < 0])}")
-        codes, ids = np.argsort(np.argsort(where))[codes], like.ids[np.sort(where)]
+        if (where >= 0).all():
+            codes, ids = np.argsort(np.argsort(where))[codes], like.ids[np.sort(where)]
     column = f"column {quote(form.stamp_name)}"
     stamps = as_stamps(pd.Index(data[form.stamp_name]), column)
     if like is not None:

@@ -49,6 +49,10 @@ class Form:
         """The columns of a long frame that tell its rows apart."""
         return [self.stamp_name] if self.id_name is None else [self.id_name, self.stamp_name]
 
+    def series_columns(self, ids: pd.Index) -> np.ndarray:
+        """The columns of a wide frame that hold these series."""
+        return np.zeros(1, np.intp) if self.multivariate else self.names.get_indexer(ids)
+
     def key_columns(self, ids: pd.Index, stamps: pd.Index) -> dict[Any, pd.Index]:
         """The same, for rows in equal numbers for each series."""
         columns = ids.repeat(len(stamps) // len(ids)), stamps
@@ -196,6 +200,14 @@ def check_integer(name: str, value: Any, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
     return int(value)
+
+
+def check_known(ids: pd.Index, known: pd.Index) -> np.ndarray:
+    """The positions of names among those of `fit`; a ValueError if there are others."""
+    positions = known.astype(object).get_indexer(ids.astype(object))
+    if (positions < 0).any():
+        raise ValueError(f"series were not there in fit: {first_few(ids[positions < 0])}")
+    return positions
 
 
 def series_name(name: Any) -> str:

@@ -166,7 +166,7 @@ class ForecasterParameters:
         default="auto",
     )
     non_negative: bool | Literal["auto"] = parameter(
-        'Whether forecasts and their bounds below 0 become 0. "auto": of targets that never were negative.',
+        'Whether forecasts and their bounds below 0 become 0. "auto": of targets never negative in `fit`.',
         "boolean",
         StrOptions({"auto"}),
         kind='bool or "auto"',
@@ -201,6 +201,16 @@ class ForecasterParameters:
         "A series that is filled begins with the first row in which all its columns have a value, and keeps "
         "the last value to the end of its rows, as a column of a wide frame that ends early.",
         default="error",
+    )
+    short_series: Literal["raise", "drop", "pad"] = parameter(
+        'What to do about series of fewer rows than `lags`, `differences` and the horizon need: "raise" an '
+        'error; "drop" them from training, or "pad" them with the value they begin with, which says least: '
+        "it is read but never learnt as a target, and does not count for the scale. With one warning. All "
+        'are forecast; with "drop" only those that have the rows that a forecast reads, `lags` and those of '
+        "`differences`; a wide frame has NaN for the others. What is chosen by the lengths of the series, "
+        "such as `lags`, is then chosen without those less than half as long as the median; conformal widths "
+        "are those of the others that are long enough.",
+        default="raise",
     )
     id_col: Hashable = parameter(
         "The column of a long frame that tells its series apart. A frame that has `time_col` but no column "
