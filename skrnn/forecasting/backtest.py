@@ -1,4 +1,4 @@
-"""The fits and the forecasts of a backtest, in threads that end together."""
+"""The folds of a backtest, and its fits and forecasts in threads that end together."""
 
 from __future__ import annotations
 
@@ -10,11 +10,25 @@ import numpy as np
 from sklearn.base import clone
 
 from ..estimators.n_jobs import effective_threads
+from ..estimators.parameters import as_python
 from ..estimators.progress import progress
 from ..interrupts import Errand, deferred
+from .cutoffs import folds_at
 from .panel import Panel
 from .short_series import DONE, to_read, warn_of_short
-from .splits import Fold
+from .splits import Fold, RollingOrigin
+
+
+def find_folds(
+    forecaster: Any, panel: Panel, n_windows: int, step_size: int | None, cutoffs: Any
+) -> list[Fold]:
+    """From the end of each series, or at cutoffs that all share; see `cross_validation`."""
+    h, needed = as_python(forecaster.h), forecaster._n_rows_of_fold
+    if cutoffs is None:
+        return list(RollingOrigin(n_windows, h, h if step_size is None else step_size).folds(panel, *needed))
+    if step_size is not None:
+        raise ValueError("step_size is between windows from the end; cutoffs say by themselves where")
+    return folds_at(panel, cutoffs, h, *needed)
 
 
 def backtest(
@@ -49,12 +63,12 @@ def backtest(
     def forecast(first: int) -> tuple[list[tuple[Fold, dict[str, np.ndarray]]], Any]:
         with errand.part():
             own = clone(forecaster).set_params(n_jobs=1, verbose=False)
-            model, widths = own._train(folds[first].panel)
+            known = folds[first].learnt or folds[first].panel
+            model, widths = own._train(known)
             done = []
             for fold in folds[first : first + every]:
                 fold = fold.of(to_read(fold.panel, model.n_rows, forecaster.short_series))
                 done.append((fold, own._statistics(model, widths, fold.panel, fold.future, fold.stamps)))
-            known = folds[first].panel
             return done, known.ids[known.lengths >= model.n_rows_needed]
 
     starts = range(0, len(folds), every)

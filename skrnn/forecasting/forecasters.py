@@ -19,14 +19,13 @@ from ..estimators.parameters import as_python
 from ..estimators.unchanged import unchanged_on_error
 from ..interrupts import deferred
 from . import frames, intervals
-from .backtest import backtest
+from .backtest import backtest, find_folds
 from .base import BaseForecaster
 from .display import ForecastDisplay
 from .model import Model
 from .output import POINT, check_names
 from .panel import Panel, check_integer
 from .short_series import DONE, to_learn, to_read, warn_of_short
-from .splits import RollingOrigin
 
 
 def _check_no_y(y: Any) -> None:
@@ -218,13 +217,14 @@ class _Forecaster(BaseForecaster):
         refit: bool | int = True,
         *,
         static_df: pd.DataFrame | None = None,
+        cutoffs: Any = None,
     ) -> pd.DataFrame:
         """Forecast from several cutoffs, each time knowing only what was before it.
 
         Parameters
         ----------
         df : Series or DataFrame
-            As in `fit`. The last window ends where each series ends.
+            As in `fit`. The last window ends where each series ends, if there are no `cutoffs`.
         n_windows : int, default=5
             How many cutoffs.
         h : int, default=None
@@ -235,6 +235,9 @@ class _Forecaster(BaseForecaster):
             Whether to fit anew at each cutoff, only at the first one, or at every so many.
         static_df : DataFrame, default=None
             As in `fit`.
+        cutoffs : date, period, integer or list of them, default=None
+            The last times that are known, for all series, in place of `n_windows` and `step_size`. A series
+            that does not go on for `h` rows after one is learnt there, but not forecast, with a warning.
 
         Returns
         -------
@@ -244,25 +247,27 @@ class _Forecaster(BaseForecaster):
             the target and the statistics; for a Series the same, by stamp; for a wide frame with rows
             (cutoff, stamp) and columns (series, statistic).
 
+        Raises
+        ------
+        ValueError
+            As of `fit`, and if a series is too short for the first cutoff. With `short_series` such ones are
+            left out of the cutoffs for which they are too short, or lengthened there, with a warning.
+
         Notes
         -----
         This forecaster stays as it is. Fits of several cutoffs run in `n_jobs` threads. Ctrl-C ends them too,
         where networks train; another `regressor` comes to its own end.
         """
         if h is not None:
-            return (
-                clone(self)
-                .set_params(h=h)
-                .cross_validation(df, n_windows, step_size=step_size, refit=refit, static_df=static_df)
-            )
+            own, more = clone(self).set_params(h=h), {"static_df": static_df, "cutoffs": cutoffs}
+            return own.cross_validation(df, n_windows, None, step_size, refit, **more)
         self._check_parameters()
         refit = as_python(refit)
         if not isinstance(refit, bool):
             check_integer("refit", refit)
         panel = self._read(df, static_df)
         check_names(panel.form, self._name, self._levels, backtest=True)
-        origin = RollingOrigin(n_windows, self.h, self.h if step_size is None else step_size)
-        folds = list(origin.folds(panel, *self._n_rows_of_fold))
+        folds = find_folds(self, panel, n_windows, step_size, cutoffs)
         folds, statistics = backtest(self, panel, folds, refit)
         return frames.write_cross_validation(panel, folds, statistics, self._name)
 

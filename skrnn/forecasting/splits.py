@@ -26,12 +26,15 @@ class Fold(NamedTuple):
         The values held back; NaN where they were missing.
     future : ndarray of shape (n_series, h, n_futr)
         The covariates there that are known in advance.
+    learnt : Panel or None
+        The histories to learn from, where there are more than those to forecast.
     """
 
     panel: Panel
     stamps: pd.Index
     y: np.ndarray
     future: np.ndarray
+    learnt: Panel | None = None
 
     def of(self, panel: Panel) -> Fold:
         """The same of some of its series, those of a panel."""
@@ -39,7 +42,7 @@ class Fold(NamedTuple):
             return self
         series, h = self.panel.ids.get_indexer(panel.ids), self.y.shape[1]
         rows = (h * series[:, None] + np.arange(h)).reshape(-1)
-        return Fold(panel, self.stamps[rows], self.y[series], self.future[series])
+        return Fold(panel, self.stamps[rows], self.y[series], self.future[series], self.learnt)
 
 
 def cut(panel: Panel, known: np.ndarray, h: int, there: np.ndarray) -> Fold:
