@@ -293,6 +293,9 @@ class _Forecaster(BaseForecaster):
         before = to_read(self.panel_, self.model_.n_rows, self.model_.task.short_series)
         panel = panel.take(panel.ids.get_indexer(before.ids))
         later = panel.lengths - before.lengths
+        if panel.form.kind == "wide" and (later > 0).any():  # a column may have ended
+            there = np.flatnonzero(later > 0)
+            panel, before, later = panel.take(there), before.take(there), later[there]
         if (later < 1).any():
             raise ValueError(f"{panel.name(int(later.argmin()))} has no row to compare with")
         stops = panel.stops - later

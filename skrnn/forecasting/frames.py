@@ -16,7 +16,7 @@ import pandas as pd
 from .frame_rows import read_indexed, read_long
 from .frequency import find_freq
 from .future import future_frame, futures, read_future
-from .gaps import PanelRows, complete
+from .gaps import PanelRows, complete, ends_itself, until_last_values
 from .libraries import as_pandas, library_of, not_a_frame
 from .output import write_cross_validation, write_forecast
 from .panel import Form, Panel, check_known, first_few, series_name
@@ -68,8 +68,8 @@ def read_panel(
     missing : {"error", "interpolate", "mask"}, default="error"
         What to do about gaps and about NaN in targets and covariates: refuse them; fill them, linearly
         in time and at the end of a series with the last value; or fill them and remember which targets.
-        A series then begins with the first row in which all its targets and covariates have a value. Columns
-        of a wide frame that end earlier than others are filled to its end: all are forecast from there.
+        A series then begins with the first row in which all its targets and covariates have a value, and a
+        column of a wide frame, unless `multivariate`, ends with its last value.
     id_col, time_col, target_col : names
         Columns of a long frame. `id_col` is also that of `static_df`.
     futr_exog, hist_exog, stat_exog : name or list of names, default=()
@@ -117,6 +117,12 @@ def read_panel(
         inferred = freq is None
         freq = find_freq(rows.stamps, rows.starts, freq)
     values, columns = _read_static(static, rows.ids, like)
+    if form.missing != "error" and ends_itself(form):
+        ended = until_last_values(rows)
+        never = rows.ids[~rows.ids.isin(ended.ids)]
+        if len(never):
+            raise ValueError(f"{series_name(never[0])} has no value at all")
+        rows = ended
     rows, observed, filled = complete(rows, form, freq, inferred)
     stops = rows.starts[1:]
     return Panel(
@@ -158,6 +164,10 @@ def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
     form, data = panel.form, as_pandas(data)
     _check_like(data, form)
     new, _ = _read(data, form, panel, None)
+    if form.missing != "error" and ends_itself(form):
+        new = until_last_values(new)
+        if not len(new.ids):
+            raise ValueError("there is no value to go on with: all are NaN")
     mine = check_known(new.ids, panel.ids)
     late = as_integers(new.stamps[new.starts[:-1]]) > as_integers(panel.last_stamps[mine])
     if not late.all():

@@ -43,12 +43,13 @@ def future_frame(panel: Panel, h: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        In the user's form: the id and the time column of a long frame, or the index and no column.
+        In the user's form: the id and the time column of a long frame, or the index and no column; of a
+        wide frame, with the stamps that any of its series needs.
     """
     stamps = futures(panel, h)
     if panel.form.kind == "long":
         return in_kind(pd.DataFrame(panel.form.key_columns(panel.ids, stamps)), panel.form.library)
-    return pd.DataFrame(index=as_index(stamps[:h], panel))
+    return pd.DataFrame(index=as_index(_shared(stamps)[1], panel))
 
 
 def as_index(stamps: pd.Index, panel: Panel) -> pd.Index:
@@ -59,6 +60,11 @@ def as_index(stamps: pd.Index, panel: Panel) -> pd.Index:
         with suppress(Exception):
             stamps = pd.DatetimeIndex(stamps, freq=panel.freq)
     return stamps.rename(panel.form.stamp_name)
+
+
+def _shared(stamps: pd.Index) -> tuple[np.ndarray, pd.Index]:
+    """Where each stamp of some series is among those of all, and these, in time order."""
+    return pd.factorize(stamps, sort=True)
 
 
 def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndarray:
@@ -101,12 +107,13 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     stamps = as_stamps(pd.Index(X_df[form.stamp_name]) if long else X_df.index, what)
     stamps = check_same_time(stamps, panel.stamps, what)
     wanted = futures(panel, h)
-    n_keys = len(panel.ids) if long else 1
+    codes, uniques = _shared(wanted)
+    n_keys, where = len(panel.ids), codes
     if long and form.id_name is not None:
         series = panel.ids.astype(object).get_indexer(pd.Index(X_df[form.id_name]).astype(object))
     else:
-        series, wanted = np.zeros(len(X_df), np.intp), wanted[:h]
-    codes, uniques = pd.factorize(wanted)
+        series = np.zeros(len(X_df), np.intp)
+        n_keys, wanted, codes = 1, uniques, np.arange(len(uniques))
     times = pd.Index(as_integers(uniques)).get_indexer(as_integers(stamps))
     used = np.flatnonzero((series >= 0) & (times >= 0))
     keys = pd.Index(series[used] * len(uniques) + times[used])
@@ -114,11 +121,12 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
         row = used[keys.duplicated().argmax()]
         of = f"{series_name(panel.ids[series[row]])} has " if long else ""
         raise ValueError(f"X_df: {of}{stamps[row]}{'' if long else ' is there'} more than once")
-    rows = keys.get_indexer(np.repeat(np.arange(n_keys), h) * len(uniques) + codes)
-    _check_rows(rows.reshape(n_keys, h), wanted, panel, long)
-    values = numbers(X_df[names].iloc[used[rows]], names, where="X_df: ").reshape(n_keys, h, len(names))
+    n = len(codes) // n_keys
+    rows = keys.get_indexer(np.repeat(np.arange(n_keys), n) * len(uniques) + codes)
+    _check_rows(rows.reshape(n_keys, n), wanted, panel, long)
+    values = numbers(X_df[names].iloc[used[rows]], names, where="X_df: ").reshape(n_keys, n, len(names))
     _check_values(values, names, wanted, panel, long)
-    return np.repeat(values, len(panel.ids) // n_keys, axis=0)
+    return values if n_keys == len(panel.ids) else values[0][where].reshape(len(panel.ids), h, len(names))
 
 
 def _check_rows(rows: np.ndarray, wanted: pd.Index, panel: Panel, long: bool) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from .frame_rows import read_indexed, read_long
 from .future import as_index
-from .gaps import PanelRows
+from .gaps import PanelRows, only
 from .libraries import as_pandas, in_kind, not_a_frame
 from .panel import Form, Panel, check_known, first_few, quote
 from .splits import Fold
@@ -158,7 +158,8 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[PanelRo
     n, h = len(names), len(frame)
     values = rows.values.reshape(h, n, -1).swapaxes(0, 1).reshape(n * h, -1)
     stamps = rows.stamps[np.tile(np.arange(h), n)]
-    return PanelRows(names, h * np.arange(n + 1), stamps, values, np.empty((n * h, 0))), statistics
+    table = PanelRows(names, h * np.arange(n + 1), stamps, values, np.empty((n * h, 0)))
+    return only(table, ~np.isnan(values).all(axis=1)), statistics
 
 
 def write_cross_validation(

@@ -199,7 +199,8 @@ class ForecasterParameters:
         "What to do about gaps and NaN in the data: refuse them; fill them linearly; or fill them, tell the "
         "network where, and learn only windows with no such target, which with a long horizon may be few. "
         "A series that is filled begins with the first row in which all its columns have a value, and keeps "
-        "the last value to the end of its rows, as a column of a wide frame that ends early.",
+        "the last value to the end of its rows; but columns of a wide frame, unless `multivariate`, end with "
+        "their last values and are forecast from there, and answers have NaN where others go on.",
         default="error",
     )
     short_series: Literal["raise", "drop", "pad"] = parameter(

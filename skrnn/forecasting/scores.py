@@ -83,6 +83,10 @@ def read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: H
     if taken:
         raise ValueError(f"a model of scores cannot be called {quote(taken[0])}: rename it")
     frame = pd.DataFrame({name: np.asarray(column, np.float64) for name, column in columns.items()})
+    if scores.columns.nlevels == 2:  # of a wide frame, whose series need not share their stamps
+        there = frame.notna().any(axis=1).to_numpy()
+        frame, series, time = frame[there].reset_index(drop=True), series[there], time[there]
+        cutoff = None if cutoff is None else cutoff[there]
     frame["series"] = series
     frame["time"], times = pd.factorize(time, sort=True)
     plain = cutoff is None
