@@ -205,7 +205,7 @@ def test_covariates_of_a_wide_frame_are_shared():
     assert panel.ids.tolist() == ["a"]
     panel = read_panel(wide().assign(d=1.0), futr_exog=["d"], hist_exog="b")
     assert panel.ids.tolist() == ["a", "c"]
-    assert panel.exog_names == ("b", "d")
+    assert panel.form.exog_columns == [("b", None), ("d", None)]
     assert panel.exog[6:].tolist() == [[10 * n, 1] for n in range(6)]
     together = read_panel(wide().assign(d=1.0), futr_exog=["d"], multivariate=True)
     assert together.exog.shape == (6, 1)
@@ -306,7 +306,12 @@ def test_static_mistakes(long, change, static, message):
         (None, dict(multivariate=True), ValueError, "multivariate=True needs a wide frame"),
         (None, dict(static_df=pd.DataFrame()), ValueError, "a static_df, but stat_exog names none"),
         (None, dict(target_col="note"), ValueError, "column 'note' is not numeric but (str|object)"),
-        (None, dict(hist_exog="note"), ValueError, "column 'note' is not numeric but (str|object)"),
+        (
+            lambda f: f.assign(note=f["ds"]),
+            dict(hist_exog="note"),
+            ValueError,
+            "column 'note' is not numeric but datetime64",
+        ),
         (lambda f: f.assign(y=1j), {}, ValueError, "column 'y' is not numeric but complex"),
         (
             lambda f: f.assign(ds=f["ds"].astype(str)),

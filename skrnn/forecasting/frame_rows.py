@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from .gaps import PanelRows
+from .numeric import coded, numbers
 from .panel import Form, Panel, quote, series_name
 from .stamps import as_integers, as_stamps, check_same_time
-from .static import is_number
 
 
 def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:
@@ -20,7 +20,7 @@ def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:
     ------
     ValueError
         If the index is not sorted, has a stamp twice or holds no times, or, with `like`, those of another
-        kind; or a column is not numeric.
+        kind; or a column is not numeric, or has a category that was not in `fit`.
     """
     stamps = as_stamps(data.index, "the index")
     if like is not None:
@@ -40,7 +40,7 @@ def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:
         frame, ids = data, form.names
     hint = "; the time of a wide frame is its index (set_index), a long one has id_col, time_col, target_col"
     values = numbers(frame, ids, hint=hint if form.kind == "wide" else "")
-    exog = numbers(frame, [*form.hist_exog, *form.futr_exog])
+    exog = coded(frame, [*form.hist_exog, *form.futr_exog], form.categories)
     n_rows, n_series = values.shape
     if form.multivariate:
         return PanelRows(pd.Index(["all"]), np.array([0, n_rows]), stamps, values, exog)
@@ -58,7 +58,7 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
     ------
     ValueError
         If an id or a time is missing, or a series has a stamp twice; the times are none, or of another kind;
-        or a column is not numeric.
+        or a column is not numeric, or has a category that was not in `fit`.
     """
     if form.id_name is None:
         codes, ids = np.zeros(len(data), np.intp), form.names[:1] if like is None else like.ids
@@ -87,7 +87,7 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
         )
         raise ValueError(f"{series_name(ids[i])} has {stamps[row]} more than once{hint}")
     values = numbers(data, form.names)[order]
-    exog = numbers(data, [*form.hist_exog, *form.futr_exog])[order]
+    exog = coded(data, [*form.hist_exog, *form.futr_exog], form.categories)[order]
     return PanelRows(ids.rename(None), starts, stamps.rename(None), values, exog), order
 
 
@@ -103,18 +103,3 @@ def _sort(codes: np.ndarray, times: np.ndarray) -> np.ndarray:
 def _counting_sort(codes: np.ndarray) -> np.ndarray:
     """The order that sorts small integers and changes nothing else; NumPy counts where they are short."""
     return np.argsort(codes.astype(np.uint16) if codes.max() < 2**16 else codes, kind="stable")
-
-
-def numbers(frame: pd.DataFrame, columns: Any, where: str = "", hint: str = "") -> np.ndarray:
-    """Columns as a new float64 array of shape (n_rows, n_columns), NaN where a value is missing.
-
-    Raises
-    ------
-    ValueError
-        If a column is not numeric; it is named, behind `where` and before `hint`.
-    """
-    part = frame[list(columns)]
-    for name, dtype in part.dtypes.items():
-        if not is_number(dtype):
-            raise ValueError(f"{where}column {quote(name)} is not numeric but {dtype}{hint}")
-    return np.array(part.to_numpy(np.float64, na_value=np.nan), order="C")

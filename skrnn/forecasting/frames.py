@@ -18,6 +18,7 @@ from .frequency import find_freq
 from .future import future_frame, futures, read_future
 from .gaps import PanelRows, complete, ends_itself, until_last_values
 from .libraries import as_pandas, library_of, not_a_frame
+from .numeric import find_categories
 from .output import write_cross_validation, write_forecast
 from .panel import Form, Panel, check_known, first_few, series_name
 from .stamps import as_integers
@@ -73,9 +74,9 @@ def read_panel(
     id_col, time_col, target_col : names
         Columns of a long frame. `id_col` is also that of `static_df`.
     futr_exog, hist_exog, stat_exog : name or list of names, default=()
-        Numeric columns that are known in the future; numeric columns that are not; and covariates that
-        are constant per series, numbers or categories (with numbers for names, use ``astype("category")``).
-        The first two are shared by the series of a wide frame.
+        Columns that are known in the future; columns that are not; and covariates that are constant per
+        series: numbers or categories (with numbers for names, use ``astype("category")``). The first two are
+        shared by the series of a wide frame.
     static_df : DataFrame, default=None
         One row per series with `id_col` and the columns of `stat_exog`. None: they are columns of the
         long frame.
@@ -104,7 +105,7 @@ def read_panel(
             raise ValueError(f"missing must be 'error', 'interpolate' or 'mask', got {missing!r}")
         hist, futr, stat = (_as_tuple(names) for names in (hist_exog, futr_exog, stat_exog))
         form = _recognise(data, id_col, time_col, target_col, hist, futr, stat, multivariate, missing)
-        form = replace(form, library=library)
+        form = replace(form, library=library, categories=find_categories(data, hist + futr))
     else:
         form = _form_like(data, like.form)
     rows, static = _read(data, form, like, static_df)

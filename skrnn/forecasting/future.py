@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .frame_rows import numbers
 from .frequency import stamps_after, times_of_day
 from .libraries import as_pandas, in_kind, not_a_frame
+from .numeric import coded
 from .panel import Panel, first_few, quote, series_name
 from .stamps import as_integers, as_stamps, check_same_time
 
@@ -79,11 +79,12 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     panel : Panel
     h : int
     names : list of k names
-        Numeric columns of `X_df`.
+        Columns of `X_df`.
 
     Returns
     -------
-    ndarray of shape (n_series, h, k), float64
+    ndarray of shape (n_series, h, n_columns), float64
+        A column for each number and for each category.
 
     Raises
     ------
@@ -91,8 +92,8 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
         If `X_df` is not a DataFrame.
     ValueError
         If a column or a row is missing, a row is there twice, the times are of another kind or time zone
-        than in `fit`, a column is not numeric or a value is NaN or infinite. The series and the stamp
-        are named.
+        than in `fit`, a column is not numeric, a category was not there in `fit`, or a value is NaN or
+        infinite. The series and the stamp are named.
     """
     form, names = panel.form, list(names)
     long = form.kind == "long"
@@ -124,9 +125,11 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     n = len(codes) // n_keys
     rows = keys.get_indexer(np.repeat(np.arange(n_keys), n) * len(uniques) + codes)
     _check_rows(rows.reshape(n_keys, n), wanted, panel, long)
-    values = numbers(X_df[names].iloc[used[rows]], names, where="X_df: ").reshape(n_keys, n, len(names))
-    _check_values(values, names, wanted, panel, long)
-    return values if n_keys == len(panel.ids) else values[0][where].reshape(len(panel.ids), h, len(names))
+    table = coded(X_df[names].iloc[used[rows]], names, form.categories, where="X_df: ")
+    values, known = table.reshape(n_keys, n, table.shape[1]), dict(form.categories)
+    of_columns = [name for name in names for _ in known.get(name, (None,))]
+    _check_values(values, of_columns, wanted, panel, long)
+    return values if n_keys == len(panel.ids) else values[0][where].reshape(len(panel.ids), h, table.shape[1])
 
 
 def _check_rows(rows: np.ndarray, wanted: pd.Index, panel: Panel, long: bool) -> None:

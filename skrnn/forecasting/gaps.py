@@ -68,7 +68,7 @@ def complete(
         rows = _insert(rows, missing, freq)
     if form.missing != "error":
         rows = _from_first_values(rows, form)
-    for table, names in (rows.values, None), (rows.exog, form.hist_exog + form.futr_exog):
+    for table, names in (rows.values, None), (rows.exog, [name for name, _ in form.exog_columns]):
         infinite = np.isinf(table)
         if infinite.any():
             raise ValueError(_place(rows, form, infinite, names, "infinite"))
@@ -180,7 +180,7 @@ def _refuse_if_other_freq(rows: PanelRows, form: Form, freq: Any, series: Any) -
             )
 
 
-def _place(rows: PanelRows, form: Form, wrong: np.ndarray, names: tuple | None, what: str) -> str:
+def _place(rows: PanelRows, form: Form, wrong: np.ndarray, names: list | None, what: str) -> str:
     """Where the first wrong value is, in words; `names` are those of covariates, None for targets."""
     row = int(wrong.any(axis=1).argmax())
     column = int(wrong[row].argmax())
@@ -190,7 +190,7 @@ def _place(rows: PanelRows, form: Form, wrong: np.ndarray, names: tuple | None, 
     return f"{name} is {what} at {rows.stamps[row]}" + (f", the first of {many} times" if many > 1 else "")
 
 
-def _column(rows: PanelRows, form: Form, i: int, column: int, names: tuple | None) -> str:
+def _column(rows: PanelRows, form: Form, i: int, column: int, names: list | None) -> str:
     """A target or, of these names, a covariate of a series."""
     if names is None:
         return series_name(form.names[column] if form.multivariate else rows.ids[i])
@@ -225,7 +225,7 @@ def _from_first_values(rows: PanelRows, form: Form) -> PanelRows:
         if not never.any():
             raise ValueError(f"{series_name(rows.ids[i])} has no row with a value in each of its columns")
         column = int(never.argmax())
-        exog = form.hist_exog + form.futr_exog if column >= n_targets else None
+        exog = [name for name, _ in form.exog_columns] if column >= n_targets else None
         name = _column(rows, form, i, column - (n_targets if exog else 0), exog)
         raise ValueError(f"{name} has no value at all")
     return only(rows, row >= np.repeat(begins, np.diff(rows.starts)))

@@ -117,12 +117,16 @@ class ForecasterParameters:
         default=None,
     )
     futr_exog: Any = parameter(
-        "Columns that are known in the future; `predict` needs them for the horizon.",
+        "Columns that are known in the future; `predict` needs them for the horizon. Numbers, or categories: "
+        "a column of text or of dtype category becomes one of 0 and 1 for each category of `fit`, and other "
+        "categories are refused later.",
         kind="name, list of names or None",
         default=None,
     )
     hist_exog: Any = parameter(
-        "Columns that are known up to now only.", kind="name, list of names or None", default=None
+        "Columns that are known up to now only, numbers or categories.",
+        kind="name, list of names or None",
+        default=None,
     )
     stat_exog: Any = parameter(
         "Columns that are constant per series, numbers or categories, of a long frame or of `static_df`.",
