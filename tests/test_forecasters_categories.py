@@ -162,12 +162,13 @@ def test_what_is_no_category():
     data = shops()
     text = data.assign(promo=data["x"].round(2).astype(str))
     with pytest.raises(
-        ValueError, match="'promo' holds numbers as text, such as '-.*pd.to_numeric or, if they"
+        ValueError, match=r"'promo' holds numbers as text, such as '-.*pd\.to_numeric or, if they"
     ):
         forecaster(ROLES).fit(text)
     assert len(read_panel(text.astype({"promo": "category"}), **ROLES).form.categories[1][1]) > 9
     with pytest.raises(ValueError, match="column 'promo' is not numeric but datetime64"):
         forecaster(ROLES).fit(data.assign(promo=pd.Timestamp("2024-01-01")))
+    model = forecaster(ROLES).fit(data)
+    future = model.make_future_dataframe().assign(x="gift", promo="gift")
     with pytest.raises(ValueError, match="column 'x' is not numeric"):
-        model = forecaster(ROLES).fit(data)
-        model.predict(X_df=model.make_future_dataframe().assign(x="gift", promo="gift"))
+        model.predict(X_df=future)
