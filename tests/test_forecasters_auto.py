@@ -9,14 +9,23 @@ from sklearn.linear_model import Ridge
 from spies import PLAIN, walk
 
 from skrnn.forecasting import GRUForecaster, LSTMForecaster
-from skrnn.forecasting.automatic import Given, View, chosen, judged, views
+from skrnn.forecasting.automatic import (
+    Given,
+    View,
+    answered_at_once,
+    chosen,
+    judged,
+    naive_error,
+    unjudged,
+    views,
+)
 from skrnn.forecasting.ensemble import Ensemble
 from skrnn.forecasting.frames import read_panel
 from skrnn.forecasting.ridge import STRENGTHS, RidgePath, evenly
 from skrnn.forecasting.seasons import seasons
 from skrnn.forecasting.trial import Trial
 
-AUTO = Given("auto", "auto", ("auto",), "auto", scaled=True)
+AUTO = Given("auto", "auto", ("auto",), "auto", scaled=True, step=5, fewer=False)
 STEPS = np.arange(200.0)
 
 
@@ -138,7 +147,7 @@ def test_no_logarithm_of_what_is_negative_or_whose_mean_is_asked_for():
 def test_windows_fit_in_the_shortest_series(n):
     data = pd.concat([series(np.random.default_rng(k).normal(size=rows)) for k, rows in enumerate([n, 60])])
     long = pd.DataFrame({"unique_id": [0] * n + [1] * 60, "ds": data.index, "y": data.to_numpy()})
-    found = views(read_panel(long), 3, AUTO)
+    found = views(read_panel(long), 3, replace(AUTO, step=3))
     assert found
     assert all(view.n_rows + 3 <= n for view in found)
 
@@ -163,7 +172,8 @@ def test_what_is_given_is_kept(given):
 
 
 def test_the_best_view_of_each_kind():
-    a, b, c = View(7, "series", (), False), View(14, "series", (), False), View(7, "window", (), False)
+    a = View(7, "series", (), False, 5)
+    b, c = replace(a, lags=14), replace(a, scale_by="window")
     assert chosen([a, b, c], 2) == [a, c]
     assert chosen([a, b, c], 5) == [a, c, a, c, a]
     assert chosen([c, b, a], 1) == [c]
@@ -185,7 +195,7 @@ def test_judged_by_what_comes_later():
     data = pd.Series(np.random.default_rng(1).normal(size=400).cumsum())
     panel = read_panel(data)
     found = judged(
-        panel, views(panel, 5, Given(7, "series", AUTO.differences, False, True)), 5, quick()._task
+        panel, views(panel, 5, replace(AUTO, lags=7, scale_by="series", log1p=False)), 5, quick()._task
     )
     assert [view.error for view in found] == sorted(view.error for view in found)
     assert {view.differences for view in found} == {(), (1,)}
@@ -364,5 +374,90 @@ def test_error_of_held_back_windows():
 
 def test_nothing_is_held_back_of_short_series():
     panel = read_panel(series(STEPS[:20]))
-    assert Trial.of(panel, 10, 5) is not None
-    assert Trial.of(panel, 11, 5) is None
+    assert Trial.of(panel, 15, 5) is not None
+    assert Trial.of(panel, 16, 5) is None
+
+
+# --- short series --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("h", "rows", "expected"),
+    [(12, 36, 12), (12, 35, 6), (12, 17, 4), (12, 8, 2), (12, 2, 1), (7, 20, 1), (1, 1, 1), (8, 12, 4)],
+)
+def test_steps_that_are_answered_at_once(h, rows, expected):
+    assert answered_at_once(h, rows) == expected
+    found = views(read_panel(series(STEPS[:rows])), h, replace(AUTO, step=h, fewer=True))
+    assert {view.step for view in found} == {expected}
+
+
+@pytest.mark.parametrize("calendar", [None, ["dayofweek"]])
+def test_answers_are_read_where_a_series_is_short(calendar):
+    data, rng = series(np.random.default_rng(0).normal(size=20)), np.random.default_rng(1)
+    data = pd.DataFrame({"unique_id": "a", "ds": data.index, "y": data.to_numpy(), "x": rng.normal(size=20)})
+    later = pd.DataFrame({"unique_id": "a", "ds": data["ds"].iloc[-1:].repeat(12), "x": rng.normal(size=12)})
+    later["ds"] += pd.to_timedelta(np.arange(1, 13), "D")
+    model = quick(h=12, n_networks=1, scale_by="series", futr_exog=["x"], calendar=calendar).fit(data)
+    assert model.model_.task.step == 6
+    forecast = model.predict(X_df=later)
+    first = later.iloc[:6].assign(y=forecast["LSTMForecaster"].to_numpy()[:6])
+    known = pd.concat([data, first])
+    rest = later.iloc[6:]
+    rest = pd.concat([rest, rest.assign(ds=rest["ds"] + pd.to_timedelta(6, "D"), x=0.0)])
+    again = model.predict(known, X_df=rest)
+    np.testing.assert_allclose(forecast["LSTMForecaster"][6:], again["LSTMForecaster"][:6], rtol=1e-6)
+
+
+@pytest.mark.parametrize("parameters", [{"lags": 5}, {"hist_exog": ["x"]}])
+def test_all_steps_at_once_where_that_is_asked_for(parameters):
+    data = pd.DataFrame({"unique_id": "a", "ds": series(STEPS[:30]).index, "y": STEPS[:30], "x": STEPS[:30]})
+    assert quick(h=12, **parameters).fit(data).model_.task.step == 12
+    assert quick(h=12).fit(data[["unique_id", "ds", "y"]]).model_.task.step == 6
+
+
+def test_deviations_of_answers_to_answers_grow():
+    """Of a series that does not depend on itself, the second half of the horizon knows as much as the first;
+    its quantiles are wider all the same, as if it depended on the first."""
+    data = series(np.random.default_rng(0).normal(size=34))
+    model = quick(h=12, differences=None, scale_by="series", n_networks=1, level=80, intervals="quantile")
+    forecast = model.fit(data).predict()
+    width = (forecast["y-hi-80"] - forecast["y-lo-80"]).to_numpy()
+    assert model.model_.task.step == 6
+    assert (width[6:] > width[5] * 1.1).all()
+
+
+def test_naive_forecasts_are_compared():
+    values = np.random.default_rng(0).normal(size=(2, 30)).cumsum(axis=1)
+    panel, units = read_panel(pd.DataFrame(values.T)), np.abs(np.diff(values)).mean(axis=1)
+
+    def expected(differences, h):
+        found = []
+        for one, unit in zip(values, units):
+            if not differences:
+                found.append(np.abs(one - one.mean()).mean() / unit)
+            for k in range(1, h + 1) if differences else []:
+                lag = next(n for n in range(k, 99) if n % differences[0] == 0)
+                steps = np.array([one[t] - one[t - lag] for t in range(lag, 30)])
+                found.append(np.abs(steps - steps.mean()).mean() / unit)
+        return np.mean(found)
+
+    for differences in ((), (1,), (7,), (12,)):
+        np.testing.assert_allclose(naive_error(panel, differences, 9), expected(differences, 9))
+    assert naive_error(panel, (40,), 3) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("values", "differences"),
+    [(np.tile([1.0, 5, 2, 4, 9, 3, 7], 3), (7,)), (np.random.default_rng(1).normal(size=21), ()),
+     (np.random.default_rng(1).normal(1, 0.3, 21).cumsum(), (1,))],
+)  # fmt: skip
+def test_of_what_cannot_be_judged_the_best_naive_forecast(values, differences):
+    panel = read_panel(series(values))
+    found = unjudged(panel, views(panel, 7, replace(AUTO, step=7)), 7)
+    assert found[0].differences == differences
+    assert {view.scale_by for view in found} == {"series"}
+    assert not any(view.log1p for view in found)
+
+
+def test_three_seasons_are_forecast_by_the_season():
+    wave = np.array([3.0, 8, 1, 4, 7, 2, 9, 5, 6, 1, 7, 3])
+    forecast = quick(h=12, max_steps=None).fit(series(np.tile(wave, 3), "MS")).predict()
+    assert np.abs(forecast - wave).max() < 1

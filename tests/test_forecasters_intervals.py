@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from spies import WINDOW, H, forecaster, name_of, walk
 
 from skrnn.forecasting.frames import read_panel
-from skrnn.forecasting.intervals import conformal_widths, from_quantiles, quantiles, spread
+from skrnn.forecasting.intervals import Widths, conformal_widths, from_quantiles, quantiles, spread
 
 
 def test_quantiles_of_levels():
@@ -56,14 +56,15 @@ def test_quantiles_never_cross(parameters):
     assert_allclose(model.regressor_.quantiles_, [0.0025, 0.25, 0.495, 0.5, 0.505, 0.75, 0.9975])
 
 
-def test_widths_by_hand():
+@pytest.mark.parametrize(("n_windows", "n_series"), [(12, 1), (4, 3)])
+def test_widths_by_hand(n_windows, n_series):
     """The error of rank ceil((n + 1) level), of all errors in units of the mean of their step."""
     rng = np.random.default_rng(0)
-    errors = (
-        rng.exponential(1, (6, 2, 3, 1)) * np.array([1.0, 2, 5])[:, None]
-    )  # (window, series, step, target)
-    errors[0, 1, 2] = np.nan
-    widths = conformal_widths(errors, [50, 80, 100])
+    # (window, series, step, target)
+    errors = rng.exponential(1, (n_windows, n_series, 3, 1)) * np.array([1.0, 2, 5])[:, None]
+    errors[0, -1, 2] = np.nan
+    widths, sizes = conformal_widths(errors, [50, 80, 100])
+    assert (sizes == 1).all()
     means = [np.nanmean(errors[:, :, step]) for step in range(3)]
     relative = sorted(e / means[k] for (_, _, k, _), e in np.ndenumerate(errors) if not math.isnan(e))
     n = len(relative)
@@ -73,8 +74,64 @@ def test_widths_by_hand():
     assert relative[28] == expected[1]  # rank 29 of 35
 
 
-def test_errors_of_zero_make_intervals_of_width_zero():
-    assert_array_equal(conformal_widths(np.zeros((3, 1, 2, 1)), [80]), np.zeros((1, 2)))
+def test_each_series_has_a_size():
+    """Errors are ranked beside the mean of the other windows of their series."""
+    rng, scale = np.random.default_rng(0), np.array([1.0, 30, 0.1])
+    errors = rng.exponential(1, (7, 3, 2, 2)) * scale[:, None, None]
+    errors[2, 0, 1, 0] = np.nan
+    widths, sizes = conformal_widths(errors, [50, 80])
+    profile = np.array([np.nanmean(errors[:, :, step]) for step in range(2)])
+    ratios = []
+    for i in range(3):
+        for target in range(2):
+            own = errors[:, i, :, target] / profile
+            assert_allclose(sizes[i, target], np.nanmean(own))
+            for window in range(7):
+                others = np.nanmean(np.delete(own, window, axis=0))
+                ratios += [error / others for error in own[window] if not math.isnan(error)]
+    ratios.sort()
+    assert len(ratios) == 83
+    assert_allclose(widths, np.outer([ratios[41], ratios[67]], profile))  # ranks 42 and 68 of 83
+
+
+@pytest.mark.parametrize("n_windows", [3, 8])
+@pytest.mark.parametrize("n_series", [1, 2])
+def test_errors_of_zero_make_intervals_of_width_zero(n_windows, n_series):
+    widths, sizes = conformal_widths(np.zeros((n_windows, n_series, 2, 1)), [80])
+    assert (widths[..., None, None] * sizes == 0).all()
+
+
+def test_a_constant_among_others():
+    """Has intervals as narrow as its errors are small."""
+    data = pd.DataFrame({"a": walk(), "b": 50 * walk(seed=1), "c": 7.0})
+    model = forecaster(level=80, intervals="conformal", calibration_windows=8, regressor=Ridge()).fit(data)
+    forecast = model.predict()
+    width = {n: forecast[n, "LSTMForecaster-hi-80"] - forecast[n, "LSTMForecaster-lo-80"] for n in "abc"}
+    assert (width["c"] < 0.2).all()
+    assert (width["c"] > np.abs(forecast["c", "LSTMForecaster"] - 7)).all()
+    assert (width["a"] > 0.1).all()
+    assert (width["b"] > 5).all()
+
+
+def test_widths_beyond_the_horizon():
+    panel = read_panel(pd.DataFrame({"a": [0.0, 2, 0, 2], "b": [0.0, 1, 0, 1]}))
+    widths = Widths(panel.ids, np.array([[3.0, 4]]), np.array([[1.0], [10]]))
+    steps = np.array([3, 4, 5, np.sqrt(32), np.sqrt(41), np.sqrt(48), np.sqrt(57)])
+    assert_allclose(widths.half(panel, 7)[0, :, :, 0], [2 * steps, 10 * steps])
+    assert_allclose(widths.half(panel.take([1]), 1), [[[[30.0]]]])
+
+
+@pytest.mark.parametrize("windows", [10, 25])
+def test_coverage_where_series_are_of_all_sizes(windows):
+    """Each series' errors are of its own size, whatever its steps are."""
+    rng = np.random.default_rng(0)
+    scale = np.exp(rng.normal(size=300))[:, None, None]
+    errors = np.abs(rng.normal(size=(windows, 300, 1, 1))) * scale
+    widths, sizes = conformal_widths(errors, [80])
+    later = np.abs(rng.normal(size=(400, 300, 1, 1))) * scale
+    inside = later[:, :, 0, 0] <= widths[0, 0] * sizes[:, 0]
+    assert abs(inside.mean() - 0.8) < 0.01
+    assert inside.mean(axis=0).std() < 0.8 / np.sqrt(windows)
 
 
 def test_spread():
@@ -89,19 +146,19 @@ def test_spread():
 def test_conformal_intervals_from_errors_of_windows_held_back():
     """Of a model that knew nothing of them; in units of each series' spread at each cutoff."""
     data = pd.DataFrame({"a": walk(), "b": 50 * walk(seed=1)})
-    parameters = dict(level=[60, 90], intervals="conformal", calibration_windows=4)
+    parameters = dict(level=[60, 90], intervals="conformal", calibration_windows=6)
     forecast = forecaster(parameters).fit(data).predict()
-    scores = forecaster().cross_validation(data, n_windows=4, refit=False)
-    errors = np.empty((4, 2, H, 1))
+    scores = forecaster().cross_validation(data, n_windows=6, refit=False)
+    errors = np.empty((6, 2, H, 1))
     for k, cutoff in enumerate(scores.index.unique(0)):
         for i, name in enumerate(data):
             part = scores.loc[cutoff, name]
             size = data[name][:cutoff].diff().abs().mean()
             errors[k, i, :, 0] = np.abs(part["y"] - part["LSTMForecaster"]) / size
-    widths = conformal_widths(errors, [60, 90])
+    widths, sizes = conformal_widths(errors, [60, 90])
     plain = forecaster().fit(data).predict()
-    for name in data:
-        size = data[name].diff().abs().mean()
+    for i, name in enumerate(data):
+        size = data[name].diff().abs().mean() * sizes[i, 0]
         for level, width in zip((60, 90), widths):
             for sign, side in (-1, "lo"), (1, "hi"):
                 bound = forecast[name, f"LSTMForecaster-{side}-{level}"]

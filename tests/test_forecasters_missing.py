@@ -154,6 +154,21 @@ def test_future_covariates_of_columns_that_end_early():
         model.predict(X_df=future[H:])
 
 
+def test_other_horizons_of_columns_that_end_early():
+    """The covariates that are needed are those of the steps that are asked for."""
+    data = ragged()
+    model = forecaster(futr_exog="x", missing="interpolate").fit(data)
+    for h in 2, 5:
+        rows = model.make_future_dataframe(h=h)
+        ends = data.index[[49, 59]]
+        ahead = {end + k * data.index.freq for end in ends for k in range(1, h + 1)}
+        assert rows.index.tolist() == sorted(ahead)
+        found = model.predict(h=h, X_df=rows.assign(x=1.0))
+        assert found.notna().sum().tolist() == [h, h]
+    values = model.fitted_values()
+    assert values["b"]["y"].last_valid_index() == data.index[49]
+
+
 def test_what_is_made_of_answers_with_gaps():
     """Plots and scores know them."""
     pytest.importorskip("utilsforecast")

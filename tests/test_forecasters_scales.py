@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from spies import LAGS, SCALINGS, WINDOW, H, forecaster, name_of, panel_of, spied, walk
 
 from skrnn.forecasting.views import WINDOW_SCALES, window_scale
@@ -124,3 +124,16 @@ def test_a_constant_series_among_others():
     for scaling in SCALINGS:
         forecast = forecaster(scaling, max_steps=100, learning_rate_init=0.01).fit(data).predict()
         assert_allclose(forecast["LSTMForecaster"][H:], 5, atol=1)
+
+
+@pytest.mark.parametrize("scale", WINDOW_SCALES)
+def test_a_window_is_scaled_by_itself_to_the_bit(scale):
+    """Whatever lies around it, however large."""
+    rng = np.random.default_rng(0)
+    own = rng.normal(size=(40, 2)).astype(np.float32)
+    among = np.concatenate([1e7 * rng.normal(size=(500, 2)), own, [[1e20, 3e15]]]).astype(np.float32)
+    starts = np.array([3, 8, 11])
+    for alone, found in zip(
+        window_scale(scale, own, 29, starts), window_scale(scale, among, 29, starts + 500)
+    ):
+        assert_array_equal(alone, found)

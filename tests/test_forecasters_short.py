@@ -89,6 +89,17 @@ def test_a_wide_frame_keeps_its_columns():
     assert_frame_equal(found[["c"]], forecaster(level=80).fit(data[["c"]]).predict())
 
 
+def test_other_horizons_and_fitted_values_of_short_series():
+    data = panel_of((40, 4, 30))
+    model, _ = warned(forecaster(short_series="drop").fit, data)
+    found, _ = warned(model.predict, h=2 * H)
+    expected = forecaster().fit(without(data, "s1"))
+    assert_frame_equal(found, expected.predict(h=2 * H))
+    values = model.fitted_values()
+    assert values[MODEL][values["unique_id"] == "s1"].isna().all()
+    assert_frame_equal(without(values, "s1"), expected.fitted_values())
+
+
 def test_later_rows_make_a_series_long_enough():
     data = panel_of((40, 4, 30))
     model, _ = warned(forecaster(short_series="drop").fit, data)
@@ -165,10 +176,10 @@ def test_the_spread_of_a_padded_series_is_its_own():
     parameters = dict(level=80, intervals="conformal", calibration_windows=3)
     model, _ = warned(forecaster(parameters, short_series="pad").fit, data)
     found = model.predict()[H:]
-    half = model.widths_[0] * data["y"][60:].diff().abs().mean()
+    half = model.widths_.by_step[0] * data["y"][60:].diff().abs().mean()
     np.testing.assert_allclose(found[f"{MODEL}-hi-80"] - found[MODEL], half)
     alone = forecaster(parameters).fit(without(data, "s1"))
-    assert_array_equal(model.widths_, alone.widths_)
+    assert_array_equal(model.widths_.by_step, alone.widths_.by_step)
 
 
 FREQS = ["D", "h", "ME", "MS", "QE-NOV", "B", "W-SUN", "2W", "YS", "15min", "2MS"]
@@ -247,7 +258,9 @@ def test_windows_to_calibrate_with_are_those_of_the_others(short_series):
     with pytest.raises(ValueError, match="'s1' has 9 rows, but conformal intervals need at least 16"):
         forecaster(parameters).fit(data)
     model = forecaster(parameters, short_series=short_series).fit(data)
-    assert_array_equal(model.widths_, forecaster(parameters).fit(without(data, "s1")).widths_)
+    alone = forecaster(parameters).fit(without(data, "s1")).widths_
+    assert_array_equal(model.widths_.by_step, alone.by_step)
+    assert_array_equal(model.widths_.sizes, alone.sizes)
     assert model.model_.models[0].transform.ids.tolist() == ["s0", "s1", "s2"]
     automatic = forecaster(parameters, intervals="auto")
     assert automatic.fit(data).widths_ is None

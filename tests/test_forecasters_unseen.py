@@ -68,6 +68,27 @@ def test_a_model_of_a_sample_forecasts_all():
     plt.close(model.plot(data, found, ids="s19").figure_)
 
 
+def test_intervals_of_new_series_have_the_mean_size():
+    """In units of their own steps; those of fit keep the size that their own errors have."""
+    data = panel_of((60, 60, 60))
+    data["y"] += 5 * data["x"] * (data["unique_id"] == "s1")  # without much sense
+    parameters = dict(level=80, intervals="conformal", calibration_windows=6)
+    model = forecaster(parameters).fit(of(data, "s0", "s1"))
+    sizes = model.widths_.sizes[:, 0]
+    assert sizes[0] != sizes[1]
+    found = model.predict(of(data, "s1", "s2"))
+    half = (found[f"{MODEL}-hi-80"] - found[MODEL]).to_numpy().reshape(2, H)
+    steps = [of(data, name)["y"].diff().abs().mean() for name in ("s1", "s2")]
+    expected = np.outer(np.multiply(steps, [sizes[1], sizes.mean()]), model.widths_.by_step[0])
+    np.testing.assert_allclose(half, expected)
+
+
+def test_a_model_without_its_histories_forecasts_all():
+    data = panel_of((40, 50, 60))
+    model = forecaster().fit(of(data, "s0", "s1"))
+    assert_frame_equal(model.without_histories().predict(data), model.predict(data))
+
+
 def test_static_columns_of_new_series():
     """From the frame or from static_df, the same."""
     data = panel_of((40, 50, 60))

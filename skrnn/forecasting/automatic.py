@@ -17,16 +17,19 @@ from typing import Any
 import numpy as np
 
 from .features import history_rows
+from .intervals import spread
 from .model import Model, NothingToLearn, Task
 from .panel import Panel
-from .ridge import STRENGTHS, RidgePath
+from .ridge import STRENGTHS, RidgePath, evenly
 from .seasons import seasons
-from .trial import Trial
+from .trial import MOST_SERIES, Trial
 
 N_NETWORKS = 5
 MOST_LAGS = 400
+HISTORIES = 3  # horizons that there should be
 MANY_ROWS = 1000  # from which on a network learns by itself what differences would tell it
 MUCH_WORSE = 1.5  # times the error of the best view: such ones take no part
+MUCH_WORSE_NAIVE = 1.3  # the same, of what is not judged
 ZEROS = 1 - 1 / 1.32  # the share of zeros from which on demand is intermittent
 UNJUDGED = 30.0  # strength where there is too little to judge by
 
@@ -40,6 +43,8 @@ class View:
 
     Attributes
     ----------
+    step : int
+        Steps that are answered at once.
     ridge : float or None
         Strength of the ridge regression that the network begins at; None: it begins at random.
     error : float
@@ -50,6 +55,7 @@ class View:
     scale_by: str
     differences: tuple[int, ...]
     log1p: bool
+    step: int
     ridge: float | None = None
     error: float = np.nan
 
@@ -78,13 +84,15 @@ class Given:
     differences: Any
     log1p: Any
     scaled: bool  # whether there is a scale to take by window
+    step: int  # that are answered at once
+    fewer: bool  # whether these may be fewer
 
     @property
     def view(self) -> View | None:
         """The only view there is, if nothing is "auto"."""
         if "auto" in (self.lags, self.scale_by, self.log1p) or self.differences == AUTO:
             return None
-        return View(self.lags, self.scale_by, self.differences, self.log1p)
+        return View(self.lags, self.scale_by, self.differences, self.log1p, self.step)
 
 
 def never_negative(panel: Panel) -> np.ndarray:
@@ -114,20 +122,12 @@ def views(panel: Panel, h: int, given: Given, mean: bool = False) -> list[View]:
     Returns
     -------
     list of View
-        Of which a window of each series can be learnt, and some of one of middling length. If there is none
-        so short, one that reads as little as it can.
+        Of which a window of each series can be learnt. If there is none so short, one that reads as little as
+        it can.
     """
     periods = seasons(panel)
     shortest, middling = int(panel.lengths.min()), int(np.median(panel.lengths))
-    lags: list[int | None] = [given.lags]
-    if given.lags == "auto":
-        steps = [k * period for period in periods for k in (1, 2, 4) if k * period <= MOST_LAGS] or [
-            2,
-            h,
-            2 * h,
-        ]
-        most = max(1, min((middling - h) // 3, shortest - h - 1))
-        lags = [*sorted({min(max(2, n), most) for n in steps})]
+    step = answered_at_once(h, middling) if given.fewer and given.lags == "auto" else given.step
     differences = [given.differences]
     if given.differences == AUTO:
         few = panel.lengths.sum() < MANY_ROWS
@@ -138,12 +138,25 @@ def views(panel: Panel, h: int, given: Given, mean: bool = False) -> list[View]:
     scales = [given.scale_by]
     if given.scale_by == "auto":
         scales = ["series", "window"] if given.scaled and given.lags is not None else ["series"]
+    steps = [k * period for period in periods for k in (1, 2, 4) if k * period <= MOST_LAGS] or [2, h, 2 * h]
+
+    def lags(lost: int) -> list:
+        if given.lags != "auto":
+            return [given.lags]
+        most = max(1, min((middling - lost - step) // 3, shortest - lost - step - 1))
+        return sorted({min(max(2, n), most) for n in steps})
+
     found = [
-        View(n, by, tuple(lag), bool(log))
-        for log, lag, by, n in product(logarithms, differences, scales, lags)
+        View(n, by, tuple(lag), bool(log), step)
+        for log, lag, by in product(logarithms, differences, scales)
+        for n in lags(sum(lag))
     ]
-    long = max(middling, 4 * h)
-    return [v for v in found if v.n_rows + h <= shortest and v.n_rows + 3 * h <= long] or found[:1]
+    return [v for v in found if v.n_rows + step <= shortest] or found[:1]
+
+
+def answered_at_once(h: int, n_rows: int) -> int:
+    """The most steps of which the horizon is a multiple and a short history several times as long."""
+    return max(n for n in range(1, h + 1) if h % n == 0 and n <= max(1, n_rows // HISTORIES))
 
 
 def judged(
@@ -157,31 +170,65 @@ def judged(
     found : list of View
     h : int
     task : callable
-        From a view to what is learnt, all steps of the horizon at once.
+        From a view to what is learnt.
     squared : bool, default=False
         Whether errors are squared.
 
     Returns
     -------
     list of View
-        Where no window can be held back, those that were given, with a strength that suits few windows.
+        Where no window can be held back, those that `unjudged` leaves.
     """
-    trial = Trial.of(panel, max(view.n_rows for view in found), h)
+    step = task(found[0]).step
+    trial = Trial.of(panel, max(view.n_rows for view in found) + step, h)
     if trial is None:
-        return [replace(view, ridge=UNJUDGED) for view in found]
+        return unjudged(panel, found, h)
+    # All strengths at once, unless answers are read: then each reads its own.
+    paths = [STRENGTHS] if step == h else [(strength,) for strength in STRENGTHS]
     result = []
     for view in found:
-        model = Model(task(view), trial.known, RidgePath())
+        models = [Model(task(view), trial.known, RidgePath(path)) for path in paths]
         try:
-            errors = trial.error(model.learn(trial.known, np.random.RandomState(0)), squared)
+            for model in models:
+                model.learn(trial.known, np.random.RandomState(0))
         except NothingToLearn:
             continue
+        errors = np.concatenate([trial.error(model, squared) for model in models])
         if np.isfinite(errors).any():
             best = int(np.nanargmin(errors))
             result.append(replace(view, ridge=STRENGTHS[best], error=float(errors[best])))
     if not result:
-        return [replace(view, ridge=UNJUDGED) for view in found]
+        return unjudged(panel, found, h)
     return sorted(result, key=lambda view: view.error)
+
+
+def unjudged(panel: Panel, found: list[View], h: int) -> list[View]:
+    """Views that do the least harm where there is nothing to judge by.
+
+    A strong penalty makes of each what a naive forecast is: the mean, the last value or that of the season
+    before, and a drift. These are compared.
+    """
+    plain = [view for view in found if view.scale_by == "series" and not view.log1p] or found
+    errors = {view.differences: naive_error(panel, view.differences, h) for view in plain}
+    worst = MUCH_WORSE_NAIVE * min(errors.values())
+    plain = [view for view in plain if not errors[view.differences] > worst]
+    return [replace(view, ridge=UNJUDGED) for view in sorted(plain, key=lambda v: errors[v.differences])]
+
+
+def naive_error(panel: Panel, differences: tuple[int, ...], h: int) -> float:
+    """Of the mean of a series, or of a value before and the mean change since, in mean absolute steps."""
+    panel = panel.take(evenly(np.arange(len(panel.ids)), MOST_SERIES))
+    lag, errors = sum(differences), []
+    for start, stop, unit in zip(panel.starts[:-1], panel.stops, spread(panel)):
+        values = panel.values[start:stop]
+        if not lag:
+            errors.append(np.abs(values - values.mean(axis=0)).mean(axis=0) / unit)
+        for k in range(1, h + 1) if lag else ():
+            back = -(-k // lag) * lag
+            if back < len(values):
+                change = values[back:] - values[:-back]
+                errors.append(np.abs(change - change.mean(axis=0)).mean(axis=0) / unit)
+    return float(np.mean(errors)) if errors else np.inf
 
 
 def chosen(sorted_views: list[View], n: int | None = None) -> list[View]:

@@ -67,7 +67,7 @@ def backtest(
             model, widths = own._train(known)
             done = []
             for fold in folds[first : first + every]:
-                fold = fold.of(to_read(fold.panel, model.n_rows, forecaster.short_series))
+                fold = fold.of(to_read(fold.panel, model.n_rows_to_read, forecaster.short_series))
                 done.append((fold, own._statistics(model, widths, fold.panel, fold.future, fold.stamps)))
             return done, known.ids[known.lengths >= model.n_rows_needed]
 

@@ -1,4 +1,4 @@
-"""What is asked of a forecaster, and how one is trained."""
+"""How a forecaster is trained."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import clone
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.base import RecurrentEstimator
 from ..estimators.encoder_decoder import EncoderDecoder
+from ..estimators.fitting import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.parameters import as_python
 from ..estimators.versions import Versioned
 from . import automatic, frames, intervals
-from .automatic import Given, View
+from .asked import Asked
+from .automatic import View
 from .ensemble import Ensemble
+from .intervals import Widths
 from .model import Model, Task
-from .output import POINT, is_bound
-from .panel import Panel
-from .parameters import ATTRIBUTES, ForecasterParameters
+from .output import POINT
+from .panel import Panel, check_integer
+from .parameters import ATTRIBUTES
 from .scaling import Transform
-from .short_series import to_learn, usual
+from .short_series import to_learn, to_read, usual, warn_of_short
 from .splits import RollingOrigin
 from .storage import from_plain, to_plain
 from .trial import Trial
@@ -38,8 +41,8 @@ FEW_STEPS = 100
 CHUNK = 128  # steps of a history between two updates
 
 
-class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
-    """Parameters and training; what is learnt is in `model`, the public methods are in `forecasters`."""
+class BaseForecaster(Versioned, Asked):
+    """Training; what is learnt is in `model`, the public methods are in `forecasters`."""
 
     _regressor_class: ClassVar[type[RecurrentEstimator]]
     _attributes = ATTRIBUTES
@@ -52,130 +55,17 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         read = {name: from_plain(value) for name, value in state.items()}
         if isinstance(read.get("model_"), Model):  # of a version before ensembles
             read["model_"] = Ensemble([read["model_"]], np.array([-np.inf]))
+        if isinstance(read.get("widths_"), np.ndarray):  # of a version in which series had no sizes
+            ids, sizes = (
+                read["panel_"].ids,
+                np.ones((len(read["panel_"].ids), read["panel_"].values.shape[1])),
+            )
+            read["widths_"] = Widths(ids, read["widths_"], sizes)
         return read
-
-    # --- what is asked for -----------------------------------------------------------------------------
-    @property
-    def _levels(self) -> list[float]:
-        return [] if self.level is None else sorted({float(level) for level in np.atleast_1d(self.level)})
-
-    @property
-    def _name(self) -> str:
-        """Of the model, in answers."""
-        return type(self).__name__ if self.alias is None else self.alias
-
-    @property
-    def _given(self) -> Given:
-        """What the user says of the views."""
-        differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
-        by = "window" if self.scaling == "last" else self.scale_by
-        return Given(as_python(self.lags), by, differences, self.log1p, self.scaling is not None)
-
-    @property
-    def _pairs(self) -> bool:
-        return self.strategy == "encoder_decoder"
-
-    @property
-    def _heads(self) -> bool:
-        """Whether the network is to have an output for each quantile."""
-        return bool(self._levels) and self.intervals == "quantile"
-
-    @property
-    def _may_have_heads(self) -> bool:
-        own = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
-        return own and self.strategy != "recursive"
-
-    @property
-    def _validation_fraction(self) -> float | None:
-        """The share of windows to hold back, which may be what the user's own regressor asks for."""
-        own = self.regressor
-        if self.validation_fraction is None and isinstance(own, RecurrentEstimator) and own.early_stopping:
-            return own.validation_fraction
-        return self.validation_fraction
 
     @property
     def _max_steps(self) -> int:
         return MAX_STEPS if self.max_steps is None else as_python(self.max_steps)
-
-    def _check_parameters(self) -> None:
-        self._validate_params()
-        recurrent = self.regressor is None or isinstance(self.regressor, RecurrentEstimator)
-        if self.regressor is not None and is_classifier(self.regressor):
-            raise InvalidParameterError(f"regressor is {type(self.regressor).__name__}, a classifier")
-        try:
-            known = all(1 <= level < 100 for level in self._levels)
-        except (TypeError, ValueError):
-            known = False
-        if not known:
-            raise InvalidParameterError(f"level must be in per cent, from 1 to below 100, got {self.level!r}")
-        if is_bound(self._name):
-            raise InvalidParameterError(f"alias={self.alias!r} is what a bound would be called")
-        if self.lags is None and self.scaling is not None and self._given.scale_by == "window":
-            raise InvalidParameterError(
-                f"scaling={self.scaling!r} with scale_by={self.scale_by!r} is for windows: set lags"
-            )
-        if self.lags is None and not recurrent:
-            raise InvalidParameterError(
-                f"lags=None lets a network read whole histories, which {type(self.regressor).__name__} "
-                "cannot: set lags"
-            )
-        if self._pairs:
-            self._check_regressor_of_pairs()
-        elif self.autoregressive:
-            raise InvalidParameterError(
-                f'autoregressive=True is of strategy="encoder_decoder", not {self.strategy!r}'
-            )
-        if self.lags is None and not self._pairs and getattr(self.regressor, "bidirectional", False):
-            raise InvalidParameterError(
-                "a bidirectional network reads the steps of a history that it is to forecast: set lags"
-            )
-        if self.hist_exog is not None and self.strategy == "recursive" and self.h > 1:
-            raise InvalidParameterError(
-                'a recursive forecast reads steps of which hist_exog are not known: use strategy="direct"'
-            )
-        if self._heads and self.strategy == "recursive":
-            raise InvalidParameterError(
-                'quantiles of recursive forecasts are not those of the series: use intervals="conformal" or '
-                'strategy="direct"'
-            )
-        if not recurrent and self.validation_fraction is not None:
-            raise InvalidParameterError(
-                f"{type(self.regressor).__name__} cannot stop early: leave validation_fraction=None"
-            )
-        if self.lags is None and self._validation_fraction is not None:
-            raise InvalidParameterError(
-                "windows are held back to stop early, of which whole histories have none: set lags, or "
-                "neither validation_fraction nor early_stopping"
-            )
-        if self._heads and not recurrent:
-            raise InvalidParameterError(
-                f'{type(self.regressor).__name__} has no quantiles: use intervals="conformal"'
-            )
-
-    def _check_regressor_of_pairs(self) -> None:
-        """Raise an error where a regressor's parameters are not those of an encoder and a decoder."""
-        own, what = self.regressor, 'strategy="encoder_decoder"'
-        if own is None:
-            return
-        if not isinstance(own, RecurrentEstimator):
-            raise InvalidParameterError(
-                f"{what} takes the cell and the parameters of an RNNRegressor, LSTMRegressor or "
-                f"GRURegressor, which {type(own).__name__} has not: leave regressor=None"
-            )
-        for name, needed, why in (
-            ("pooling", "last", "a decoder begins in the last states of the encoder"),
-            ("tbptt_steps", None, "a decoder looks back at a whole history"),
-            ("embedding_size", None, "histories are numbers"),
-        ):
-            if getattr(own, name) != needed:
-                raise InvalidParameterError(
-                    f"{what} cannot be combined with {name}={getattr(own, name)!r} of the regressor: {why}"
-                )
-        if own.bidirectional and own.hidden_size % 2:
-            raise InvalidParameterError(
-                f"half of the encoder's hidden_size={own.hidden_size} units read backwards: make it even, or "
-                "set bidirectional=False"
-            )
 
     def _task(self, view: View, heads: bool = False) -> Task:
         calendar = () if self.calendar is None else np.atleast_1d(self.calendar).tolist()
@@ -186,7 +76,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         return Task(
             h=as_python(self.h),
             lags=view.lags,
-            step=1 if self.strategy == "recursive" else as_python(self.h),
+            step=view.step,
             levels=tuple(self._levels),
             heads=heads,
             transform=Transform(scale, view.log1p, view.differences),
@@ -214,8 +104,8 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         found = [only] if only is not None else automatic.views(panel, as_python(self.h), given, mean=squared)
 
         def direct(view: View) -> Task:
-            plain = {"step": as_python(self.h), "pairs": False, "autoregressive": False}
-            return replace(self._task(view), **plain, validation_fraction=None)
+            step, task = view.step if given.fewer else as_python(self.h), self._task(view)
+            return replace(task, step=step, pairs=False, autoregressive=False, validation_fraction=None)
 
         if given.lags is None:  # of a network that reads whole histories
             return [only or found[0]]
@@ -247,7 +137,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         )  # fmt: skip
 
     # --- training --------------------------------------------------------------------------------------
-    def _train(self, panel: Panel) -> tuple[Ensemble, np.ndarray | None]:
+    def _train(self, panel: Panel) -> tuple[Ensemble, Widths | None]:
         """Models of these histories, and the half widths of their conformal intervals."""
         seed, widths = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)), None
         heads = self._heads
@@ -278,7 +168,7 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         task, h = self._task(view), as_python(self.h)
         if self.max_steps is not None or not self._begins_at_ridge or task.validation_fraction is not None:
             return self._max_steps
-        trial = Trial.of(panel, view.n_rows, h)
+        trial = Trial.of(panel, view.n_rows + view.step, h)
         if trial is None:
             return FEW_STEPS
         errors, squared = [], self._loss(panel) == "squared_error"
@@ -326,6 +216,16 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         )  # fmt: skip
         return EncoderDecoder.like(regressor) if task.pairs else regressor
 
+    def _train_further(self, model: Model, panel: Panel, max_steps: int) -> None:
+        own, before = model.regressor, model.regressor.get_params()
+        batch_size = DEFAULT_BATCH_SIZE if own.batch_size == "auto" else own.batch_size
+        epochs = self._epochs(max_steps, panel, model.task, batch_size)
+        patience = own.n_iter_no_change if own.early_stopping else epochs
+        changed = {"warm_start": True, "max_iter": epochs, "n_iter_no_change": patience}
+        own.set_params(**changed)
+        model.learn(panel, check_random_state(self.random_state))
+        own.set_params(**{name: before[name] for name in changed})
+
     @staticmethod
     def _epochs(max_steps: int, panel: Panel, task: Task, batch_size: int) -> int:
         """Passes over the data with about as many updates of the weights."""
@@ -359,8 +259,8 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         step_size = min(h, max(1, (span - h) // (most - 1)))
         return min(most, (span - h) // step_size + 1), step_size
 
-    def _calibrate(self, panel: Panel, seed: int) -> np.ndarray:
-        """Half widths (n_levels, h), from forecasts of the last windows by a model that has not seen them."""
+    def _calibrate(self, panel: Panel, seed: int) -> Widths:
+        """Half widths, from forecasts of the last windows by a model that has not seen them."""
         found, h = self._calibration(panel), as_python(self.h)
         if found is None:
             shortest = int(panel.lengths.argmin())
@@ -377,11 +277,40 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
             / intervals.spread(fold.panel)[:, None]
             for fold in folds
         ]
-        return intervals.conformal_widths(np.stack(errors), self._levels)
+        return intervals.Widths(panel.ids, *intervals.conformal_widths(np.stack(errors), self._levels))
+
+    # --- forecasts -------------------------------------------------------------------------------------
+    @property
+    def _own_histories(self) -> Panel:
+        check_is_fitted(self)
+        if not len(self.panel_.stamps):
+            raise ValueError("its histories were left out of this forecaster (without_histories)")
+        return self.panel_
+
+    def _histories(self, df: Any, static_df: pd.DataFrame | None = None) -> Panel:
+        """Of the series that can be forecast; a warning counts others, if they are left out."""
+        check_is_fitted(self)
+        if df is None:
+            panel = self._own_histories
+        else:
+            panel = frames.read_panel(df, like=self.panel_, static_df=static_df)
+        known, n = self._readable(panel), self.model_.n_rows_to_read
+        if known is not panel:
+            warn_of_short(panel, panel.lengths < n, f"with fewer than {n} rows, and not forecast")
+        return known
+
+    def _readable(self, panel: Panel) -> Panel:
+        return to_read(panel, self.model_.n_rows_to_read, self.model_.task.short_series)
+
+    def _steps_ahead(self, h: int | None) -> tuple[int, int]:
+        """How many are asked for, and how many there are in whole horizons."""
+        horizon = self.model_.task.h
+        h = horizon if h is None else check_integer("h", h)
+        return h, math.ceil(h / horizon) * horizon
 
     @staticmethod
     def _statistics(
-        model: Ensemble, widths: np.ndarray | None, panel: Panel, future: np.ndarray, stamps: pd.Index
+        model: Ensemble, widths: Widths | None, panel: Panel, future: np.ndarray, stamps: pd.Index
     ) -> dict[str, np.ndarray]:
         """Point forecast and bounds, each (n_series, h, n_targets)."""
         levels = model.task.levels
@@ -391,5 +320,6 @@ class BaseForecaster(Versioned, BaseEstimator, ForecasterParameters):
         else:
             statistics = {POINT: model.forecast(panel, future, stamps)}
         if widths is not None:
-            statistics = intervals.from_widths(statistics[POINT], widths, intervals.spread(panel), levels)
+            half = widths.half(panel, future.shape[1])
+            statistics = intervals.from_widths(statistics[POINT], half, levels)
         return {name: np.maximum(values, model.least) for name, values in statistics.items()}

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from .frames import read_panel
 from .output import POINT, read_forecast
 from .panel import Panel, check_integer, first_few, quote
 from .scores import read_scores
@@ -105,7 +104,7 @@ class ForecastDisplay:
         check_is_fitted(forecaster)
         if max_rows is not None:
             max_rows = check_integer("max_rows", max_rows)
-        panel = forecaster.panel_ if df is None else read_panel(df, like=forecaster.panel_)
+        panel = forecaster._histories(df)
         if forecast is None:
             if panel.form.futr_exog:
                 raise ValueError(

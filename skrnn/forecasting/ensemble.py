@@ -31,7 +31,13 @@ class Ensemble:
         return self.models[0].task
 
     @property
-    def n_rows(self) -> int:
+    def n_rows(self) -> int | None:
+        """Rows of a history that forecasts are made from; None: all."""
+        tasks = [model.task for model in self.models]
+        return None if any(task.lags is None for task in tasks) else self.n_rows_to_read
+
+    @property
+    def n_rows_to_read(self) -> int:
         """Rows of a series from which all of them can forecast."""
         return max(model.task.n_rows for model in self.models)
 

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import ExitStack
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import _fit_context, clone
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
 from ..estimators.base import RecurrentEstimator
 from ..estimators.declare import with_parameters
-from ..estimators.fitting import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.parameters import as_python
 from ..estimators.unchanged import unchanged_on_error
 from ..interrupts import deferred
-from . import frames, intervals
+from . import frames
+from .assessment import Assessed, check_no_y
 from .backtest import backtest, find_folds
-from .base import BaseForecaster
 from .display import ForecastDisplay
-from .model import Model
-from .output import POINT, check_names
-from .panel import Panel, check_integer
-from .short_series import DONE, to_learn, to_read, warn_of_short
+from .output import check_names
+from .panel import check_integer
+from .short_series import DONE, to_learn, warn_of_short
 
 
-def _check_no_y(y: Any) -> None:
-    if y is not None:
-        raise ValueError(
-            "y has to be None: the series to forecast are in the frame, covariates by their names"
-        )
-
-
-class _Forecaster(BaseForecaster):
+class _Forecaster(Assessed):
     """The public methods."""
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -74,7 +65,7 @@ class _Forecaster(BaseForecaster):
             If series are too short, and `short_series` says what to do about it.
         """
         self._check_parameters()
-        _check_no_y(y)
+        check_no_y(y)
         panel = self._read(df, static_df)
         check_names(panel.form, self._name, self._levels, backtest=False)
         model, widths = self._train(panel)
@@ -89,9 +80,14 @@ class _Forecaster(BaseForecaster):
 
     # --- forecasts -------------------------------------------------------------------------------------
     def predict(
-        self, df: Any = None, *, X_df: pd.DataFrame | None = None, static_df: pd.DataFrame | None = None
+        self,
+        df: Any = None,
+        h: int | None = None,
+        *,
+        X_df: pd.DataFrame | None = None,
+        static_df: pd.DataFrame | None = None,
     ) -> Any:
-        """Forecast the next `h` steps of every series.
+        """Forecast the next steps of every series.
 
         Parameters
         ----------
@@ -99,8 +95,13 @@ class _Forecaster(BaseForecaster):
             Histories to forecast from instead of those of `fit`, in their form; the model stays as it is.
             Series need not have been in `fit`: one that was not is scaled by the history given, so give as
             much of it as there is; others keep the scale of `fit`.
+        h : int, default=None
+            How many steps; None: the horizon of `fit`. Of fewer, the rest is left out. For more, forecasts
+            are read as if they had been observed, to forecast the next horizon, and so on; intervals widen as
+            if horizons did not depend on each other.
         X_df : DataFrame, default=None
-            The columns of `futr_exog` for the steps to come; `make_future_dataframe` makes the rows.
+            The columns of `futr_exog` for the steps to come; `make_future_dataframe` makes the rows. Where
+            they end within a horizon, the rest of it is taken to be as the last row.
         static_df : DataFrame, default=None
             As in `fit`, for `df`.
 
@@ -116,7 +117,8 @@ class _Forecaster(BaseForecaster):
         ValueError
             If `df` has too few rows; if it has series that were not in `fit` and something is learnt of
             each: `stat_exog` that are not given, the targets of `multivariate=True`; if `X_df` does not cover
-            the horizon, or is given without `futr_exog`.
+            the horizon, or is given without `futr_exog`; if `h` is more than that of `fit` and there are
+            `hist_exog`, which nobody knows of the first horizon.
 
         Warns
         -----
@@ -124,7 +126,13 @@ class _Forecaster(BaseForecaster):
             If series are too short to be forecast, with ``short_series="drop"``.
         """
         panel = self._histories(df, static_df)
-        futr, h = list(panel.form.futr_exog), self.model_.task.h
+        h, whole = self._steps_ahead(h)
+        if whole > self.model_.task.h and panel.form.hist_exog:
+            raise ValueError(
+                f"h={h} is more than the horizon of fit, {self.model_.task.h}, whose hist_exog would be read "
+                "to forecast more: fit with that h"
+            )
+        futr = list(panel.form.futr_exog)
         if futr and X_df is None:
             raise ValueError(
                 f"predict needs X_df with {', '.join(map(repr, futr))} for the next {h} steps; "
@@ -132,17 +140,23 @@ class _Forecaster(BaseForecaster):
             )
         if X_df is not None and not futr:
             raise ValueError("there is an X_df, but futr_exog named none of its columns")
-        stamps = frames.futures(panel, h)
-        future = frames.read_future(X_df, panel, h, futr) if futr else np.empty((len(panel.ids), h, 0))
+        future = np.empty((len(panel.ids), whole, 0))
+        if futr:
+            future = frames.read_future(X_df, panel, whole, futr, needed=h)
+        stamps = frames.futures(panel, whole)
         statistics = self._statistics(self.model_, self.widths_, panel, future, stamps)
-        return frames.write_forecast(panel, stamps, statistics, self._name)
+        statistics = {name: values[:, :h] for name, values in statistics.items()}
+        asked = np.arange(len(stamps)) % whole < h
+        return frames.write_forecast(panel, stamps[asked], statistics, self._name)
 
-    def make_future_dataframe(self, df: Any = None) -> pd.DataFrame:
+    def make_future_dataframe(self, df: Any = None, h: int | None = None) -> pd.DataFrame:
         """The rows for which `predict` needs covariates.
 
         Parameters
         ----------
         df : Series or DataFrame, default=None
+            As for `predict`.
+        h : int, default=None
             As for `predict`.
 
         Returns
@@ -150,16 +164,7 @@ class _Forecaster(BaseForecaster):
         DataFrame
             With the id and time columns of a long frame, or with the index and no column.
         """
-        return frames.future_frame(self._histories(df), self.model_.task.h)
-
-    def _histories(self, df: Any, static_df: pd.DataFrame | None = None) -> Panel:
-        check_is_fitted(self)
-        panel = self.panel_ if df is None else frames.read_panel(df, like=self.panel_, static_df=static_df)
-        known = to_read(panel, self.model_.n_rows, self.model_.task.short_series)
-        if known is not panel:
-            n = self.model_.n_rows
-            warn_of_short(panel, panel.lengths < n, f"with fewer than {n} rows, and not forecast")
-        return known
+        return frames.future_frame(self._histories(df), self._steps_ahead(h)[0])
 
     def update(self, df: Any, max_steps: int = 0) -> Self:
         """Append new rows to the histories; scales and the widths of conformal intervals stay as in `fit`.
@@ -181,9 +186,9 @@ class _Forecaster(BaseForecaster):
             As of `fit`, and if a stamp is not after the end of its series. The forecaster is then what it was
             before, as after Ctrl-C.
         """
-        check_is_fitted(self)
+        before = self._own_histories
         max_steps = check_integer("max_steps", max_steps, least=0)
-        panel = frames.extend(self.panel_, df)
+        panel = frames.extend(before, df)
         if max_steps:
             if not isinstance(self.regressor_, RecurrentEstimator):
                 raise ValueError(f"{type(self.regressor_).__name__} cannot be trained further: fit anew")
@@ -197,15 +202,32 @@ class _Forecaster(BaseForecaster):
         self.panel_ = panel
         return self
 
-    def _train_further(self, model: Model, panel: Panel, max_steps: int) -> None:
-        own, before = model.regressor, model.regressor.get_params()
-        batch_size = DEFAULT_BATCH_SIZE if own.batch_size == "auto" else own.batch_size
-        epochs = self._epochs(max_steps, panel, model.task, batch_size)
-        patience = own.n_iter_no_change if own.early_stopping else epochs
-        changed = {"warm_start": True, "max_iter": epochs, "n_iter_no_change": patience}
-        own.set_params(**changed)
-        model.learn(panel, check_random_state(self.random_state))
-        own.set_params(**{name: before[name] for name in changed})
+    def without_histories(self) -> Self:
+        """A copy that does not hold the data it was fitted to, for files that are small or go elsewhere.
+
+        It forecasts from the histories that `predict` is given, and knows the names of the series, their
+        scales and their static covariates; what needs histories of its own says that they were left out.
+
+        Returns
+        -------
+        forecaster
+
+        Examples
+        --------
+        >>> import pickle
+        >>> import numpy as np, pandas as pd
+        >>> from skrnn.forecasting import GRUForecaster
+        >>> sales = pd.Series(np.sin(np.arange(5000.0)))
+        >>> model = GRUForecaster(h=2, lags=4, max_steps=10, random_state=0).fit(sales)
+        >>> len(pickle.dumps(model)) > 2 * len(pickle.dumps(model.without_histories()))
+        True
+        >>> len(model.without_histories().predict(sales[-20:]))
+        2
+        """
+        check_is_fitted(self)
+        result = copy.copy(self)
+        result.panel_ = self.panel_.emptied()
+        return copy.deepcopy(result)
 
     # --- how good it is --------------------------------------------------------------------------------
     def cross_validation(
@@ -270,51 +292,6 @@ class _Forecaster(BaseForecaster):
         folds = find_folds(self, panel, n_windows, step_size, cutoffs)
         folds, statistics = backtest(self, panel, folds, refit)
         return frames.write_cross_validation(panel, folds, statistics, self._name)
-
-    def score(self, df: Any, y: Any = None) -> float:
-        """How well the rows that follow the histories are forecast, for a search with `RollingOrigin`.
-
-        Parameters
-        ----------
-        df : Series or DataFrame
-            The rows that follow, in the form of the data and with its covariates.
-        y : None
-            There is none.
-
-        Returns
-        -------
-        float
-            Minus the mean absolute scaled error (MASE with a season of one step: the error of each series in
-            units of its mean absolute step).
-        """
-        check_is_fitted(self)
-        _check_no_y(y)
-        panel, h = frames.extend(self.panel_, df), self.model_.task.h
-        before = to_read(self.panel_, self.model_.n_rows, self.model_.task.short_series)
-        panel = panel.take(panel.ids.get_indexer(before.ids))
-        later = panel.lengths - before.lengths
-        if panel.form.kind == "wide" and (later > 0).any():  # a column may have ended
-            there = np.flatnonzero(later > 0)
-            panel, before, later = panel.take(there), before.take(there), later[there]
-        if (later < 1).any():
-            raise ValueError(f"{panel.name(int(later.argmin()))} has no row to compare with")
-        stops = panel.stops - later
-        rows = np.minimum(stops[:, None] + np.arange(h), panel.stops[:, None] - 1)
-        beyond = np.arange(h) >= later[:, None]
-        if len(panel.form.futr_exog) and beyond.any():
-            raise ValueError(
-                f"{panel.name(int(later.argmin()))} has {later.min()} rows to compare with, but the "
-                f"covariates of {h} are needed"
-            )
-        known = panel.until(stops)
-        statistics = self._statistics(
-            self.model_, self.widths_, known, panel.futr_exog[rows], frames.futures(known, h)
-        )
-        errors = np.abs(panel.values[rows] - statistics[POINT]) / intervals.spread(known)[:, None]
-        compared = panel.measured[rows] & ~beyond[:, :, None]
-        if not compared.any():
-            raise ValueError("there is no value to compare with: all that follow were missing")
-        return -float(errors[compared].mean())
 
     def plot(self, df: Any = None, forecast: Any = None, **kwargs: Any) -> ForecastDisplay:
         """Draw histories and forecasts, with a band for each level.

@@ -67,7 +67,9 @@ def _shared(stamps: pd.Index) -> tuple[np.ndarray, pd.Index]:
     return pd.factorize(stamps, sort=True)
 
 
-def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndarray:
+def read_future(
+    X_df: pd.DataFrame, panel: Panel, h: int, names: Any, needed: int | None = None
+) -> np.ndarray:
     """Covariates of the next `h` steps of every series.
 
     Parameters
@@ -80,6 +82,8 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     h : int
     names : list of k names
         Columns of `X_df`.
+    needed : int, default=None
+        So many have to be there; what lacks of the others is as in the step before. None: all.
 
     Returns
     -------
@@ -100,8 +104,8 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     X_df = as_pandas(X_df)
     if not isinstance(X_df, pd.DataFrame):
         raise not_a_frame("X_df has to be a DataFrame", X_df)
-    needed = [*(form.keys if long else []), *names]
-    lacking = [name for name in needed if name not in X_df.columns]
+    columns = [*(form.keys if long else []), *names]
+    lacking = [name for name in columns if name not in X_df.columns]
     if lacking:
         raise ValueError(f"columns are not in X_df: {first_few(lacking)}")
     what = f"column {quote(form.stamp_name)} of X_df" if long else "the index of X_df"
@@ -109,12 +113,11 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
     stamps = check_same_time(stamps, panel.stamps, what)
     wanted = futures(panel, h)
     codes, uniques = _shared(wanted)
-    n_keys, where = len(panel.ids), codes
+    n, own = len(panel.ids), np.zeros(len(panel.ids), np.intp)
+    series = np.zeros(len(X_df), np.intp)
     if long and form.id_name is not None:
+        own = np.arange(n)
         series = panel.ids.astype(object).get_indexer(pd.Index(X_df[form.id_name]).astype(object))
-    else:
-        series = np.zeros(len(X_df), np.intp)
-        n_keys, wanted, codes = 1, uniques, np.arange(len(uniques))
     times = pd.Index(as_integers(uniques)).get_indexer(as_integers(stamps))
     used = np.flatnonzero((series >= 0) & (times >= 0))
     keys = pd.Index(series[used] * len(uniques) + times[used])
@@ -122,14 +125,20 @@ def read_future(X_df: pd.DataFrame, panel: Panel, h: int, names: Any) -> np.ndar
         row = used[keys.duplicated().argmax()]
         of = f"{series_name(panel.ids[series[row]])} has " if long else ""
         raise ValueError(f"X_df: {of}{stamps[row]}{'' if long else ' is there'} more than once")
-    n = len(codes) // n_keys
-    rows = keys.get_indexer(np.repeat(np.arange(n_keys), n) * len(uniques) + codes)
-    _check_rows(rows.reshape(n_keys, n), wanted, panel, long)
-    table = coded(X_df[names].iloc[used[rows]], names, form.categories, where="X_df: ")
-    values, known = table.reshape(n_keys, n, table.shape[1]), dict(form.categories)
-    of_columns = [name for name in names for _ in known.get(name, (None,))]
-    _check_values(values, of_columns, wanted, panel, long)
-    return values if n_keys == len(panel.ids) else values[0][where].reshape(len(panel.ids), h, table.shape[1])
+    rows = keys.get_indexer(np.repeat(own, h) * len(uniques) + codes).reshape(n, h)
+    needed = h if needed is None else needed
+    if long:
+        _check_rows(rows[:, :needed], wanted, panel, long)
+    else:
+        all_needed = np.unique(codes.reshape(n, h)[:, :needed])
+        _check_rows(keys.get_indexer(all_needed)[None], uniques[all_needed], panel, long)
+    for step in range(needed, h):
+        rows[:, step] = np.where(rows[:, step] < 0, rows[:, step - 1], rows[:, step])
+    found = X_df[names].iloc[used[rows.reshape(-1)]]
+    values, known = coded(found, names, form.categories, where="X_df: "), dict(form.categories)
+    values = values.reshape(n, h, values.shape[1])
+    _check_values(values, [name for name in names for _ in known.get(name, (None,))], wanted, panel, long)
+    return values
 
 
 def _check_rows(rows: np.ndarray, wanted: pd.Index, panel: Panel, long: bool) -> None:
@@ -137,7 +146,7 @@ def _check_rows(rows: np.ndarray, wanted: pd.Index, panel: Panel, long: bool) ->
     if not lacking.any():
         return
     i = int(lacking.any(axis=1).argmax())
-    first = wanted[i * rows.shape[1] + int(lacking[i].argmax())]
+    first = wanted[i * (len(wanted) // len(rows)) + int(lacking[i].argmax())]
     count, series = np.count_nonzero(lacking[i]), np.count_nonzero(lacking.any(axis=1))
     of = f" of {series_name(panel.ids[i])}" if long else ""
     more = f" ({np.count_nonzero(lacking)} rows of {series} series in all)" if series > 1 else ""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from .output import POINT
 from .panel import Panel
+
+LEAST_WINDOWS = 5  # by which a series has a size of its own
 
 
 def quantiles(levels: Sequence[float]) -> list[float]:
@@ -35,14 +39,11 @@ def from_quantiles(answers: np.ndarray, levels: Sequence[float]) -> dict[str, np
     return statistics
 
 
-def from_widths(
-    point: np.ndarray, widths: np.ndarray, spread: np.ndarray, levels: Sequence[float]
-) -> dict[str, np.ndarray]:
-    """Statistics of a forecast (n_series, h, n_targets) from `conformal_widths` and each series' `spread`."""
+def from_widths(point: np.ndarray, half: np.ndarray, levels: Sequence[float]) -> dict[str, np.ndarray]:
+    """Statistics of a forecast (n_series, h, n_targets) from `Widths.half`."""
     statistics = {POINT: point}
-    for level, width in zip(levels, widths):
-        half = width[: point.shape[1], None] * spread[:, None]
-        statistics |= {f"lo-{level:g}": point - half, f"hi-{level:g}": point + half}
+    for level, width in zip(levels, half):
+        statistics |= {f"lo-{level:g}": point - width, f"hi-{level:g}": point + width}
     return statistics
 
 
@@ -59,7 +60,38 @@ def spread(panel: Panel) -> np.ndarray:
     return sizes
 
 
-def conformal_widths(errors: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Widths:
+    """Half widths of conformal intervals.
+
+    Attributes
+    ----------
+    ids : Index of shape (n_series,)
+    by_step : ndarray of shape (n_levels, h)
+        In mean errors of a series.
+    sizes : ndarray of shape (n_series, n_targets)
+        Mean errors of each series, in units of its `spread`.
+    """
+
+    ids: pd.Index
+    by_step: np.ndarray
+    sizes: np.ndarray
+
+    def half(self, panel: Panel, h: int) -> np.ndarray:
+        """In the user's units, (n_levels, n_series, h, n_targets), after the histories of a panel.
+
+        Errors of several horizons in a row add up like those of independent steps. Series of which nothing
+        was held back have the mean size of the others.
+        """
+        horizon = self.by_step.shape[1]
+        before, step = np.divmod(np.arange(h), horizon)
+        by_step = np.sqrt(before * self.by_step[:, -1:] ** 2 + self.by_step[:, step] ** 2)
+        series = self.ids.get_indexer(panel.ids)
+        sizes = np.where(series[:, None] < 0, self.sizes.mean(axis=0), self.sizes[series]) * spread(panel)
+        return by_step[:, None, :, None] * sizes[:, None, :]
+
+
+def conformal_widths(errors: np.ndarray, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Half widths of intervals from errors of forecasts that were held back.
 
     Parameters
@@ -71,7 +103,9 @@ def conformal_widths(errors: np.ndarray, levels: Sequence[float]) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (n_levels, h)
+    by_step : ndarray of shape (n_levels, h)
+    sizes : ndarray of shape (n_series, n_targets)
+        The half width of a step is the product of both.
 
     Raises
     ------
@@ -82,15 +116,29 @@ def conformal_widths(errors: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     -----
     Split conformal prediction (Papadopoulos et al. 2002; Lei et al. 2018): with n errors, the one of rank
     ceil((n + 1) level). There are few windows, so errors are divided by their mean for their step of the
-    horizon, and all steps share the ranks.
+    horizon and by that of their series, and all steps and series share the ranks. An error is ranked beside
+    the mean of its series' other windows, as it does not know those to come. Where windows are fewer than
+    five, all series share one mean.
     """
     if np.isnan(errors).all():
         raise ValueError("conformal intervals need values in the windows held back, where all are missing")
-    by_step = errors.swapaxes(0, 2).reshape(errors.shape[2], -1)
-    mean = np.nanmean(by_step, axis=1)
-    mean = np.where(mean > 0, mean, 1.0)
-    relative = by_step / mean[:, None]
-    relative = np.sort(relative[~np.isnan(relative)])
-    n = len(relative)
+    by_step = np.nanmean(errors, axis=(0, 1, 3))
+    by_step = np.where(by_step > 0, by_step, 1.0)
+    relative = errors / by_step[:, None]
+    sizes, others = np.ones(errors.shape[1::2]), np.ones_like(errors[:, :, :1])
+    if len(errors) >= LEAST_WINDOWS and sizes.size > 1:
+        totals, counts = (
+            np.nansum(relative, axis=2, keepdims=True),
+            (~np.isnan(relative)).sum(2, keepdims=True),
+        )
+        total, count = totals.sum(axis=0), counts.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            sizes, others = (total / count)[:, 0], (total - totals) / (count - counts)
+        sizes[np.isnan(sizes)] = 1.0  # of series of which nothing is known
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ranked = np.sort((relative / others)[np.isfinite(relative / others)])
+    n = len(ranked)
     ranks = np.array([min(n, math.ceil((n + 1) * level / 100)) for level in levels])
-    return relative[ranks - 1][:, None] * mean
+    if not n:  # errors are nothing, and what is divided by them
+        return np.zeros((len(levels), len(by_step))), sizes
+    return ranked[ranks - 1][:, None] * by_step, sizes

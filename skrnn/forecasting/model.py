@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -38,7 +39,8 @@ class Task:
     h : int
         The horizon.
     step : int
-        Steps that the regressor answers at once: the horizon, or 1 where it answers its own answers.
+        Steps that the regressor answers at once, of which the horizon is a multiple: all, or fewer, which
+        it reads to answer the next.
     levels : tuple of float
         Of the intervals, in per cent.
     heads : bool
@@ -267,7 +269,7 @@ class Model:
         panel : Panel
             Series of fit, with these or other histories, or other series.
         future : ndarray of shape (n_series, h, n_futr)
-            What is known of these steps.
+            What is known of these steps, which may be several horizons.
         stamps : Index of shape (n_series * h,)
         method : {"predict", "predict_quantiles"}
 
@@ -275,7 +277,7 @@ class Model:
         -------
         ndarray of shape (n_series, h, n_targets) or (n_series, h, n_targets, n_quantiles)
         """
-        h, step, lags = future.shape[1], self.task.step, self.task.lags
+        h, lags = future.shape[1], self.task.lags
         if self.task.short_series == "pad":
             panel = lengthened(panel, self.task.n_rows)
         learnt = self.transform.transform(panel)
@@ -287,11 +289,8 @@ class Model:
         first = self._first_rows(panel, table, lags or 1, what)
         if self.task.streams:
             answers = self._from_histories(table, first, h, method)
-        elif step == 1 and h > 1:
-            answers = self._step_by_step(table, h, method)
         else:
-            starts = first if lags is None else table.stops - lags
-            answers = self._ask(table, starts, table.stops, method)[:, :h]
+            answers = self._step_by_step(table, first, h, method)
         return self.transform.invert(answers, panel, quantiles=method == "predict_quantiles")
 
     def _ask(self, table: Table, starts: np.ndarray, at: np.ndarray, method: str) -> np.ndarray:
@@ -310,27 +309,45 @@ class Model:
         shift, scale = (part[:, None, :][..., *extra] for part in scaling)
         return answers * scale + shift
 
-    def _step_by_step(self, table: Table, h: int, method: str) -> np.ndarray:
-        """Each answer becomes the last row of the next window."""
-        answers = []
-        for k in range(h):
+    def _step_by_step(self, table: Table, first: np.ndarray, h: int, method: str) -> np.ndarray:
+        """What was answered becomes the last rows of the next window."""
+        step, lags, answers = self.task.step, self.task.lags, []
+        for k in range(0, h, step):
             at = table.stops + k
-            answers.append(self._ask(table, at - self.task.lags, at, method))
-            table.values[table.stops + k, : self.n_targets] = answers[-1][:, 0]
-        return np.concatenate(answers, axis=1)
+            answers.append(self._ask(table, first if lags is None else at - lags, at, method))
+            rows = _middle(answers[-1]).reshape(-1, self.n_targets)
+            table.values[ranges(at, at + step), : self.n_targets] = rows
+        return self._widened(answers)
 
     def _from_histories(self, table: Table, first: np.ndarray, h: int, method: str) -> np.ndarray:
-        """The answer after the last step; with a step of 1 each answer is read in turn."""
+        """The answers after the last step; where there are to be more, they are read in turn."""
         n, step = self.n_targets, self.task.step
         X = Sequences(table.values, first, table.stops - first)
         answer, state = self.regressor._last_answer(X, method)
-        if step > 1 or h == 1:
-            return np.asarray(answer, np.float64).reshape(len(first), step, n, *answer.shape[2:])[:, :h]
-        stream, answers = self.regressor.stream(batch=len(first), method=method), []
-        stream.state = state
-        for k in range(h):
-            answers.append(np.asarray(answer, np.float64).reshape(len(first), n))
-            if k + 1 < h:
-                table.values[table.stops + k, :n] = answers[-1]
-                answer = stream.step(table.values[table.stops + k])
-        return np.stack(answers, axis=1)
+        stream, answers = None, []
+        for k in range(0, h, step):
+            answer = np.asarray(answer, np.float64)
+            answers.append(answer.reshape(len(first), step, n, *answer.shape[2:]))
+            if k + step == h:
+                break
+            if stream is None:
+                stream = self.regressor.stream(batch=len(first), method=method)
+                stream.state = state
+            for j, row in enumerate(_middle(answers[-1]).swapaxes(0, 1)):
+                table.values[table.stops + k + j, :n] = row
+                answer = stream.step(table.values[table.stops + k + j])
+        return self._widened(answers)
+
+    def _widened(self, answers: list[np.ndarray]) -> np.ndarray:
+        """Answers to answers; of quantiles, deviations add up like those of independent steps."""
+        for before, after in pairwise(answers if answers[0].ndim == 4 else []):
+            if not self.task.transform.differences:  # which are summed up later
+                middle = _middle(after)[..., None]
+                apart, known = after - middle, (before - _middle(before)[..., None])[:, -1:]
+                after[:] = middle + np.sign(apart) * np.hypot(apart, known)
+        return np.concatenate(answers, axis=1)
+
+
+def _middle(answers: np.ndarray) -> np.ndarray:
+    """The median where there are quantiles."""
+    return answers if answers.ndim == 3 else answers[..., answers.shape[3] // 2]

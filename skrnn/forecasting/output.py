@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .features import ranges
 from .frame_rows import read_indexed, read_long
 from .future import as_index
 from .gaps import PanelRows, only
@@ -220,6 +221,43 @@ def write_cross_validation(
     flat = {form.names[0] if name == "y" else name: values for name, values in flat.items()}
     keyed = form.key_columns(panel.ids[series[order]], stamps) | {"cutoff": cutoffs} | flat
     return in_kind(pd.DataFrame(keyed), form.library)
+
+
+def write_fitted(panel: Panel, point: np.ndarray, model_name: str) -> pd.DataFrame:
+    """The answer of `fitted_values`.
+
+    Parameters
+    ----------
+    panel : Panel
+        The histories.
+    point : ndarray of shape (n_history_rows, n_targets)
+    model_name : str
+
+    Returns
+    -------
+    DataFrame
+        As `cross_validation` answers, without cutoffs.
+    """
+    form, rows = panel.form, ranges(panel.starts[:-1], panel.stops)
+    y = np.where(panel.measured[rows], panel.values[rows], np.nan)
+    stamps = panel.stamps[rows]
+    if form.kind == "long":
+        keys = dict(zip(form.keys, (panel.ids.repeat(panel.lengths), stamps)[-len(form.keys) :]))
+        return in_kind(pd.DataFrame(keys | {form.names[0]: y[:, 0], model_name: point[:, 0]}), form.library)
+    columns = {"y": y, model_name: point}
+    if form.kind == "series":
+        flat = {name: table[:, 0] for name, table in columns.items()}
+        return pd.DataFrame(flat, as_index(stamps, panel))
+    names = _two_levels(panel, columns)
+    if form.multivariate:
+        return pd.DataFrame(_interleave(list(columns.values())), as_index(stamps, panel), names)
+    ends = np.cumsum(panel.lengths)
+    parts = [
+        pd.Series(table[end - n : end, 0], stamps[end - n : end])
+        for end, n in zip(ends, panel.lengths)
+        for table in columns.values()
+    ]
+    return pd.concat(parts, axis=1).sort_index().set_axis(names, axis=1).rename_axis(form.stamp_name)
 
 
 def _point_name(form: Form) -> Any:

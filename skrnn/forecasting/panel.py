@@ -190,6 +190,12 @@ class Panel:
             **{name: getattr(self, name)[rows] for name in tables},
         )
 
+    def emptied(self) -> Panel:
+        """The same series without a row: what is needed to read more of them."""
+        tables = ("stamps", "values", "observed", "exog", "filled")
+        nothing = {name: getattr(self, name)[:0].copy() for name in tables}
+        return replace(self, starts=0 * self.starts, stops=0 * self.stops, **nothing)
+
     def __str__(self) -> str:
         n, rows = len(self.ids), self.lengths
         if n == 1:

@@ -42,16 +42,17 @@ class ForecasterParameters:
         default=None,
     )
     strategy: Literal["direct", "recursive", "encoder_decoder"] = parameter(
-        '"direct": answer all steps of the horizon at once. "recursive": answer one step, which is then read '
-        'as if it had been observed. "encoder_decoder": a second network, the decoder, begins in the last '
-        "states of the one that has read the history, and goes through the steps of the horizon, each with "
-        "the calendar, the `futr_exog` and the `stat_exog` of its own (Sutskever et al. 2014). It is for "
-        "horizons whose steps depend on what is known of them and of those before, such as prices and "
-        'promotions, where "recursive" is as good but has no quantiles and no `hist_exog`; without such '
-        'columns "direct" is as good and faster. Of `regressor`, an `RNNRegressor`, `LSTMRegressor` or '
-        "`GRURegressor`, it takes the cell and the parameters; an encoder that reads both ways has half of "
-        "its units for each. With `lags=None` each history is read anew from its first step for every "
-        "horizon that is learnt, so set `lags` for long ones.",
+        '"direct": answer all steps of the horizon at once; with `lags="auto"`, of a history shorter than '
+        'three horizons a part of them, which is read to answer the next. "recursive": answer one step, '
+        'which is then read as if it had been observed. "encoder_decoder": a second network, the decoder, '
+        "begins in the last states of the one that has read the history, and goes through the steps of the "
+        "horizon, each with the calendar, the `futr_exog` and the `stat_exog` of its own (Sutskever et al. "
+        "2014). It is for horizons whose steps depend on what is known of them and of those before, such as "
+        'prices and promotions, where "recursive" is as good but has no quantiles and no `hist_exog`; '
+        'without such columns "direct" is as good and faster. Of `regressor`, an `RNNRegressor`, '
+        "`LSTMRegressor` or `GRURegressor`, it takes the cell and the parameters; an encoder that reads "
+        "both ways has half of its units for each. With `lags=None` each history is read anew from its "
+        "first step for every horizon that is learnt, so set `lags` for long ones.",
         default="direct",
     )
     autoregressive: bool = parameter(
@@ -263,6 +264,7 @@ panel_ : Panel
     The histories as they were read.
 model_ : Ensemble
     The regressors, each with what is done to its data.
-widths_ : ndarray of shape (n_levels, h) or None
-    Half widths of conformal intervals, in mean absolute steps of a series.
+widths_ : Widths or None
+    Half widths of conformal intervals: ``widths_.by_step``, of shape (n_levels, h), times
+    ``widths_.sizes``, of shape (n_series, n_targets), in mean absolute steps of a series.
 """

@@ -16,13 +16,15 @@ from pandas.tseries.offsets import BaseOffset
 
 from .ensemble import Ensemble
 from .features import Features
+from .intervals import Widths
 from .model import Model, Task
 from .panel import Form, Panel
 from .scaling import FittedTransform, Transform
 
 KIND = "class"  # in a dict that stands for something else
 CLASSES = {
-    cls.__name__: cls for cls in (Ensemble, FittedTransform, Form, Features, Model, Panel, Task, Transform)
+    cls.__name__: cls
+    for cls in (Ensemble, FittedTransform, Form, Features, Model, Panel, Task, Transform, Widths)
 }
 
 

@@ -53,11 +53,11 @@ class Trial:
         ----------
         panel : Panel
         n_rows : int
-            Of a history, before a target.
+            Of which something can be learnt.
         h : int
         """
         middling = int(np.median(panel.lengths))
-        span = min(middling - h - n_rows, max(h, middling // 3))
+        span = min(middling - n_rows, max(h, middling // 3))
         if span < h:
             return None
         step = max(1, min(h, (span - h) // (N_WINDOWS - 1)))

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 
 from ..sequences import Sequences, Targets
 
-# Shift and size of each window from rolling statistics of `lags` rows, ending with a window's last row.
+# Shift and size of each window, a row.
 WINDOW_SCALES: dict[str, Callable] = {
-    "standard": lambda x, lags: (x.rolling(lags).mean(), x.rolling(lags).std(ddof=0)),
-    "robust": lambda x, lags: (
-        x.rolling(lags).median(),
-        x.rolling(lags).quantile(0.75) - x.rolling(lags).quantile(0.25),
-    ),
-    "minmax": lambda x, lags: (x.rolling(lags).min(), x.rolling(lags).max() - x.rolling(lags).min()),
-    "mean": lambda x, lags: (0 * x, x.abs().rolling(lags).mean()),
-    "last": lambda x, lags: (0 * x, x.abs()),
+    "standard": lambda x: (x.mean(axis=1), x.std(axis=1)),
+    "robust": lambda x: (np.median(x, axis=1), np.subtract(*np.quantile(x, [0.75, 0.25], axis=1))),
+    "minmax": lambda x: (x.min(axis=1), np.ptp(x, axis=1)),
+    "mean": lambda x: (0 * x[:, 0], np.abs(x).mean(axis=1)),
+    "last": lambda x: (0 * x[:, 0], np.abs(x[:, -1])),
 }
 
 QUIET = 0.01  # standard deviations of a series
+CHUNK = 1 << 16  # numbers that are copied at once
 
 
 def window_scale(
@@ -44,11 +41,15 @@ def window_scale(
         Where a window has no size, being constant, its level is one, or 1 where that is 0. In a series of
         unit size, 1 where it is less than a hundredth: what follows a quiet window need not be quiet.
     """
-    frame, ends = pd.DataFrame(np.asarray(values, np.float64)), starts + lags - 1
-    shift, size = (part.to_numpy()[ends] for part in WINDOW_SCALES[scale](frame, lags))
-    level = frame.abs().rolling(lags).mean().to_numpy()[ends]
-    # The rolling sums carry roundings of larger values that have left them.
-    tiny = 1e-6 * level
+    shift, size, level = np.empty((3, len(starts), values.shape[1]))
+    step = max(1, CHUNK // lags)
+    for target in range(values.shape[1]):
+        windows = np.lib.stride_tricks.sliding_window_view(values[:, target], lags)
+        for k in range(0, len(starts), step):
+            rows, own = slice(k, k + step), windows[starts[k : k + step]].astype(np.float64)
+            shift[rows, target], size[rows, target] = WINDOW_SCALES[scale](own)
+            level[rows, target] = np.abs(own).mean(axis=1)
+    tiny = 1e-6 * level  # what single precision leaves of a constant
     if unit:
         return shift, np.where(size > np.maximum(tiny, QUIET), size, 1.0)
     return shift, np.where(size > tiny, size, np.where(level > 0, level, 1.0))
