@@ -168,6 +168,8 @@ def test_series_that_were_not_there():
     assert (changed.values[31:60] != other.values[31:60]).all()
     future = np.random.default_rng(0).normal(size=(3, 4, 1))
     np.testing.assert_array_equal(fitted.invert(future, more)[2], expected.invert(future, more)[2])
+    twice = fitted.transform(more.take(np.array([2, 0, 2])))
+    np.testing.assert_array_equal(twice.values[-40:], other.values[60:])
     unscaled = Transform().fit(panel).transform(more)
     np.testing.assert_array_equal(unscaled.values, more.values)
 

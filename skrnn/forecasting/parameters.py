@@ -210,12 +210,12 @@ class ForecasterParameters:
     )
     short_series: Literal["raise", "drop", "pad"] = parameter(
         'What to do about series of fewer rows than `lags`, `differences` and the horizon need: "raise" an '
-        'error; "drop" them from training, or "pad" them with the value they begin with, which says least: '
-        "it is read but never learnt as a target, and does not count for the scale. With one warning. All "
-        'are forecast; with "drop" only those that have the rows that a forecast reads, `lags` and those of '
-        "`differences`; a wide frame has NaN for the others. What is chosen by the lengths of the series, "
-        "such as `lags`, is then chosen without those less than half as long as the median; conformal widths "
-        "are those of the others that are long enough.",
+        'error; "drop" them from training; or "pad" them with the value they begin with, which says least: '
+        "it is read, but never learnt as a target, and does not count for the scale. One warning counts "
+        'them. With "pad" all are forecast, with "drop" those that have the rows that a forecast reads, '
+        "`lags` and what `differences` need; a wide frame has NaN for the others. What is chosen by the "
+        "lengths of series, such as `lags`, is with both chosen without those less than half as long as the "
+        "median, and conformal widths are found without those that are too short for it.",
         default="raise",
     )
     id_col: Hashable = parameter(

@@ -126,7 +126,7 @@ class Transform:
         unscaled = FittedTransform(self, panel.ids, shift, scale)
         if self.scale is None:
             return unscaled
-        changed = unscaled.transform(panel)
+        changed = unscaled.unscaled(panel)
         shift, scale = fit_scale(self.scale, changed.values, changed.observed, panel.starts[:-1], panel.stops)
         return FittedTransform(self, panel.ids, shift, scale)
 
@@ -168,6 +168,12 @@ class FittedTransform:
         ValueError
             As of `Transform.fit`.
         """
+        changed, counts = self.unscaled(panel), np.diff(panel.starts)
+        shift, scale = (np.repeat(part, counts, axis=0) for part in self._scales(panel))
+        return replace(changed, values=(changed.values - shift) / scale)
+
+    def unscaled(self, panel: Panel) -> Panel:
+        """The same, but for the scale; series may have names in common."""
         shortest = int(panel.lengths.argmin())
         if panel.lengths[shortest] <= self.settings.n_lost:
             raise ValueError(
@@ -181,9 +187,7 @@ class FittedTransform:
             lost += lag
             values, observed = _difference(values, lag), observed & np.roll(observed, lag, axis=0)
             values[position < lost], observed[position < lost] = np.nan, False
-        counts = np.diff(panel.starts)
-        shift, scale = (np.repeat(part, counts, axis=0) for part in self._scales(panel))
-        return replace(panel, values=(values - shift) / scale, observed=observed)
+        return replace(panel, values=values, observed=observed)
 
     def invert(self, forecast: np.ndarray, panel: Panel, quantiles: bool = False) -> np.ndarray:
         """Bring forecasts of transformed targets back to the user's units.
