@@ -208,7 +208,7 @@ def test_of_another_form():
     model = forecaster().fit(series())
     refused(ValueError, "the model was fitted on a Series, got a wide frame", model.predict, wide())
     refused(ValueError, "the model was fitted on a Series, got a long frame", model.update, long())
-    refused(ValueError, "series were not there in fit: 'price'", model.predict, series().rename("price"))
+    refused(ValueError, "series were not there in fit: 'price'", model.update, series().rename("price"))
     refused(ValueError, "the index", model.predict, series().set_axis(range(N)))
     refused(ValueError, "time zone", model.predict, series().tz_localize("Europe/Berlin"))
 
@@ -216,11 +216,11 @@ def test_of_another_form():
 def test_series_that_were_not_there():
     model = forecaster().fit(long())
     other = long().replace({"unique_id": {"south": "east"}})
-    for call in model.predict, model.update:
+    for call in model.score, model.update:
         refused(ValueError, "series were not there in fit: 'east'", call, other)
     model = forecaster().fit(wide())
-    refused(ValueError, "series were not there in fit: 'c'", model.predict, wide().assign(c=1.0))
-    refused(ValueError, "columns are not in the frame: 'b'", model.predict, wide().drop(columns="b"))
+    refused(ValueError, "series were not there in fit: 'c'", model.update, wide().assign(c=1.0))
+    refused(ValueError, "columns are not in the frame: 'b'", model.update, wide().drop(columns="b"))
 
 
 # --- what is known of the future --------------------------------------------------------------------

@@ -47,18 +47,29 @@ def test_the_end_keeps_the_last_value():
 
 
 @pytest.mark.parametrize("missing", ["interpolate", "mask"])
-def test_a_series_begins_with_its_first_value(missing):
+def test_a_series_begins_with_its_first_value_and_a_column_ends_with_its_last(missing):
     frame = pd.DataFrame({"a": [NAN, 1, NAN, 3, 4], "b": [NAN] * 3 + [5, NAN], "c": 1.0}, days(5))
     panel = read_panel(frame, missing=missing)
-    assert panel.starts.tolist() == [0, 4, 6, 11]
-    assert panel.values[:, 0].tolist() == [1, 2, 3, 4, 5, 5, 1, 1, 1, 1, 1]
-    assert panel.stamps.day.tolist() == [2, 3, 4, 5, 4, 5, 1, 2, 3, 4, 5]
-    assert panel.measured[:, 0].tolist() == [True, False, True, True, True, False] + [True] * 5
+    assert panel.starts.tolist() == [0, 4, 5, 10]
+    assert panel.values[:, 0].tolist() == [1, 2, 3, 4, 5, 1, 1, 1, 1, 1]
+    assert panel.stamps.day.tolist() == [2, 3, 4, 5, 4, 1, 2, 3, 4, 5]
+    assert panel.measured[:, 0].tolist() == [True, False, True, True, True] + [True] * 5
     again = read_panel(frame[2:], like=panel)  # a history may begin in a gap
-    assert (again.starts.tolist(), again.values[:2, 0].tolist()) == ([0, 2, 4, 7], [3, 4])
-    assert extend(
-        panel, pd.DataFrame({"a": [NAN, 6], "b": [7, NAN], "c": NAN}, days(2, "2020-01-06"))
-    ).values[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 5, 6, 7, 7, *[1] * 7]
+    assert (again.starts.tolist(), again.values[:2, 0].tolist()) == ([0, 2, 3, 6], [3, 4])
+    later = pd.DataFrame({"a": [NAN, 6], "b": [7, NAN], "c": NAN}, days(2, "2020-01-06"))
+    assert extend(panel, later).values[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 5, 6, 7, *[1] * 5]
+    with pytest.raises(ValueError, match="there is no value to go on with: all are NaN"):
+        extend(panel, later * NAN)
+
+
+def test_only_targets_tell_where_a_column_ends():
+    """Covariates that are not known as far keep their last value; what is known behind is left out."""
+    frame = pd.DataFrame({"a": [1.0, 2, 3, NAN], "b": 1.0, "x": [1, 2, NAN, NAN]}, days(4))
+    panel = read_panel(frame, missing="mask", futr_exog="x")
+    assert panel.starts.tolist() == [0, 3, 7]
+    assert panel.exog[:, 0].tolist() == [1, 2, 2, 1, 2, 2, 2]
+    joint = read_panel(frame, missing="mask", hist_exog="x", multivariate=True)
+    assert joint.values.tolist() == [[1, 1], [2, 1], [3, 1], [3, 1]]
 
 
 def test_a_series_begins_where_all_its_columns_do():
@@ -237,15 +248,26 @@ def test_long_gaps_of_long_series():
     assert read_panel(stack(a=[0, 400]), missing="mask", freq=1).lengths.tolist() == [401]
 
 
-@pytest.mark.parametrize("values", [[NAN, NAN, 3, 4], [1, 2, 3, NAN], [NAN, 2, NAN, NAN]])
-def test_the_remedy_that_a_message_names_works(values):
+@pytest.mark.parametrize(
+    ("values", "remedy", "left"),
+    [
+        ([NAN, NAN, 3, 4], "leave out what is before the first value", [3, 4]),
+        ([1, 2, 3, NAN], "leave out what is behind the last value", [1, 2, 3]),
+        ([NAN, 2, NAN, NAN], "leave out what is before the first value", [2]),
+        ([1, NAN, 3, 4], "fill it", [1, 2, 3, 4]),
+        ([1, NAN, 3, NAN], "fill it", [1, 2, 3]),
+    ],
+)
+def test_the_remedy_that_a_message_names_works(values, remedy, left):
     frame = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": values}, days(4))
     with pytest.raises(
-        ValueError, match=r"series 'b' is NaN at .*missing='interpolate' and missing='mask' (fi|le)"
+        ValueError, match=f"series 'b' is NaN at .*missing='interpolate' and missing='mask' {remedy}"
     ):
         read_panel(frame)
     for missing in "interpolate", "mask":
-        assert read_panel(frame, missing=missing).last_stamps.tolist() == [frame.index[-1]] * 2
+        panel = read_panel(frame, missing=missing)
+        assert panel.values[4:, 0].tolist() == left
+        assert read_panel(frame["b"], missing=missing).last_stamps[0] == frame.index[-1]  # of a Series
 
 
 def test_a_sparser_series_is_filled_in_new_data():

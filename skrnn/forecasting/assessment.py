@@ -42,9 +42,13 @@ class Assessed(BaseForecaster):
 
     def _compared(self, df: Any) -> tuple[Panel, np.ndarray, np.ndarray]:
         """Histories, the values that follow, NaN where they are not known, and forecasts of them."""
-        before = self._own_histories
-        panel, h = frames.extend(before, df), self.model_.task.h
+        panel, h = frames.extend(self._own_histories, df), self.model_.task.h
+        before = self._readable(self._own_histories)
+        panel = panel.take(panel.ids.get_indexer(before.ids))
         later = panel.lengths - before.lengths
+        if panel.form.kind == "wide" and (later > 0).any():  # a column may have ended
+            there = np.flatnonzero(later > 0)
+            panel, later = panel.take(there), later[there]
         if (later < 1).any():
             raise ValueError(f"{panel.name(int(later.argmin()))} has no row to compare with")
         stops = panel.stops - later
@@ -78,10 +82,10 @@ class Assessed(BaseForecaster):
         -------
         DataFrame
             In the form of the data, each row with its true value and its forecast, NaN where there are too
-            few rows before it: for a long frame with the id, the time, the target and the name of the model;
-            for a Series with the columns ``y`` and that name; for a wide frame with columns of two levels,
-            (series, statistic). Where the horizon reaches beyond the data, covariates are taken to stay as
-            they are in the last row.
+            few rows before it and in series that `short_series` has left out of training: for a long frame
+            with the id, the time, the target and the name of the model; for a Series with the columns ``y``
+            and that name; for a wide frame with columns of two levels, (series, statistic). Where the
+            horizon reaches beyond the data, covariates are taken to stay as they are in the last row.
 
         Raises
         ------
@@ -97,6 +101,8 @@ class Assessed(BaseForecaster):
             return self._statistics(self.model_, None, known, future, stamps)[POINT]
 
         point = fitted(forecast, panel, task.h, step, self.model_.n_rows)
+        unlearnt = ~panel.ids.isin(self.model_.models[0].transform.ids)
+        point[np.repeat(unlearnt, panel.lengths)] = np.nan
         return write_fitted(panel, point, self._name)
 
 

@@ -28,6 +28,7 @@ from .output import POINT
 from .panel import Panel, check_integer
 from .parameters import ATTRIBUTES
 from .scaling import Transform
+from .short_series import to_learn, to_read, usual, warn_of_short
 from .splits import RollingOrigin
 from .storage import from_plain, to_plain
 from .trial import Trial
@@ -86,6 +87,7 @@ class BaseForecaster(Versioned, Asked):
             pairs=self._pairs,
             autoregressive=self._pairs and bool(self.autoregressive),
             ridge=view.ridge if self._begins_at_ridge else None,
+            short_series=self.short_series,
         )
 
     @property
@@ -121,6 +123,12 @@ class BaseForecaster(Versioned, Asked):
         lost = 0 if given.differences == automatic.AUTO else sum(given.differences)
         return lost + lags + (1 if self.strategy == "recursive" else as_python(self.h))
 
+    @property
+    def _n_rows_of_fold(self) -> tuple[int, int | None]:
+        """Of which one series, or all; and with how many a series takes part, if others need not."""
+        needed, step = self._n_rows_needed, 1 if self.strategy == "recursive" else as_python(self.h)
+        return {"raise": (needed, None), "drop": (needed, needed - step), "pad": (1, 1)}[self.short_series]
+
     def _read(self, df: Any, static_df: pd.DataFrame | None) -> Panel:
         return frames.read_panel(
             df, freq=self.freq, missing=self.missing, id_col=self.id_col, time_col=self.time_col,
@@ -133,21 +141,24 @@ class BaseForecaster(Versioned, Asked):
         """Models of these histories, and the half widths of their conformal intervals."""
         seed, widths = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)), None
         heads = self._heads
+        held_back = usual(panel, self._n_rows_to_calibrate, self.short_series)
         if self._levels and self.intervals == "auto":
-            heads = self._may_have_heads and self._calibration(panel) is None
+            heads = self._may_have_heads and self._calibration(held_back) is None
         if self._levels and not heads:
-            widths = self._calibrate(panel, seed)
+            widths = self._calibrate(held_back, seed)
         return self._learn(panel, seed, heads), widths
 
     def _learn(self, panel: Panel, seed: int, heads: bool = False) -> Ensemble:
         if self.verbose:
             print(f"{type(self).__name__}: {panel}")
-        models, chosen = [], self._views(panel)
+        typical = usual(panel, self._n_rows_needed, self.short_series)
+        models, chosen = [], self._views(typical)
         if self.verbose and self._given.view is None:
             print("\n".join(map(str, chosen)))
-        steps = self._steps(panel, chosen[0])
-        for k, view in enumerate(chosen):
-            task = self._task(view, heads)
+        steps = self._steps(typical, chosen[0])
+        tasks = [self._task(view, heads) for view in chosen]
+        panel = to_learn(panel, max(task.n_rows_needed for task in tasks), self.short_series)
+        for k, task in enumerate(tasks):
             own = self.random_state if k == 0 else (seed + k) % np.iinfo(np.int32).max
             models.append(Model(task, panel, self._make_regressor(panel, task, own, steps)))
         return Ensemble(models, self._least(panel)).learn(panel, np.random.RandomState(seed))
@@ -231,6 +242,11 @@ class BaseForecaster(Versioned, Asked):
             return self.loss
         return "squared_error" if automatic.intermittent(panel) else "absolute_error"
 
+    @property
+    def _n_rows_to_calibrate(self) -> int:
+        """Rows of a series that leave room for two windows."""
+        return self._n_rows_needed + 2 * (as_python(self.h) + 1)
+
     def _calibration(self, panel: Panel) -> tuple[int, int] | None:
         """How many windows to calibrate with and how far apart, or None where there is room for none."""
         h, most = as_python(self.h), as_python(self.calibration_windows)
@@ -251,7 +267,7 @@ class BaseForecaster(Versioned, Asked):
             hint = "; or use intervals='quantile'" if self._may_have_heads else ""
             raise ValueError(
                 f"{panel.name(shortest)} has {panel.lengths[shortest]} rows, but conformal intervals need at "
-                f"least {self._n_rows_needed + 2 * (h + 1)}{hint}"
+                f"least {self._n_rows_to_calibrate}{hint}"
             )
         n_windows, step_size = found
         folds = list(RollingOrigin(n_windows, h, step_size).folds(panel))
@@ -272,10 +288,19 @@ class BaseForecaster(Versioned, Asked):
         return self.panel_
 
     def _histories(self, df: Any, static_df: pd.DataFrame | None = None) -> Panel:
+        """Of the series that can be forecast; a warning counts others, if they are left out."""
         check_is_fitted(self)
         if df is None:
-            return self._own_histories
-        return frames.read_panel(df, like=self.panel_, static_df=static_df)
+            panel = self._own_histories
+        else:
+            panel = frames.read_panel(df, like=self.panel_, static_df=static_df)
+        known, n = self._readable(panel), self.model_.n_rows_to_read
+        if known is not panel:
+            warn_of_short(panel, panel.lengths < n, f"with fewer than {n} rows, and not forecast")
+        return known
+
+    def _readable(self, panel: Panel) -> Panel:
+        return to_read(panel, self.model_.n_rows_to_read, self.model_.task.short_series)
 
     def _steps_ahead(self, h: int | None) -> tuple[int, int]:
         """How many are asked for, and how many there are in whole horizons."""

@@ -140,12 +140,14 @@ class ForecastDisplay:
     ) -> ForecastDisplay:
         """Plot forecasts from several cutoffs, each a line of its own, beside the true values.
 
+        Where there are stamps between two windows, of which `scores` say nothing, the lines have a gap.
+
         Parameters
         ----------
         scores : DataFrame
-            As of `cross_validation`.
+            As of `cross_validation`, of a Series, a wide or a long frame.
         model : name, default=None
-            Of the columns with forecasts; None: the first.
+            Of the columns with forecasts, as `alias` or the name of the class; None: the first.
         ids : name or list of names, default=None
             Which series; None: the first four.
         id_col, time_col, target_col : names
@@ -165,6 +167,13 @@ class ForecastDisplay:
             If `scores` is not of `cross_validation`, or does not have `model` or `ids`.
         ImportError
             If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from skrnn.forecasting import ForecastDisplay, GRUForecaster
+        >>> scores = GRUForecaster(h=12, level=80).cross_validation(df, n_windows=4)  # doctest: +SKIP
+        >>> display = ForecastDisplay.from_cross_validation(scores)  # doctest: +SKIP
+        >>> display.figure_.savefig("backtest.png")  # doctest: +SKIP
         """
         table = read_scores(scores, id_col, time_col, target_col)
         model = table.models[0] if model is None else model
@@ -178,8 +187,10 @@ class ForecastDisplay:
         for name in _chosen(ids, table.ids, "scores"):
             part = table.frame[table.frame["series"] == table.ids.get_loc(name)]
             true = part.drop_duplicates("time").sort_values("time")
-            stamps = table.times[true["time"]].rename(time_col)
-            histories[name] = pd.Series(true["y"].to_numpy(), stamps, name=target_col)
+            known = pd.Series(true["y"].to_numpy(), table.times[true["time"]], name=target_col)
+            # A cutoff that no other forecast reaches is a stamp of which scores do not tell the value.
+            between = table.cutoffs[part["cutoff"].unique()].rename(known.index.name)
+            histories[name] = known.reindex(known.index.union(between))
             windows = []
             for _, window in part.sort_values("time").groupby("cutoff"):
                 own = window[list(columns.values())].set_axis(list(columns), axis=1)

@@ -33,12 +33,18 @@ class Ensemble:
     @property
     def n_rows(self) -> int | None:
         """Rows of a history that forecasts are made from; None: all."""
-        n_rows = 0
-        for model in self.models:
-            if model.task.lags is None:
-                return None
-            n_rows = max(n_rows, model.task.lags + model.task.transform.n_lost)
-        return n_rows
+        tasks = [model.task for model in self.models]
+        return None if any(task.lags is None for task in tasks) else self.n_rows_to_read
+
+    @property
+    def n_rows_to_read(self) -> int:
+        """Rows of a series from which all of them can forecast."""
+        return max(model.task.n_rows for model in self.models)
+
+    @property
+    def n_rows_needed(self) -> int:
+        """Rows of a series of which all of them can learn."""
+        return max(model.task.n_rows_needed for model in self.models)
 
     def views(self) -> tuple[list[int | None], list[str], list[tuple[int, ...]], list[bool]]:
         """Lags, by what is scaled, differences and whether logarithms are learnt, of each model."""

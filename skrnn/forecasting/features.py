@@ -64,10 +64,8 @@ class Features:
         self.calendar, self.ahead, self.dtype = calendar, ahead, dtype
         self.masked = panel.form.missing == "mask"
         rows = history_rows(panel)
-        self.exog = unit_scale(panel.exog[rows])
-        numeric = np.array([category is None for _, category in panel.static_columns], bool)
-        shift, scale = unit_scale(panel.static)
-        self.static = np.where(numeric, shift, 0.0), np.where(numeric, scale, 1.0)
+        self.exog = _scale(panel.exog[rows], panel.form.exog_columns)
+        self.static = _scale(panel.static, panel.static_columns)
 
     def table(
         self,
@@ -94,7 +92,7 @@ class Features:
         stops = starts + lengths
         source, here = ranges(panel.stops - lengths, panel.stops), ranges(starts, stops)
         later = ranges(stops, stops + h)
-        n_rows, n_targets, n_hist = int((lengths + h).sum()), panel.values.shape[1], len(panel.form.hist_exog)
+        n_rows, n_targets, n_hist = int((lengths + h).sum()), panel.values.shape[1], panel.form.n_hist
         exog = (panel.exog[source] - self.exog[0]) / self.exog[1]
         known = np.zeros((n_rows, exog.shape[1] - n_hist + 2 * len(self.calendar)))
         known[here, : exog.shape[1] - n_hist] = exog[:, n_hist:]
@@ -123,6 +121,13 @@ class Features:
         static = (panel.static - self.static[0]) / self.static[1]
         values[:, at:] = np.repeat(static, lengths + h, axis=0)
         return Table(values, starts, stops, n_targets, known_from)
+
+
+def _scale(table: np.ndarray, columns: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The unit scale of columns of numbers; categories stay 0 and 1."""
+    numeric = np.array([category is None for _, category in columns], bool)
+    shift, scale = unit_scale(table)
+    return np.where(numeric, shift, 0.0), np.where(numeric, scale, 1.0)
 
 
 def unit_scale(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

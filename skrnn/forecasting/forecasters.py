@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from contextlib import ExitStack
 from typing import Any, Self
 
-import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import _fit_context, clone
@@ -16,17 +14,16 @@ from sklearn.utils.validation import check_is_fitted
 from ..estimators import GRURegressor, LSTMRegressor, RNNRegressor
 from ..estimators.base import RecurrentEstimator
 from ..estimators.declare import with_parameters
-from ..estimators.n_jobs import effective_threads
 from ..estimators.parameters import as_python
-from ..estimators.progress import progress
 from ..estimators.unchanged import unchanged_on_error
-from ..interrupts import Errand, deferred
+from ..interrupts import deferred
 from . import frames
 from .assessment import Assessed, check_no_y
+from .backtest import backtest, find_folds
 from .display import ForecastDisplay
 from .output import check_names
 from .panel import check_integer
-from .splits import RollingOrigin
+from .short_series import DONE, to_learn, warn_of_short
 
 
 class _Forecaster(Assessed):
@@ -61,12 +58,20 @@ class _Forecaster(Assessed):
             For data that cannot be used, naming the series and the stamp: gaps, stamps twice or unsorted,
             NaN, series shorter than lags and horizon, a frequency that is missing or mixed; a
             column of the name of a forecast's. The forecaster is then what it was before, as after Ctrl-C.
+
+        Warns
+        -----
+        UserWarning
+            If series are too short, and `short_series` says what to do about it.
         """
         self._check_parameters()
         check_no_y(y)
         panel = self._read(df, static_df)
         check_names(panel.form, self._name, self._levels, backtest=False)
         model, widths = self._train(panel)
+        if self.short_series != "raise":
+            n, done = model.n_rows_needed, DONE[self.short_series]
+            warn_of_short(panel, panel.lengths < n, f"with fewer than {n} rows, and {done} in training")
         with deferred():
             self.panel_, self.model_, self.widths_ = panel, model, widths
             self.regressor_ = model.models[0].regressor
@@ -88,6 +93,8 @@ class _Forecaster(Assessed):
         ----------
         df : Series or DataFrame, default=None
             Histories to forecast from instead of those of `fit`, in their form; the model stays as it is.
+            Series need not have been in `fit`: one that was not is scaled by the history given, so give as
+            much of it as there is; others keep the scale of `fit`.
         h : int, default=None
             How many steps; None: the horizon of `fit`. Of fewer, the rest is left out. For more, forecasts
             are read as if they had been observed, to forecast the next horizon, and so on; intervals widen as
@@ -108,9 +115,15 @@ class _Forecaster(Assessed):
         Raises
         ------
         ValueError
-            If `df` has series that were not in `fit`, or too few rows; if `X_df` does not cover the horizon,
-            or is given without `futr_exog`; if `h` is more than that of `fit` and there are `hist_exog`,
-            which nobody knows of the first horizon.
+            If `df` has too few rows; if it has series that were not in `fit` and something is learnt of
+            each: `stat_exog` that are not given, the targets of `multivariate=True`; if `X_df` does not cover
+            the horizon, or is given without `futr_exog`; if `h` is more than that of `fit` and there are
+            `hist_exog`, which nobody knows of the first horizon.
+
+        Warns
+        -----
+        UserWarning
+            If series are too short to be forecast, with ``short_series="drop"``.
         """
         panel = self._histories(df, static_df)
         h, whole = self._steps_ahead(h)
@@ -182,8 +195,10 @@ class _Forecaster(Assessed):
             with ExitStack() as unchanged:
                 for model in self.model_.models:
                     unchanged.enter_context(unchanged_on_error(model.regressor))
+                task = self.model_.task
+                learnt = to_learn(panel, self.model_.n_rows_needed, task.short_series)
                 for model in self.model_.models:
-                    self._train_further(model, panel, max_steps)
+                    self._train_further(model, learnt, max_steps)
         self.panel_ = panel
         return self
 
@@ -224,13 +239,14 @@ class _Forecaster(Assessed):
         refit: bool | int = True,
         *,
         static_df: pd.DataFrame | None = None,
+        cutoffs: Any = None,
     ) -> pd.DataFrame:
         """Forecast from several cutoffs, each time knowing only what was before it.
 
         Parameters
         ----------
         df : Series or DataFrame
-            As in `fit`. The last window ends where each series ends.
+            As in `fit`. The last window ends where each series ends, if there are no `cutoffs`.
         n_windows : int, default=5
             How many cutoffs.
         h : int, default=None
@@ -241,13 +257,23 @@ class _Forecaster(Assessed):
             Whether to fit anew at each cutoff, only at the first one, or at every so many.
         static_df : DataFrame, default=None
             As in `fit`.
+        cutoffs : date, period, integer or list of them, default=None
+            The last times that are known, for all series, in place of `n_windows` and `step_size`. A series
+            that does not go on for `h` rows after one is learnt there, but not forecast, with a warning.
 
         Returns
         -------
         DataFrame
-            Forecasts with the true values and the cutoffs; `evaluate` makes errors of them. For a long frame
-            with the columns ``cutoff``, the target and the statistics; for a Series the same, by stamp; for a
-            wide frame with rows (cutoff, stamp) and columns (series, statistic).
+            Forecasts with the true values and the cutoffs; `evaluate` makes errors of them, and
+            `ForecastDisplay.from_cross_validation` a picture. For a long frame with the columns ``cutoff``,
+            the target and the statistics; for a Series the same, by stamp; for a wide frame with rows
+            (cutoff, stamp) and columns (series, statistic).
+
+        Raises
+        ------
+        ValueError
+            As of `fit`, and if a series is too short for the first cutoff. With `short_series` such ones are
+            left out of the cutoffs for which they are too short, or lengthened there, with a warning.
 
         Notes
         -----
@@ -255,45 +281,16 @@ class _Forecaster(Assessed):
         where networks train; another `regressor` comes to its own end.
         """
         if h is not None:
-            return (
-                clone(self)
-                .set_params(h=h)
-                .cross_validation(df, n_windows, step_size=step_size, refit=refit, static_df=static_df)
-            )
+            own, more = clone(self).set_params(h=h), {"static_df": static_df, "cutoffs": cutoffs}
+            return own.cross_validation(df, n_windows, None, step_size, refit, **more)
         self._check_parameters()
         refit = as_python(refit)
         if not isinstance(refit, bool):
             check_integer("refit", refit)
         panel = self._read(df, static_df)
         check_names(panel.form, self._name, self._levels, backtest=True)
-        origin = RollingOrigin(n_windows, self.h, self.h if step_size is None else step_size)
-        folds = list(origin.folds(panel, self._n_rows_needed))
-        every = 1 if refit is True else len(folds) if refit is False else refit
-
-        def forecast(first: int) -> list[dict[str, np.ndarray]]:
-            with errand.part():
-                own = clone(self).set_params(n_jobs=1, verbose=False)
-                model, widths = own._train(folds[first].panel)
-                return [
-                    own._statistics(model, widths, fold.panel, fold.future, fold.stamps)
-                    for fold in folds[first : first + every]
-                ]
-
-        starts = range(0, len(folds), every)
-        run = joblib.Parallel(effective_threads(self.n_jobs), backend="threading", return_as="generator")
-        with Errand() as errand:
-            parts = None
-            try:
-                with deferred():  # Python's own locks do not bear an interrupt where threads are started
-                    parts = run(joblib.delayed(forecast)(first) for first in starts)
-                shown = progress(parts, self.verbose, type(self).__name__, len(starts), "cutoff")
-                statistics = [each for part in shown for each in part]
-            except BaseException:
-                with deferred(), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # joblib says that tasks are given up, which is meant
-                    if parts is not None:
-                        parts.close()
-                raise
+        folds = find_folds(self, panel, n_windows, step_size, cutoffs)
+        folds, statistics = backtest(self, panel, folds, refit)
         return frames.write_cross_validation(panel, folds, statistics, self._name)
 
     def plot(self, df: Any = None, forecast: Any = None, **kwargs: Any) -> ForecastDisplay:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from .gaps import PanelRows
-from .panel import Form, Panel, first_few, quote, series_name
+from .numeric import coded, numbers
+from .panel import Form, Panel, quote, series_name
 from .stamps import as_integers, as_stamps, check_same_time
-from .static import is_number
 
 
 def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:
@@ -20,7 +20,7 @@ def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:
     ------
     ValueError
         If the index is not sorted, has a stamp twice or holds no times, or, with `like`, those of another
-        kind; or a column is not numeric.
+        kind; or a column is not numeric, or has a category that was not in `fit`.
     """
     stamps = as_stamps(data.index, "the index")
     if like is not None:
@@ -40,12 +40,13 @@ def read_indexed(data: Any, form: Form, like: Panel | None) -> PanelRows:
         frame, ids = data, form.names
     hint = "; the time of a wide frame is its index (set_index), a long one has id_col, time_col, target_col"
     values = numbers(frame, ids, hint=hint if form.kind == "wide" else "")
-    exog = numbers(frame, [*form.hist_exog, *form.futr_exog])
+    exog = coded(frame, [*form.hist_exog, *form.futr_exog], form.categories)
     n_rows, n_series = values.shape
     if form.multivariate:
         return PanelRows(pd.Index(["all"]), np.array([0, n_rows]), stamps, values, exog)
     starts = n_rows * np.arange(n_series + 1)
-    ids = ids if like is None else like.ids  # a Series without a name in fit may have one now
+    if like is not None and form.kind == "series" and None in (data.name, like.form.names[0]):
+        ids = like.ids  # a Series may have a name in one place only
     stamps = stamps if n_series == 1 else stamps[np.tile(np.arange(n_rows), n_series)]
     return PanelRows(ids, starts, stamps, values.T.reshape(-1, 1), np.tile(exog, (n_series, 1)))
 
@@ -56,8 +57,8 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
     Raises
     ------
     ValueError
-        If an id or a time is missing, a series has a stamp twice or, with `like`, was not there; the times
-        are none, or of another kind; or a column is not numeric.
+        If an id or a time is missing, or a series has a stamp twice; the times are none, or of another kind;
+        or a column is not numeric, or has a category that was not in `fit`.
     """
     if form.id_name is None:
         codes, ids = np.zeros(len(data), np.intp), form.names[:1] if like is None else like.ids
@@ -67,9 +68,8 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
         raise ValueError(f"{quote(form.id_name)} is missing in row {(codes < 0).argmax()}")
     if like is not None:
         where = like.ids.astype(object).get_indexer(ids.astype(object))
-        if (where < 0).any():
-            raise ValueError(f"series were not there in fit: {first_few(ids[where < 0])}")
-        codes, ids = np.argsort(np.argsort(where))[codes], like.ids[np.sort(where)]
+        if (where >= 0).all():
+            codes, ids = np.argsort(np.argsort(where))[codes], like.ids[np.sort(where)]
     column = f"column {quote(form.stamp_name)}"
     stamps = as_stamps(pd.Index(data[form.stamp_name]), column)
     if like is not None:
@@ -87,7 +87,7 @@ def read_long(data: pd.DataFrame, form: Form, like: Panel | None) -> tuple[Panel
         )
         raise ValueError(f"{series_name(ids[i])} has {stamps[row]} more than once{hint}")
     values = numbers(data, form.names)[order]
-    exog = numbers(data, [*form.hist_exog, *form.futr_exog])[order]
+    exog = coded(data, [*form.hist_exog, *form.futr_exog], form.categories)[order]
     return PanelRows(ids.rename(None), starts, stamps.rename(None), values, exog), order
 
 
@@ -103,18 +103,3 @@ def _sort(codes: np.ndarray, times: np.ndarray) -> np.ndarray:
 def _counting_sort(codes: np.ndarray) -> np.ndarray:
     """The order that sorts small integers and changes nothing else; NumPy counts where they are short."""
     return np.argsort(codes.astype(np.uint16) if codes.max() < 2**16 else codes, kind="stable")
-
-
-def numbers(frame: pd.DataFrame, columns: Any, where: str = "", hint: str = "") -> np.ndarray:
-    """Columns as a new float64 array of shape (n_rows, n_columns), NaN where a value is missing.
-
-    Raises
-    ------
-    ValueError
-        If a column is not numeric; it is named, behind `where` and before `hint`.
-    """
-    part = frame[list(columns)]
-    for name, dtype in part.dtypes.items():
-        if not is_number(dtype):
-            raise ValueError(f"{where}column {quote(name)} is not numeric but {dtype}{hint}")
-    return np.array(part.to_numpy(np.float64, na_value=np.nan), order="C")

@@ -16,10 +16,11 @@ import pandas as pd
 from .frame_rows import read_indexed, read_long
 from .frequency import find_freq
 from .future import future_frame, futures, read_future
-from .gaps import PanelRows, complete
+from .gaps import PanelRows, complete, ends_itself, until_last_values
 from .libraries import as_pandas, library_of, not_a_frame
+from .numeric import find_categories
 from .output import write_cross_validation, write_forecast
-from .panel import Form, Panel, first_few, series_name
+from .panel import Form, Panel, check_known, first_few, series_name
 from .stamps import as_integers
 from .static import read_static, static_of_frame, static_of_rows
 
@@ -68,29 +69,28 @@ def read_panel(
     missing : {"error", "interpolate", "mask"}, default="error"
         What to do about gaps and about NaN in targets and covariates: refuse them; fill them, linearly
         in time and at the end of a series with the last value; or fill them and remember which targets.
-        A series then begins with the first row in which all its targets and covariates have a value. Columns
-        of a wide frame that end earlier than others are filled to its end: all are forecast from there.
+        A series then begins with the first row in which all its targets and covariates have a value, and a
+        column of a wide frame, unless `multivariate`, ends with its last value.
     id_col, time_col, target_col : names
         Columns of a long frame. `id_col` is also that of `static_df`.
     futr_exog, hist_exog, stat_exog : name or list of names, default=()
-        Numeric columns that are known in the future; numeric columns that are not; and covariates that
-        are constant per series, numbers or categories (with numbers for names, use ``astype("category")``).
-        The first two are shared by the series of a wide frame.
+        Columns that are known in the future; columns that are not; and covariates that are constant per
+        series: numbers or categories (with numbers for names, use ``astype("category")``). The first two are
+        shared by the series of a wide frame.
     static_df : DataFrame, default=None
         One row per series with `id_col` and the columns of `stat_exog`. None: they are columns of the
         long frame.
     multivariate : bool, default=False
         Whether the columns of a wide frame are one series with several targets.
     like : Panel, default=None
-        What was read for `fit`. The data must have its form, columns and frequency, and none but its
-        series. All other parameters except `static_df` are taken from it; without that, and without
-        such columns, the static covariates are too.
+        What was read for `fit`. The data must have its form, covariates and frequency, but may have other
+        series, unless these are the targets of one. All other parameters except `static_df` are taken from
+        it; without that, and without such columns, the static covariates are too.
 
     Returns
     -------
     Panel
-        Series of a long frame in the order of their sorted ids, those of a wide frame as the columns;
-        with `like`, in its order.
+        Series of a long frame in the order of their sorted ids, those of a wide frame as the columns.
 
     Raises
     ------
@@ -105,10 +105,9 @@ def read_panel(
             raise ValueError(f"missing must be 'error', 'interpolate' or 'mask', got {missing!r}")
         hist, futr, stat = (_as_tuple(names) for names in (hist_exog, futr_exog, stat_exog))
         form = _recognise(data, id_col, time_col, target_col, hist, futr, stat, multivariate, missing)
-        form = replace(form, library=library)
+        form = replace(form, library=library, categories=find_categories(data, hist + futr))
     else:
-        form = like.form
-        _check_like(data, form)
+        form = _form_like(data, like.form)
     rows, static = _read(data, form, like, static_df)
     inferred = False
     if like is not None:
@@ -119,6 +118,12 @@ def read_panel(
         inferred = freq is None
         freq = find_freq(rows.stamps, rows.starts, freq)
     values, columns = _read_static(static, rows.ids, like)
+    if form.missing != "error" and ends_itself(form):
+        ended = until_last_values(rows)
+        never = rows.ids[~rows.ids.isin(ended.ids)]
+        if len(never):
+            raise ValueError(f"{series_name(never[0])} has no value at all")
+        rows = ended
     rows, observed, filled = complete(rows, form, freq, inferred)
     stops = rows.starts[1:]
     return Panel(
@@ -160,7 +165,11 @@ def extend(panel: Panel, data: pd.Series | pd.DataFrame) -> Panel:
     form, data = panel.form, as_pandas(data)
     _check_like(data, form)
     new, _ = _read(data, form, panel, None)
-    mine = panel.ids.get_indexer(new.ids)
+    if form.missing != "error" and ends_itself(form):
+        new = until_last_values(new)
+        if not len(new.ids):
+            raise ValueError("there is no value to go on with: all are NaN")
+    mine = check_known(new.ids, panel.ids)
     late = as_integers(new.stamps[new.starts[:-1]]) > as_integers(panel.last_stamps[mine])
     if not late.all():
         i = int(late.argmin())
@@ -253,24 +262,40 @@ def _kind(data: Any, id_col: Hashable, time_col: Hashable) -> str:
     return "long" if id_col in data.columns or time_col in data.columns else "wide"
 
 
-def _check_like(data: Any, form: Form) -> None:
-    """Refuse data of another form, or with other columns."""
+def _form_like(data: Any, form: Form) -> Form:
+    """The form of data that may have other series than those of a form; their covariates are checked."""
     words = {"series": "a Series", "wide": "a wide frame", "long": "a long frame"}
     kind = _kind(data, form.id_name, form.stamp_name if form.kind == "long" else form.id_name)
     if kind != form.kind:
         raise ValueError(f"the model was fitted on {words[form.kind]}, got {words[kind]}")
     exog = [*form.hist_exog, *form.futr_exog]
     if kind == "series":
-        named = data.name is not None and form.names[0] is not None
-        unseen = [data.name] if named and data.name != form.names[0] else []
-    elif kind == "wide":
-        _check_columns(data, [*form.names, *exog])
-        unseen = list(data.columns[~data.columns.isin([*form.names, *exog])])
-    else:
+        nameless = None in (data.name, form.names[0])
+        return form if nameless else replace(form, names=pd.Index([data.name], dtype=object))
+    if kind == "long":
         _check_columns(data, [*form.keys, *form.names, *exog])
-        return
-    if unseen:
-        raise ValueError(f"series were not there in fit: {first_few(unseen)}")
+        return form
+    names = data.columns[~data.columns.isin(exog)]
+    if form.multivariate:
+        _check_columns(data, [*form.names, *exog])
+        new = names[~names.isin(form.names)]
+        if len(new):
+            hint = "the model forecasts its targets together, with weights for each: fit anew"
+            raise ValueError(f"targets were not there in fit: {first_few(new)}; {hint}")
+        return form
+    _check_columns(data, exog)
+    if not len(names):
+        raise ValueError("no column is left to forecast")
+    known, new = form.names[form.names.isin(names)], names[~names.isin(form.names)]
+    return replace(form, names=known.append(new) if len(new) else known)
+
+
+def _check_like(data: Any, form: Form) -> None:
+    """Refuse data of another form, or with other series or columns."""
+    own = _form_like(data, form)
+    if form.kind == "wide":
+        _check_columns(data, list(form.names))
+    check_known(own.names, form.names)
 
 
 def _check_columns(frame: pd.DataFrame, columns: list | tuple, hint: str = "") -> None:
@@ -310,9 +335,16 @@ def _read(data: Any, form: Form, like: Panel | None, static_df: pd.DataFrame | N
 
 
 def _read_static(static: pd.DataFrame | None, ids: pd.Index, like: Panel | None) -> tuple[np.ndarray, tuple]:
-    if static is None and like is not None:
-        return like.static[like.ids.get_indexer(ids)], like.static_columns
-    return read_static(static, None if like is None else like.static_columns)
+    if static is not None or like is None:
+        return read_static(static, None if like is None else like.static_columns)
+    known = like.ids.astype(object).get_indexer(ids.astype(object))
+    new = ids[known < 0]
+    if len(new) and len(like.form.stat_exog):
+        raise ValueError(
+            f"series were not there in fit: {first_few(new)}; of these, {first_few(like.form.stat_exog)} has "
+            "to be given, by static_df or as a column of the long frame"
+        )
+    return like.static[known], like.static_columns
 
 
 def _as_tuple(names: Any) -> tuple:

@@ -193,6 +193,31 @@ def stamps_after(
     return _unclock(table[codes][wanted], stamps, freq)
 
 
+def stamps_before(
+    stamps: pd.Index, counts: np.ndarray, freq: Any, usual: np.ndarray | None = None
+) -> pd.Index:
+    """The stamps that lead up to each, the earliest first; as of `stamps_after`.
+
+    Raises
+    ------
+    ValueError
+        If they are earlier than dates can be.
+    """
+    if usual is None:
+        usual = times_of_day(stamps, np.arange(len(stamps) + 1))
+    clock, step = _clock(stamps, freq, usual)
+    if step is not None:
+        number = np.repeat(np.cumsum(counts), counts) - np.arange(counts.sum())  # 1 for the one right before
+        return _unclock(np.repeat(clock, counts) - step * number, stamps, freq)
+    codes, uniques = pd.factorize(clock)
+    columns = [uniques]
+    for _ in range(counts.max(initial=0)):
+        columns.append(_add(columns[-1], -freq))
+    table = np.stack([column.asi8 for column in columns[:0:-1]] or [np.empty(0, np.int64)], axis=-1)
+    wanted = np.arange(table.shape[-1], 0, -1) <= counts[:, None]
+    return _unclock(table[codes][wanted], stamps, freq)
+
+
 def _period_freq(stamps: pd.PeriodIndex, given: Any) -> BaseOffset:
     if given is not None:
         try:

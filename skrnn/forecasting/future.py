@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .frame_rows import numbers
 from .frequency import stamps_after, times_of_day
 from .libraries import as_pandas, in_kind, not_a_frame
+from .numeric import coded
 from .panel import Panel, first_few, quote, series_name
 from .stamps import as_integers, as_stamps, check_same_time
 
@@ -43,12 +43,13 @@ def future_frame(panel: Panel, h: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        In the user's form: the id and the time column of a long frame, or the index and no column.
+        In the user's form: the id and the time column of a long frame, or the index and no column; of a
+        wide frame, with the stamps that any of its series needs.
     """
     stamps = futures(panel, h)
     if panel.form.kind == "long":
         return in_kind(pd.DataFrame(panel.form.key_columns(panel.ids, stamps)), panel.form.library)
-    return pd.DataFrame(index=as_index(stamps[:h], panel))
+    return pd.DataFrame(index=as_index(_shared(stamps)[1], panel))
 
 
 def as_index(stamps: pd.Index, panel: Panel) -> pd.Index:
@@ -59,6 +60,11 @@ def as_index(stamps: pd.Index, panel: Panel) -> pd.Index:
         with suppress(Exception):
             stamps = pd.DatetimeIndex(stamps, freq=panel.freq)
     return stamps.rename(panel.form.stamp_name)
+
+
+def _shared(stamps: pd.Index) -> tuple[np.ndarray, pd.Index]:
+    """Where each stamp of some series is among those of all, and these, in time order."""
+    return pd.factorize(stamps, sort=True)
 
 
 def read_future(
@@ -75,13 +81,14 @@ def read_future(
     panel : Panel
     h : int
     names : list of k names
-        Numeric columns of `X_df`.
+        Columns of `X_df`.
     needed : int, default=None
         So many have to be there; what lacks of the others is as in the step before. None: all.
 
     Returns
     -------
-    ndarray of shape (n_series, h, k), float64
+    ndarray of shape (n_series, h, n_columns), float64
+        A column for each number and for each category.
 
     Raises
     ------
@@ -89,8 +96,8 @@ def read_future(
         If `X_df` is not a DataFrame.
     ValueError
         If a column or a row is missing, a row is there twice, the times are of another kind or time zone
-        than in `fit`, a column is not numeric or a value is NaN or infinite. The series and the stamp
-        are named.
+        than in `fit`, a column is not numeric, a category was not there in `fit`, or a value is NaN or
+        infinite. The series and the stamp are named.
     """
     form, names = panel.form, list(names)
     long = form.kind == "long"
@@ -105,12 +112,12 @@ def read_future(
     stamps = as_stamps(pd.Index(X_df[form.stamp_name]) if long else X_df.index, what)
     stamps = check_same_time(stamps, panel.stamps, what)
     wanted = futures(panel, h)
-    n_keys = len(panel.ids) if long else 1
+    codes, uniques = _shared(wanted)
+    n, own = len(panel.ids), np.zeros(len(panel.ids), np.intp)
+    series = np.zeros(len(X_df), np.intp)
     if long and form.id_name is not None:
+        own = np.arange(n)
         series = panel.ids.astype(object).get_indexer(pd.Index(X_df[form.id_name]).astype(object))
-    else:
-        series, wanted = np.zeros(len(X_df), np.intp), wanted[:h]
-    codes, uniques = pd.factorize(wanted)
     times = pd.Index(as_integers(uniques)).get_indexer(as_integers(stamps))
     used = np.flatnonzero((series >= 0) & (times >= 0))
     keys = pd.Index(series[used] * len(uniques) + times[used])
@@ -118,16 +125,20 @@ def read_future(
         row = used[keys.duplicated().argmax()]
         of = f"{series_name(panel.ids[series[row]])} has " if long else ""
         raise ValueError(f"X_df: {of}{stamps[row]}{'' if long else ' is there'} more than once")
-    rows = keys.get_indexer(np.repeat(np.arange(n_keys), h) * len(uniques) + codes)
-    rows = rows.reshape(n_keys, h)
+    rows = keys.get_indexer(np.repeat(own, h) * len(uniques) + codes).reshape(n, h)
     needed = h if needed is None else needed
-    _check_rows(rows[:, :needed], wanted, panel, long)
+    if long:
+        _check_rows(rows[:, :needed], wanted, panel, long)
+    else:
+        all_needed = np.unique(codes.reshape(n, h)[:, :needed])
+        _check_rows(keys.get_indexer(all_needed)[None], uniques[all_needed], panel, long)
     for step in range(needed, h):
         rows[:, step] = np.where(rows[:, step] < 0, rows[:, step - 1], rows[:, step])
     found = X_df[names].iloc[used[rows.reshape(-1)]]
-    values = numbers(found, names, where="X_df: ").reshape(n_keys, h, len(names))
-    _check_values(values, names, wanted, panel, long)
-    return np.repeat(values, len(panel.ids) // n_keys, axis=0)
+    values, known = coded(found, names, form.categories, where="X_df: "), dict(form.categories)
+    values = values.reshape(n, h, values.shape[1])
+    _check_values(values, [name for name in names for _ in known.get(name, (None,))], wanted, panel, long)
+    return values
 
 
 def _check_rows(rows: np.ndarray, wanted: pd.Index, panel: Panel, long: bool) -> None:

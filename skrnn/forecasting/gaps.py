@@ -12,7 +12,7 @@ from .panel import Form, quote, series_name
 from .stamps import as_integers
 
 FILLED_BY = "missing='interpolate' and missing='mask' fill"
-LEFT_OUT_BY = "missing='interpolate' and missing='mask' leave out"
+LEFT_OUT_BY = "missing='interpolate' and missing='mask' leave out what is"
 # Stamps that are missing one after the other: as many are filled, or as many as there are rows times this.
 GAP, GAP_BY_ROWS = 500, 3
 
@@ -68,16 +68,18 @@ def complete(
         rows = _insert(rows, missing, freq)
     if form.missing != "error":
         rows = _from_first_values(rows, form)
-    for table, names in (rows.values, None), (rows.exog, form.hist_exog + form.futr_exog):
+    for table, names in (rows.values, None), (rows.exog, [name for name, _ in form.exog_columns]):
         infinite = np.isinf(table)
         if infinite.any():
             raise ValueError(_place(rows, form, infinite, names, "infinite"))
         lacking = np.isnan(table)
         if lacking.any() and form.missing == "error":
-            where = _place(rows, form, lacking, names, "NaN")
-            at_start = lacking.any(axis=1).argmax() in rows.starts
-            remedy = f"{LEFT_OUT_BY} what is before the first value" if at_start else f"{FILLED_BY} it"
-            raise ValueError(f"{where}; {remedy}")
+            remedy, first = f"{FILLED_BY} it", int(lacking.any(axis=1).argmax())
+            if first in rows.starts:
+                remedy = f"{LEFT_OUT_BY} before the first value"
+            elif names is None and ends_itself(form) and lacking[first : _end(rows, first)].all():
+                remedy = f"{LEFT_OUT_BY} behind the last value"
+            raise ValueError(f"{_place(rows, form, lacking, names, 'NaN')}; {remedy}")
     filled = np.isnan(np.hstack([rows.values, rows.exog]))
     observed = np.ones(rows.values.shape, bool)
     if form.missing == "mask":
@@ -91,6 +93,29 @@ def complete(
         observed,
         filled,
     )
+
+
+def ends_itself(form: Form) -> bool:
+    """Whether series share an index that may go on when one of them has ended."""
+    return form.kind == "wide" and not form.multivariate
+
+
+def until_last_values(rows: PanelRows) -> PanelRows:
+    """Leave out what is behind the last target of each series, and series that have none."""
+    row, known = np.arange(len(rows.values)), ~np.isnan(rows.values).any(axis=1)
+    last = np.maximum.reduceat(np.where(known, row, -1), rows.starts[:-1])
+    return only(rows, row <= np.repeat(last, np.diff(rows.starts)))
+
+
+def only(rows: PanelRows, kept: np.ndarray) -> PanelRows:
+    """Some of the rows, and the series that have any of them."""
+    counts = np.add.reduceat(kept, rows.starts[:-1], dtype=np.intp)
+    starts = np.concatenate([[0], np.cumsum(counts[counts > 0])])
+    return PanelRows(rows.ids[counts > 0], starts, rows.stamps[kept], rows.values[kept], rows.exog[kept])
+
+
+def _end(rows: PanelRows, row: int) -> int:
+    return int(rows.starts[_series_of(rows, row) + 1])
 
 
 def _series_of(rows: PanelRows, row: Any) -> Any:
@@ -155,7 +180,7 @@ def _refuse_if_other_freq(rows: PanelRows, form: Form, freq: Any, series: Any) -
             )
 
 
-def _place(rows: PanelRows, form: Form, wrong: np.ndarray, names: tuple | None, what: str) -> str:
+def _place(rows: PanelRows, form: Form, wrong: np.ndarray, names: list | None, what: str) -> str:
     """Where the first wrong value is, in words; `names` are those of covariates, None for targets."""
     row = int(wrong.any(axis=1).argmax())
     column = int(wrong[row].argmax())
@@ -165,7 +190,7 @@ def _place(rows: PanelRows, form: Form, wrong: np.ndarray, names: tuple | None, 
     return f"{name} is {what} at {rows.stamps[row]}" + (f", the first of {many} times" if many > 1 else "")
 
 
-def _column(rows: PanelRows, form: Form, i: int, column: int, names: tuple | None) -> str:
+def _column(rows: PanelRows, form: Form, i: int, column: int, names: list | None) -> str:
     """A target or, of these names, a covariate of a series."""
     if names is None:
         return series_name(form.names[column] if form.multivariate else rows.ids[i])
@@ -200,12 +225,10 @@ def _from_first_values(rows: PanelRows, form: Form) -> PanelRows:
         if not never.any():
             raise ValueError(f"{series_name(rows.ids[i])} has no row with a value in each of its columns")
         column = int(never.argmax())
-        exog = form.hist_exog + form.futr_exog if column >= n_targets else None
+        exog = [name for name, _ in form.exog_columns] if column >= n_targets else None
         name = _column(rows, form, i, column - (n_targets if exog else 0), exog)
         raise ValueError(f"{name} has no value at all")
-    kept = row >= np.repeat(begins, np.diff(rows.starts))
-    starts = np.concatenate([[0], np.cumsum(np.add.reduceat(kept, firsts, dtype=np.intp))])
-    return PanelRows(rows.ids, starts, rows.stamps[kept], *(table[kept] for table in tables))
+    return only(rows, row >= np.repeat(begins, np.diff(rows.starts)))
 
 
 def _insert(rows: PanelRows, missing: np.ndarray, freq: Any) -> PanelRows:

@@ -80,12 +80,14 @@ class Widths:
     def half(self, panel: Panel, h: int) -> np.ndarray:
         """In the user's units, (n_levels, n_series, h, n_targets), after the histories of a panel.
 
-        Errors of several horizons in a row add up like those of independent steps.
+        Errors of several horizons in a row add up like those of independent steps. Series of which nothing
+        was held back have the mean size of the others.
         """
         horizon = self.by_step.shape[1]
         before, step = np.divmod(np.arange(h), horizon)
         by_step = np.sqrt(before * self.by_step[:, -1:] ** 2 + self.by_step[:, step] ** 2)
-        sizes = self.sizes[self.ids.get_indexer(panel.ids)] * spread(panel)
+        series = self.ids.get_indexer(panel.ids)
+        sizes = np.where(series[:, None] < 0, self.sizes.mean(axis=0), self.sizes[series]) * spread(panel)
         return by_step[:, None, :, None] * sizes[:, None, :]
 
 

@@ -19,6 +19,7 @@ from .features import Features, Table, ranges
 from .panel import Panel
 from .ridge import MOST_ROWS, RidgePath, evenly
 from .scaling import Transform
+from .short_series import lengthened
 from .splits import hold_back_windows
 from .views import flat_windows, scaled_targets, scaled_windows, window_scale
 
@@ -50,6 +51,8 @@ class Task:
         Whether that reads its answers.
     ridge : float or None
         Strength of the ridge regression that a network's linear map begins at; None: it begins at random.
+    short_series : {"raise", "drop", "pad"}
+        What is done about series that are too short, before they come here.
     """
 
     h: int
@@ -65,6 +68,7 @@ class Task:
     pairs: bool = False  # as in models of earlier versions, like the next
     autoregressive: bool = False
     ridge: float | None = None
+    short_series: str = "raise"
 
     @property
     def streams(self) -> bool:
@@ -72,9 +76,14 @@ class Task:
         return self.lags is None and not self.pairs
 
     @property
+    def n_rows(self) -> int:
+        """Rows of a series from which a forecast can be made."""
+        return self.transform.n_lost + (self.lags or 1)
+
+    @property
     def n_rows_needed(self) -> int:
         """Rows of a series of which one window, or one step of a history, can be learnt."""
-        return self.transform.n_lost + (self.lags or 1) + self.step
+        return self.n_rows + self.step
 
     def n_windows(self, panel: Panel) -> int:
         """Windows that there are to learn, without those held back."""
@@ -259,7 +268,7 @@ class Model:
         Parameters
         ----------
         panel : Panel
-            Series of fit, with these or other histories.
+            Series of fit, with these or other histories, or other series.
         future : ndarray of shape (n_series, h, n_futr)
             What is known of these steps, which may be several horizons.
         stamps : Index of shape (n_series * h,)
@@ -270,6 +279,8 @@ class Model:
         ndarray of shape (n_series, h, n_targets) or (n_series, h, n_targets, n_quantiles)
         """
         h, lags = future.shape[1], self.task.lags
+        if self.task.short_series == "pad":
+            panel = lengthened(panel, self.task.n_rows)
         learnt = self.transform.transform(panel)
         table = self.features.table(learnt, lags, future, stamps)
         if self.features.masked:

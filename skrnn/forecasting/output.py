@@ -15,9 +15,9 @@ import pandas as pd
 from .features import ranges
 from .frame_rows import read_indexed, read_long
 from .future import as_index
-from .gaps import PanelRows
+from .gaps import PanelRows, only
 from .libraries import as_pandas, in_kind, not_a_frame
-from .panel import Form, Panel, first_few, quote
+from .panel import Form, Panel, check_known, first_few, quote
 from .splits import Fold
 
 POINT = "point"
@@ -69,22 +69,24 @@ def write_forecast(panel: Panel, stamps: pd.Index, statistics: dict[str, np.ndar
         - For a Series: a Series of its name; with more than one statistic a DataFrame with the columns
           ``name, name-lo-80, ...``, and "y" for a Series without a name.
         - For a wide frame: a DataFrame with its columns; with more than one statistic, with columns of
-          two levels, (series, statistic).
+          two levels, (series, statistic). Where series end at different stamps, it has all of theirs, and
+          NaN where a series has no forecast.
         - For a long frame: a DataFrame with the id, the time and one column per statistic.
     """
     form = panel.form
     if form.kind == "long":
         columns = {name: values.reshape(-1) for name, values in _named(model_name, statistics).items()}
         return in_kind(pd.DataFrame(form.key_columns(panel.ids, stamps) | columns), form.library)
-    h = len(stamps) // len(panel.ids)
-    index = as_index(stamps[:h], panel)
+    rows, times = pd.factorize(stamps, sort=True)
+    index = as_index(times, panel)
     if form.kind == "series":
         if len(statistics) == 1:
             (values,) = statistics.values()
             return pd.Series(values.reshape(-1), index, name=form.names[0])
         columns = _named(_point_name(form), statistics)
         return pd.DataFrame({name: values.reshape(-1) for name, values in columns.items()}, index)
-    tables = [_by_column(values) for values in statistics.values()]
+    series = np.repeat(form.series_columns(panel.ids), len(stamps) // len(panel.ids))
+    tables = [_by_column(form, rows, series, values) for values in statistics.values()]
     if len(tables) == 1:
         return pd.DataFrame(tables[0], index, form.names)
     return pd.DataFrame(_interleave(tables), index, _two_levels(panel, _named(model_name, statistics)))
@@ -138,6 +140,7 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[PanelRo
         _check_there(frame.columns, form.keys)
         columns, statistics = _statistics_of(frame.columns, point)
         rows, _ = read_long(frame, Form("long", columns, form.id_name, form.stamp_name), panel)
+        check_known(rows.ids, panel.ids)
         return rows, statistics
     names = panel.ids
     if form.kind == "series":
@@ -156,7 +159,8 @@ def read_forecast(panel: Panel, forecast: Any, model_name: str) -> tuple[PanelRo
     n, h = len(names), len(frame)
     values = rows.values.reshape(h, n, -1).swapaxes(0, 1).reshape(n * h, -1)
     stamps = rows.stamps[np.tile(np.arange(h), n)]
-    return PanelRows(names, h * np.arange(n + 1), stamps, values, np.empty((n * h, 0))), statistics
+    table = PanelRows(names, h * np.arange(n + 1), stamps, values, np.empty((n * h, 0)))
+    return only(table, ~np.isnan(values).all(axis=1)), statistics
 
 
 def write_cross_validation(
@@ -169,7 +173,7 @@ def write_cross_validation(
     panel : Panel
         All the data.
     folds : list of Fold
-        With one and the same horizon.
+        With one and the same horizon, each of all series or some.
     statistics : list of dict from str to ndarray of shape (n_series, h, n_targets)
         For each fold, as of `write_forecast`.
     model_name : str
@@ -185,34 +189,38 @@ def write_cross_validation(
           by series, then cutoff.
         - For a Series: the time as the index, and the columns ``cutoff, y`` and one per statistic.
         - For a wide frame: rows of two levels, (cutoff, time), and columns of two levels, (series,
-          statistic), where "y" is one of the statistics.
+          statistic), where "y" is one of the statistics; NaN where a series has not that cutoff.
     """
     form = panel.form
-    n_windows, n_series = len(folds), len(panel.ids)
-    h = len(folds[0].stamps) // n_series
+    h = folds[0].y.shape[1]
     columns = {"y": [fold.y for fold in folds]}
     for key, name in zip(statistics[0], _named(model_name, statistics[0])):
         columns[name] = [forecast[key] for forecast in statistics]
-    stacked = {
-        name: np.stack(values, axis=1) for name, values in columns.items()
-    }  # (n_series, n_windows, h, ...)
-    # From window by window to series by series.
-    order = np.arange(n_windows * n_series * h).reshape(n_windows, n_series, h).swapaxes(0, 1).reshape(-1)
-    stamps = _join([fold.stamps for fold in folds])[order]
-    cutoffs = _join([fold.panel.last_stamps.repeat(h) for fold in folds])[order]
+    series = np.concatenate([np.repeat(panel.ids.get_indexer(fold.panel.ids), h) for fold in folds])
+    stamps = _join([fold.stamps for fold in folds])
+    cutoffs = _join([fold.panel.last_stamps.repeat(h) for fold in folds])
+    n_targets = panel.values.shape[1]
+    flat = {
+        name: np.concatenate([part.reshape(-1, n_targets) for part in parts])
+        for name, parts in columns.items()
+    }
     if form.kind == "wide":
-        tables = [
-            _by_column(np.concatenate(list(table.swapaxes(0, 1)), axis=1)) for table in stacked.values()
-        ]
-        rows = n_windows * h
-        index = pd.MultiIndex.from_arrays([cutoffs[:rows], stamps[:rows]], names=["cutoff", form.stamp_name])
-        return pd.DataFrame(_interleave(tables), index, _two_levels(panel, stacked))
-    flat = {name: table.reshape(-1) for name, table in stacked.items()}
+        (of_cutoff, known), (of_time, times) = (pd.factorize(each, sort=True) for each in (cutoffs, stamps))
+        keys, rows = np.unique(of_cutoff * len(times) + of_time, return_inverse=True)
+        at = form.series_columns(panel.ids)[series]
+        tables = [_by_column(form, rows, at, values) for values in flat.values()]
+        levels = [known[keys // len(times)], times[keys % len(times)]]
+        index = pd.MultiIndex.from_arrays(levels, names=["cutoff", form.stamp_name])
+        return pd.DataFrame(_interleave(tables), index, _two_levels(panel, flat))
+    # From window by window to series by series.
+    order = np.argsort(series, kind="stable")
+    stamps, cutoffs = stamps[order], cutoffs[order]
+    flat = {name: values[order, 0] for name, values in flat.items()}
     if form.kind == "series":
         return pd.DataFrame({"cutoff": cutoffs} | flat).set_axis(stamps.rename(form.stamp_name), axis=0)
     flat = {form.names[0] if name == "y" else name: values for name, values in flat.items()}
-    columns = form.key_columns(panel.ids, stamps) | {"cutoff": cutoffs} | flat
-    return in_kind(pd.DataFrame(columns), form.library)
+    keyed = form.key_columns(panel.ids[series[order]], stamps) | {"cutoff": cutoffs} | flat
+    return in_kind(pd.DataFrame(keyed), form.library)
 
 
 def write_fitted(panel: Panel, point: np.ndarray, model_name: str) -> pd.DataFrame:
@@ -282,9 +290,14 @@ def _named(point: Any, statistics: dict[str, np.ndarray]) -> dict[Any, np.ndarra
     return {point if key == POINT else f"{point}-{key}": values for key, values in statistics.items()}
 
 
-def _by_column(values: np.ndarray) -> np.ndarray:
-    """From (n_series, h, n_targets), where one of series and targets is one, to (h, n_columns)."""
-    return values[0] if values.shape[0] == 1 else values[:, :, 0].T
+def _by_column(form: Form, rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values of series or of targets by row and column of a wide frame; NaN where there is none."""
+    table = np.full((rows.max() + 1, len(form.names)), np.nan)
+    if form.multivariate:
+        table[rows] = values.reshape(len(rows), -1)
+    else:
+        table[rows, columns] = values.reshape(-1)
+    return table
 
 
 def _interleave(tables: list[np.ndarray]) -> np.ndarray:

@@ -31,6 +31,8 @@ class Form:
     missing : {"error", "interpolate", "mask"}
     library : str
         Of the frames, such as "pandas" or "polars".
+    categories : tuple of (name, tuple of categories)
+        Of the columns of `hist_exog` and `futr_exog` that are no numbers.
     """
 
     kind: str
@@ -43,11 +45,29 @@ class Form:
     multivariate: bool = False
     missing: str = "error"
     library: str = "pandas"
+    categories: tuple = ()
+
+    @property
+    def exog_columns(self) -> list[tuple[Hashable, Any]]:
+        """Name and category of each column that changes in time, those of the past only first; the category
+        is None for a number."""
+        known = dict(self.categories)
+        return [(name, each) for name in self.hist_exog + self.futr_exog for each in known.get(name, (None,))]
+
+    @property
+    def n_hist(self) -> int:
+        """How many of them are of the past only."""
+        known = dict(self.categories)
+        return sum(len(known.get(name, (None,))) for name in self.hist_exog)
 
     @property
     def keys(self) -> list[Hashable]:
         """The columns of a long frame that tell its rows apart."""
         return [self.stamp_name] if self.id_name is None else [self.id_name, self.stamp_name]
+
+    def series_columns(self, ids: pd.Index) -> np.ndarray:
+        """The columns of a wide frame that hold these series."""
+        return np.zeros(1, np.intp) if self.multivariate else self.names.get_indexer(ids)
 
     def key_columns(self, ids: pd.Index, stamps: pd.Index) -> dict[Any, pd.Index]:
         """The same, for rows in equal numbers for each series."""
@@ -74,7 +94,7 @@ class Panel:
     observed : ndarray of shape (n_rows, n_targets), bool
         False where ``missing="mask"`` filled a value.
     exog : ndarray of shape (n_rows, n_exog), float64
-        Covariates that change in time, in the order of `exog_names`.
+        Covariates that change in time, in the order of `form.exog_columns`.
     filled : ndarray of shape (n_rows, n_targets + n_exog), bool
         Where a target or a covariate was missing.
     static : ndarray of shape (n_series, n_static), float64
@@ -100,14 +120,9 @@ class Panel:
     form: Form
 
     @property
-    def exog_names(self) -> tuple:
-        """Names of the columns of `exog`: those of the past only, then those known in the future."""
-        return self.form.hist_exog + self.form.futr_exog
-
-    @property
     def futr_exog(self) -> np.ndarray:
         """The columns of `exog` that are known in the future."""
-        return self.exog[:, len(self.form.hist_exog) :]
+        return self.exog[:, self.form.n_hist :]
 
     @property
     def measured(self) -> np.ndarray:
@@ -202,6 +217,14 @@ def check_integer(name: str, value: Any, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
     return int(value)
+
+
+def check_known(ids: pd.Index, known: pd.Index) -> np.ndarray:
+    """The positions of names among those of `fit`; a ValueError if there are others."""
+    positions = known.astype(object).get_indexer(ids.astype(object))
+    if (positions < 0).any():
+        raise ValueError(f"series were not there in fit: {first_few(ids[positions < 0])}")
+    return positions
 
 
 def series_name(name: Any) -> str:

@@ -118,12 +118,16 @@ class ForecasterParameters:
         default=None,
     )
     futr_exog: Any = parameter(
-        "Columns that are known in the future; `predict` needs them for the horizon.",
+        "Columns that are known in the future; `predict` needs them for the horizon. Numbers, or categories: "
+        "a column of text or of dtype category becomes one of 0 and 1 for each category of `fit`, and other "
+        "categories are refused later.",
         kind="name, list of names or None",
         default=None,
     )
     hist_exog: Any = parameter(
-        "Columns that are known up to now only.", kind="name, list of names or None", default=None
+        "Columns that are known up to now only, numbers or categories.",
+        kind="name, list of names or None",
+        default=None,
     )
     stat_exog: Any = parameter(
         "Columns that are constant per series, numbers or categories, of a long frame or of `static_df`.",
@@ -167,7 +171,7 @@ class ForecasterParameters:
         default="auto",
     )
     non_negative: bool | Literal["auto"] = parameter(
-        'Whether forecasts and their bounds below 0 become 0. "auto": of targets that never were negative.',
+        'Whether forecasts and their bounds below 0 become 0. "auto": of targets never negative in `fit`.',
         "boolean",
         StrOptions({"auto"}),
         kind='bool or "auto"',
@@ -200,8 +204,19 @@ class ForecasterParameters:
         "What to do about gaps and NaN in the data: refuse them; fill them linearly; or fill them, tell the "
         "network where, and learn only windows with no such target, which with a long horizon may be few. "
         "A series that is filled begins with the first row in which all its columns have a value, and keeps "
-        "the last value to the end of its rows, as a column of a wide frame that ends early.",
+        "the last value to the end of its rows; but columns of a wide frame, unless `multivariate`, end with "
+        "their last values and are forecast from there, and answers have NaN where others go on.",
         default="error",
+    )
+    short_series: Literal["raise", "drop", "pad"] = parameter(
+        'What to do about series of fewer rows than `lags`, `differences` and the horizon need: "raise" an '
+        'error; "drop" them from training; or "pad" them with the value they begin with, which says least: '
+        "it is read, but never learnt as a target, and does not count for the scale. One warning counts "
+        'them. With "pad" all are forecast, with "drop" those that have the rows that a forecast reads, '
+        "`lags` and what `differences` need; a wide frame has NaN for the others. What is chosen by the "
+        "lengths of series, such as `lags`, is with both chosen without those less than half as long as the "
+        "median, and conformal widths are found without those that are too short for it.",
+        default="raise",
     )
     id_col: Hashable = parameter(
         "The column of a long frame that tells its series apart. A frame that has `time_col` but no column "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from .panel import Panel, check_integer, first_few
+from .panel import Panel, check_integer
 
 
 def _standard(x: np.ndarray) -> tuple[float, float]:
@@ -126,7 +126,7 @@ class Transform:
         unscaled = FittedTransform(self, panel.ids, shift, scale)
         if self.scale is None:
             return unscaled
-        changed = unscaled.transform(panel)
+        changed = unscaled.unscaled(panel)
         shift, scale = fit_scale(self.scale, changed.values, changed.observed, panel.starts[:-1], panel.stops)
         return FittedTransform(self, panel.ids, shift, scale)
 
@@ -153,7 +153,8 @@ class FittedTransform:
         Parameters
         ----------
         panel : Panel
-            Some or all series of `fit`, whose histories may be others.
+            Series of `fit`, whose histories may be others; or series that were not there, whose scales are
+            then those of these histories.
 
         Returns
         -------
@@ -165,9 +166,14 @@ class FittedTransform:
         Raises
         ------
         ValueError
-            As of `Transform.fit`, or if a series was not there.
+            As of `Transform.fit`.
         """
-        series = self._series(panel)
+        changed, counts = self.unscaled(panel), np.diff(panel.starts)
+        shift, scale = (np.repeat(part, counts, axis=0) for part in self._scales(panel))
+        return replace(changed, values=(changed.values - shift) / scale)
+
+    def unscaled(self, panel: Panel) -> Panel:
+        """The same, but for the scale; series may have names in common."""
         shortest = int(panel.lengths.argmin())
         if panel.lengths[shortest] <= self.settings.n_lost:
             raise ValueError(
@@ -181,8 +187,7 @@ class FittedTransform:
             lost += lag
             values, observed = _difference(values, lag), observed & np.roll(observed, lag, axis=0)
             values[position < lost], observed[position < lost] = np.nan, False
-        each = np.repeat(series, np.diff(panel.starts))
-        return replace(panel, values=(values - self.shift[each]) / self.scale[each], observed=observed)
+        return replace(panel, values=values, observed=observed)
 
     def invert(self, forecast: np.ndarray, panel: Panel, quantiles: bool = False) -> np.ndarray:
         """Bring forecasts of transformed targets back to the user's units.
@@ -206,16 +211,15 @@ class FittedTransform:
             return self._inverted(forecast, panel)
         middle = forecast.shape[3] // 2
         medians = forecast[..., middle : middle + 1]
-        apart = (forecast - medians) * self.scale[self._series(panel)][:, None, :, None]
+        apart = (forecast - medians) * self._scales(panel)[1][:, None, :, None]
         for lag in self.settings.differences[::-1]:
             apart = np.sign(apart) * np.sqrt(_summed(apart**2, lag))
         result = self._inverted(medians, panel, log1p=False) + apart
         return np.expm1(result) if self.settings.log1p else result
 
     def _inverted(self, forecast: np.ndarray, panel: Panel, log1p: bool = True) -> np.ndarray:
-        series = self._series(panel)
         answers = (None,) * (forecast.ndim - 3)
-        shift, scale = self.shift[series][:, None, :, *answers], self.scale[series][:, None, :, *answers]
+        shift, scale = (part[:, None, :, *answers] for part in self._scales(panel))
         result = forecast * scale + shift
         lags = self.settings.differences
         rows = panel.stops[:, None] - self.settings.n_lost + np.arange(self.settings.n_lost)
@@ -228,12 +232,17 @@ class FittedTransform:
             result = _summed(np.concatenate([past, result], axis=1), lag)[:, lag:]
         return np.expm1(result) if self.settings.log1p and log1p else result
 
-    def _series(self, panel: Panel) -> np.ndarray:
-        """The positions, among those of `fit`, of the series of a panel."""
+    def _scales(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+        """Shift and scale of the series of a panel, each (n_series, n_targets)."""
         series = self.ids.get_indexer(panel.ids)
-        if (series < 0).any():
-            raise ValueError(f"series were not there in fit: {first_few(panel.ids[series < 0])}")
-        return series
+        shift, scale = self.shift[series], self.scale[series]
+        new = np.flatnonzero(series < 0)
+        if len(new) and self.settings.scale is None:
+            shift[new], scale[new] = 0, 1
+        elif len(new):
+            own = self.settings.fit(panel.take(new))
+            shift[new], scale[new] = own.shift, own.scale
+        return shift, scale
 
     def _log(self, panel: Panel, values: np.ndarray) -> np.ndarray:
         if not self.settings.log1p:

@@ -27,6 +27,7 @@ class ScoreTable(NamedTuple):
         With the columns series, cutoff and time, positions in `ids`, `cutoffs` and `times`; step, from 1 on;
         y, NaN where it is not known, and models.
     ids, cutoffs, times : Index
+        The last with the name of the column, or of the index.
     models : list
         Columns of point forecasts.
     levels : dict from str to list
@@ -82,6 +83,10 @@ def read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: H
     if taken:
         raise ValueError(f"a model of scores cannot be called {quote(taken[0])}: rename it")
     frame = pd.DataFrame({name: np.asarray(column, np.float64) for name, column in columns.items()})
+    if scores.columns.nlevels == 2:  # of a wide frame, whose series need not share their stamps
+        there = frame.notna().any(axis=1).to_numpy()
+        frame, series, time = frame[there].reset_index(drop=True), series[there], time[there]
+        cutoff = None if cutoff is None else cutoff[there]
     frame["series"] = series
     frame["time"], times = pd.factorize(time, sort=True)
     plain = cutoff is None
@@ -96,7 +101,7 @@ def read_scores(scores: Any, id_col: Hashable, time_col: Hashable, target_col: H
             f"{quote(id_col)} with their names"
         )
     models, levels = _models(list(columns))
-    return ScoreTable(frame, ids, pd.Index(cutoffs), pd.Index(times), models, levels, plain)
+    return ScoreTable(frame, ids, pd.Index(cutoffs), pd.Index(times, name=time.name), models, levels, plain)
 
 
 def _models(names: list) -> tuple[list, dict[str, list]]:

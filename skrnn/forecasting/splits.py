@@ -26,12 +26,43 @@ class Fold(NamedTuple):
         The values held back; NaN where they were missing.
     future : ndarray of shape (n_series, h, n_futr)
         The covariates there that are known in advance.
+    learnt : Panel or None
+        The histories to learn from, where there are more than those to forecast.
     """
 
     panel: Panel
     stamps: pd.Index
     y: np.ndarray
     future: np.ndarray
+    learnt: Panel | None = None
+
+    def of(self, panel: Panel) -> Fold:
+        """The same of some of its series, those of a panel."""
+        if len(panel.ids) == len(self.panel.ids):
+            return self
+        series, h = self.panel.ids.get_indexer(panel.ids), self.y.shape[1]
+        rows = (h * series[:, None] + np.arange(h)).reshape(-1)
+        return Fold(panel, self.stamps[rows], self.y[series], self.future[series], self.learnt)
+
+
+def cut(panel: Panel, known: np.ndarray, h: int, there: np.ndarray) -> Fold:
+    """Histories of so many rows, and the `h` rows behind them.
+
+    Parameters
+    ----------
+    panel : Panel
+    known : ndarray of shape (n_series,), dtype int
+        Rows of each history.
+    h : int
+    there : ndarray of shape (n_series,), bool
+        Which series there are in the fold.
+    """
+    if not there.all():
+        panel, known = panel.take(np.flatnonzero(there)), known[there]
+    stops = panel.starts[:-1] + known
+    rows = stops[:, None] + np.arange(h)
+    y = np.where(panel.measured[rows], panel.values[rows], np.nan)
+    return Fold(panel.until(stops), panel.stamps[rows.reshape(-1)], y, panel.futr_exog[rows])
 
 
 class RollingOrigin:
@@ -145,7 +176,7 @@ class RollingOrigin:
             )
         return None
 
-    def folds(self, panel: Panel, min_rows: int = 1) -> Iterator[Fold]:
+    def folds(self, panel: Panel, min_rows: int = 1, least: int | None = None) -> Iterator[Fold]:
         """Histories and what was held back from them; each series is counted from its own end.
 
         Parameters
@@ -153,6 +184,9 @@ class RollingOrigin:
         panel : Panel
         min_rows : int, default=1
             Rows of history that every series needs before its first cutoff.
+        least : int, default=None
+            Series that have fewer rows before a cutoff are left out of that one, and it is enough if one has
+            `min_rows` before the first. None: there are none.
 
         Yields
         ------
@@ -161,20 +195,22 @@ class RollingOrigin:
         Raises
         ------
         ValueError
-            If a series is too short; the shortest is named.
+            If a series is too short; the shortest, or of those that may be left out the longest, is named.
         """
-        needed, shortest = self._held_back(0) + min_rows, int(panel.lengths.argmin())
-        if panel.lengths[shortest] < needed:
+        lengths = panel.lengths
+        needed, i = (
+            self._held_back(0) + min_rows,
+            int(lengths.argmin() if least is None else lengths.argmax()),
+        )
+        if lengths[i] < needed:
             raise ValueError(
-                f"{panel.name(shortest)} has {panel.lengths[shortest]} rows, but n_windows={self.n_windows}, "
+                f"{panel.name(i)} has {lengths[i]} rows, but n_windows={self.n_windows}, "
                 f"h={self.h} and step_size={self.step_size} need {needed}, of which {min_rows} before the "
                 "first cutoff"
             )
         for window in range(self.n_windows):
-            stops = panel.stops - self._held_back(window)
-            rows = stops[:, None] + np.arange(self.h)
-            y = np.where(panel.measured[rows], panel.values[rows], np.nan)
-            yield Fold(panel.until(stops), panel.stamps[rows.reshape(-1)], y, panel.futr_exog[rows])
+            known = lengths - self._held_back(window)
+            yield cut(panel, known, self.h, known >= (1 if least is None else least))
 
     def _held_back(self, window: int) -> int:
         """Rows from a cutoff to the end."""
