@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils._param_validation import InvalidParameterError
@@ -32,7 +34,14 @@ class Asked(BaseEstimator, ForecasterParameters):
         by = "window" if self.scaling == "last" else self.scale_by
         step = 1 if self.strategy == "recursive" else as_python(self.h)
         fewer = self.strategy == "direct" and self.hist_exog is None
-        return Given(as_python(self.lags), by, differences, self.log1p, self.scaling is not None, step, fewer)
+        return Given(self._lags, by, differences, self.log1p, self.scaling is not None, step, fewer)
+
+    @property
+    def _lags(self) -> Any:
+        """A list as a tuple, in order."""
+        if self.lags is None or np.ndim(self.lags) == 0:
+            return as_python(self.lags)
+        return tuple(sorted(np.asarray(self.lags).tolist()))
 
     @property
     def _pairs(self) -> bool:
@@ -67,6 +76,16 @@ class Asked(BaseEstimator, ForecasterParameters):
             known = False
         if not known:
             raise InvalidParameterError(f"level must be in per cent, from 1 to below 100, got {self.level!r}")
+        if isinstance(self._lags, tuple):
+            known = all(type(lag) is int and lag > 0 for lag in self._lags)
+            if not self._lags or not known or len({*self._lags}) < len(self._lags):
+                raise InvalidParameterError(
+                    f"a list of lags has to be of different integers of at least 1, got {self.lags!r}"
+                )
+            if self._pairs:
+                raise InvalidParameterError(
+                    'lags one by one are of strategy="direct" or "recursive": an encoder reads all steps'
+                )
         if is_bound(self._name):
             raise InvalidParameterError(f"alias={self.alias!r} is what a bound would be called")
         if self.lags is None and self.scaling is not None and self._given.scale_by == "window":

@@ -37,6 +37,11 @@ UNJUDGED = 30.0  # strength where there is too little to judge by
 AUTO = ("auto",)  # of differences, which are a tuple
 
 
+def longest(lags: int | tuple[int, ...] | None) -> int | None:
+    """Steps of a window."""
+    return lags[-1] if isinstance(lags, tuple) else lags
+
+
 @dataclass(frozen=True)
 class View:
     """What a network is shown of a history; see the forecasters' parameters of the same names.
@@ -51,7 +56,7 @@ class View:
         Of that regression on the windows held back, in mean absolute steps of a series; NaN: not judged.
     """
 
-    lags: int | None
+    lags: int | tuple[int, ...] | None
     scale_by: str
     differences: tuple[int, ...]
     log1p: bool
@@ -60,8 +65,9 @@ class View:
     error: float = np.nan
 
     def __str__(self) -> str:
-        lags = self.differences[0] if len(self.differences) == 1 else list(self.differences) or None
-        found = f"lags={self.lags}, scale_by={self.scale_by!r}, differences={lags}, log1p={self.log1p}"
+        steps = self.differences[0] if len(self.differences) == 1 else list(self.differences) or None
+        lags = list(self.lags) if isinstance(self.lags, tuple) else self.lags
+        found = f"lags={lags}, scale_by={self.scale_by!r}, differences={steps}, log1p={self.log1p}"
         return found if np.isnan(self.error) else f"{found}: error {self.error:.3g} by ridge regression"
 
     @property
@@ -72,7 +78,7 @@ class View:
     @property
     def n_rows(self) -> int:
         """Rows of a series before a target."""
-        return (self.lags or 1) + sum(self.differences)
+        return (longest(self.lags) or 1) + sum(self.differences)
 
 
 @dataclass(frozen=True)

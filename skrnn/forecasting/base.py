@@ -75,7 +75,8 @@ class BaseForecaster(Versioned, Asked):
         scale = None if by_window and self.scaling in ("mean", "last") else self.scaling
         return Task(
             h=as_python(self.h),
-            lags=view.lags,
+            lags=automatic.longest(view.lags),
+            picked=view.lags if isinstance(view.lags, tuple) else None,
             step=view.step,
             levels=tuple(self._levels),
             heads=heads,
@@ -119,7 +120,7 @@ class BaseForecaster(Versioned, Asked):
     def _n_rows_needed(self) -> int:
         """Rows of a series of which something can be learnt, whatever "auto" comes to."""
         given = self._given
-        lags = 1 if given.lags in (None, "auto") else given.lags
+        lags = 1 if given.lags == "auto" else automatic.longest(given.lags) or 1
         lost = 0 if given.differences == automatic.AUTO else sum(given.differences)
         return lost + lags + (1 if self.strategy == "recursive" else as_python(self.h))
 

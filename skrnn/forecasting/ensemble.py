@@ -46,11 +46,11 @@ class Ensemble:
         """Rows of a series of which all of them can learn."""
         return max(model.task.n_rows_needed for model in self.models)
 
-    def views(self) -> tuple[list[int | None], list[str], list[tuple[int, ...]], list[bool]]:
+    def views(self) -> tuple[list[int | list[int] | None], list[str], list[tuple[int, ...]], list[bool]]:
         """Lags, by what is scaled, differences and whether logarithms are learnt, of each model."""
         tasks = [model.task for model in self.models]
         return (
-            [task.lags for task in tasks],
+            [task.lags if task.picked is None else list(task.picked) for task in tasks],
             ["series" if task.window_scale is None else "window" for task in tasks],
             [task.transform.differences for task in tasks],
             [task.transform.log1p for task in tasks],

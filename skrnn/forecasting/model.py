@@ -21,7 +21,7 @@ from .ridge import MOST_ROWS, RidgePath, evenly
 from .scaling import Transform
 from .short_series import lengthened
 from .splits import hold_back_windows
-from .views import flat_windows, scaled_targets, scaled_windows, window_scale
+from .views import flat_windows, picked_windows, scaled_targets, scaled_windows, window_scale
 
 Scaling = tuple[np.ndarray, np.ndarray] | None  # shift and scale of each window
 
@@ -49,6 +49,10 @@ class Task:
         Whether a decoder answers step by step to what an encoder has read.
     autoregressive : bool
         Whether that reads its answers.
+    lags : int or None
+        Steps of a window.
+    picked : tuple of int or None
+        Lags that are read of them, in order; None: all.
     ridge : float or None
         Strength of the ridge regression that a network's linear map begins at; None: it begins at random.
     short_series : {"raise", "drop", "pad"}
@@ -68,6 +72,7 @@ class Task:
     pairs: bool = False  # as in models of earlier versions, like the next
     autoregressive: bool = False
     ridge: float | None = None
+    picked: tuple[int, ...] | None = None
     short_series: str = "raise"
 
     @property
@@ -115,6 +120,8 @@ class Model:
             ahead = [1]
         else:
             ahead = [task.step] if task.lags is None else [*range(task.step, 0, -task.lags)]
+            if task.picked is not None:  # the last row that is read tells of all steps
+                ahead = [*range(task.picked[0] + task.step - 1, task.picked[0] - 1, -1)]
         self.features = Features(panel, list(task.calendar), ahead, dtype)
 
     # --- training --------------------------------------------------------------------------------------
@@ -221,6 +228,9 @@ class Model:
 
     def _read(self, table: Table, starts: np.ndarray, at: np.ndarray, scaling: Scaling) -> Any:
         """What the regressor reads to answer the rows from `at` on: `Sequences`, or `Pairs`."""
+        if self.task.picked is not None:
+            rows = at[:, None] - np.array(self.task.picked[::-1])
+            return picked_windows(table.values, rows, scaling)
         windows = scaled_windows(table.values, starts, at - starts, scaling)
         if not self.task.pairs:
             return windows

@@ -20,14 +20,16 @@ class ForecasterParameters:
     """Of all forecasters."""
 
     h: int = parameter("The horizon: steps to forecast.", COUNT, kw_only=False, default=1)
-    lags: int | Literal["auto"] | None = parameter(
+    lags: Any = parameter(
         'Steps of a window from which to forecast. "auto": one, two or four seasons or, where there is none, '
-        "up to two horizons. None: a network reads each history from its first step, its state carried "
-        "through, and answers after every step.",
+        "up to two horizons. A list names them one by one, as [1, 2, 24] hours before, which are read in the "
+        "order of time; a window's scale is that of all steps up to the longest. None: a network reads "
+        "each history from its first step, its state carried through, and answers after every step.",
         COUNT,
         StrOptions({"auto"}),
         None,
-        kind='int, "auto" or None',
+        "array-like",
+        kind='int, list of int, "auto" or None',
         kw_only=False,
         default="auto",
     )

@@ -72,6 +72,14 @@ def scaled_windows(
     return Sequences(values, starts, lengths, shift, scale)
 
 
+def picked_windows(
+    values: np.ndarray, rows: np.ndarray, scaling: tuple[np.ndarray, np.ndarray] | None
+) -> Sequences:
+    """Windows of some rows, (n_windows, n_lags); copies, as they do not lie side by side."""
+    n, n_lags = rows.shape
+    return scaled_windows(values[rows.reshape(-1)], n_lags * np.arange(n), n_lags, scaling)
+
+
 def scaled_targets(
     values: np.ndarray, at: np.ndarray, h: int, scaling: tuple[np.ndarray, np.ndarray] | None
 ) -> Targets:
