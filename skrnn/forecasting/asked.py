@@ -10,9 +10,11 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from ..estimators.base import RecurrentEstimator
 from ..estimators.parameters import as_python
-from .automatic import Given
+from .automatic import AUTO, Given
 from .output import is_bound
 from .parameters import ForecasterParameters
+
+COUNTS = "poisson"
 
 
 class Asked(BaseEstimator, ForecasterParameters):
@@ -31,10 +33,18 @@ class Asked(BaseEstimator, ForecasterParameters):
     def _given(self) -> Given:
         """What the user says of the views."""
         differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
+        log1p = self.log1p
+        if self.loss == COUNTS:
+            differences, log1p = (() if differences == AUTO else differences), (log1p is True)
         by = "window" if self.scaling == "last" else self.scale_by
         step = 1 if self.strategy == "recursive" else as_python(self.h)
         fewer = self.strategy == "direct" and self.hist_exog is None
-        return Given(self._lags, by, differences, self.log1p, self.scaling is not None, step, fewer)
+        return Given(self._lags, by, differences, log1p, self.scaling is not None, step, fewer)
+
+    @property
+    def _scaling(self) -> str | None:
+        """Of counts nothing is taken off."""
+        return "mean" if self.loss == COUNTS and self.scaling == "standard" else self.scaling
 
     @property
     def _lags(self) -> Any:
@@ -86,6 +96,13 @@ class Asked(BaseEstimator, ForecasterParameters):
                 raise InvalidParameterError(
                     'lags one by one are of strategy="direct" or "recursive": an encoder reads all steps'
                 )
+        if self.loss == COUNTS and (
+            self._given.differences or self._given.log1p or self.scaling in ("robust", "minmax")
+        ):
+            raise InvalidParameterError(
+                'loss="poisson" learns values from 0 on: set neither differences nor log1p, and no scaling that '
+                'takes something off, as "mean" and "last" do not'
+            )
         if is_bound(self._name):
             raise InvalidParameterError(f"alias={self.alias!r} is what a bound would be called")
         if self.lags is None and self.scaling is not None and self._given.scale_by == "window":

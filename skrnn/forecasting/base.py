@@ -19,9 +19,10 @@ from ..estimators.fitting import BATCH_SIZE as DEFAULT_BATCH_SIZE
 from ..estimators.parameters import as_python
 from ..estimators.versions import Versioned
 from . import automatic, frames, intervals
-from .asked import Asked
+from .asked import COUNTS, Asked
 from .automatic import View
 from .ensemble import Ensemble
+from .features import history_rows
 from .intervals import Widths
 from .model import Model, Task
 from .output import POINT
@@ -69,10 +70,10 @@ class BaseForecaster(Versioned, Asked):
 
     def _task(self, view: View, heads: bool = False) -> Task:
         calendar = () if self.calendar is None else np.atleast_1d(self.calendar).tolist()
-        by_window = self.scaling is not None and view.scale_by == "window"
+        by_window = self._scaling is not None and view.scale_by == "window"
         # Single precision does not tell the steps of a series from a far higher level, so the series' own
         # shift comes off first: a window's scale is the same after it.
-        scale = None if by_window and self.scaling in ("mean", "last") else self.scaling
+        scale = None if by_window and self._scaling in ("mean", "last") else self._scaling
         return Task(
             h=as_python(self.h),
             lags=automatic.longest(view.lags),
@@ -81,7 +82,7 @@ class BaseForecaster(Versioned, Asked):
             levels=tuple(self._levels),
             heads=heads,
             transform=Transform(scale, view.log1p, view.differences),
-            window_scale=self.scaling if by_window else None,
+            window_scale=self._scaling if by_window else None,
             calendar=tuple(calendar),
             max_windows=None if self.regressor is not None else BATCH_SIZE * self._max_steps,
             validation_fraction=as_python(self._validation_fraction),
@@ -93,7 +94,7 @@ class BaseForecaster(Versioned, Asked):
 
     @property
     def _begins_at_ridge(self) -> bool:
-        own = self.regressor is None and self.linear_skip
+        own = self.regressor is None and self.linear_skip and self.loss != COUNTS
         return own and self.lags is not None and not self._pairs
 
     def _views(self, panel: Panel) -> list[View]:
@@ -239,6 +240,10 @@ class BaseForecaster(Versioned, Asked):
 
     def _loss(self, panel: Panel) -> str:
         """Of where the median says little, such as demand that is mostly nothing, the mean is forecast."""
+        if self.loss == COUNTS and not (counts := automatic.never_negative(panel)).all():
+            rows = panel.values[history_rows(panel)].argmin(axis=0)
+            i = int(np.searchsorted(np.cumsum(panel.lengths), rows[~counts][0], side="right"))
+            raise ValueError(f'loss="poisson" needs values from 0 on, and {panel.name(i)} is negative')
         if self.loss != "auto":
             return self.loss
         return "squared_error" if automatic.intermittent(panel) else "absolute_error"

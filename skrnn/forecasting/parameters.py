@@ -81,7 +81,9 @@ class ForecasterParameters:
     )
     scale_by: Literal["auto", "series", "window"] = parameter(
         "Whether the scale is that of each series' history in `fit`, or of each window; the latter for many "
-        'series of different levels. "last" is always of the window. "auto": see Notes, like the next two.',
+        'series of different levels. "last" is always of the window. "auto": of all scales, differences and '
+        "logarithms that are left to choose, those by which ridge regression forecasts the last windows best "
+        "from what lies before them; up to five that differ, for a network each.",
         default="auto",
     )
     log1p: bool | Literal["auto"] = parameter(
@@ -165,11 +167,12 @@ class ForecasterParameters:
         kind='int or "auto"',
         default="auto",
     )
-    loss: Literal["auto", "absolute_error", "squared_error", "huber"] = parameter(
+    loss: Literal["auto", "absolute_error", "squared_error", "huber", "poisson"] = parameter(
         "What the network minimises in units of the scale, where it has no quantiles. The absolute error "
         'leads to medians, the squared one to means. "auto": the absolute one; but the squared one of series '
         "that are never negative and 0 in a quarter of the steps, such as intermittent demand, whose median "
-        "may be 0.",
+        'may be 0. "poisson": that of counts, whose mean the network answers by its logarithm; nothing is '
+        'taken off the values then, and scaling="standard" stands for "mean".',
         default="auto",
     )
     non_negative: bool | Literal["auto"] = parameter(
