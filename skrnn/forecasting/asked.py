@@ -33,10 +33,10 @@ class Asked(BaseEstimator, ForecasterParameters):
     def _given(self) -> Given:
         """What the user says of the views."""
         differences = () if self.differences is None else tuple(np.atleast_1d(self.differences).tolist())
-        log1p = self.log1p
-        if self.loss == COUNTS:
+        by, log1p = "window" if self.scaling == "last" else self.scale_by, self.log1p
+        if self.loss == COUNTS:  # few of which tell nothing of the size of a window
             differences, log1p = (() if differences == AUTO else differences), (log1p is True)
-        by = "window" if self.scaling == "last" else self.scale_by
+            by = "series" if by == "auto" else by
         step = 1 if self.strategy == "recursive" else as_python(self.h)
         fewer = self.strategy == "direct" and self.hist_exog is None
         return Given(self._lags, by, differences, log1p, self.scaling is not None, step, fewer)
@@ -100,8 +100,8 @@ class Asked(BaseEstimator, ForecasterParameters):
             self._given.differences or self._given.log1p or self.scaling in ("robust", "minmax")
         ):
             raise InvalidParameterError(
-                'loss="poisson" learns values from 0 on: set neither differences nor log1p, and no scaling that '
-                'takes something off, as "mean" and "last" do not'
+                'loss="poisson" learns values from 0 on: set neither differences nor log1p, and no scaling '
+                'that takes something off, as "mean" and "last" do not'
             )
         if is_bound(self._name):
             raise InvalidParameterError(f"alias={self.alias!r} is what a bound would be called")
