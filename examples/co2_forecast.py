@@ -30,7 +30,7 @@ series = co2.load_pandas().data["co2"]
 train, test = series[:-HORIZON], series[-HORIZON:]
 
 search = GridSearchCV(
-    GRUForecaster(h=HORIZON, missing="interpolate", max_steps=600, random_state=0),
+    GRUForecaster(h=HORIZON, missing="interpolate", n_networks=1, log1p=False, max_steps=600, random_state=0),
     {"lags": [52, 104], "scale_by": ["series", "window"]},
     cv=RollingOrigin(n_windows=3, h=HORIZON, step_size=HORIZON),
     n_jobs=2,

@@ -126,8 +126,8 @@ def run(seeds: list[int]) -> Table:
         own = [f"{value:.3f}" for value in (best, found["linear"], found["gru"])]
         table.add([name, source.half, method, *own, each, f"{found['seconds']:.1f}"], found["lstm"])
     every = pd.DataFrame(ratios)
-    for half in (MADE, TRIED):
-        part = every[every["half"] == half]
+    for half in (MADE, TRIED, "both"):
+        part = every if half == "both" else every[every["half"] == half]
         for of, bound in (("chosen", 0.95), ("best", 1.05), ("naive", 0.65), ("linear", None)):
             gru = f"{gmean(part['gru'] / part[of]):.3f}"
             cells = [f"geometric mean of the ratios to {of}", half, "", "", "", gru, "", ""]
