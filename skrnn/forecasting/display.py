@@ -292,7 +292,8 @@ def _chosen(ids: Any, there: pd.Index, where: str) -> list:
 def _dots(values: Any) -> dict[str, Any]:
     """Marks for values between two gaps, where there is no line."""
     known = np.pad(~np.isnan(np.asarray(values, np.float64)), 1)
-    return {"marker": ".", "markevery": np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()}
+    alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()
+    return {"marker": ".", "markevery": alone} if alone else {}
 
 
 def _history(panel: Panel, name: Any) -> pd.Series:
