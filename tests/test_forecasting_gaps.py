@@ -208,6 +208,11 @@ def test_gaps_that_are_not_filled(frame, message):
             "series 'a' has no row with a value in ea",
         ),
         ({"a": [1, NAN, 3], "b": [1, -np.inf, 2]}, {}, "series 'b' is infinite at 2020-01-02"),
+        (
+            {"a": [1, 2, 3], "b": [1, -1e151, 2]},
+            {},
+            "series 'b' is beyond 1e.150, too large",
+        ),
     ],
 )
 def test_what_cannot_be_filled(values, arguments, message, missing):

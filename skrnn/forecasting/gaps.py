@@ -16,6 +16,8 @@ LEFT_OUT_BY = "missing='interpolate' and missing='mask' leave out what is"
 # Stamps that are missing one after the other: as many are filled, or as many as there are rows times this.
 GAP, GAP_BY_ROWS = 500, 3
 
+LARGEST = 1e150  # whose square is a number
+
 
 class PanelRows(NamedTuple):
     """Series below series in one table, sorted by time within each; NaN is where a value is missing.
@@ -59,8 +61,8 @@ def complete(
     ------
     ValueError
         If a series is off the frequency or has another one; has a gap, or NaN, that is not to be filled; has
-        a gap beside which it is short, or no row with a value in each column; or a value is infinite. The
-        series and the stamp are named.
+        a gap beside which it is short, or no row with a value in each column; or a value is infinite, or
+        too large to be squared. The series and the stamp are named.
     """
     missing = _check_steps(rows, form, freq, inferred)
     if missing.any():
@@ -72,6 +74,9 @@ def complete(
         infinite = np.isinf(table)
         if infinite.any():
             raise ValueError(_place(rows, form, infinite, names, "infinite"))
+        large = np.abs(table) > LARGEST
+        if large.any():
+            raise ValueError(_place(rows, form, large, names, f"beyond {LARGEST:g}, too large to be squared"))
         lacking = np.isnan(table)
         if lacking.any() and form.missing == "error":
             remedy, first = f"{FILLED_BY} it", int(lacking.any(axis=1).argmax())
