@@ -168,3 +168,8 @@ def test_in_a_search():
         )
     with pytest.raises(ValueError, match="y has to be None"):
         scorer(forecaster().fit(walk()), walk(), walk())
+
+
+def test_a_name_for_two_columns():
+    with pytest.raises(ValueError, match="'y'"):
+        forecaster(alias="y").fit(walk()).fitted_values()

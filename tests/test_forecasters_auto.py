@@ -479,3 +479,25 @@ def test_three_seasons_are_forecast_by_the_season():
     wave = np.array([3.0, 8, 1, 4, 7, 2, 9, 5, 6, 1, 7, 3])
     forecast = quick(h=12, max_steps=None).fit(series(np.tile(wave, 3), "MS")).predict()
     assert np.abs(forecast - wave).max() < 1
+
+
+# --- what comes later ----------------------------------------------------------------------------------
+def test_the_first_negative_value_is_no_error():
+    """Logarithms and the sign of forecasts were chosen by what was never negative."""
+    values = np.exp(np.random.default_rng(0).normal(size=100))
+    history, later = series(values[:99]), series(np.append(values[:99], -3.0))
+    model = quick(h=1).fit(history)
+    assert any(model.log1p_)
+    assert np.isfinite(model.score(later[-1:]))
+    assert np.isfinite(model.predict(later)).all()
+    assert np.isfinite(model.update(later[-1:]).predict()).all()
+    one, other = (quick(h=1).cross_validation(data, 1) for data in (later, series(values)))
+    assert one["LSTMForecaster"].tolist() == other["LSTMForecaster"].tolist()
+    assert np.isfinite(quick(h=1, level=80).fit(later).predict()).all(axis=None)
+
+
+def test_a_history_that_has_become_negative():
+    data = series(10 + np.sin(STEPS))
+    model = quick(log1p=False).fit(data)
+    assert (model.predict(data - 100) < -50).all()
+    assert (quick(log1p=False, non_negative=True).fit(data).predict(data - 100) == 0).all()

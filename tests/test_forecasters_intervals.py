@@ -115,7 +115,7 @@ def test_a_constant_among_others():
 
 def test_widths_beyond_the_horizon():
     panel = read_panel(pd.DataFrame({"a": [0.0, 2, 0, 2], "b": [0.0, 1, 0, 1]}))
-    widths = Widths(panel.ids, np.array([[3.0, 4]]), np.array([[1.0], [10]]))
+    widths = Widths(panel.ids, np.array([[3.0, 4]]), np.array([[1.0], [10]]), np.array([[2.0], [1]]))
     steps = np.array([3, 4, 5, np.sqrt(32), np.sqrt(41), np.sqrt(48), np.sqrt(57)])
     assert_allclose(widths.half(panel, 7)[0, :, :, 0], [2 * steps, 10 * steps])
     assert_allclose(widths.half(panel.take([1]), 1), [[[[30.0]]]])
@@ -180,3 +180,21 @@ def test_coverage_of_conformal_intervals():
     covered = ((lo <= y) & (y <= hi)).to_numpy()
     assert covered.size == 800
     assert 0.74 < covered.mean() < 0.86
+
+
+def test_widths_stay_as_in_fit():
+    """Whatever histories are like that a forecast is made from: short, quiet, or longer and wild."""
+    data = walk()
+    given = dict(level=80, intervals="conformal", calibration_windows=6, non_negative=False)
+    model = forecaster(given).fit(data)
+
+    def width(forecast):
+        return forecast.iloc[:, 2] - forecast.iloc[:, 1]
+
+    expected = width(model.predict())
+    quiet = data[-20:].copy()
+    quiet[:] = 3.0
+    for history in (data[-20:], quiet):
+        assert_allclose(width(model.predict(history)), expected)
+    wild = pd.Series([50.0, -50, 50, -50], pd.date_range(data.index[-1], periods=5)[1:], name=data.name)
+    assert_allclose(width(model.update(wild).predict()), expected)

@@ -12,7 +12,7 @@ import pandas as pd
 from . import frames, intervals
 from .base import BaseForecaster
 from .fitted import fitted
-from .output import POINT, write_fitted
+from .output import POINT, check_names, write_fitted
 from .panel import Panel, check_integer
 
 
@@ -93,6 +93,7 @@ class Assessed(BaseForecaster):
             If `step` is not of the horizon.
         """
         panel = self._own_histories
+        check_names(panel.form, self._name, [], backtest=True)
         step, task = check_integer("step", step), self.model_.task
         if step > task.h:
             raise ValueError(f"step={step} is beyond the horizon of fit, {task.h}")

@@ -107,6 +107,14 @@ def never_negative(panel: Panel) -> np.ndarray:
     return np.asarray(np.where(panel.observed[rows], panel.values[rows], 0).min(axis=0) >= 0)
 
 
+def ever_negative(panel: Panel) -> np.ndarray:
+    """Of which series and targets some value is negative, shape (n_series, n_targets), bool."""
+    below = np.concatenate(
+        [np.zeros((1, panel.values.shape[1]), np.intp), np.cumsum(panel.values < 0, axis=0)]
+    )
+    return below[panel.stops] > below[panel.starts[:-1]]
+
+
 def intermittent(panel: Panel) -> bool:
     """Whether targets are never negative and 0 in a quarter of the steps (Syntetos & Boylan 2005)."""
     rows = history_rows(panel)

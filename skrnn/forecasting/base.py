@@ -61,7 +61,7 @@ class BaseForecaster(Versioned, Asked):
                 read["panel_"].ids,
                 np.ones((len(read["panel_"].ids), read["panel_"].values.shape[1])),
             )
-            read["widths_"] = Widths(ids, read["widths_"], sizes)
+            read["widths_"] = Widths(ids, read["widths_"], sizes, intervals.spread(read["panel_"]))
         return read
 
     @property
@@ -81,7 +81,7 @@ class BaseForecaster(Versioned, Asked):
             step=view.step,
             levels=tuple(self._levels),
             heads=heads,
-            transform=Transform(scale, view.log1p, view.differences),
+            transform=Transform(scale, view.log1p, view.differences, clipped=self.log1p == "auto"),
             window_scale=self._scaling if by_window else None,
             calendar=tuple(calendar),
             max_windows=None if self.regressor is not None else BATCH_SIZE * self._max_steps,
@@ -283,7 +283,8 @@ class BaseForecaster(Versioned, Asked):
             / intervals.spread(fold.panel)[:, None]
             for fold in folds
         ]
-        return intervals.Widths(panel.ids, *intervals.conformal_widths(np.stack(errors), self._levels))
+        by_step, sizes = intervals.conformal_widths(np.stack(errors), self._levels)
+        return intervals.Widths(panel.ids, by_step, sizes, intervals.spread(panel))
 
     # --- forecasts -------------------------------------------------------------------------------------
     @property
@@ -314,9 +315,8 @@ class BaseForecaster(Versioned, Asked):
         h = horizon if h is None else check_integer("h", h)
         return h, math.ceil(h / horizon) * horizon
 
-    @staticmethod
     def _statistics(
-        model: Ensemble, widths: Widths | None, panel: Panel, future: np.ndarray, stamps: pd.Index
+        self, model: Ensemble, widths: Widths | None, panel: Panel, future: np.ndarray, stamps: pd.Index
     ) -> dict[str, np.ndarray]:
         """Point forecast and bounds, each (n_series, h, n_targets)."""
         levels = model.task.levels
@@ -328,4 +328,7 @@ class BaseForecaster(Versioned, Asked):
         if widths is not None:
             half = widths.half(panel, future.shape[1])
             statistics = intervals.from_widths(statistics[POINT], half, levels)
-        return {name: np.maximum(values, model.least) for name, values in statistics.items()}
+        least = np.broadcast_to(model.least, (len(panel.ids), 1, len(model.least)))
+        if self.non_negative == "auto":  # a history that has become negative is told by itself
+            least = np.where(automatic.ever_negative(panel)[:, None], -np.inf, least)
+        return {name: np.maximum(values, least) for name, values in statistics.items()}

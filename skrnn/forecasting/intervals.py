@@ -71,11 +71,14 @@ class Widths:
         In mean errors of a series.
     sizes : ndarray of shape (n_series, n_targets)
         Mean errors of each series, in units of its `spread`.
+    units : ndarray of shape (n_series, n_targets)
+        The `spread` in `fit`, which the last rows of a series need not have.
     """
 
     ids: pd.Index
     by_step: np.ndarray
     sizes: np.ndarray
+    units: np.ndarray
 
     def half(self, panel: Panel, h: int) -> np.ndarray:
         """In the user's units, (n_levels, n_series, h, n_targets), after the histories of a panel.
@@ -87,7 +90,8 @@ class Widths:
         before, step = np.divmod(np.arange(h), horizon)
         by_step = np.sqrt(before * self.by_step[:, -1:] ** 2 + self.by_step[:, step] ** 2)
         series = self.ids.get_indexer(panel.ids)
-        sizes = np.where(series[:, None] < 0, self.sizes.mean(axis=0), self.sizes[series]) * spread(panel)
+        new = self.sizes.mean(axis=0) * spread(panel)
+        sizes = np.where(series[:, None] < 0, new, self.sizes[series] * self.units[series])
         return by_step[:, None, :, None] * sizes[:, None, :]
 
 

@@ -271,5 +271,6 @@ model_ : Ensemble
     The regressors, each with what is done to its data.
 widths_ : Widths or None
     Half widths of conformal intervals: ``widths_.by_step``, of shape (n_levels, h), times
-    ``widths_.sizes``, of shape (n_series, n_targets), in mean absolute steps of a series.
+    ``widths_.sizes`` and ``widths_.units``, of shape (n_series, n_targets); units are the mean absolute
+    steps of each series in `fit`.
 """

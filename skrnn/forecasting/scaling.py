@@ -80,6 +80,9 @@ class Transform:
     differences : tuple of int, default=()
         Lags of the differences to take, one after the other: ``(1,)`` learns the steps of a series,
         ``(12,)`` the change to the month one year before, ``(1, 12)`` the steps and of these the change.
+    clipped : bool, default=False
+        Whether `log1p` takes values below 0 to be 0: where nobody has asked for it, and none was when it was
+        chosen, later ones are no error.
 
     Raises
     ------
@@ -90,6 +93,7 @@ class Transform:
     scale: str | None = None
     log1p: bool = False
     differences: tuple[int, ...] = ()
+    clipped: bool = False  # as in models of earlier versions
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.scale not in SCALES:
@@ -247,6 +251,8 @@ class FittedTransform:
     def _log(self, panel: Panel, values: np.ndarray) -> np.ndarray:
         if not self.settings.log1p:
             return values
+        if self.settings.clipped:
+            return np.log1p(np.maximum(values, 0))
         wrong = panel.values <= -1
         if wrong.any():
             row = int(wrong.any(axis=1).argmax())
