@@ -86,6 +86,12 @@ class Asked(BaseEstimator, ForecasterParameters):
             known = False
         if not known:
             raise InvalidParameterError(f"level must be in per cent, from 1 to below 100, got {self.level!r}")
+        if self.differences is not None and not isinstance(self.differences, str):
+            steps = [as_python(n) for n in np.ravel(np.asarray(self.differences, object))]
+            if not all(type(n) is int and n > 0 for n in steps):
+                raise InvalidParameterError(
+                    f"differences have to be integers of at least 1, got {self.differences!r}"
+                )
         if isinstance(self._lags, tuple):
             known = all(type(lag) is int and lag > 0 for lag in self._lags)
             if not self._lags or not known or len({*self._lags}) < len(self._lags):

@@ -257,7 +257,7 @@ def write_fitted(panel: Panel, point: np.ndarray, model_name: str) -> pd.DataFra
         for end, n in zip(ends, panel.lengths)
         for table in columns.values()
     ]
-    return pd.concat(parts, axis=1).sort_index().set_axis(names, axis=1).rename_axis(form.stamp_name)
+    return pd.concat(parts, axis=1, sort=True).set_axis(names, axis=1).rename_axis(form.stamp_name)
 
 
 def _point_name(form: Form) -> Any:

@@ -105,8 +105,9 @@ class ForecasterParameters:
     )
     n_networks: int | Literal["auto"] = parameter(
         "How many networks are trained, from different random numbers and each on the best view of another "
-        'kind, if there are several; the forecast is their mean. "auto": one for each of the best five kinds '
-        "of views, but a single one of a `regressor` that is given, of a decoder, and of whole histories.",
+        "kind, if there are several; the forecast is their mean, of four and more without the highest and "
+        'the lowest. "auto": one for each of the best five kinds of views, but a single one of a `regressor` '
+        "that is given, of a decoder, and of whole histories.",
         COUNT,
         StrOptions({"auto"}),
         kind='int or "auto"',
