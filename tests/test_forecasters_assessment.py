@@ -109,6 +109,13 @@ def test_a_gap_longer_than_what_is_read():
     assert np.flatnonzero(found.isna()).tolist() == [*range(LAGS), 20 + LAGS, 21 + LAGS, 22 + LAGS]
 
 
+def test_a_gap_of_a_covariate_longer_than_what_is_read():
+    data = long((40,)).assign(x=np.arange(40.0))
+    data.loc[20 : 20 + LAGS, "x"] = np.nan
+    found = forecaster(missing="interpolate", hist_exog=["x"]).fit(data).fitted_values()[NAME]
+    assert np.flatnonzero(found.isna()).tolist() == [*range(LAGS), 20 + LAGS, 21 + LAGS]
+
+
 def test_their_errors():
     found = forecaster().fit(long()).fitted_values()
     table = evaluate(found.dropna(), metrics=["mae"])

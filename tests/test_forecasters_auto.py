@@ -322,7 +322,7 @@ def test_quantiles_of_a_walk_grow_with_the_root_of_the_horizon():
     assert 3 < widths[-1] / widths[0] < 6  # 4 = sqrt(16)
 
 
-@pytest.mark.parametrize(("level", "windows"), [(50, 10), (80, 25), ([50, 95], 100), (99, 500)])
+@pytest.mark.parametrize(("level", "windows"), [(30, 10), (50, 10), (80, 25), ([50, 95], 100), (99, 500)])
 def test_windows_to_calibrate_with(level, windows):
     model = quick(level=level, h=2)
     assert model._calibration(read_panel(series(np.zeros(4000)))) == (windows, 2)

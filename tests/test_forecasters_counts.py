@@ -74,3 +74,11 @@ def test_negative_values_are_named(place):
         ValueError, match="loss=\"poisson\" needs values from 0 on, and series 'b' is negative"
     ):
         forecaster(loss="poisson").fit(data)
+
+
+def test_later_negative_values_are_named():
+    data = counts()[:60]
+    model = forecaster(loss="poisson").fit(data)
+    for method in (model.predict, lambda frame: model.update(frame.shift(60, freq="D"))):
+        with pytest.raises(ValueError, match="needs values from 0 on, and series 'sold' is negative"):
+            method(data - 1)

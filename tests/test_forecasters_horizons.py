@@ -80,6 +80,24 @@ def test_quantiles_widen(parameters):
         assert (forecast[name, f"{NAME}-lo-90"] < forecast[name, f"{NAME}-lo-50"]).all()
 
 
+@pytest.mark.parametrize("differences", [None, 1])
+@pytest.mark.parametrize("log1p", [False, True])
+def test_quantiles_of_the_second_horizon(differences, log1p):
+    """By hand from those of two horizons, each from its history: deviations add up as if independent."""
+    given = dict(level=80, intervals="quantile", differences=differences, max_steps=60, scaling=None)
+    model = forecaster(given, log1p=log1p, non_negative=False).fit(walk())
+    columns, forth, back = ["{}-lo-80", "{}", "{}-hi-80"], np.log1p, np.expm1
+    if not log1p:
+        forth = back = np.array
+    columns = [column.format(walk().name) for column in columns]
+    first = model.predict()[columns]
+    second = model.predict(pd.concat([walk(), first[columns[1]]]))[columns]
+    first, second = forth(first.to_numpy()), forth(second.to_numpy())
+    apart, last = second - second[:, 1:2], (first - first[:, 1:2])[-1]
+    expected = back(second[:, 1:2] + np.sign(apart) * np.hypot(apart, last))
+    assert_allclose(model.predict(h=2 * H)[columns].to_numpy()[H:], expected, rtol=1e-4)
+
+
 def test_widths_grow():
     given = dict(level=80, intervals="conformal")
     forecast = forecaster(given).fit(data()).predict(h=2 * H)

@@ -59,46 +59,56 @@ def test_quantiles_never_cross(parameters):
 @pytest.mark.parametrize(("n_windows", "n_series"), [(12, 1), (4, 3)])
 def test_widths_by_hand(n_windows, n_series):
     """The error of rank ceil((n + 1) level), of all errors in units of the mean of their step."""
-    rng = np.random.default_rng(0)
+    rng, levels = np.random.default_rng(0), [80, 90, 99]
     # (window, series, step, target)
     errors = rng.exponential(1, (n_windows, n_series, 3, 1)) * np.array([1.0, 2, 5])[:, None]
     errors[0, -1, 2] = np.nan
-    widths, sizes = conformal_widths(errors, [50, 80, 100])
-    assert (sizes == 1).all()
+    profile, sizes = conformal_widths(errors, levels)
     means = [np.nanmean(errors[:, :, step]) for step in range(3)]
+    assert_allclose(profile, means)
     relative = sorted(e / means[k] for (_, _, k, _), e in np.ndenumerate(errors) if not math.isnan(e))
     n = len(relative)
     assert n == 35
-    expected = [relative[min(n, math.ceil((n + 1) * share)) - 1] for share in (0.5, 0.8, 1.0)]
-    assert_allclose(widths, np.outer(expected, means))
-    assert relative[28] == expected[1]  # rank 29 of 35
+    expected = [relative[min(n, math.ceil((n + 1) * level / 100)) - 1] for level in levels]
+    assert_allclose(sizes, np.broadcast_to(np.array(expected)[:, None, None], (3, n_series, 1)))
+    assert relative[28] == expected[0]  # rank 29 of 35
 
 
-def test_each_series_has_a_size():
+def test_series_of_few_windows_share_ranks_but_not_their_size():
     """Errors are ranked beside the mean of the other windows of their series."""
     rng, scale = np.random.default_rng(0), np.array([1.0, 30, 0.1])
     errors = rng.exponential(1, (7, 3, 2, 2)) * scale[:, None, None]
     errors[2, 0, 1, 0] = np.nan
-    widths, sizes = conformal_widths(errors, [50, 80])
-    profile = np.array([np.nanmean(errors[:, :, step]) for step in range(2)])
-    ratios = []
+    profile, sizes = conformal_widths(errors, [90, 95])
+    assert_allclose(profile, [np.nanmean(errors[:, :, step]) for step in range(2)])
+    ratios, means = [], np.empty((3, 2))
     for i in range(3):
         for target in range(2):
             own = errors[:, i, :, target] / profile
-            assert_allclose(sizes[i, target], np.nanmean(own))
+            means[i, target] = np.nanmean(own)
             for window in range(7):
                 others = np.nanmean(np.delete(own, window, axis=0))
                 ratios += [error / others for error in own[window] if not math.isnan(error)]
     ratios.sort()
     assert len(ratios) == 83
-    assert_allclose(widths, np.outer([ratios[41], ratios[67]], profile))  # ranks 42 and 68 of 83
+    assert_allclose(sizes, np.array([ratios[75], ratios[79]])[:, None, None] * means)  # ranks 76 and 80
+
+
+def test_series_of_many_windows_have_ranks_of_their_own():
+    rng = np.random.default_rng(0)
+    errors = np.stack([rng.exponential(1, (20, 2)), rng.uniform(9, 11, (20, 2))], axis=1)[..., None]
+    errors[:17, 0] = np.nan  # three windows are left
+    profile, sizes = conformal_widths(errors, [90])
+    own = np.sort((errors[:, 1, :, 0] / profile).ravel())
+    assert_allclose(sizes[0, 1, 0], own[36])  # rank 37 of 40
+    assert 0 < sizes[0, 0, 0] < sizes[0, 1, 0]
 
 
 @pytest.mark.parametrize("n_windows", [3, 8])
 @pytest.mark.parametrize("n_series", [1, 2])
 def test_errors_of_zero_make_intervals_of_width_zero(n_windows, n_series):
-    widths, sizes = conformal_widths(np.zeros((n_windows, n_series, 2, 1)), [80])
-    assert (widths[..., None, None] * sizes == 0).all()
+    _, sizes = conformal_widths(np.zeros((n_windows, n_series, 2, 1)), [80, 95])
+    assert (sizes == 0).all()
 
 
 def test_a_constant_among_others():
@@ -115,23 +125,35 @@ def test_a_constant_among_others():
 
 def test_widths_beyond_the_horizon():
     panel = read_panel(pd.DataFrame({"a": [0.0, 2, 0, 2], "b": [0.0, 1, 0, 1]}))
-    widths = Widths(panel.ids, np.array([[3.0, 4]]), np.array([[1.0], [10]]), np.array([[2.0], [1]]))
+    sizes, units = np.array([[[1.0], [10]]]), np.array([[2.0], [1]])
+    widths = Widths(panel.ids, np.array([3.0, 4]), sizes, units)
     steps = np.array([3, 4, 5, np.sqrt(32), np.sqrt(41), np.sqrt(48), np.sqrt(57)])
     assert_allclose(widths.half(panel, 7)[0, :, :, 0], [2 * steps, 10 * steps])
     assert_allclose(widths.half(panel.take([1]), 1), [[[[30.0]]]])
 
 
+def test_new_series_have_the_mean_size():
+    panel = read_panel(pd.DataFrame({"a": [0.0, 2], "b": [0.0, 1], "c": [0.0, 1], "new": [0.0, 5]}))
+    sizes = np.array([[[1.0], [2], [6]]])
+    widths = Widths(panel.ids[:3], np.array([4.0]), sizes, np.ones((3, 1)))
+    assert_allclose(widths.half(panel.take([3]), 1), [[[[4 * 3 * 5.0]]]])
+
+
 @pytest.mark.parametrize("windows", [10, 25])
-def test_coverage_where_series_are_of_all_sizes(windows):
-    """Each series' errors are of its own size, whatever its steps are."""
+def test_coverage_where_series_are_of_all_sizes_and_shapes(windows):
+    """Each series' errors have a size and a shape of their own, whatever its steps are."""
     rng = np.random.default_rng(0)
     scale = np.exp(rng.normal(size=300))[:, None, None]
-    errors = np.abs(rng.normal(size=(windows, 300, 1, 1))) * scale
-    widths, sizes = conformal_widths(errors, [80])
-    later = np.abs(rng.normal(size=(400, 300, 1, 1))) * scale
-    inside = later[:, :, 0, 0] <= widths[0, 0] * sizes[:, 0]
-    assert abs(inside.mean() - 0.8) < 0.01
-    assert inside.mean(axis=0).std() < 0.8 / np.sqrt(windows)
+
+    def drawn(n):
+        normal = np.abs(rng.normal(size=(n, 300, 1, 1))) * scale
+        spikes = np.where(rng.random(normal.shape) < 0.15, 10.0, 0.1) * scale * rng.random(normal.shape)
+        return np.where(np.arange(300)[:, None, None] % 4 > 0, spikes, normal)
+
+    profile, sizes = conformal_widths(drawn(windows), [80])
+    inside = drawn(400)[:, :, 0, 0] <= profile[0] * sizes[0, :, 0]
+    for k in range(4):  # of ten windows the ninth, which covers 9 / 11
+        assert 0.78 < inside[:, k::4].mean() < 0.86
 
 
 def test_spread():
@@ -155,14 +177,14 @@ def test_conformal_intervals_from_errors_of_windows_held_back():
             part = scores.loc[cutoff, name]
             size = data[name][:cutoff].diff().abs().mean()
             errors[k, i, :, 0] = np.abs(part["y"] - part["LSTMForecaster"]) / size
-    widths, sizes = conformal_widths(errors, [60, 90])
+    profile, sizes = conformal_widths(errors, [60, 90])
     plain = forecaster().fit(data).predict()
     for i, name in enumerate(data):
-        size = data[name].diff().abs().mean() * sizes[i, 0]
-        for level, width in zip((60, 90), widths):
+        unit = data[name].diff().abs().mean()
+        for level, size in zip((60, 90), sizes[:, i, 0]):
             for sign, side in (-1, "lo"), (1, "hi"):
                 bound = forecast[name, f"LSTMForecaster-{side}-{level}"]
-                assert_allclose(bound, plain[name] + sign * width * size, rtol=1e-9)
+                assert_allclose(bound, plain[name] + sign * profile * size * unit, rtol=1e-9)
 
 
 def test_coverage_of_conformal_intervals():
@@ -198,3 +220,13 @@ def test_widths_stay_as_in_fit():
         assert_allclose(width(model.predict(history)), expected)
     wild = pd.Series([50.0, -50, 50, -50], pd.date_range(data.index[-1], periods=5)[1:], name=data.name)
     assert_allclose(width(model.update(wild).predict()), expected)
+
+
+def test_intervals_lie_around_what_is_forecast():
+    """A forecast below 0 is 0, and so are the errors that widths come from."""
+    data = pd.Series(np.linspace(100, 3, 60), walk(60).index, name="y")
+    data += np.abs(np.random.default_rng(0).normal(size=60))
+    given = dict(h=10, level=80, intervals="conformal", regressor=Ridge(), differences=1)
+    forecast = forecaster(given, non_negative="auto").fit(data).predict()
+    assert (forecast["y"].iloc[-3:] == 0).all()
+    assert (forecast["y-hi-80"] > 0.1).all()

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from spies import LAGS, H, SpyNetwork, forecaster, name_of, spied, walk
 
-from skrnn.forecasting import ForecastDisplay, evaluate
+from skrnn.forecasting import ForecastDisplay, LSTMForecaster, evaluate
 from skrnn.forecasting.model import Model
 
 
@@ -99,6 +99,14 @@ def test_no_window_is_whole(parameters, head):
     assert np.abs(forecast.reshape(6, -1)[:, 0] - expected).mean() < 0.25
     weights = np.convolve(seen.notna(), np.ones(6), "valid")
     assert weights[:270].max() < 6
+
+
+def test_views_are_judged_where_no_window_is_whole():
+    data = walk(200)
+    data.iloc[::3] = np.nan
+    model = LSTMForecaster(h=H, missing="mask", max_steps=5, random_state=0).fit(data)
+    views = model._views(model.panel_)
+    assert not np.isnan([view.error for view in views]).any()
 
 
 def test_a_regressor_of_rows_needs_whole_windows():

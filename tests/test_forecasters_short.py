@@ -179,7 +179,7 @@ def test_the_spread_of_a_padded_series_is_its_own():
     parameters = dict(level=80, intervals="conformal", calibration_windows=3)
     model, _ = warned(forecaster(parameters, short_series="pad").fit, data)
     found = model.predict()[H:]
-    half = model.widths_.by_step[0] * data["y"][60:].diff().abs().mean()
+    half = model.widths_.by_step * model.widths_.sizes.mean() * data["y"][60:].diff().abs().mean()
     np.testing.assert_allclose(found[f"{MODEL}-hi-80"] - found[MODEL], half)
     alone = forecaster(parameters).fit(without(data, "s1"))
     assert_array_equal(model.widths_.by_step, alone.widths_.by_step)

@@ -74,12 +74,12 @@ def test_intervals_of_new_series_have_the_mean_size():
     data["y"] += 5 * data["x"] * (data["unique_id"] == "s1")  # without much sense
     parameters = dict(level=80, intervals="conformal", calibration_windows=6)
     model = forecaster(parameters).fit(of(data, "s0", "s1"))
-    sizes = model.widths_.sizes[:, 0]
+    sizes = model.widths_.sizes[0, :, 0]
     assert sizes[0] != sizes[1]
     found = model.predict(of(data, "s1", "s2"))
     half = (found[f"{MODEL}-hi-80"] - found[MODEL]).to_numpy().reshape(2, H)
     steps = [of(data, name)["y"].diff().abs().mean() for name in ("s1", "s2")]
-    expected = np.outer(np.multiply(steps, [sizes[1], sizes.mean()]), model.widths_.by_step[0])
+    expected = np.outer(np.multiply(steps, [sizes[1], sizes.mean()]), model.widths_.by_step)
     np.testing.assert_allclose(half, expected)
 
 

@@ -320,3 +320,27 @@ def test_without_the_library(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"need utilsforecast: pip install 'skrnn\[forecasting\]'"):
         evaluate(pd.DataFrame())
+
+
+def test_where_a_model_has_no_forecast_it_is_not_scored():
+    """Each by its own rows, by all metrics, as if the others were not there."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"unique_id": np.repeat(["a", "b"], 20), "ds": [*days(20)] * 2,
+                          "y": rng.normal(size=40)})  # fmt: skip
+    for model in "MN":
+        frame[model] = rng.normal(size=40)
+        frame[f"{model}-lo-80"], frame[f"{model}-hi-80"] = frame[model] - 1, frame[model] + 1
+    own = [column for column in frame if column.startswith("N")]
+    frame.loc[rng.random(40) < 0.4, own] = np.nan
+    metrics = ["mae", "rmse", "smape", "coverage", "pinball", mean_absolute_error]
+    for by in ("overall", "series"):
+        both = evaluate(frame, metrics, by=by)
+        pd.testing.assert_series_equal(both["M"], evaluate(frame.drop(columns=own), metrics, by=by)["M"])
+        rest = frame.dropna().drop(columns=[c for c in frame if c.startswith("M")])
+        pd.testing.assert_series_equal(both["N"], evaluate(rest, metrics, by=by)["N"])
+
+
+def test_metrics_of_one_name():
+    frame = pd.DataFrame({"unique_id": "a", "ds": days(4), "y": 1.0, "M": 2.0})
+    with pytest.raises(ValueError, match="two metrics are called '<lambda>'"):
+        evaluate(frame, [lambda y, f: 1.0, lambda y, f: 2.0])

@@ -103,8 +103,7 @@ class Given:
 
 def never_negative(panel: Panel) -> np.ndarray:
     """Of which targets no value is negative, shape (n_targets,), bool."""
-    rows = history_rows(panel)
-    return np.asarray(np.where(panel.observed[rows], panel.values[rows], 0).min(axis=0) >= 0)
+    return np.asarray(~ever_negative(panel).any(axis=0))
 
 
 def ever_negative(panel: Panel) -> np.ndarray:

@@ -22,7 +22,6 @@ from . import automatic, frames, intervals
 from .asked import COUNTS, Asked
 from .automatic import View
 from .ensemble import Ensemble
-from .features import history_rows
 from .intervals import Widths
 from .model import Model, Task
 from .output import POINT
@@ -57,11 +56,11 @@ class BaseForecaster(Versioned, Asked):
         if isinstance(read.get("model_"), Model):  # of a version before ensembles
             read["model_"] = Ensemble([read["model_"]], np.array([-np.inf]))
         if isinstance(read.get("widths_"), np.ndarray):  # of a version in which series had no sizes
-            ids, sizes = (
-                read["panel_"].ids,
-                np.ones((len(read["panel_"].ids), read["panel_"].values.shape[1])),
-            )
-            read["widths_"] = Widths(ids, read["widths_"], sizes, intervals.spread(read["panel_"]))
+            panel, widths = read["panel_"], read["widths_"]
+            ratios = widths.max(axis=1) / (widths[0].max() or 1)
+            units = intervals.spread(panel)
+            sizes = ratios[:, None, None] * np.ones_like(units)
+            read["widths_"] = Widths(panel.ids, widths[0], sizes, units)
         return read
 
     @property
@@ -132,11 +131,12 @@ class BaseForecaster(Versioned, Asked):
         return {"raise": (needed, None), "drop": (needed, needed - step), "pad": (1, 1)}[self.short_series]
 
     def _read(self, df: Any, static_df: pd.DataFrame | None) -> Panel:
-        return frames.read_panel(
+        panel = frames.read_panel(
             df, freq=self.freq, missing=self.missing, id_col=self.id_col, time_col=self.time_col,
             target_col=self.target_col, futr_exog=self.futr_exog, hist_exog=self.hist_exog,
             stat_exog=self.stat_exog, static_df=static_df, multivariate=self.multivariate,
         )  # fmt: skip
+        return self._check_counts(panel)
 
     # --- training --------------------------------------------------------------------------------------
     def _train(self, panel: Panel) -> tuple[Ensemble, Widths | None]:
@@ -240,13 +240,17 @@ class BaseForecaster(Versioned, Asked):
 
     def _loss(self, panel: Panel) -> str:
         """Of where the median says little, such as demand that is mostly nothing, the mean is forecast."""
-        if self.loss == COUNTS and not (counts := automatic.never_negative(panel)).all():
-            rows = panel.values[history_rows(panel)].argmin(axis=0)
-            i = int(np.searchsorted(np.cumsum(panel.lengths), rows[~counts][0], side="right"))
-            raise ValueError(f'loss="poisson" needs values from 0 on, and {panel.name(i)} is negative')
         if self.loss != "auto":
             return self.loss
         return "squared_error" if automatic.intermittent(panel) else "absolute_error"
+
+    def _check_counts(self, panel: Panel) -> Panel:
+        """A panel that has none that are negative, where counts are forecast."""
+        if self.loss == COUNTS:
+            for i, target in np.argwhere(automatic.ever_negative(panel)):
+                name = panel.name(int(i), int(target))
+                raise ValueError(f'loss="poisson" needs values from 0 on, and {name} is negative')
+        return panel
 
     @property
     def _n_rows_to_calibrate(self) -> int:
@@ -279,7 +283,7 @@ class BaseForecaster(Versioned, Asked):
         folds = list(RollingOrigin(n_windows, h, step_size).folds(panel))
         model = self._learn(folds[0].panel, seed)
         errors = [
-            np.abs(fold.y - model.forecast(fold.panel, fold.future, fold.stamps))
+            np.abs(fold.y - self._point(model, fold.panel, fold.future, fold.stamps))
             / intervals.spread(fold.panel)[:, None]
             for fold in folds
         ]
@@ -300,7 +304,7 @@ class BaseForecaster(Versioned, Asked):
         if df is None:
             panel = self._own_histories
         else:
-            panel = frames.read_panel(df, like=self.panel_, static_df=static_df)
+            panel = self._check_counts(frames.read_panel(df, like=self.panel_, static_df=static_df))
         known, n = self._readable(panel), self.model_.n_rows_to_read
         if known is not panel:
             warn_of_short(panel, panel.lengths < n, f"with fewer than {n} rows, and not forecast")
@@ -324,11 +328,18 @@ class BaseForecaster(Versioned, Asked):
             answers = model.forecast(panel, future, stamps, "predict_quantiles")
             statistics = intervals.from_quantiles(answers, levels)
         else:
-            statistics = {POINT: model.forecast(panel, future, stamps)}
+            statistics = {POINT: self._point(model, panel, future, stamps)}
         if widths is not None:
             half = widths.half(panel, future.shape[1])
             statistics = intervals.from_widths(statistics[POINT], half, levels)
+        return {name: self._clipped(model, values, panel) for name, values in statistics.items()}
+
+    def _point(self, model: Ensemble, panel: Panel, future: np.ndarray, stamps: pd.Index) -> np.ndarray:
+        """The forecast around which intervals lie."""
+        return self._clipped(model, model.forecast(panel, future, stamps), panel)
+
+    def _clipped(self, model: Ensemble, values: np.ndarray, panel: Panel) -> np.ndarray:
         least = np.broadcast_to(model.least, (len(panel.ids), 1, len(model.least)))
         if self.non_negative == "auto":  # a history that has become negative is told by itself
             least = np.where(automatic.ever_negative(panel)[:, None], -np.inf, least)
-        return {name: np.maximum(values, least) for name, values in statistics.items()}
+        return np.maximum(values, least)

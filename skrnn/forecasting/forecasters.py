@@ -188,7 +188,7 @@ class _Forecaster(Assessed):
         """
         before = self._own_histories
         max_steps = check_integer("max_steps", max_steps, least=0)
-        panel = frames.extend(before, df)
+        panel = self._check_counts(frames.extend(before, df))
         if max_steps:
             if not isinstance(self.regressor_, RecurrentEstimator):
                 raise ValueError(f"{type(self.regressor_).__name__} cannot be trained further: fit anew")

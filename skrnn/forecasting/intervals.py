@@ -67,10 +67,10 @@ class Widths:
     Attributes
     ----------
     ids : Index of shape (n_series,)
-    by_step : ndarray of shape (n_levels, h)
-        In mean errors of a series.
-    sizes : ndarray of shape (n_series, n_targets)
-        Mean errors of each series, in units of its `spread`.
+    by_step : ndarray of shape (h,)
+        Mean errors of the steps of a horizon.
+    sizes : ndarray of shape (n_levels, n_series, n_targets)
+        By what these are multiplied for each series, in units of its `spread`.
     units : ndarray of shape (n_series, n_targets)
         The `spread` in `fit`, which the last rows of a series need not have.
     """
@@ -86,13 +86,12 @@ class Widths:
         Errors of several horizons in a row add up like those of independent steps. Series of which nothing
         was held back have the mean size of the others.
         """
-        horizon = self.by_step.shape[1]
-        before, step = np.divmod(np.arange(h), horizon)
-        by_step = np.sqrt(before * self.by_step[:, -1:] ** 2 + self.by_step[:, step] ** 2)
+        before, step = np.divmod(np.arange(h), len(self.by_step))
+        by_step = np.hypot(np.sqrt(before) * self.by_step[-1], self.by_step[step])
         series = self.ids.get_indexer(panel.ids)
-        new = self.sizes.mean(axis=0) * spread(panel)
-        sizes = np.where(series[:, None] < 0, new, self.sizes[series] * self.units[series])
-        return by_step[:, None, :, None] * sizes[:, None, :]
+        new = self.sizes.mean(axis=1, keepdims=True) * spread(panel)
+        sizes = np.where(series[:, None] < 0, new, self.sizes[:, series] * self.units[series])
+        return by_step[:, None] * sizes[:, :, None]
 
 
 def conformal_widths(errors: np.ndarray, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -107,8 +106,8 @@ def conformal_widths(errors: np.ndarray, levels: Sequence[float]) -> tuple[np.nd
 
     Returns
     -------
-    by_step : ndarray of shape (n_levels, h)
-    sizes : ndarray of shape (n_series, n_targets)
+    by_step : ndarray of shape (h,)
+    sizes : ndarray of shape (n_levels, n_series, n_targets)
         The half width of a step is the product of both.
 
     Raises
@@ -120,29 +119,51 @@ def conformal_widths(errors: np.ndarray, levels: Sequence[float]) -> tuple[np.nd
     -----
     Split conformal prediction (Papadopoulos et al. 2002; Lei et al. 2018): with n errors, the one of rank
     ceil((n + 1) level). There are few windows, so errors are divided by their mean for their step of the
-    horizon and by that of their series, and all steps and series share the ranks. An error is ranked beside
-    the mean of its series' other windows, as it does not know those to come. Where windows are fewer than
-    five, all series share one mean.
+    horizon, and all steps share the ranks. Series do where they have fewer windows than a rank needs,
+    1 / (1 - level); each error is divided by the mean of its series then, and ranked beside that of its other
+    windows, as it does not know those to come. Of fewer than five windows, there is one mean for all series.
     """
     if np.isnan(errors).all():
         raise ValueError("conformal intervals need values in the windows held back, where all are missing")
+    n_windows, n_series, h, n_targets = errors.shape
     by_step = np.nanmean(errors, axis=(0, 1, 3))
     by_step = np.where(by_step > 0, by_step, 1.0)
     relative = errors / by_step[:, None]
-    sizes, others = np.ones(errors.shape[1::2]), np.ones_like(errors[:, :, :1])
-    if len(errors) >= LEAST_WINDOWS and sizes.size > 1:
-        totals, counts = (
-            np.nansum(relative, axis=2, keepdims=True),
-            (~np.isnan(relative)).sum(2, keepdims=True),
-        )
-        total, count = totals.sum(axis=0), counts.sum(axis=0)
-        with np.errstate(invalid="ignore"):
-            sizes, others = (total / count)[:, 0], (total - totals) / (count - counts)
-        sizes[np.isnan(sizes)] = 1.0  # of series of which nothing is known
+    shared = [_of_rank(_beside_their_mean(relative), level) * _means(relative) for level in levels]
+    sizes = np.stack(shared)
+    for series, target in np.ndindex(n_series, n_targets):
+        own = relative[:, series, :, target]
+        known = np.count_nonzero(~np.isnan(own).all(axis=1))
+        for k, level in enumerate(levels):
+            if known * (1 - level / 100) > 1 - 1e-9:
+                sizes[k, series, target] = _of_rank(own, level)
+    return by_step, sizes
+
+
+def _of_rank(errors: np.ndarray, level: float) -> float:
+    """The conformal quantile; 0 if there is none."""
+    known = np.sort(errors[np.isfinite(errors)])
+    rank = min(len(known), math.ceil((len(known) + 1) * level / 100))
+    return float(known[rank - 1]) if rank else 0.0
+
+
+def _has_means(errors: np.ndarray) -> bool:
+    return len(errors) >= LEAST_WINDOWS and errors.shape[1] * errors.shape[3] > 1
+
+
+def _means(errors: np.ndarray) -> np.ndarray:
+    """Of each series and target, (n_series, n_targets); 1 where nothing is known or there is one for all."""
+    if not _has_means(errors):
+        return np.ones(errors.shape[1::2])
+    counts = np.count_nonzero(~np.isnan(errors), axis=(0, 2))
+    return np.where(counts, np.nansum(errors, axis=(0, 2)) / np.maximum(counts, 1), 1.0)
+
+
+def _beside_their_mean(errors: np.ndarray) -> np.ndarray:
+    """Errors in units of the mean of their series' other windows, NaN where there is none."""
+    if not _has_means(errors):
+        return errors
+    totals = np.nansum(errors, axis=2, keepdims=True)
+    counts = np.count_nonzero(~np.isnan(errors), axis=2, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        ranked = np.sort((relative / others)[np.isfinite(relative / others)])
-    n = len(ranked)
-    ranks = np.array([min(n, math.ceil((n + 1) * level / 100)) for level in levels])
-    if not n:  # errors are nothing, and what is divided by them
-        return np.zeros((len(levels), len(by_step))), sizes
-    return ranked[ranks - 1][:, None] * by_step, sizes
+        return errors * (counts.sum(axis=0) - counts) / (totals.sum(axis=0) - totals)

@@ -102,27 +102,22 @@ def evaluate(
     if by == "step":
         frame = frame.rename(columns={"step": "cutoff"})
     scaled = [metric for metric in metrics if not callable(metric) and metric in SCALED]
+    known = None
     if scaled:
         if train is None:
             raise ValueError(f"{scaled[0]} needs train=, the data that cross_validation was given")
         known = read_train(train, table, freq, **names)
         _warn_of_no_units(_units(known, table, seasonality, 1), table, scaled[0], seasonality)
-    parts = {}
+    parts: dict[str, pd.DataFrame] = {}
     for metric in metrics:
-        if callable(metric):
-            parts[getattr(metric, "__name__", repr(metric))] = _by(_called(metric, frame, table.models), by)
-        elif metric in SCALED:
-            units = _units(known, table, seasonality, 1 if metric == "mase" else 2)
-            formula = getattr(losses, SCALED[metric])
-            score = formula(_in_units(frame, units, table.models), table.models, **_COLUMNS)
-            parts[metric] = _by(score, by)
-        elif metric in ("pinball", "coverage"):
-            parts |= {
-                name: _by(score, by) for name, score in _of_levels(metric, losses, frame, table).items()
-            }
-        else:
-            score = _by(getattr(losses, metric)(frame, table.models, **_COLUMNS), by)
-            parts[metric] = PER_CENT.get(metric, 1) * score
+        # A model is scored where it has a forecast, which need not be where others have.
+        each = [
+            _score(metric, losses, frame, table, [model], known, seasonality, by) for model in table.models
+        ]
+        for name in dict.fromkeys(name for found in each for name in found):
+            if name in parts:
+                raise ValueError(f"two metrics are called {name!r}")
+            parts[name] = pd.concat([found[name] for found in each if name in found], axis=1, sort=True)
     if by == "overall":
         result = pd.DataFrame({name: part.mean() for name, part in parts.items()}).T
         return result.reindex(columns=table.models).rename_axis("metric")
@@ -136,6 +131,24 @@ def evaluate(
 
 
 _COLUMNS = dict(id_col="series", target_col="y")
+
+
+def _score(
+    metric: Any, losses: Any, frame: pd.DataFrame, table: ScoreTable, models: list, known: Any,
+    seasonality: int, by: str,
+) -> dict[str, pd.DataFrame]:  # fmt: skip
+    """Of some models, where they have forecasts, by what the rows of the answer are called."""
+    frame = frame[frame[models].notna().all(axis=1)]
+    if callable(metric):
+        return {getattr(metric, "__name__", repr(metric)): _by(_called(metric, frame, models), by)}
+    if metric in SCALED:
+        units = _units(known, table, seasonality, 1 if metric == "mase" else 2)[frame.index]
+        formula = getattr(losses, SCALED[metric])
+        return {metric: _by(formula(_in_units(frame, units, models), models, **_COLUMNS), by)}
+    if metric in ("pinball", "coverage"):
+        found = _of_levels(metric, losses, frame, table, models)
+        return {name: _by(score, by) for name, score in found.items()}
+    return {metric: PER_CENT.get(metric, 1) * _by(getattr(losses, metric)(frame, models, **_COLUMNS), by)}
 
 
 def _losses() -> Any:
@@ -189,21 +202,27 @@ def _by(score: pd.DataFrame, by: str) -> pd.DataFrame:
     return score.drop(columns=other, errors="ignore").groupby(key).mean()
 
 
-def _of_levels(metric: str, losses: Any, frame: pd.DataFrame, table: ScoreTable) -> dict[str, pd.DataFrame]:
+def _of_levels(
+    metric: str, losses: Any, frame: pd.DataFrame, table: ScoreTable, models: list
+) -> dict[str, pd.DataFrame]:
     """Frames of "pinball", or of "coverage-80" and the like, as the functions of `losses` give them."""
     if not table.levels:
         raise ValueError(
             f"{metric} needs columns such as {table.models[0]}-lo-80 and {table.models[0]}-hi-80"
         )
+    levels = {level: [m for m in models if m in having] for level, having in table.levels.items()}
+    levels = {level: having for level, having in levels.items() if having}
     if metric == "coverage":
         return {
-            f"coverage-{level}": losses.coverage(frame, models, level, **_COLUMNS)
-            for level, models in table.levels.items()
+            f"coverage-{level}": losses.coverage(frame, having, level, **_COLUMNS)
+            for level, having in levels.items()
         }
     every = []
-    for level, models in table.levels.items():
+    for level, having in levels.items():
         for side, q in ("lo", 0.5 - float(level) / 200), ("hi", 0.5 + float(level) / 200):
-            bounds = {model: f"{model}-{side}-{level}" for model in models}
+            bounds = {model: f"{model}-{side}-{level}" for model in having}
             every.append(losses.quantile_loss(frame, bounds, q, **_COLUMNS))
+    if not every:
+        return {}
     keys = [key for key in ("series", "cutoff") if key in frame.columns]
     return {"pinball": pd.concat(every).groupby(keys, as_index=False).mean()}

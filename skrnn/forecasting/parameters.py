@@ -271,7 +271,6 @@ panel_ : Panel
 model_ : Ensemble
     The regressors, each with what is done to its data.
 widths_ : Widths or None
-    Half widths of conformal intervals: ``widths_.by_step``, of shape (n_levels, h), times
-    ``widths_.sizes`` and ``widths_.units``, of shape (n_series, n_targets); units are the mean absolute
-    steps of each series in `fit`.
+    Half widths of conformal intervals: ``widths_.by_step``, of shape (h,), times ``widths_.sizes``, of shape
+    (n_levels, n_series, n_targets), and ``widths_.units``, the mean absolute steps of each series in `fit`.
 """
