@@ -378,7 +378,8 @@ def test_error_of_held_back_windows():
     data = pd.DataFrame(values.T)
     trial = Trial.of(read_panel(data), 10, 5)
     cuts = 100 - 5 - np.array([28 // 7 * k for k in range(8)])[::-1]
-    assert sorted(trial.cut.lengths) == sorted([*cuts] * 3)
+    assert (trial.cut.lengths == 10).all()
+    assert sorted(trial.cut.last_stamps) == sorted([cut - 1 for cut in cuts] * 3)
     expected = [
         np.abs(one[cut : cut + 5] - one[cut - 1]) / np.abs(np.diff(one[: cuts[0]])).mean()
         for cut in cuts
@@ -501,3 +502,12 @@ def test_a_history_that_has_become_negative():
     model = quick(log1p=False).fit(data)
     assert (model.predict(data - 100) < -50).all()
     assert (quick(log1p=False, non_negative=True).fit(data).predict(data - 100) == 0).all()
+
+
+def test_views_are_judged_in_a_gap():
+    """Longer than what is read before one of the windows held back."""
+    data = series(10 + np.sin(STEPS))
+    data.iloc[140:185] = np.nan
+    model = quick(missing="interpolate").fit(data)
+    assert np.isfinite(model.predict()).all()
+    assert not np.isnan([view.error for view in model._views(model.panel_)]).any()

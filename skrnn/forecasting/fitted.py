@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -42,7 +41,7 @@ def fitted(forecast: Forecast, panel: Panel, h: int, step: int, n_rows: int | No
     first = np.cumsum(panel.lengths) - panel.lengths
     found = np.full((int(panel.lengths.sum()), panel.values.shape[1]), np.nan)
     for series, stops in _origins(panel, step, n_rows):
-        known = _histories(panel, series, stops, n_rows)
+        known = panel.histories(series, stops, n_rows)
         ahead = stops[:, None] + np.arange(h)
         end = panel.stops[series, None]
         future = panel.futr_exog[np.minimum(ahead, end - 1)]
@@ -65,16 +64,3 @@ def _origins(panel: Panel, step: int, n_rows: int | None) -> Iterator[tuple[np.n
     series, stops, read = series[known], stops[known], np.cumsum((stops - starts)[known])
     parts = np.flatnonzero(np.diff(read // MOST_ROWS)) + 1
     yield from zip(np.split(series, parts), np.split(stops, parts))
-
-
-def _histories(panel: Panel, series: np.ndarray, stops: np.ndarray, n_rows: int | None) -> Panel:
-    """The last rows before each stop, as so many series."""
-    begin = panel.starts[series] if n_rows is None else stops - n_rows
-    starts = np.concatenate([[0], np.cumsum(stops - begin)])
-    rows = ranges(begin, stops)
-    tables = ("stamps", "values", "observed", "exog", "filled")
-    own = {name: getattr(panel, name)[rows] for name in tables}
-    part = replace(
-        panel, ids=panel.ids[series], starts=starts, stops=starts[1:], static=panel.static[series], **own
-    )
-    return part.until(part.stops)

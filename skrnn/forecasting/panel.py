@@ -170,8 +170,9 @@ class Panel:
         table = np.hstack([self.values, self.exog])
         for i, column in zip(*np.nonzero(self.filled[stops - 1])):
             rows = slice(self.starts[i], stops[i])
-            known = self.starts[i] + np.flatnonzero(~self.filled[rows, column])[-1]
-            table[known + 1 : stops[i], column] = table[known, column]
+            known = self.starts[i] + np.flatnonzero(~self.filled[rows, column])[-1:]
+            if len(known):  # there need not be, in a part of a history that is all gap
+                table[known[0] + 1 : stops[i], column] = table[known[0], column]
         values, exog = np.hsplit(table, [self.values.shape[1]])
         return replace(self, stops=stops, values=np.ascontiguousarray(values), exog=exog)
 
@@ -180,14 +181,31 @@ class Panel:
         lengths = np.diff(self.starts)[series]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         rows = np.arange(starts[-1]) + np.repeat(self.starts[series] - starts[:-1], lengths)
+        return self._rows(series, starts, starts[:-1] + (self.stops - self.starts[:-1])[series], rows)
+
+    def histories(self, series: np.ndarray, stops: np.ndarray, n_rows: int | None) -> Panel:
+        """What lies before each of some rows, as so many series; the tables are copies.
+
+        Parameters
+        ----------
+        series : ndarray of shape (n_histories,)
+            Their positions.
+        stops : ndarray of shape (n_histories,)
+            One past the last row of each history.
+        n_rows : int or None
+            How many rows of each, which there have to be; None: all.
+        """
+        begin = self.starts[series] if n_rows is None else stops - n_rows
+        starts = np.concatenate([[0], np.cumsum(stops - begin)])
+        rows = np.arange(starts[-1]) + np.repeat(begin - starts[:-1], stops - begin)
+        part = self._rows(series, starts, starts[1:], rows)
+        return part.until(part.stops)
+
+    def _rows(self, series: np.ndarray, starts: np.ndarray, stops: np.ndarray, rows: np.ndarray) -> Panel:
         tables = ("stamps", "values", "observed", "exog", "filled")
+        own = {name: getattr(self, name)[rows] for name in tables}
         return replace(
-            self,
-            ids=self.ids[series],
-            starts=starts,
-            stops=starts[:-1] + (self.stops - self.starts[:-1])[series],
-            static=self.static[series],
-            **{name: getattr(self, name)[rows] for name in tables},
+            self, ids=self.ids[series], starts=starts, stops=stops, static=self.static[series], **own
         )
 
     def emptied(self) -> Panel:

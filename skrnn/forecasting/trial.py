@@ -24,7 +24,7 @@ class Trial:
     known : Panel
         The histories before the first of them.
     cut : Panel
-        The histories before each of them, as so many series: what a forecast costs is mostly not its rows.
+        The last rows before each of them, as so many series: what a forecast costs is mostly not its rows.
     future : ndarray of shape (n_cuts, h, n_futr), and the stamps (n_cuts * h,)
         What is known of them.
     y : ndarray of shape (n_cuts, h, n_targets)
@@ -33,12 +33,11 @@ class Trial:
         Mean absolute steps of the series, in which errors are told.
     """
 
-    def __init__(self, panel: Panel, origin: RollingOrigin) -> None:
-        folds, n = list(origin.folds(panel)), len(panel.ids)
-        repeated = np.tile(np.arange(n), len(folds))
-        cut = panel.take(repeated)
+    def __init__(self, panel: Panel, origin: RollingOrigin, n_rows: int) -> None:
+        folds = list(origin.folds(panel))
+        repeated = np.tile(np.arange(len(panel.ids)), len(folds))
         self.known = folds[0].panel
-        self.cut = cut.until(cut.starts[:-1] + np.concatenate([fold.panel.lengths for fold in folds]))
+        self.cut = panel.histories(repeated, np.concatenate([fold.panel.stops for fold in folds]), n_rows)
         self.y, self.future = (
             np.concatenate([getattr(fold, of) for fold in folds]) for of in ("y", "future")
         )
@@ -62,7 +61,8 @@ class Trial:
             return None
         step = max(1, min(h, (span - h) // (N_WINDOWS - 1)))
         long = evenly(np.flatnonzero(panel.lengths >= middling), MOST_SERIES)
-        return cls(panel.take(long), RollingOrigin(min(N_WINDOWS, (span - h) // step + 1), h, step))
+        origin = RollingOrigin(min(N_WINDOWS, (span - h) // step + 1), h, step)
+        return cls(panel.take(long), origin, n_rows)
 
     def error(self, model: Any, squared: bool = False) -> np.ndarray:
         """The mean error of each of a model's answers; NaN where nothing is known of what came.
